@@ -1,0 +1,1 @@
+//! Dots, version vectors, dotted version vector sets, hybrid logical clock, context token

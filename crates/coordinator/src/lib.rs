@@ -1,0 +1,1 @@
+//! One request decided: plan, quorum tracker, put, get

@@ -1,0 +1,1 @@
+//! RESP and HTTP: bytes into requests of one KvService

@@ -1,0 +1,1 @@
+//! Members, probes, suspicion, dissemination, push-pull

@@ -1,0 +1,1 @@
+//! ControlPlane and Shard: the whole node as a deterministic machine

@@ -1,0 +1,1 @@
+//! Token to partition to preference list; placement; layouts and their first decision

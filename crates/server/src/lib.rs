@@ -1,0 +1,1 @@
+//! The daemon: config, boot, reactor, storage executor, telemetry, shutdown

@@ -1,0 +1,1 @@
+//! Durable ordered bytes: the Engine trait and its engines

@@ -1,0 +1,1 @@
+//! quinn endpoint, identity and mutual TLS, peers, lanes

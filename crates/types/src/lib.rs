@@ -1,0 +1,30 @@
+//! # The vocabulary
+//!
+//! **Job.** The words that every other crate speaks: identities, tokens, time, keys and values, bucket
+//! properties, outcomes, and every limit of the store in one file.
+//!
+//! **Invariants.** Identities are newtypes that cannot be mixed up; a value of a validated type
+//! ([`BucketName`], [`Key`]) obeys its limit for as long as it lives; nothing here reads a clock or draws
+//! randomness.
+//!
+//! **Deliberately absent.** Causality (`starling-causality`), placement (`starling-ring`), messages
+//! (`starling-wire`): this crate has no behaviour to get wrong.
+//!
+//! **How to read this crate.** [`id`] who, [`time`] when, [`token`] where, [`key`] what, [`bucket`] by which
+//! rules, [`outcome`] how it ended, [`limits`] how much, [`hash`] the two hashers.
+
+pub mod bucket;
+pub mod hash;
+pub mod id;
+pub mod key;
+pub mod limits;
+pub mod outcome;
+pub mod time;
+pub mod token;
+
+pub use bucket::{BucketProps, Conflict};
+pub use id::{ActorId, ClusterId, Generation, LayoutVersion, NodeId, RequestId};
+pub use key::{BucketName, Key, QualifiedKey, Value};
+pub use outcome::Outcome;
+pub use time::{Instant, Now, WallTime};
+pub use token::{PartitionBits, PartitionId, Token};

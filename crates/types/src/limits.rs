@@ -1,0 +1,77 @@
+//! Every limit of the store, in one place, related by const assertions.
+
+use std::time::Duration;
+
+/// Longest bucket name, in bytes.
+pub const MAX_BUCKET_NAME: usize = 128;
+/// Longest key, in bytes.
+pub const MAX_KEY: usize = 4_096;
+/// Largest value unless configured, in bytes.
+pub const DEFAULT_MAX_VALUE: usize = 8 << 20;
+/// Largest value that can be configured, in bytes.
+pub const MAX_VALUE: usize = 64 << 20;
+/// Largest b in Q = 2^b.
+pub const MAX_PARTITION_BITS: u8 = 16;
+/// Most copies of a key.
+pub const MAX_COPIES: u8 = 7;
+/// Most members of a cluster: owner lists hold 16-bit indexes.
+pub const MAX_MEMBERS: usize = 4_096;
+
+/// Siblings from which a metric warns.
+pub const SIBLINGS_WARN: usize = 25;
+/// Siblings at which a client write that drops none is refused.
+pub const SIBLINGS_CAP: usize = 100;
+
+/// Longest time limit a request may carry.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time limit of a read that names none.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time limit of a write that names none.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+/// After this long a silent replica is treated as absent: hints, hedges.
+pub const RPC_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a replica remembers a request id; an older request is refused.
+pub const REQUEST_MEMORY: Duration = Duration::from_secs(2 * MAX_TIMEOUT.as_secs());
+/// Most request ids remembered per shard.
+pub const REQUEST_MEMORY_IDS: usize = 65_536;
+
+/// How far the hybrid logical clock's durable ceiling is leased ahead.
+pub const HLC_LEASE: Duration = Duration::from_millis(450);
+/// How far remote time may raise our clock above the wall.
+pub const HLC_MAX_LEAD: Duration = Duration::from_millis(500);
+
+/// Frames up to this size share a lane; a larger message gets a stream of its own.
+pub const LANE_FRAME: usize = 64 << 10;
+/// Largest message: a value, its siblings' share of a record, and the envelope.
+pub const MAX_MESSAGE: usize = 256 << 20;
+/// Frames that may wait in one lane.
+pub const LANE_QUEUE_FRAMES: usize = 4_096;
+/// Bytes that may wait in one lane.
+pub const LANE_QUEUE_BYTES: usize = 64 << 20;
+
+/// Requests that a node has in flight before it answers `Overloaded`.
+pub const DEFAULT_MAX_IN_FLIGHT: usize = 16_384;
+/// Request bytes that a node has in flight before it answers `Overloaded`.
+pub const DEFAULT_MAX_IN_FLIGHT_BYTES: usize = 256 << 20;
+/// Bytes of records that a node keeps in memory for reads.
+pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
+
+/// Hints replayed to one target at a time.
+pub const HINT_WINDOW: usize = 32;
+/// Rows in one page of a background scan.
+pub const SCAN_PAGE_ROWS: usize = 256;
+/// Bytes in one page of a background scan.
+pub const SCAN_PAGE_BYTES: usize = 1 << 20;
+/// Bytes of hints a node keeps for absent owners.
+pub const DEFAULT_HINT_BYTES: u64 = 8 << 30;
+/// Age after which a hint that counted towards no quorum may be dropped.
+pub const HINT_MAX_AGE: Duration = Duration::from_secs(3 * 3_600);
+
+const _: () = assert!(DEFAULT_MAX_VALUE <= MAX_VALUE);
+const _: () = assert!(MAX_VALUE * 2 < MAX_MESSAGE);
+const _: () = assert!(HLC_LEASE.as_millis() < HLC_MAX_LEAD.as_millis());
+const _: () = assert!(RPC_TIMEOUT.as_millis() < READ_TIMEOUT.as_millis());
+const _: () = assert!(READ_TIMEOUT.as_millis() <= WRITE_TIMEOUT.as_millis());
+const _: () = assert!(WRITE_TIMEOUT.as_millis() <= MAX_TIMEOUT.as_millis());
+const _: () = assert!(LANE_FRAME <= LANE_QUEUE_BYTES);
+const _: () = assert!(SIBLINGS_WARN < SIBLINGS_CAP);

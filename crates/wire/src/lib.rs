@@ -1,0 +1,1 @@
+//! Everything that crosses a socket: frame, codec, messages
