@@ -1,1 +1,36 @@
-//! Dots, version vectors, dotted version vector sets, hybrid logical clock, context token
+//! # What happened before what
+//!
+//! **Job.** Decide which values of a key are superseded and which stand side by side. A write is named by a
+//! [`Dot`], a set of writes by a [`VersionVector`], and what a replica stores for a key is a [`Record`]: a dotted
+//! version vector set. Also the clock that mints dots, and the token in which a client carries what it has seen.
+//! All of it is pure data: semantics, section 2, is the contract.
+//!
+//! **Invariants.**
+//! - A write drops a sibling iff its context covers the sibling's dot; nobody else's value is ever dropped.
+//! - Merge is commutative, associative and idempotent, so replicas converge whatever the order and however often.
+//! - A merge of two records that both have siblings is never empty, not even when a replica has forgotten.
+//! - A clock mints strictly increasing times, all above what the caller has seen and none above what is durable.
+//! - What is stored or handed out is versioned, checksummed, and has exactly one encoding.
+//!
+//! **Deliberately absent.** Actors' lives and the leasing of the clock's ceiling on disk (`starling-vnode`,
+//! `starling-node`), the floor that lets tombstones go (`starling-vnode`), sibling caps, and any clock: time is an
+//! argument.
+//!
+//! **How to read this crate.** [`hlc`] time, [`dot`] one write, [`version_vector`] what has been seen, [`record`]
+//! what is stored (then its `codec` and `digest`), [`token`] what a client carries. The tests in `record/tests.rs`
+//! replay real histories against a model with explicit causal pasts (`history.rs`).
+
+pub mod dot;
+#[cfg(test)]
+mod history;
+pub mod hlc;
+pub mod record;
+pub mod token;
+pub mod version_vector;
+mod walk;
+
+pub use dot::Dot;
+pub use hlc::{Hlc, HlcClock, NeedsLease};
+pub use record::{Digest, Merge, Payload, Record, RecordError, Sibling};
+pub use token::{ContextToken, TokenError};
+pub use version_vector::{Relation, VersionVector};
