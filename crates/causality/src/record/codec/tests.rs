@@ -128,7 +128,10 @@ fn intact_bytes_that_no_release_writes_are_refused() {
         ("absurd siblings", &[&[1, 1], one, huge]),
         ("absurd value", &[&[1, 1], one, &[1], one, &[0], huge]),
         ("overlong count", &[&[1, 0x80, 0, 0]]),
-        ("overflowing count", &[&[1], &huge[..9], &[2]]),
+        (
+            "a count of 2^64 + 1",
+            &[&[1], &[0x81], &[0x80; 8], &[2], one, &[0]],
+        ),
         ("endless count", &[&[1], &[0xff; 12]]),
         ("context out of order", &[&[1, 2], two, one, &[0]]),
         ("an actor twice", &[&[1, 2], one, one, &[0]]),
