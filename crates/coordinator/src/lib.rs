@@ -1,1 +1,105 @@
-//! One request decided: plan, quorum tracker, put, get
+//! # One request, decided
+//!
+//! **Job.** The life of one client request on the node that drives it: whom to ask, what suffices, when to give
+//! up, what to do about the silent ones.
+//!
+//! **Invariants.**
+//! - A plan is frozen when the request starts and carries its layout version; late answers are judged by it.
+//! - W counts distinct nodes that hold the write as demanded; a coordinator's own hint never counts; in a
+//!   strict request only owners count.
+//! - R counts owners that can vouch for the partition; a strict read answers only what N−R+1 owners hold.
+//! - Every request ends by its deadline, with an outcome.
+//!
+//! **Deliberately absent.** How a record is stored or merged into a replica (`starling-vnode`), timers and
+//! sockets. Effects name the vnode only as "here".
+//!
+//! **How to read this crate.** [`plan`] what is decided at the start, [`put`] and [`get`] the two requests,
+//! [`forward`] a request passed on to an owner, [`reply`] what clients are told.
+
+pub mod forward;
+pub mod get;
+pub mod plan;
+pub mod put;
+pub mod reply;
+mod tally;
+
+pub use forward::Forward;
+pub use get::Get;
+pub use plan::{Peer, Plan, Reach};
+pub use put::Put;
+
+use bytes::Bytes;
+use starling_causality::{Dot, Record, VersionVector};
+use starling_types::NodeId;
+use starling_wire::client::Receipt;
+use starling_wire::replica::Origin;
+use starling_wire::{Class, Failure, KvReply, Message};
+
+/// What a request asks of its surroundings.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send to another node.
+    Send(NodeId, Class, Message),
+    /// Coordinate the write on this node's vnode.
+    Coordinate,
+    /// Read this node's replica.
+    ReadHere,
+    /// Merge into this node's replica.
+    MergeHere(Record, Option<Origin>),
+    /// Keep the record for an absent owner until it is back.
+    KeepHint(NodeId, Bytes),
+    /// Tell the client.
+    Respond(Answer),
+}
+
+/// What the client is told, before its context is sealed for this cluster and key.
+#[derive(Debug)]
+pub enum Answer {
+    /// What a read saw.
+    Read(Record),
+    /// A write that reached its quorum.
+    Written(Written),
+    /// Somebody else's answer, passed on.
+    Relayed(KvReply),
+    /// A failure.
+    Failed(Failure),
+}
+
+/// A write that reached its quorum.
+#[derive(Debug)]
+pub struct Written {
+    /// What the record covers, if this write's value is the sole sibling.
+    pub context: Option<VersionVector>,
+    /// Siblings there are now.
+    pub siblings: u32,
+    /// Whether there was a live value before.
+    pub existed: bool,
+    /// What was done, on whom.
+    pub receipt: Receipt,
+}
+
+/// This node's own vnode has staged a coordinated write.
+#[derive(Debug, Clone)]
+pub struct Staged {
+    /// The write's dot.
+    pub dot: Dot,
+    /// The whole record, encoded.
+    pub record: Bytes,
+    /// What it covers, if this write's value is the sole sibling.
+    pub context: Option<VersionVector>,
+    /// Siblings there are now.
+    pub siblings: u32,
+    /// Whether there was a live value before.
+    pub existed: bool,
+}
+
+/// Where a request stands. `Wait` until one of the others is certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Undecided.
+    Wait,
+    /// What was asked for is reached.
+    Succeed,
+    /// It cannot be reached any more.
+    Fail,
+}

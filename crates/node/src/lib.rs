@@ -1,1 +1,34 @@
-//! ControlPlane and Shard: the whole node as a deterministic machine
+//! # The whole node as a deterministic machine
+//!
+//! **Job.** Two machines under one roof: the [`control`] plane (members, layouts, the first decision) and the
+//! [`shard`] (client requests and the replicas this node owns). [`Node`] routes between them and the shell.
+//!
+//! **Invariants.**
+//! - The same seed, boot rows and events give the same effects: no clock, no socket, no file, no unseeded
+//!   randomness.
+//! - Nothing that must survive a crash is acted upon before the shell has answered its `Commit`.
+//! - A node without a layout, or one that is draining, refuses client requests and says so.
+//! - Every request is answered exactly once, by its deadline.
+//!
+//! **Deliberately absent.** Whatever needs tokio or a file (`starling-server`), and any rule about causality,
+//! quorums or placement: this crate only routes.
+//!
+//! **How to read this crate.** [`event`] what goes in and out, [`node`] the roof, [`boot`] what a start knows,
+//! [`view`] the cluster as this node sees it, [`control`] with [`founding`] (`cluster init`), [`shard`] with
+//! `replica` (what other nodes ask), `client` (what clients ask) and [`admission`]; [`status`] for people.
+
+pub mod admission;
+pub mod boot;
+pub mod buckets;
+pub mod control;
+pub mod event;
+pub mod founding;
+pub mod node;
+pub mod shard;
+pub mod status;
+pub mod view;
+
+pub use boot::{Boot, Config};
+pub use event::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
+pub use node::Node;
+pub use view::View;

@@ -1,1 +1,34 @@
-//! One replica of one partition: record cache, coordinate, merge, read
+//! # The replicas that a node holds
+//!
+//! **Job.** One node's holding of its partitions: every record it stores, read and changed in one place. A
+//! client's write goes through `coordinate`, everything that replicates through `merge`, and every read through
+//! `read`: the narrow waist of the store.
+//!
+//! **Invariants.**
+//! - All changes of one key pass one queue, across loads that take their time; each starts from the newest
+//!   *staged* record, so no read-modify-write is lost.
+//! - A record is visible to reads, and acked, only when its commit is durable (as asked).
+//! - A dot is minted only by a vnode of an owner, above everything the client and the record have seen, under an
+//!   actor that never outlives an unclean stop, below a ceiling that is durable.
+//! - A request id that was seen once never inserts a value again.
+//!
+//! **Deliberately absent.** Who owns what, quorums and peers (`starling-coordinator`), files
+//! (`starling-storage`): loads and commits are effects, answered by events.
+//!
+//! **How to read this crate.** [`event`] what goes in and out, [`rows`] how a record lies on disk, [`vnodes`]
+//! the machine, then `write` and `read` (the waist), `cell` one key's queue, `mint` who may make dots,
+//! `recall` the memory of request ids, `cache` records kept for reads.
+
+mod cache;
+mod cell;
+pub mod event;
+mod mint;
+mod read;
+mod recall;
+pub mod rows;
+mod vnodes;
+mod write;
+
+pub use event::{ClientWrite, Done, Effect, Event, OpId, Refused, Space, Staged, Ticket};
+pub use rows::{CellKey, RowSpace, RowWrite};
+pub use vnodes::{Boot, Counters, HintTally, Vnodes};

@@ -1,0 +1,128 @@
+//! A request on a node that is no owner: passed on once, to one owner at a time.
+
+use starling_types::{Instant, NodeId, Outcome, limits};
+use starling_wire::{Class, Failure, FailureKind, KvReply, KvRequest, Message};
+
+use crate::{Answer, Effect};
+
+/// What happens to a forwarded request.
+#[derive(Debug)]
+pub enum Event {
+    /// The owner answered.
+    Replied(NodeId, KvReply),
+    /// A node is gone.
+    PeerDown(NodeId),
+    /// Time has passed.
+    Tick,
+}
+
+/// One forwarded request.
+#[derive(Debug)]
+pub struct Forward {
+    request: KvRequest,
+    candidates: Vec<NodeId>,
+    asked: Option<NodeId>,
+    sent_once: bool,
+    patience: Instant,
+    deadline: Instant,
+    answered: bool,
+}
+
+impl Forward {
+    /// Passes `request` on to the first of `candidates`, the reachable owners in order of preference.
+    pub fn start(
+        now: Instant,
+        mut request: KvRequest,
+        candidates: Vec<NodeId>,
+        out: &mut Vec<Effect>,
+    ) -> Self {
+        let deadline = now + request.timeout();
+        request.forwarded = true;
+        let mut forward = Self {
+            request,
+            candidates,
+            asked: None,
+            sent_once: false,
+            patience: deadline,
+            deadline,
+            answered: false,
+        };
+        forward.ask_next(now, out);
+        forward
+    }
+
+    /// The one entrance.
+    pub fn handle(&mut self, now: Instant, event: Event, out: &mut Vec<Effect>) {
+        match event {
+            Event::Replied(from, reply) => self.replied(now, from, reply, out),
+            Event::PeerDown(node) if self.asked == Some(node) => self.ask_next(now, out),
+            Event::PeerDown(_) => {}
+            Event::Tick if now >= self.deadline => self.give_up("no owner answered in time", out),
+            Event::Tick if now >= self.patience => self.ask_next(now, out),
+            Event::Tick => {}
+        }
+    }
+
+    /// When [`Event::Tick`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        (!self.answered).then(|| self.patience.min(self.deadline))
+    }
+
+    /// Whether the client is answered.
+    pub const fn is_over(&self) -> bool {
+        self.answered
+    }
+
+    fn replied(&mut self, now: Instant, from: NodeId, reply: KvReply, out: &mut Vec<Effect>) {
+        let elsewhere = match &reply {
+            KvReply::Failed(f) => f.kind == FailureKind::NotReady && f.outcome == Outcome::NotApplied,
+            _ => false,
+        };
+        if elsewhere && self.asked == Some(from) && !self.candidates.is_empty() {
+            self.ask_next(now, out);
+        } else if !std::mem::replace(&mut self.answered, true) {
+            out.push(Effect::Respond(Answer::Relayed(reply)));
+        }
+    }
+
+    /// The next owner gets it as a retry: it asks the others for the request id before it mints.
+    fn ask_next(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if self.candidates.is_empty() {
+            // The owner that was asked may yet answer; only the deadline ends that.
+            self.patience = self.deadline;
+            if self.asked.is_none() {
+                self.give_up("no owner of the key is within reach", out);
+            }
+            return;
+        }
+        let owner = self.candidates.remove(0);
+        self.request.attempt = self.request.attempt.saturating_add(u8::from(self.sent_once));
+        let left = self.deadline.since(now).as_millis();
+        self.request.timeout_ms = u32::try_from(left).unwrap_or(u32::MAX).max(1);
+        self.asked = Some(owner);
+        self.sent_once = true;
+        self.patience = self.deadline.min(now + limits::RPC_TIMEOUT * 2);
+        out.push(Effect::Send(
+            owner,
+            Class::Foreground,
+            Message::Request(self.request.clone()),
+        ));
+    }
+
+    fn give_up(&mut self, why: &str, out: &mut Vec<Effect>) {
+        if std::mem::replace(&mut self.answered, true) {
+            return;
+        }
+        let failure = match self.sent_once && self.request.op.is_write() {
+            true => Failure::unknown(
+                FailureKind::Deadline,
+                format!("{why}; the write may have taken place: retry with the same request id"),
+            ),
+            false => Failure::refused(
+                FailureKind::QuorumNotReached,
+                format!("{why}; nothing was changed"),
+            ),
+        };
+        out.push(Effect::Respond(Answer::Failed(failure)));
+    }
+}

@@ -1,0 +1,372 @@
+//! A read: this replica's record and R−1 others', merged; the stale are repaired, before the answer if the
+//! read is strict and after it otherwise.
+
+use starling_causality::{Digest, Record};
+use starling_types::{BucketName, Instant, Key, NodeId, Outcome};
+use starling_wire::replica::{Merge, Merged, Read, ReadAnswer};
+use starling_wire::{Class, Message};
+
+use crate::plan::{Peer, Plan};
+use crate::reply::{no_quorum, too_late};
+use crate::{Answer, Effect, Verdict};
+
+/// What happens to a read.
+#[derive(Debug)]
+pub enum Event {
+    /// This replica's record.
+    ReadHere(Record),
+    /// This replica cannot vouch for the key.
+    RefusedHere(String),
+    /// A repair of this replica is committed.
+    MergedHere,
+    /// Another node answered.
+    Answered(NodeId, ReadAnswer),
+    /// Another node answered a repair.
+    Merged(NodeId, Merged),
+    /// A node is gone.
+    PeerDown(NodeId),
+    /// Time has passed.
+    Tick,
+}
+
+/// One read under way.
+#[derive(Debug)]
+pub struct Get {
+    plan: Plan,
+    bucket: BucketName,
+    key: Key,
+    asked: Vec<Asked>,
+    /// The owners not asked yet, most preferred last.
+    unasked: Vec<NodeId>,
+    merged: Record,
+    digest_here: Option<Digest>,
+    phase: Phase,
+    hedged: bool,
+    /// Data repaired by this read, for the metrics.
+    repairs: u32,
+}
+
+#[derive(Debug)]
+struct Asked {
+    node: NodeId,
+    state: State,
+}
+
+/// What one owner is known to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Holds(Digest),
+    /// Counts towards nothing.
+    CannotVouch,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Reading,
+    /// Strict: enough owners must hold what is about to be answered.
+    Securing,
+    Over,
+}
+
+impl Get {
+    /// Starts a read.
+    pub fn start(plan: Plan, bucket: BucketName, key: Key, out: &mut Vec<Effect>) -> Self {
+        // Popped from the end: stable, so preference decides among those equally reachable.
+        let mut unasked: Vec<Peer> = plan.others.iter().rev().copied().collect();
+        unasked.sort_by_key(|p| std::cmp::Reverse(p.reach));
+        let get = Self {
+            asked: vec![Asked {
+                node: plan.me,
+                state: State::Waiting,
+            }],
+            unasked: unasked.into_iter().map(|p| p.node).collect(),
+            plan,
+            bucket,
+            key,
+            merged: Record::default(),
+            digest_here: None,
+            phase: Phase::Reading,
+            hedged: false,
+            repairs: 0,
+        };
+        out.push(Effect::ReadHere);
+        get
+    }
+
+    /// The one entrance.
+    pub fn handle(&mut self, now: Instant, event: Event, out: &mut Vec<Effect>) {
+        match event {
+            Event::ReadHere(record) => self.read_here(record, out),
+            Event::RefusedHere(_) => {
+                self.set(self.plan.me, State::CannotVouch);
+                self.ask_until_enough(out);
+            }
+            Event::MergedHere => self.repaired(self.plan.me, out),
+            Event::Answered(from, answer) => self.answered(from, answer, out),
+            Event::Merged(from, Merged::Done { .. }) => self.repaired(from, out),
+            Event::Merged(..) => {}
+            Event::PeerDown(node) => self.gone(node, out),
+            Event::Tick => {}
+        }
+        self.check_time(now, out);
+        self.judge(out);
+    }
+
+    /// When [`Event::Tick`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match (self.phase, self.hedged || self.unasked.is_empty()) {
+            (Phase::Over, _) => None,
+            (_, false) => Some(self.plan.hedge.min(self.plan.deadline)),
+            (_, true) => Some(self.plan.deadline),
+        }
+    }
+
+    /// Whether the client is answered.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// Replicas that this read repairs.
+    pub const fn repairs(&self) -> u32 {
+        self.repairs
+    }
+
+    fn read_here(&mut self, record: Record, out: &mut Vec<Effect>) {
+        let digest = record.digest();
+        self.digest_here = Some(digest);
+        self.set(self.plan.me, State::Holds(digest));
+        self.merged = record;
+        self.ask_until_enough(out);
+    }
+
+    /// Asks as many owners as the quorum still needs.
+    fn ask_until_enough(&mut self, out: &mut Vec<Effect>) {
+        while self.phase == Phase::Reading && self.promising() < usize::from(self.plan.quorum) {
+            if !self.ask_next(out) {
+                break;
+            }
+        }
+    }
+
+    fn ask_next(&mut self, out: &mut Vec<Effect>) -> bool {
+        let Some(node) = self.unasked.pop() else {
+            return false;
+        };
+        self.asked.push(Asked {
+            node,
+            state: State::Waiting,
+        });
+        let read = Read {
+            bucket: self.bucket.clone(),
+            key: self.key.clone(),
+            digest: self.digest_here,
+        };
+        out.push(Effect::Send(node, Class::Foreground, Message::Read(read)));
+        true
+    }
+
+    fn answered(&mut self, from: NodeId, answer: ReadAnswer, out: &mut Vec<Effect>) {
+        if self.phase != Phase::Reading {
+            return;
+        }
+        match answer {
+            ReadAnswer::Same => match self.digest_here {
+                Some(digest) => self.set(from, State::Holds(digest)),
+                None => self.set(from, State::CannotVouch),
+            },
+            ReadAnswer::Record(bytes) => match Record::decode(&bytes) {
+                Ok(record) => {
+                    self.set(from, State::Holds(record.digest()));
+                    self.join(&record);
+                }
+                Err(_) => self.set(from, State::CannotVouch),
+            },
+            ReadAnswer::Unknown | ReadAnswer::Refused(_) => self.set(from, State::CannotVouch),
+        }
+        self.ask_until_enough(out);
+    }
+
+    fn join(&mut self, record: &Record) {
+        let merged = self.merged.merge(record).record;
+        self.merged = if self.plan.lww {
+            merged.settle_lww()
+        } else {
+            merged
+        };
+    }
+
+    fn gone(&mut self, node: NodeId, out: &mut Vec<Effect>) {
+        if self
+            .asked
+            .iter()
+            .any(|a| a.node == node && a.state == State::Waiting)
+        {
+            self.set(node, State::CannotVouch);
+            self.ask_until_enough(out);
+        }
+    }
+
+    fn repaired(&mut self, node: NodeId, out: &mut Vec<Effect>) {
+        if self.phase == Phase::Securing {
+            self.set(node, State::Holds(self.merged.digest()));
+            self.secure(out);
+        }
+    }
+
+    fn judge(&mut self, out: &mut Vec<Effect>) {
+        if self.phase != Phase::Reading {
+            return;
+        }
+        match self.verdict() {
+            Verdict::Wait => {}
+            Verdict::Fail => self.fail(no_quorum, out),
+            Verdict::Succeed => {
+                self.phase = Phase::Securing;
+                self.repair(out);
+                self.secure(out);
+            }
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let need = usize::from(self.plan.quorum);
+        if self.holding() >= need {
+            Verdict::Succeed
+        } else if self.promising() + self.unasked.len() < need {
+            Verdict::Fail
+        } else {
+            Verdict::Wait
+        }
+    }
+
+    /// Sends what was found to those that answered with less.
+    fn repair(&mut self, out: &mut Vec<Effect>) {
+        let target = self.merged.digest();
+        let stale = |a: &&Asked| matches!(a.state, State::Holds(digest) if digest != target);
+        let stale: Vec<NodeId> = self.asked.iter().filter(stale).map(|a| a.node).collect();
+        for node in stale {
+            self.repairs += 1;
+            self.send_repair(node, out);
+        }
+    }
+
+    fn send_repair(&self, node: NodeId, out: &mut Vec<Effect>) {
+        if node == self.plan.me {
+            out.push(Effect::MergeHere(self.merged.clone(), None));
+            return;
+        }
+        let class = if self.plan.strict {
+            Class::Foreground
+        } else {
+            Class::Background
+        };
+        let merge = Merge {
+            bucket: self.bucket.clone(),
+            key: self.key.clone(),
+            record: self.merged.encode(),
+            props: self.plan.props,
+            durable: self.plan.durable,
+            origin: None,
+            stands_for: None,
+        };
+        out.push(Effect::Send(node, class, Message::Merge(merge)));
+    }
+
+    /// Answers: at once if sloppy; if strict, when N−R+1 owners hold the record, so that every later read
+    /// quorum meets one of them.
+    fn secure(&mut self, out: &mut Vec<Effect>) {
+        let target = self.merged.digest();
+        let safe = self
+            .asked
+            .iter()
+            .filter(|a| a.state == State::Holds(target))
+            .count();
+        let needed = usize::from(self.plan.n - self.plan.quorum) + 1;
+        if self.plan.strict && safe < needed {
+            while self.asked.len() < needed {
+                let Some(node) = self.unasked.pop() else { break };
+                self.asked.push(Asked {
+                    node,
+                    state: State::Waiting,
+                });
+                self.send_repair(node, out);
+            }
+            return;
+        }
+        self.phase = Phase::Over;
+        out.push(Effect::Respond(Answer::Read(std::mem::take(&mut self.merged))));
+    }
+
+    fn check_time(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if now >= self.plan.hedge && !self.hedged && self.phase != Phase::Over {
+            self.hedged = true;
+            match self.phase {
+                Phase::Reading => {
+                    self.ask_next(out);
+                }
+                // A strict read whose repairs are slow tries the remaining owner as well.
+                _ => {
+                    if let Some(node) = self.unasked.pop() {
+                        self.asked.push(Asked {
+                            node,
+                            state: State::Waiting,
+                        });
+                        self.send_repair(node, out);
+                    }
+                }
+            }
+        }
+        if now >= self.plan.deadline && self.phase != Phase::Over {
+            self.fail(too_late, out);
+        }
+    }
+
+    fn fail(
+        &mut self,
+        words: fn(Outcome, usize, u8, &str, &str) -> starling_wire::Failure,
+        out: &mut Vec<Effect>,
+    ) {
+        self.phase = Phase::Over;
+        let story = self.asked.iter().map(Asked::story).collect::<Vec<_>>().join(", ");
+        let failure = words(
+            Outcome::NotApplied,
+            self.holding(),
+            self.plan.quorum,
+            "replicas answered",
+            &story,
+        );
+        out.push(Effect::Respond(Answer::Failed(failure)));
+    }
+
+    fn set(&mut self, node: NodeId, state: State) {
+        if let Some(asked) = self.asked.iter_mut().find(|a| a.node == node) {
+            asked.state = state;
+        }
+    }
+
+    fn holding(&self) -> usize {
+        self.asked
+            .iter()
+            .filter(|a| matches!(a.state, State::Holds(_)))
+            .count()
+    }
+
+    fn promising(&self) -> usize {
+        self.asked
+            .iter()
+            .filter(|a| a.state != State::CannotVouch)
+            .count()
+    }
+}
+
+impl Asked {
+    fn story(&self) -> String {
+        let word = match self.state {
+            State::Waiting => "no answer yet",
+            State::Holds(_) => "answered",
+            State::CannotVouch => "cannot vouch for the key",
+        };
+        format!("{}: {word}", self.node)
+    }
+}

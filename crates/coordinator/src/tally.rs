@@ -1,0 +1,127 @@
+//! Who has answered a write, and what that amounts to.
+
+use starling_types::NodeId;
+
+use crate::Verdict;
+use crate::plan::Plan;
+
+/// One holder's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Holder {
+    Waiting,
+    Acked,
+    Refused(String),
+    /// Silent, or known to be gone.
+    Absent,
+}
+
+/// A node asked to hold the write.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) node: NodeId,
+    pub(crate) state: Holder,
+    /// The owner it stands for, if it is a fallback.
+    pub(crate) stands_for: Option<NodeId>,
+}
+
+/// The acks of one write.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) asked: Vec<Asked>,
+    need: usize,
+    strict: bool,
+}
+
+impl Tally {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            asked: Vec::with_capacity(plan.others.len() + 1),
+            need: usize::from(plan.quorum),
+            strict: plan.strict,
+        }
+    }
+
+    pub(crate) fn ask(&mut self, node: NodeId, state: Holder, stands_for: Option<NodeId>) {
+        self.asked.push(Asked {
+            node,
+            state,
+            stands_for,
+        });
+    }
+
+    /// Records a first answer; `false` if the node was not waited for.
+    pub(crate) fn answer(&mut self, node: NodeId, state: Holder) -> bool {
+        match self.asked.iter_mut().find(|a| a.node == node) {
+            Some(asked) if asked.state == Holder::Waiting || state == Holder::Acked => {
+                asked.state = state;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// `spare` more fallbacks could still be asked.
+    pub(crate) fn verdict(&self, spare: usize) -> Verdict {
+        let acked = self.acked();
+        let waiting = self.counting().filter(|a| a.state == Holder::Waiting).count();
+        let spare = if self.strict { 0 } else { spare };
+        if acked >= self.need {
+            Verdict::Succeed
+        } else if acked + waiting + spare < self.need {
+            Verdict::Fail
+        } else {
+            Verdict::Wait
+        }
+    }
+
+    pub(crate) fn acked(&self) -> usize {
+        self.counting().filter(|a| a.state == Holder::Acked).count()
+    }
+
+    pub(crate) fn acked_owners(&self) -> usize {
+        self.asked
+            .iter()
+            .filter(|a| a.stands_for.is_none() && a.state == Holder::Acked)
+            .count()
+    }
+
+    pub(crate) fn waiting(&self) -> Vec<NodeId> {
+        self.asked
+            .iter()
+            .filter(|a| a.state == Holder::Waiting)
+            .map(|a| a.node)
+            .collect()
+    }
+
+    pub(crate) fn owner_of(&self, node: NodeId) -> Option<NodeId> {
+        self.asked
+            .iter()
+            .find(|a| a.node == node)
+            .and_then(|a| a.stands_for)
+    }
+
+    fn counting(&self) -> impl Iterator<Item = &Asked> {
+        self.asked
+            .iter()
+            .filter(|a| !self.strict || a.stands_for.is_none())
+    }
+
+    /// For a person: who said what.
+    pub(crate) fn story(&self) -> String {
+        let word = |a: &Asked| {
+            let state = match &a.state {
+                Holder::Waiting => "no answer yet".into(),
+                Holder::Acked => "acked".into(),
+                Holder::Refused(why) => format!("refused ({why})"),
+                Holder::Absent => "absent".into(),
+            };
+            let role = if a.stands_for.is_some() {
+                " as fallback"
+            } else {
+                ""
+            };
+            format!("{}{role}: {state}", a.node)
+        };
+        self.asked.iter().map(word).collect::<Vec<_>>().join(", ")
+    }
+}

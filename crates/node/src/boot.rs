@@ -1,0 +1,107 @@
+//! What a node knows when it starts: its configuration, and the rows of its own `meta` keyspace.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use starling_causality::Hlc;
+use starling_gossip::Preset;
+use starling_ring::{Acceptor, Layout};
+use starling_types::{ActorId, Generation, NodeId, PartitionId};
+use starling_vnode::rows;
+
+/// The layout in force.
+pub const META_LAYOUT: &[u8] = b"layout";
+/// The acceptor of the first layout.
+pub const META_ACCEPTOR: &[u8] = b"acceptor";
+
+/// What the operator and the shell decided.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This node.
+    pub node: NodeId,
+    /// How often it has started, this time included; durable before the machine is made.
+    pub generation: Generation,
+    /// Its name, for people.
+    pub name: String,
+    /// Where others reach it over QUIC.
+    pub quic: SocketAddr,
+    /// Where it speaks RESP.
+    pub resp: Option<SocketAddr>,
+    /// Where it speaks HTTP.
+    pub http: Option<SocketAddr>,
+    /// Its failure domain.
+    pub zone: String,
+    /// Its share of the load.
+    pub weight: u32,
+    /// Largest value it takes from clients, in bytes.
+    pub max_value: usize,
+    /// Requests in flight before it sheds load.
+    pub max_in_flight: usize,
+    /// Bytes in flight before it sheds load.
+    pub max_in_flight_bytes: usize,
+    /// Bytes of records kept for reads.
+    pub cache_bytes: usize,
+    /// How eager the failure detector is.
+    pub gossip: Preset,
+    /// Seed of the machine's randomness: from the system's generator in a daemon, from the test in a simulation.
+    pub seed: u64,
+}
+
+/// What the last run of this node left behind.
+#[derive(Debug, Default)]
+pub struct Boot {
+    pub(crate) ceiling: Hlc,
+    pub(crate) actors: BTreeMap<PartitionId, ActorId>,
+    pub(crate) was_clean: bool,
+    pub(crate) layout: Option<Layout>,
+    pub(crate) acceptor: Acceptor,
+}
+
+/// A row that cannot be understood. The node must not start: it might break a promise it does not remember.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the stored {row} cannot be read ({why}): restore it, or remove the data directory and rejoin as a new node"
+)]
+pub struct BootError {
+    row: &'static str,
+    why: String,
+}
+
+impl Boot {
+    /// Reads the rows of the `meta` keyspace.
+    pub fn read(meta: &[(Bytes, Bytes)]) -> Result<Self, BootError> {
+        let row = |name: &[u8]| meta.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+        let mut boot = Self::default();
+        if let Some(value) = row(rows::META_HLC_CEILING) {
+            boot.ceiling = ceiling(value)?;
+        }
+        // A mark that cannot be read is no mark: the node takes new actors, which is always safe.
+        if let Some(actors) = row(rows::META_CLEAN_STOP).and_then(|v| rows::decode_actors(v)) {
+            boot.actors = actors.into_iter().collect();
+            boot.was_clean = true;
+        }
+        if let Some(value) = row(META_LAYOUT) {
+            boot.layout = Some(decode("layout", value)?);
+        }
+        if let Some(value) = row(META_ACCEPTOR) {
+            boot.acceptor = decode("acceptor", value)?;
+        }
+        Ok(boot)
+    }
+}
+
+fn ceiling(value: &[u8]) -> Result<Hlc, BootError> {
+    let bits: [u8; 8] = value.try_into().map_err(|_| BootError {
+        row: "clock ceiling",
+        why: format!("{} bytes", value.len()),
+    })?;
+    Ok(Hlc::from_bits(u64::from_be_bytes(bits)))
+}
+
+fn decode<T: serde::de::DeserializeOwned>(row: &'static str, value: &[u8]) -> Result<T, BootError> {
+    rmp_serde::from_slice(value).map_err(|e| BootError {
+        row,
+        why: e.to_string(),
+    })
+}

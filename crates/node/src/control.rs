@@ -1,0 +1,566 @@
+//! The control plane: who is there, which layout is in force, and how the first one is decided.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use starling_coordinator::Reach;
+use starling_gossip::{self as gossip, Gossip, Notice};
+use starling_ring::{Acceptor, Layout, Verdict};
+use starling_types::{ClusterId, Instant, LayoutVersion, NodeId, Now, RequestId};
+use starling_vnode::{RowSpace, RowWrite};
+use starling_wire::client::{AdminReply, AdminRequest};
+use starling_wire::cluster::{Decide, Propose, SharedState};
+use starling_wire::gossip::MemberInfo;
+use starling_wire::hello::NodeHello;
+use starling_wire::{Class, Envelope, Message};
+
+use crate::boot::{Boot, Config, META_ACCEPTOR, META_LAYOUT};
+use crate::event::{CommitId, Effect, Log, ReplyHandle};
+use crate::founding::{self, Founding, Order};
+use crate::view::View;
+
+/// Pause between attempts to connect to a member.
+const RECONNECT: Duration = Duration::from_secs(1);
+/// The member with the higher id leaves dialing to the other for this long.
+const RECONNECT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The control plane of a node.
+pub struct ControlPlane {
+    me: NodeHello,
+    gossip: Gossip,
+    acceptor: Acceptor,
+    founding: Option<Founding>,
+    /// Connected nodes, by the address they were dialed at or announced.
+    by_addr: BTreeMap<SocketAddr, NodeHello>,
+    connected: BTreeSet<NodeId>,
+    dial_at: BTreeMap<NodeId, Instant>,
+    /// What is to be said once a commit is durable.
+    after_commit: BTreeMap<u64, AfterCommit>,
+    next_commit: u64,
+    next_exchange: u64,
+    seed: u64,
+}
+
+enum AfterCommit {
+    /// The verdict on a proposal or decision, for another node or for this node's own founding.
+    Answer(NodeId, RequestId, Verdict),
+    /// The decided layout comes into force, then the verdict is given.
+    Adopt(Layout, Option<(NodeId, RequestId)>),
+}
+
+/// One turn of the control plane.
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Now,
+    pub(crate) view: &'a mut View,
+    pub(crate) out: &'a mut Vec<Effect>,
+    /// Nodes whose reach changed, for the shard.
+    pub(crate) reach: &'a mut Vec<(NodeId, Reach)>,
+    /// A layout that came into force.
+    pub(crate) adopted: &'a mut Option<Arc<Layout>>,
+}
+
+impl ControlPlane {
+    /// The control plane of a node that just started.
+    pub fn new(config: &Config, boot: &Boot, now: Now) -> Self {
+        let me = hello(config, boot.layout.as_ref());
+        let known = boot
+            .layout
+            .iter()
+            .flat_map(|l| l.members())
+            .filter(|r| r.node != config.node);
+        let known: Vec<MemberInfo> = known.map(member_of_role).collect();
+        let gossip = Gossip::new(
+            gossip::Config::preset(config.gossip),
+            me.member(),
+            known,
+            config.seed ^ 0x676f_7373,
+            now,
+        );
+        Self {
+            gossip,
+            acceptor: boot.acceptor.clone(),
+            founding: None,
+            by_addr: BTreeMap::from([(me.quic, me.clone())]),
+            me,
+            connected: BTreeSet::new(),
+            dial_at: BTreeMap::new(),
+            after_commit: BTreeMap::new(),
+            next_commit: 0,
+            next_exchange: 0,
+            seed: config.seed,
+        }
+    }
+
+    /// What this node says of itself.
+    pub const fn hello(&self) -> &NodeHello {
+        &self.me
+    }
+
+    /// The membership machine, for status.
+    pub const fn members(&self) -> &Gossip {
+        &self.gossip
+    }
+
+    /// Whether a connection to the node is up.
+    pub fn is_connected(&self, node: NodeId) -> bool {
+        self.connected.contains(&node)
+    }
+
+    /// When [`ControlPlane::tick`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let founding = self.founding.as_ref().and_then(Founding::next_deadline);
+        let dial = self.dial_at.values().min().copied();
+        [self.gossip.next_deadline(), founding, dial]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(crate) fn started(&mut self, turn: &mut Turn<'_>) {
+        self.share_digest(turn);
+        self.plan_dials(turn);
+        self.dial_due(turn);
+    }
+
+    pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
+        self.gossip(turn, gossip::Event::Tick);
+        self.dial_due(turn);
+        self.drive_founding(turn, founding::Event::Tick);
+        let offset = self.gossip.clock_offset();
+        turn.view.set_clock_offset(offset);
+    }
+
+    pub(crate) fn leave(&mut self, turn: &mut Turn<'_>) {
+        self.gossip(turn, gossip::Event::Leave);
+    }
+
+    pub(crate) fn peer_up(&mut self, turn: &mut Turn<'_>, hello: NodeHello, addr: SocketAddr) {
+        let node = hello.node;
+        self.connected.insert(node);
+        self.dial_at.remove(&node);
+        self.by_addr.insert(addr, hello.clone());
+        self.by_addr.insert(hello.quic, hello.clone());
+        set_reach(turn, node, Reach::Up);
+        let belongs = turn.view.layout().is_none_or(|l| l.is_member(node));
+        if belongs {
+            self.gossip(turn, gossip::Event::Learned(hello.member()));
+            self.gossip(turn, gossip::Event::Connected(node));
+        }
+        if hello.layout < turn.view.epoch() {
+            self.send_shared(turn, node, false);
+        }
+        self.drive_founding(turn, founding::Event::Tick);
+    }
+
+    pub(crate) fn peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) {
+        self.connected.remove(&node);
+        self.by_addr.retain(|_, hello| hello.node != node);
+        set_reach(turn, node, Reach::Down);
+        self.gossip(turn, gossip::Event::Disconnected(node));
+        self.plan_dials(turn);
+    }
+
+    pub(crate) fn peer_message(&mut self, turn: &mut Turn<'_>, from: NodeId, envelope: Envelope) {
+        let exchange = envelope.request;
+        match envelope.message {
+            Message::Gossip(message) => self.gossip(turn, gossip::Event::Message { from, message }),
+            Message::Propose(Propose { layout }) => self.proposed(turn, from, exchange, &layout),
+            Message::Decide(Decide { layout }) => self.decided(turn, Some((from, exchange)), &layout),
+            Message::Verdict(verdict) => {
+                self.drive_founding(turn, founding::Event::Verdict(from, verdict));
+            }
+            Message::Shared(shared) => self.shared(turn, from, shared),
+            // Data messages never come here.
+            _ => {}
+        }
+    }
+
+    pub(crate) fn admin(&mut self, turn: &mut Turn<'_>, reply: ReplyHandle, request: AdminRequest) {
+        let answer = match request {
+            AdminRequest::Init { nodes, copies, bits } => {
+                match self.found(turn, reply, nodes, copies, bits) {
+                    Ok(()) => return,
+                    Err(why) => AdminReply::Refused(why),
+                }
+            }
+            AdminRequest::Layout => AdminReply::Layout(turn.view.layout().map(|l| Layout::clone(l))),
+            AdminRequest::Status => AdminReply::Refused("status is answered by the shell".into()),
+        };
+        turn.out.push(Effect::RespondAdmin(reply, answer));
+    }
+
+    pub(crate) fn committed(&mut self, turn: &mut Turn<'_>, id: u64, result: Result<(), String>) {
+        let Some(after) = self.after_commit.remove(&id) else {
+            return;
+        };
+        if let Err(error) = result {
+            // The store is poisoned or full: nothing was promised, nobody is answered, the asker asks again.
+            return turn.out.push(Effect::Log(Log::Alarm(format!(
+                "the layout could not be stored: {error}"
+            ))));
+        }
+        match after {
+            AfterCommit::Answer(to, exchange, verdict) => self.give(turn, to, exchange, verdict),
+            AfterCommit::Adopt(layout, asker) => {
+                let hash = layout.hash();
+                self.adopt(turn, layout);
+                if let Some((to, exchange)) = asker {
+                    self.give(turn, to, exchange, Verdict::Decided(hash));
+                }
+            }
+        }
+    }
+
+    fn found(
+        &mut self,
+        turn: &mut Turn<'_>,
+        reply: ReplyHandle,
+        nodes: Vec<SocketAddr>,
+        copies: u8,
+        bits: u8,
+    ) -> Result<(), String> {
+        if self.founding.is_some() {
+            return Err("another `cluster init` is under way on this node: wait for it".into());
+        }
+        if nodes.iter().collect::<BTreeSet<_>>().len() != nodes.len() {
+            return Err("a node is named twice: name each address once".into());
+        }
+        if !nodes.contains(&self.me.quic) {
+            let me = self.me.quic;
+            return Err(format!(
+                "this node listens at {me}, which is not among the named nodes: name it as it is"
+            ));
+        }
+        self.next_exchange += 1;
+        let order = Order {
+            nodes,
+            copies,
+            bits,
+            cluster: self.new_cluster(turn.now),
+            reply,
+        };
+        self.founding = Some(Founding::new(turn.now.instant, order));
+        self.drive_founding(turn, founding::Event::Tick);
+        Ok(())
+    }
+
+    /// Fresh for every founding: the node's seed, its start, and the hour.
+    fn new_cluster(&self, now: Now) -> ClusterId {
+        use rand::{Rng, SeedableRng};
+        let seed = self.seed ^ now.wall.millis().rotate_left(20) ^ self.next_exchange;
+        let mut rng = rand::rngs::ChaCha8Rng::seed_from_u64(seed);
+        let bits = (u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64());
+        ClusterId::from_bits(bits | 1)
+    }
+
+    fn drive_founding(&mut self, turn: &mut Turn<'_>, event: founding::Event) {
+        let Some(founding) = &mut self.founding else {
+            return;
+        };
+        let mut effects = Vec::new();
+        founding.handle(turn.now.instant, &self.by_addr, event, &mut effects);
+        if founding.is_over() {
+            self.founding = None;
+        }
+        for effect in effects {
+            self.founding_effect(turn, effect);
+        }
+    }
+
+    fn founding_effect(&mut self, turn: &mut Turn<'_>, effect: founding::Effect) {
+        match effect {
+            founding::Effect::Connect(addr) => turn.out.push(Effect::Connect(addr, None)),
+            founding::Effect::Propose(node, layout) if node == self.me.node => {
+                let exchange = self.exchange();
+                self.proposed(turn, node, exchange, &layout);
+            }
+            founding::Effect::Propose(node, layout) => {
+                self.say(turn, node, Message::Propose(Propose { layout }));
+            }
+            founding::Effect::Decide(node, layout) if node == self.me.node => {
+                let exchange = self.exchange();
+                self.decided(turn, Some((node, exchange)), &layout);
+            }
+            founding::Effect::Decide(node, layout) => {
+                self.say(turn, node, Message::Decide(Decide { layout }));
+            }
+            founding::Effect::Finished(reply, Ok(layout)) => {
+                turn.out
+                    .push(Effect::RespondAdmin(reply, AdminReply::Initialised(layout)));
+            }
+            founding::Effect::Finished(reply, Err(why)) => {
+                turn.out
+                    .push(Effect::RespondAdmin(reply, AdminReply::Refused(why)));
+            }
+        }
+    }
+
+    fn proposed(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, layout: &Layout) {
+        let before = self.acceptor.clone();
+        let verdict = self.acceptor.propose(self.me.node, layout);
+        if before == self.acceptor {
+            return self.give(turn, from, exchange, verdict);
+        }
+        let rows = vec![meta_row(META_ACCEPTOR, &self.acceptor)];
+        self.commit(turn, rows, AfterCommit::Answer(from, exchange, verdict));
+    }
+
+    fn decided(&mut self, turn: &mut Turn<'_>, asker: Option<(NodeId, RequestId)>, layout: &Layout) {
+        let before = self.acceptor.clone();
+        let verdict = self.acceptor.decide(layout);
+        if before == self.acceptor {
+            if let Some((from, exchange)) = asker {
+                self.give(turn, from, exchange, verdict);
+            }
+            return;
+        }
+        let rows = vec![
+            meta_row(META_ACCEPTOR, &self.acceptor),
+            meta_row(META_LAYOUT, layout),
+        ];
+        self.commit(turn, rows, AfterCommit::Adopt(layout.clone(), asker));
+    }
+
+    /// A verdict goes to whoever asked; this node's own founding is asked and told without a network.
+    fn give(&mut self, turn: &mut Turn<'_>, to: NodeId, exchange: RequestId, verdict: Verdict) {
+        if to == self.me.node {
+            return self.drive_founding(turn, founding::Event::Verdict(to, verdict));
+        }
+        self.send(turn, to, exchange, Class::Control, Message::Verdict(verdict));
+    }
+
+    fn commit(&mut self, turn: &mut Turn<'_>, rows: Vec<RowWrite>, after: AfterCommit) {
+        self.next_commit += 1;
+        self.after_commit.insert(self.next_commit, after);
+        turn.out.push(Effect::Commit {
+            id: CommitId::Control(self.next_commit),
+            rows,
+            durable: true,
+        });
+    }
+
+    fn adopt(&mut self, turn: &mut Turn<'_>, layout: Layout) {
+        if layout.version() <= turn.view.epoch() {
+            return;
+        }
+        self.me.layout = layout.version();
+        self.by_addr.insert(self.me.quic, self.me.clone());
+        let words = format!(
+            "layout {} of cluster {}, {} nodes",
+            layout.version(),
+            layout.cluster(),
+            layout.members().len()
+        );
+        turn.out.push(Effect::Log(Log::LayoutAdopted(words)));
+        let layout = Arc::new(layout);
+        turn.view.adopt(Arc::clone(&layout));
+        let me = self.me.node;
+        for role in layout.members().filter(|r| r.node != me) {
+            self.gossip(turn, gossip::Event::Learned(member_of_role(role)));
+        }
+        *turn.adopted = Some(layout);
+        self.share_digest(turn);
+        self.plan_dials(turn);
+    }
+
+    fn share_digest(&mut self, turn: &mut Turn<'_>) {
+        let hash = turn.view.layout().map_or(0, |l| l.hash().0);
+        self.gossip(turn, gossip::Event::Shared((hash >> 64) as u64 ^ hash as u64));
+    }
+
+    /// A peer's layout. One that is newer is taken if this node has accepted it or has none of its own.
+    fn shared(&mut self, turn: &mut Turn<'_>, from: NodeId, shared: SharedState) {
+        let ours = turn.view.epoch();
+        let theirs = shared
+            .layout
+            .as_ref()
+            .map_or(LayoutVersion::NONE, Layout::version);
+        if let Some(layout) = shared
+            .layout
+            .filter(|l| l.is_member(self.me.node) && theirs > ours)
+        {
+            self.decided(turn, None, &layout);
+        }
+        if shared.reply || theirs < ours {
+            self.send_shared(turn, from, false);
+        }
+    }
+
+    fn send_shared(&mut self, turn: &mut Turn<'_>, to: NodeId, reply: bool) {
+        let layout = turn.view.layout().map(|l| Layout::clone(l));
+        let shared = SharedState {
+            node: self.me.node,
+            layout,
+            reply,
+        };
+        self.say(turn, to, Message::Shared(shared));
+    }
+
+    fn gossip(&mut self, turn: &mut Turn<'_>, event: gossip::Event) {
+        let mut effects = Vec::new();
+        self.gossip.handle(turn.now, event, &mut effects);
+        for effect in effects {
+            match effect {
+                gossip::Effect::Send {
+                    to,
+                    message,
+                    reliable,
+                } => {
+                    let class = if reliable { Class::Control } else { Class::Datagram };
+                    let exchange = self.exchange();
+                    self.send(turn, to, exchange, class, Message::Gossip(message));
+                }
+                gossip::Effect::Notify(notice) => self.notice(turn, notice),
+            }
+        }
+    }
+
+    fn notice(&mut self, turn: &mut Turn<'_>, notice: Notice) {
+        let log = match notice {
+            Notice::Joined(info) => Log::MemberUp(info.node),
+            Notice::Alive(node) => {
+                if self.connected.contains(&node) {
+                    set_reach(turn, node, Reach::Up);
+                }
+                Log::MemberUp(node)
+            }
+            Notice::Suspect(node) => {
+                if self.connected.contains(&node) {
+                    set_reach(turn, node, Reach::Suspect);
+                }
+                Log::MemberSuspect(node)
+            }
+            Notice::Dead(node) => {
+                set_reach(turn, node, Reach::Down);
+                Log::MemberDead(node)
+            }
+            Notice::Left(node) => {
+                set_reach(turn, node, Reach::Down);
+                Log::MemberLeft(node)
+            }
+            Notice::Changed(_) => return,
+            Notice::SharedDiffers { peer } => return self.send_shared(turn, peer, true),
+            Notice::Impostor { generation } => Log::Alarm(format!(
+                "members know this node at generation {}, which it never had: its data directory was copied or \
+                 restored, or another process uses it; stop one of the two",
+                generation.0
+            )),
+        };
+        turn.out.push(Effect::Log(log));
+    }
+
+    /// Lower id dials; the other waits a little before it tries as well.
+    fn plan_dials(&mut self, turn: &mut Turn<'_>) {
+        let Some(layout) = turn.view.layout() else { return };
+        for role in layout.members().filter(|r| r.node != self.me.node) {
+            if !self.connected.contains(&role.node) {
+                let wait = if self.me.node < role.node {
+                    Duration::ZERO
+                } else {
+                    RECONNECT_PATIENCE
+                };
+                self.dial_at.entry(role.node).or_insert(turn.now.instant + wait);
+            }
+        }
+    }
+
+    fn dial_due(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now.instant;
+        let due: Vec<NodeId> = self
+            .dial_at
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(&n, _)| n)
+            .collect();
+        for node in due {
+            self.dial_at.insert(node, now + RECONNECT);
+            if let Some(addr) = self.address(turn.view, node) {
+                turn.out.push(Effect::Connect(addr, Some(node)));
+            }
+        }
+    }
+
+    /// What a member says of itself beats what the layout remembers.
+    fn address(&self, view: &View, node: NodeId) -> Option<SocketAddr> {
+        let said = self
+            .gossip
+            .members()
+            .find(|m| m.info.node == node)
+            .map(|m| m.info.quic);
+        said.or_else(|| view.layout()?.role(node).map(|r| r.addr))
+    }
+
+    fn exchange(&mut self) -> RequestId {
+        self.next_exchange += 1;
+        RequestId::from_bits((u128::from(self.me.node.bits()) << 64) | u128::from(self.next_exchange))
+    }
+
+    fn say(&mut self, turn: &mut Turn<'_>, to: NodeId, message: Message) {
+        let exchange = self.exchange();
+        self.send(turn, to, exchange, Class::Control, message);
+    }
+
+    fn send(&self, turn: &mut Turn<'_>, to: NodeId, request: RequestId, class: Class, message: Message) {
+        let (cluster, epoch) = (turn.view.cluster(), turn.view.epoch());
+        turn.out.push(Effect::Send(
+            to,
+            class,
+            Envelope {
+                cluster,
+                epoch,
+                request,
+                deadline_ms: 0,
+                message,
+            },
+        ));
+    }
+}
+
+fn set_reach(turn: &mut Turn<'_>, node: NodeId, reach: Reach) {
+    if turn.view.reach(node) != reach {
+        turn.view.set_reach(node, reach);
+        turn.reach.push((node, reach));
+    }
+}
+
+fn hello(config: &Config, layout: Option<&Layout>) -> NodeHello {
+    NodeHello {
+        node: config.node,
+        generation: config.generation,
+        name: config.name.clone(),
+        quic: config.quic,
+        resp: config.resp,
+        http: config.http,
+        zone: config.zone.clone(),
+        weight: config.weight,
+        layout: layout.map_or(LayoutVersion::NONE, Layout::version),
+        version: env!("CARGO_PKG_VERSION").into(),
+    }
+}
+
+fn member_of_role(role: &starling_ring::Role) -> MemberInfo {
+    MemberInfo {
+        node: role.node,
+        generation: starling_types::Generation(0),
+        name: role.name.clone(),
+        quic: role.addr,
+        resp: None,
+        http: None,
+        zone: role.zone.as_str().into(),
+        version: String::new(),
+    }
+}
+
+fn meta_row<T: serde::Serialize>(name: &'static [u8], value: &T) -> RowWrite {
+    // Layouts and acceptors are plain data: MessagePack has a form for all of it.
+    #[expect(clippy::expect_used, reason = "plain data always encodes")]
+    let bytes = rmp_serde::to_vec(value).expect("plain data encodes");
+    RowWrite {
+        space: RowSpace::Meta,
+        key: Bytes::from_static(name),
+        value: Some(bytes.into()),
+    }
+}

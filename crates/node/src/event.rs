@@ -1,0 +1,128 @@
+//! What goes into the node and what comes out of it.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use starling_types::NodeId;
+use starling_vnode::{CellKey, RowSpace, RowWrite, Ticket};
+use starling_wire::client::{AdminReply, AdminRequest};
+use starling_wire::hello::NodeHello;
+use starling_wire::{Class, Envelope, KvReply, KvRequest};
+
+/// The shell's number for somebody who waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyHandle(pub u64);
+
+/// The number of a commit; commits become durable in the order in which they were issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CommitId {
+    /// Of the shard's records.
+    Shard(Ticket),
+    /// Of what the control plane must not forget.
+    Control(u64),
+    /// The removal of the mark of a clean stop.
+    Unseal,
+    /// The mark of a clean stop.
+    Seal,
+}
+
+/// The number of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ScanId {
+    /// A page of the hints for one target.
+    Hints(NodeId),
+    /// A page of all hints, to count them after a start.
+    HintCount,
+}
+
+/// Rows in key order, and where the next page starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowPage {
+    /// Keys and values.
+    pub rows: Vec<(Bytes, Bytes)>,
+    /// The first key of the next page; `None` at the end.
+    pub next: Option<Bytes>,
+}
+
+/// Input.
+#[derive(Debug)]
+pub enum Event {
+    /// A client asks.
+    Request(ReplyHandle, KvRequest),
+    /// An operator asks.
+    Admin(ReplyHandle, AdminRequest),
+    /// A connection to a node is usable: both ends have said who they are.
+    PeerUp(NodeHello, SocketAddr),
+    /// The last connection to a node is gone.
+    PeerDown(NodeId),
+    /// A node said something.
+    PeerMessage(NodeId, Envelope),
+    /// The answer to [`Effect::Load`].
+    Loaded(CellKey, Result<Option<Bytes>, String>),
+    /// The answer to [`Effect::Scan`].
+    Scanned(ScanId, Result<RowPage, String>),
+    /// The answer to [`Effect::Commit`].
+    Committed(CommitId, Result<(), String>),
+    /// [`crate::Node::next_deadline`] has come.
+    Tick,
+    /// Finish what is under way, refuse what is new, and stop.
+    Drain,
+}
+
+/// Output.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send to a node. May be lost; nobody waits for it without a deadline.
+    Send(NodeId, Class, Envelope),
+    /// Answer a client.
+    Respond(ReplyHandle, KvReply),
+    /// Answer an operator.
+    RespondAdmin(ReplyHandle, AdminReply),
+    /// Read one row.
+    Load(CellKey),
+    /// Read a page of rows whose keys start with `prefix`, from `from` or the start.
+    Scan {
+        /// Its number.
+        id: ScanId,
+        /// The keyspace.
+        space: RowSpace,
+        /// What the keys start with.
+        prefix: Bytes,
+        /// The first key.
+        from: Option<Bytes>,
+    },
+    /// Write rows atomically.
+    Commit {
+        /// Its number.
+        id: CommitId,
+        /// The rows.
+        rows: Vec<RowWrite>,
+        /// Whether it must be fsynced before it is answered.
+        durable: bool,
+    },
+    /// Try to connect.
+    Connect(SocketAddr, Option<NodeId>),
+    /// Everything is finished and on disk: the process may exit.
+    Drained,
+    /// Tell the operator.
+    Log(Log),
+}
+
+/// What an operator's log should show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Log {
+    /// A member joined, or is heard of again.
+    MemberUp(NodeId),
+    /// A member is suspected.
+    MemberSuspect(NodeId),
+    /// A member is presumed dead.
+    MemberDead(NodeId),
+    /// A member said goodbye.
+    MemberLeft(NodeId),
+    /// This node has a layout.
+    LayoutAdopted(String),
+    /// A frame of another cluster was dropped.
+    ForeignFrame(NodeId),
+    /// Something that must not happen did.
+    Alarm(String),
+}

@@ -1,0 +1,326 @@
+//! The roof over both machines: routes what comes in, and guards start and stop.
+
+use bytes::Bytes;
+use starling_coordinator::Reach;
+use starling_types::{Instant, Now, PartitionBits};
+use starling_vnode::{RowSpace, Vnodes};
+use starling_wire::client::{AdminReply, AdminRequest};
+use starling_wire::{Envelope, Failure, FailureKind, KvReply, Message};
+
+use crate::boot::{Boot, Config};
+use crate::control::{self, ControlPlane};
+use crate::event::{CommitId, Effect, Event, Log, ReplyHandle, RowPage, ScanId};
+use crate::shard::{self, Route, Shard, replica};
+use crate::view::View;
+
+/// Where a node is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The mark of a clean stop is being removed, the hints are being counted.
+    Starting,
+    /// Serving, or waiting for a layout.
+    Running,
+    /// Finishing what is under way.
+    Draining,
+    /// The mark of a clean stop is on its way to disk: nothing may change any more.
+    Sealing,
+    /// The process may exit.
+    Stopped,
+}
+
+/// One node.
+pub struct Node {
+    control: ControlPlane,
+    shard: Shard,
+    view: View,
+    phase: Phase,
+    unsealed: bool,
+    hints_counted: bool,
+    foreign_frames: u64,
+}
+
+impl Node {
+    /// A node that starts with what its last run left behind. `out` takes its first effects.
+    pub fn new(config: &Config, boot: &Boot, now: Now, out: &mut Vec<Effect>) -> Self {
+        let layout = boot.layout.clone().map(std::sync::Arc::new);
+        let bits = layout.as_ref().map_or(PartitionBits::DEFAULT, |l| l.bits());
+        let mut node = Self {
+            control: ControlPlane::new(config, boot, now),
+            shard: Shard::new(config, boot, bits),
+            view: View::new(config.node, layout),
+            phase: Phase::Starting,
+            unsealed: !boot.was_clean,
+            hints_counted: false,
+            foreign_frames: 0,
+        };
+        if boot.was_clean {
+            out.push(Effect::Commit {
+                id: CommitId::Unseal,
+                rows: vec![Vnodes::unseal()],
+                durable: true,
+            });
+        }
+        out.push(count_hints(None));
+        node.control(now, out, |control, turn| control.started(turn));
+        node
+    }
+
+    /// The one entrance.
+    pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Stopped) {
+            return;
+        }
+        match event {
+            Event::Request(handle, request) => match self.not_serving() {
+                Some(failure) => out.push(Effect::Respond(handle, KvReply::Failed(failure))),
+                None => self.shard(now, out, |s, turn| {
+                    s.request(turn, Route::Client(handle), request)
+                }),
+            },
+            Event::Admin(handle, request) => self.admin(now, handle, request, out),
+            Event::PeerUp(hello, addr) => {
+                self.control(now, out, |control, turn| control.peer_up(turn, hello, addr));
+            }
+            Event::PeerDown(node) => self.control(now, out, |control, turn| control.peer_down(turn, node)),
+            Event::PeerMessage(from, envelope) => self.peer_message(now, from, envelope, out),
+            Event::Loaded(cell, row) => self.shard(now, out, |s, turn| s.loaded(turn, cell, row)),
+            Event::Scanned(id, page) => self.scanned(now, id, page, out),
+            Event::Committed(id, result) => self.committed(now, id, result, out),
+            Event::Tick => {
+                self.control(now, out, |control, turn| control.tick(turn));
+                self.shard(now, out, |s, turn| s.tick(turn));
+            }
+            Event::Drain => self.drain(now, out),
+        }
+        self.seal_when_quiet(out);
+    }
+
+    /// When [`Event::Tick`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.control.next_deadline(), self.shard.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Where the node is in its life.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The cluster as this node sees it.
+    pub const fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The control plane, to look at.
+    pub const fn control_plane(&self) -> &ControlPlane {
+        &self.control
+    }
+
+    /// The shard, to look at.
+    pub const fn data_plane(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// Frames of other clusters that were dropped.
+    pub const fn foreign_frames(&self) -> u64 {
+        self.foreign_frames
+    }
+
+    /// Why this node does not take client requests right now.
+    pub fn unready(&self) -> Option<String> {
+        match self.phase {
+            Phase::Starting => Some("the node is starting".into()),
+            Phase::Running if self.view.layout().is_none() => {
+                Some("the node belongs to no cluster yet: run `starling cluster init --nodes A,B,C`".into())
+            }
+            Phase::Running => None,
+            Phase::Draining | Phase::Sealing | Phase::Stopped => Some("the node is stopping".into()),
+        }
+    }
+
+    fn not_serving(&self) -> Option<Failure> {
+        let why = self.unready()?;
+        let detail = format!("{why}; nothing was changed");
+        let failure = Failure::refused(FailureKind::NotReady, detail);
+        Some(failure.retry_after(starling_types::limits::READ_TIMEOUT))
+    }
+
+    fn admin(&mut self, now: Now, handle: ReplyHandle, request: AdminRequest, out: &mut Vec<Effect>) {
+        if self.phase != Phase::Running {
+            let why = self.unready().unwrap_or_default();
+            return out.push(Effect::RespondAdmin(handle, AdminReply::Refused(why)));
+        }
+        self.control(now, out, |control, turn| control.admin(turn, handle, request));
+    }
+
+    fn peer_message(
+        &mut self,
+        now: Now,
+        from: starling_types::NodeId,
+        envelope: Envelope,
+        out: &mut Vec<Effect>,
+    ) {
+        let ours = self.view.cluster();
+        if ours.is_some() && envelope.cluster.is_some() && envelope.cluster != ours {
+            self.foreign_frames += 1;
+            return out.push(Effect::Log(Log::ForeignFrame(from)));
+        }
+        if is_control(&envelope.message) {
+            return self.control(now, out, |control, turn| {
+                control.peer_message(turn, from, envelope)
+            });
+        }
+        let refused = match self.phase {
+            Phase::Running => None,
+            // What is under way here needs its answers; others' merges are still taken while draining.
+            Phase::Draining if !matches!(envelope.message, Message::Request(_)) => None,
+            _ => self.unready(),
+        };
+        match refused {
+            None => self.shard(now, out, |s, turn| s.peer_message(turn, from, envelope)),
+            Some(why) => {
+                let mut turn = shard::Turn {
+                    now,
+                    view: &self.view,
+                    out,
+                };
+                replica::not_ready(&mut turn, from, envelope.request, &envelope.message, &why);
+            }
+        }
+    }
+
+    fn committed(&mut self, now: Now, id: CommitId, result: Result<(), String>, out: &mut Vec<Effect>) {
+        match (id, result) {
+            (CommitId::Shard(ticket), result) => {
+                self.shard(now, out, |s, turn| s.committed(turn, ticket, result));
+            }
+            (CommitId::Control(id), result) => {
+                self.control(now, out, |control, turn| control.committed(turn, id, result));
+            }
+            (CommitId::Unseal, Ok(())) => {
+                self.unsealed = true;
+                self.run_when_ready();
+            }
+            (CommitId::Seal, Ok(())) => {
+                self.phase = Phase::Stopped;
+                out.push(Effect::Drained);
+            }
+            (CommitId::Unseal | CommitId::Seal, Err(error)) => {
+                out.push(Effect::Log(Log::Alarm(format!(
+                    "the mark of a clean stop could not be written: {error}"
+                ))));
+            }
+        }
+    }
+
+    fn scanned(&mut self, now: Now, id: ScanId, page: Result<RowPage, String>, out: &mut Vec<Effect>) {
+        match (id, page) {
+            (ScanId::Hints(target), page) => {
+                self.shard(now, out, |s, turn| s.hints_scanned(turn, target, page));
+            }
+            (ScanId::HintCount, Ok(page)) => {
+                self.shard(now, out, |s, turn| s.count_hints(turn, &page));
+                match page.next {
+                    Some(next) => out.push(count_hints(Some(next))),
+                    None => self.hints_are_counted(),
+                }
+            }
+            (ScanId::HintCount, Err(error)) => {
+                out.push(Effect::Log(Log::Alarm(format!(
+                    "stored hints could not be counted: {error}"
+                ))));
+                self.hints_are_counted();
+            }
+        }
+    }
+
+    fn hints_are_counted(&mut self) {
+        self.hints_counted = true;
+        self.run_when_ready();
+    }
+
+    fn run_when_ready(&mut self) {
+        if self.phase == Phase::Starting && self.unsealed && self.hints_counted {
+            self.phase = Phase::Running;
+        }
+    }
+
+    fn drain(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Starting | Phase::Running) {
+            self.phase = Phase::Draining;
+            self.control(now, out, |control, turn| control.leave(turn));
+        }
+    }
+
+    fn seal_when_quiet(&mut self, out: &mut Vec<Effect>) {
+        if self.phase == Phase::Draining && self.shard.is_quiet() {
+            self.phase = Phase::Sealing;
+            out.push(Effect::Commit {
+                id: CommitId::Seal,
+                rows: self.shard.vnodes.seal(),
+                durable: true,
+            });
+        }
+    }
+
+    fn shard(&mut self, now: Now, out: &mut Vec<Effect>, act: impl FnOnce(&mut Shard, &mut shard::Turn<'_>)) {
+        act(
+            &mut self.shard,
+            &mut shard::Turn {
+                now,
+                view: &self.view,
+                out,
+            },
+        );
+    }
+
+    /// Runs the control plane and tells the shard what changed.
+    fn control(
+        &mut self,
+        now: Now,
+        out: &mut Vec<Effect>,
+        act: impl FnOnce(&mut ControlPlane, &mut control::Turn<'_>),
+    ) {
+        let (mut reach, mut adopted) = (Vec::new(), None);
+        let mut turn = control::Turn {
+            now,
+            view: &mut self.view,
+            out,
+            reach: &mut reach,
+            adopted: &mut adopted,
+        };
+        act(&mut self.control, &mut turn);
+        if let Some(layout) = adopted {
+            self.shard.vnodes.set_bits(layout.bits());
+        }
+        for (node, reach) in reach {
+            self.shard(now, out, |s, turn| match reach {
+                Reach::Up => s.hint_target(turn, node, true),
+                Reach::Suspect => {}
+                Reach::Down => s.peer_down(turn, node),
+            });
+        }
+    }
+}
+
+const fn is_control(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::Gossip(_)
+            | Message::Propose(_)
+            | Message::Verdict(_)
+            | Message::Decide(_)
+            | Message::Shared(_)
+    )
+}
+
+fn count_hints(from: Option<Bytes>) -> Effect {
+    Effect::Scan {
+        id: ScanId::HintCount,
+        space: RowSpace::Hints,
+        prefix: Bytes::new(),
+        from,
+    }
+}

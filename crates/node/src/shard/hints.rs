@@ -1,0 +1,152 @@
+//! Hints: kept in the engine for absent owners, given back when they return (semantics, section 4).
+
+use bytes::Bytes;
+use starling_causality::Record;
+use starling_handoff::{self as handoff, HintRow};
+use starling_types::{NodeId, QualifiedKey};
+use starling_vnode::{self as vnode, CellKey, RowSpace, Space, rows};
+use starling_wire::replica::Merge;
+use starling_wire::{Class, Message};
+
+use super::{Context, Shard, Turn};
+use crate::event::{Effect, RowPage, ScanId};
+
+/// A delivered hint must be acked within this time, in milliseconds; the replay gives up a little later.
+const DELIVERY_MS: u32 = 5_000;
+
+impl Shard {
+    pub(super) fn keep_hint(&mut self, turn: &Turn<'_>, target: NodeId, key: QualifiedKey, record: &Bytes) {
+        // It was encoded by this node a moment ago; if it cannot be read, there is nothing to keep.
+        let Ok(record) = Record::decode(record) else {
+            return;
+        };
+        let lww = self.is_lww(&key);
+        let op = self.op(Context::Hint(target));
+        let cell = CellKey::hint(target, key);
+        self.vnode(
+            turn,
+            vnode::Event::Merge {
+                op,
+                cell,
+                record,
+                origin: None,
+                lww,
+                durable: true,
+            },
+        );
+    }
+
+    pub(super) fn hint_kept(&mut self, turn: &mut Turn<'_>, target: NodeId) {
+        self.counters.hints_kept += 1;
+        self.hint_event(turn, handoff::Event::Kept(target));
+    }
+
+    /// The target answers again, or is gone.
+    pub(crate) fn hint_target(&mut self, turn: &mut Turn<'_>, target: NodeId, up: bool) {
+        let event = if up {
+            handoff::Event::Up(target)
+        } else {
+            handoff::Event::Down(target)
+        };
+        if !up {
+            self.deliveries.retain(|_, (to, _)| *to != target);
+        }
+        self.hint_event(turn, event);
+    }
+
+    pub(super) fn tick_hints(&mut self, turn: &mut Turn<'_>) {
+        self.hint_event(turn, handoff::Event::Tick);
+    }
+
+    pub(super) fn hint_event(&mut self, turn: &mut Turn<'_>, event: handoff::Event) {
+        let mut effects = Vec::new();
+        self.hints.handle(turn.now.instant, event, &mut effects);
+        for effect in effects {
+            match effect {
+                handoff::Effect::Scan(target, from) => turn.out.push(Effect::Scan {
+                    id: ScanId::Hints(target),
+                    space: RowSpace::Hints,
+                    prefix: rows::hints_for(target),
+                    from,
+                }),
+                handoff::Effect::Deliver(target, row) => self.deliver(turn, target, row),
+                handoff::Effect::Drop(target, row) => self.drop_hint(turn, target, row),
+            }
+        }
+    }
+
+    fn deliver(&mut self, turn: &mut Turn<'_>, target: NodeId, row: HintRow) {
+        let exchange = self.exchange();
+        let merge = Merge {
+            bucket: row.key.bucket().clone(),
+            key: row.key.key().clone(),
+            record: row.record,
+            props: 0,
+            durable: true,
+            origin: None,
+            stands_for: None,
+        };
+        self.deliveries.insert(exchange, (target, row.key));
+        turn.send(
+            exchange,
+            target,
+            Class::Background,
+            DELIVERY_MS,
+            Message::Merge(merge),
+        );
+    }
+
+    fn drop_hint(&mut self, turn: &Turn<'_>, target: NodeId, row: HintRow) {
+        let Ok(record) = Record::decode(&row.record) else {
+            return;
+        };
+        let op = self.op(Context::HintDrop);
+        let cell = CellKey::hint(target, row.key);
+        self.vnode(
+            turn,
+            vnode::Event::DropHint {
+                op,
+                cell,
+                digest: record.digest(),
+            },
+        );
+    }
+
+    /// A page of the rows kept for one target.
+    pub(crate) fn hints_scanned(
+        &mut self,
+        turn: &mut Turn<'_>,
+        target: NodeId,
+        page: Result<RowPage, String>,
+    ) {
+        // A page that cannot be read is tried again with the next pass; the rows stay.
+        let page = page.unwrap_or_default();
+        let rows = self.parse(turn, &page).into_iter().map(|(cell, record)| HintRow {
+            key: cell.key,
+            record,
+        });
+        let event = handoff::Event::Page {
+            target,
+            rows: rows.collect(),
+            next: page.next,
+        };
+        self.hint_event(turn, event);
+        self.pump(turn);
+    }
+
+    /// Counts a page of hints after a start, and has their targets visited.
+    pub(crate) fn count_hints(&mut self, turn: &mut Turn<'_>, page: &RowPage) {
+        for (cell, bytes) in self.parse(turn, page) {
+            if let (Space::Hint(target), Ok(record)) = (cell.space, Record::decode(&bytes)) {
+                self.vnodes.found_hint(target, &record);
+                self.hint_event(turn, handoff::Event::Kept(target));
+            }
+        }
+    }
+
+    fn parse(&self, turn: &Turn<'_>, page: &RowPage) -> Vec<(CellKey, Bytes)> {
+        let seed = turn.view.cluster().hash_seed();
+        let parse = |(key, value): &(Bytes, Bytes)| Some((rows::parse_hint(seed, key)?, value.clone()));
+        page.rows.iter().filter_map(parse).collect()
+    }
+}

@@ -1,0 +1,263 @@
+//! What other nodes ask of this one's replicas, and their answers to what this one asked.
+
+use starling_causality::Record;
+use starling_coordinator::{forward, get, put};
+use starling_handoff as handoff;
+use starling_types::{BucketName, Key, NodeId, QualifiedKey, RequestId};
+use starling_vnode::{self as vnode, CellKey, Done, Refused};
+use starling_wire::replica::{Merge, Merged, Read, ReadAnswer, Recall, Recalled, Refusal};
+use starling_wire::{Class, Envelope, KvReply, Message};
+
+use super::{Context, Input, Machine, Remote, Route, Shard, Turn};
+
+impl Shard {
+    /// A frame of the data plane.
+    pub(crate) fn peer_message(&mut self, turn: &mut Turn<'_>, from: NodeId, envelope: Envelope) {
+        let exchange = envelope.request;
+        match envelope.message {
+            Message::Merge(merge) => {
+                let verdict = self.admit_replica(turn, envelope.epoch.0, &merge.bucket, &merge.key);
+                match verdict.and_then(|key| self.remote_merge(turn, from, exchange, key, merge)) {
+                    Ok(()) => {}
+                    Err(why) => self.refuse_merge(turn, from, exchange, why),
+                }
+            }
+            Message::Read(read) => {
+                match self.admit_replica(turn, envelope.epoch.0, &read.bucket, &read.key) {
+                    Ok(key) => self.remote_read(turn, from, exchange, key, &read),
+                    Err(why) => {
+                        self.counters.remote_refused += 1;
+                        let answer = Message::ReadAnswer(ReadAnswer::Refused(why));
+                        turn.send(exchange, from, Class::Foreground, 0, answer);
+                    }
+                }
+            }
+            Message::Recall(recall) => self.remote_recall(turn, from, exchange, &recall),
+            Message::Request(request) => self.request(turn, Route::Node(from, exchange), request),
+            Message::Merged(answer) => self.merge_answered(turn, from, exchange, answer),
+            Message::ReadAnswer(answer) => {
+                self.input(turn, exchange, Input::Get(get::Event::Answered(from, answer)));
+            }
+            Message::Recalled(answer) => {
+                self.input(turn, exchange, Input::Put(put::Event::Recalled(from, answer)));
+            }
+            Message::Reply(reply) => {
+                self.input(
+                    turn,
+                    exchange,
+                    Input::Forward(forward::Event::Replied(from, reply)),
+                );
+            }
+            // Control messages never come here.
+            _ => {}
+        }
+        self.pump(turn);
+    }
+
+    fn refuse_merge(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, why: Refusal) {
+        self.counters.remote_refused += 1;
+        turn.send(
+            exchange,
+            from,
+            Class::Foreground,
+            0,
+            Message::Merged(Merged::Refused(why)),
+        );
+    }
+
+    /// The fence: a sender with another layout than ours is not served (semantics, section 3).
+    fn admit_replica(
+        &self,
+        turn: &Turn<'_>,
+        epoch: u64,
+        bucket: &BucketName,
+        key: &Key,
+    ) -> Result<QualifiedKey, Refusal> {
+        let layout = turn.view.layout().ok_or(Refusal::NotReady)?;
+        let ours = layout.version().0;
+        match epoch.cmp(&ours) {
+            std::cmp::Ordering::Less => Err(Refusal::StaleEpoch(ours)),
+            std::cmp::Ordering::Greater => Err(Refusal::NotReady),
+            std::cmp::Ordering::Equal => Ok(QualifiedKey::new(
+                layout.cluster().hash_seed(),
+                bucket.clone(),
+                key.clone(),
+            )),
+        }
+    }
+
+    fn remote_merge(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeId,
+        exchange: RequestId,
+        key: QualifiedKey,
+        merge: Merge,
+    ) -> Result<(), Refusal> {
+        let layout = turn.view.layout().ok_or(Refusal::NotReady)?;
+        let partition = layout.partition_of(key.token());
+        let cell = match merge.stands_for {
+            None if turn.view.owns(partition) => CellKey::data(key),
+            // Only a hint for an owner makes sense; this node being one, it needs no hint.
+            Some(owner) if layout.owns(owner, partition) && !turn.view.owns(partition) => {
+                CellKey::hint(owner, key)
+            }
+            _ => return Err(Refusal::NotOwner(layout.version().0)),
+        };
+        let record = Record::decode(&merge.record).map_err(|_| Refusal::Damaged)?;
+        self.counters.remote_merges += 1;
+        let (lww, durable) = (self.is_lww(&cell.key), merge.durable);
+        let op = self.op(Context::Remote(from, exchange, Remote::Merge { durable }));
+        // A fallback is no owner: it would be asked neither for the request nor for its dot.
+        let origin = merge.origin.filter(|_| merge.stands_for.is_none());
+        self.vnode(
+            turn,
+            vnode::Event::Merge {
+                op,
+                cell,
+                record,
+                origin,
+                lww,
+                durable,
+            },
+        );
+        Ok(())
+    }
+
+    fn remote_read(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeId,
+        exchange: RequestId,
+        key: QualifiedKey,
+        read: &Read,
+    ) {
+        let partition = turn.view.layout().map(|l| l.partition_of(key.token()));
+        if !partition.is_some_and(|p| turn.view.owns(p)) {
+            let why = Refusal::NotOwner(turn.view.epoch().0);
+            let answer = Message::ReadAnswer(ReadAnswer::Refused(why));
+            return turn.send(exchange, from, Class::Foreground, 0, answer);
+        }
+        self.counters.remote_reads += 1;
+        let op = self.op(Context::Remote(
+            from,
+            exchange,
+            Remote::Read { digest: read.digest },
+        ));
+        self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
+    }
+
+    /// A remembered write is shown only when it is committed here: the asker will ack it on our word.
+    fn remote_recall(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, recall: &Recall) {
+        let key = turn
+            .view
+            .layout()
+            .map(|l| QualifiedKey::new(l.cluster().hash_seed(), recall.bucket.clone(), recall.key.clone()));
+        let (Some(dot), Some(key)) = (self.vnodes.recall(recall.request), key) else {
+            let unknown = Message::Recalled(Recalled {
+                dot: None,
+                record: None,
+            });
+            return turn.send(exchange, from, Class::Foreground, 0, unknown);
+        };
+        let lww = self.is_lww(&key);
+        let cell = CellKey::data(key);
+        let remote = Remote::RecallSettle {
+            cell: cell.clone(),
+            dot,
+        };
+        let op = self.op(Context::Remote(from, exchange, remote));
+        let record = Record::default();
+        self.vnode(
+            turn,
+            vnode::Event::Merge {
+                op,
+                cell,
+                record,
+                origin: None,
+                lww,
+                durable: true,
+            },
+        );
+    }
+
+    pub(super) fn remote_done(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeId,
+        exchange: RequestId,
+        remote: Remote,
+        result: Result<Done, Refused>,
+    ) {
+        let message = match (remote, result) {
+            (Remote::Merge { durable }, Ok(_)) => Message::Merged(Merged::Done { durable }),
+            (Remote::Merge { .. }, Err(e)) => {
+                Message::Merged(Merged::Refused(Refusal::Storage(e.to_string())))
+            }
+            (Remote::Read { digest }, Ok(Done::Read(record))) => {
+                let same = digest == Some(record.digest());
+                let answer = if same {
+                    ReadAnswer::Same
+                } else {
+                    ReadAnswer::Record(record.encode())
+                };
+                Message::ReadAnswer(answer)
+            }
+            (Remote::Read { .. }, _) => Message::ReadAnswer(ReadAnswer::Unknown),
+            (Remote::RecallSettle { cell, dot }, Ok(_)) => {
+                let op = self.op(Context::Remote(from, exchange, Remote::RecallRead { dot }));
+                return self.vnode(turn, vnode::Event::Read(op, cell));
+            }
+            (Remote::RecallRead { dot }, Ok(Done::Read(record))) => Message::Recalled(Recalled {
+                dot: Some(dot),
+                record: Some(record.encode()),
+            }),
+            (Remote::RecallSettle { .. } | Remote::RecallRead { .. }, _) => Message::Recalled(Recalled {
+                dot: None,
+                record: None,
+            }),
+        };
+        turn.send(exchange, from, Class::Foreground, 0, message);
+    }
+
+    fn merge_answered(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, answer: Merged) {
+        if let Some((target, key)) = self.deliveries.remove(&exchange) {
+            let done = matches!(answer, Merged::Done { durable: true });
+            return self.hint_event(turn, handoff::Event::Delivered { target, key, done });
+        }
+        let Some(request) = self.in_flight.get(&exchange) else {
+            return;
+        };
+        let input = match request.machine {
+            Machine::Put(_) => Input::Put(put::Event::Merged(from, answer)),
+            Machine::Get(_) => Input::Get(get::Event::Merged(from, answer)),
+            Machine::Forward(_) => return,
+        };
+        self.input(turn, exchange, input);
+    }
+}
+
+/// An answer to a request that this node cannot take at all.
+pub(crate) fn not_ready(
+    turn: &mut Turn<'_>,
+    from: NodeId,
+    exchange: RequestId,
+    message: &Message,
+    why: &str,
+) {
+    let refusal = Refusal::NotReady;
+    let answer = match message {
+        Message::Merge(_) => Message::Merged(Merged::Refused(refusal)),
+        Message::Read(_) => Message::ReadAnswer(ReadAnswer::Refused(refusal)),
+        Message::Recall(_) => Message::Recalled(Recalled {
+            dot: None,
+            record: None,
+        }),
+        Message::Request(_) => {
+            let failure = starling_wire::Failure::refused(starling_wire::FailureKind::NotReady, why);
+            Message::Reply(KvReply::Failed(failure))
+        }
+        _ => return,
+    };
+    turn.send(exchange, from, Class::Foreground, 0, answer);
+}

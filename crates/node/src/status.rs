@@ -1,0 +1,166 @@
+//! What a node says of itself to people: the body of `GET /v1/status`.
+
+use serde::Serialize;
+use starling_types::Now;
+
+use crate::node::{Node, Phase};
+
+/// The status of one node.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// Its identity.
+    pub node_id: String,
+    /// Its name.
+    pub name: String,
+    /// Its cluster; absent before `cluster init`.
+    pub cluster_id: Option<String>,
+    /// Its software version.
+    pub version: String,
+    /// `starting`, `waiting` (for a layout), `serving`, `draining`.
+    pub state: &'static str,
+    /// The layout in force; 0 before `cluster init`.
+    pub layout_version: u64,
+    /// Everybody it knows, itself included.
+    pub members: Vec<Member>,
+    /// What it keeps for absent owners.
+    pub hints: Hints,
+    /// How far its replicas are known to agree with others.
+    pub repair: Repair,
+    /// Partitions on the move; always empty until layouts can change.
+    pub transfers: Vec<String>,
+    /// What an operator should look at.
+    pub alarms: Vec<String>,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Member {
+    /// Its identity.
+    pub node_id: String,
+    /// Its name.
+    pub name: String,
+    /// `alive`, `suspect`, `dead` or `left`.
+    pub state: &'static str,
+    /// Its failure domain.
+    pub zone: String,
+    /// Its share of the load.
+    pub weight: u32,
+    /// Whether a connection to it is up.
+    pub connected: bool,
+}
+
+/// What a node keeps for absent owners.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Hints {
+    /// Records.
+    pub count: u64,
+    /// About how many bytes.
+    pub bytes: u64,
+}
+
+/// How far replicas are known to agree.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Repair {
+    /// No hint to deliver and no delivery under way. (Comparison of replicas joins with anti-entropy.)
+    pub quiescent: bool,
+}
+
+impl Node {
+    /// The node's status now.
+    pub fn status(&self, now: Now) -> Status {
+        let me = self.control_plane().hello();
+        let shard = self.data_plane();
+        let tallies = shard.vnodes.hints().values();
+        let hints = tallies.fold(Hints::default(), |sum, tally| Hints {
+            count: sum.count + tally.rows,
+            bytes: sum.bytes + tally.bytes,
+        });
+        Status {
+            node_id: me.node.to_string(),
+            name: me.name.clone(),
+            cluster_id: self.view().layout().map(|l| l.cluster().to_string()),
+            version: me.version.clone(),
+            state: self.state(),
+            layout_version: self.view().epoch().0,
+            members: self.members(),
+            hints,
+            repair: Repair {
+                quiescent: hints.count == 0 && shard.hints.is_quiet(),
+            },
+            transfers: Vec::new(),
+            alarms: self.alarms(now),
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        match self.phase() {
+            Phase::Starting => "starting",
+            Phase::Running if self.view().layout().is_none() => "waiting",
+            Phase::Running => "serving",
+            Phase::Draining | Phase::Sealing | Phase::Stopped => "draining",
+        }
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let control = self.control_plane();
+        let me = control.hello();
+        let myself = Member {
+            node_id: me.node.to_string(),
+            name: me.name.clone(),
+            state: "alive",
+            zone: me.zone.clone(),
+            weight: me.weight,
+            connected: true,
+        };
+        let others = control
+            .members()
+            .members()
+            .filter(|m| m.info.node != me.node)
+            .map(|m| Member {
+                node_id: m.info.node.to_string(),
+                name: m.info.name.clone(),
+                state: word(m.status),
+                zone: m.info.zone.clone(),
+                weight: self
+                    .view()
+                    .layout()
+                    .and_then(|l| l.role(m.info.node))
+                    .map_or(1, |r| r.weight.into()),
+                connected: control.is_connected(m.info.node),
+            });
+        std::iter::once(myself).chain(others).collect()
+    }
+
+    fn alarms(&self, now: Now) -> Vec<String> {
+        let mut alarms = Vec::new();
+        if !self.view().may_coordinate() {
+            let offset = self.control_plane().members().clock_offset().unwrap_or_default();
+            alarms.push(format!(
+                "the wall clock is {offset} ms from the median of the peers': this node does not coordinate writes \
+                 until the clock is right"
+            ));
+        }
+        let lead = self.data_plane().vnodes.clock_lead(now.wall).as_millis();
+        if lead > 1_000 {
+            alarms.push(format!(
+                "the hybrid clock is {lead} ms ahead of the wall clock: check the clocks"
+            ));
+        }
+        let conflicts = self.data_plane().vnodes.counters().conflicts;
+        if conflicts > 0 {
+            alarms.push(format!(
+                "{conflicts} merges found a replica that had forgotten its past: check its disk"
+            ));
+        }
+        alarms
+    }
+}
+
+const fn word(status: starling_gossip::Status) -> &'static str {
+    match status {
+        starling_gossip::Status::Alive => "alive",
+        starling_gossip::Status::Suspect => "suspect",
+        starling_gossip::Status::Dead => "dead",
+        starling_gossip::Status::Left => "left",
+    }
+}

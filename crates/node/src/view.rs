@@ -1,0 +1,127 @@
+//! The cluster as this node sees it at this moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_coordinator::{Peer, Plan, Reach};
+use starling_ring::Layout;
+use starling_types::{ClusterId, Instant, LayoutVersion, NodeId, PartitionId};
+
+/// Layout and up-set: what every plan is made of.
+#[derive(Debug)]
+pub struct View {
+    /// This node.
+    pub me: NodeId,
+    layout: Option<Arc<Layout>>,
+    reach: BTreeMap<NodeId, Reach>,
+    clock_is_off: bool,
+}
+
+impl View {
+    /// A view that knows nobody yet.
+    pub const fn new(me: NodeId, layout: Option<Arc<Layout>>) -> Self {
+        Self {
+            me,
+            layout,
+            reach: BTreeMap::new(),
+            clock_is_off: false,
+        }
+    }
+
+    /// The layout in force.
+    pub const fn layout(&self) -> Option<&Arc<Layout>> {
+        self.layout.as_ref()
+    }
+
+    /// Puts a layout in force.
+    pub fn adopt(&mut self, layout: Arc<Layout>) {
+        self.layout = Some(layout);
+    }
+
+    /// The cluster this node belongs to.
+    pub fn cluster(&self) -> ClusterId {
+        self.layout.as_ref().map_or(ClusterId::NONE, |l| l.cluster())
+    }
+
+    /// The version of the layout in force.
+    pub fn epoch(&self) -> LayoutVersion {
+        self.layout.as_ref().map_or(LayoutVersion::NONE, |l| l.version())
+    }
+
+    /// What is thought of a node: nothing heard of it is as good as down.
+    pub fn reach(&self, node: NodeId) -> Reach {
+        self.reach.get(&node).copied().unwrap_or(Reach::Down)
+    }
+
+    /// The latest word on a node counts.
+    pub fn set_reach(&mut self, node: NodeId, reach: Reach) {
+        self.reach.insert(node, reach);
+    }
+
+    /// Whether this node may mint: one whose wall clock is off serves and merges only (semantics, section 2).
+    pub const fn may_coordinate(&self) -> bool {
+        !self.clock_is_off
+    }
+
+    /// Takes note of our wall clock's distance from the median of our peers'.
+    pub fn set_clock_offset(&mut self, offset_ms: Option<i64>) {
+        let limit = starling_types::limits::HLC_MAX_LEAD.as_millis();
+        self.clock_is_off = offset_ms.is_some_and(|ms| u128::from(ms.unsigned_abs()) > limit);
+    }
+
+    /// Whether this node owns the partition.
+    pub fn owns(&self, partition: PartitionId) -> bool {
+        self.layout.as_ref().is_some_and(|l| l.owns(self.me, partition))
+    }
+
+    /// The reachable owners of a partition, in order of preference, those in doubt last.
+    pub fn reachable_owners(&self, partition: PartitionId) -> Vec<NodeId> {
+        let Some(layout) = &self.layout else {
+            return Vec::new();
+        };
+        let mut owners: Vec<NodeId> = layout
+            .owners(partition)
+            .filter(|&n| n != self.me && self.reach(n) != Reach::Down)
+            .collect();
+        owners.sort_by_key(|&n| self.reach(n));
+        owners
+    }
+
+    /// The plan of a request that this node, an owner, drives.
+    pub fn plan(&self, partition: PartitionId, quorum: u8, strict: bool) -> Option<Plan> {
+        let layout = self.layout.as_ref()?;
+        let others: Vec<Peer> = layout
+            .owners(partition)
+            .filter(|&n| n != self.me)
+            .map(|node| Peer {
+                node,
+                reach: self.reach(node),
+            })
+            .collect();
+        let needs_fallbacks = others.iter().any(|p| p.reach != Reach::Up);
+        let fallbacks = match needs_fallbacks {
+            true => layout
+                .fallbacks(partition)
+                .filter(|&n| self.reach(n) == Reach::Up)
+                .collect(),
+            false => Vec::new(),
+        };
+        let plan = Plan {
+            epoch: layout.version(),
+            me: self.me,
+            others,
+            fallbacks,
+            n: layout.n(),
+            quorum,
+            strict,
+            durable: true,
+            lww: false,
+            props: 0,
+            deadline: Instant::ORIGIN,
+            patience: Instant::ORIGIN,
+            hedge: Instant::ORIGIN,
+        };
+        Some(plan.starting(Instant::ORIGIN, Duration::ZERO))
+    }
+}

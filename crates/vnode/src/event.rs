@@ -1,0 +1,161 @@
+//! What goes into the machine and what comes out of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use starling_causality::{Digest, Dot, Payload, Record, VersionVector};
+use starling_types::{NodeId, QualifiedKey, RequestId};
+use starling_wire::replica::Origin;
+
+use crate::rows::{CellKey, RowWrite};
+
+/// The caller's number for something it asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpId(pub u64);
+
+/// The promise that a commit becomes durable; tickets are resolved in the order they were issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Where a record is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Space {
+    /// As an owner of the key.
+    Data,
+    /// On behalf of an absent owner: a hint.
+    Hint(NodeId),
+}
+
+/// A client's write, with everything decided but the dot.
+#[derive(Debug, Clone)]
+pub struct ClientWrite {
+    /// The client's request, for the memory of request ids.
+    pub request: RequestId,
+    /// The key.
+    pub key: QualifiedKey,
+    /// A value or a tombstone.
+    pub payload: Payload,
+    /// What the writer has seen; `None` takes what this replica has (a blind overwrite).
+    pub seen: Option<VersionVector>,
+    /// Life of the value in milliseconds.
+    pub ttl_ms: Option<u64>,
+    /// Last-writer-wins bucket.
+    pub lww: bool,
+    /// Whether the commit must be fsynced.
+    pub durable: bool,
+}
+
+/// Input.
+#[derive(Debug)]
+pub enum Event {
+    /// Make a client's write here.
+    Coordinate(OpId, ClientWrite),
+    /// Merge a record that another node made.
+    Merge {
+        /// The caller's number.
+        op: OpId,
+        /// As an owner, or for one.
+        cell: CellKey,
+        /// The record.
+        record: Record,
+        /// The client request that made a dot of it.
+        origin: Option<Origin>,
+        /// Last-writer-wins bucket.
+        lww: bool,
+        /// Whether the commit must be fsynced.
+        durable: bool,
+    },
+    /// Show the committed record.
+    Read(OpId, CellKey),
+    /// Delete a hint row if it still has this digest.
+    DropHint {
+        /// The caller's number.
+        op: OpId,
+        /// The hint.
+        cell: CellKey,
+        /// The digest that was delivered.
+        digest: Digest,
+    },
+    /// The answer to [`Effect::Load`].
+    Loaded(CellKey, Result<Option<Bytes>, String>),
+    /// The answer to [`Effect::Commit`].
+    Committed(Ticket, Result<(), String>),
+}
+
+/// Output.
+#[derive(Debug)]
+pub enum Effect {
+    /// Read one row; answered by [`Event::Loaded`].
+    Load(CellKey),
+    /// Write these rows atomically; answered by [`Event::Committed`].
+    Commit {
+        /// Its number.
+        ticket: Ticket,
+        /// The rows.
+        rows: Vec<RowWrite>,
+        /// Whether it must be fsynced before it is answered.
+        durable: bool,
+    },
+    /// A coordinated write has its dot and may be sent to the other owners; its own commit is under way.
+    Staged(OpId, Staged),
+    /// The operation is over.
+    Done(OpId, Result<Done, Refused>),
+}
+
+/// A coordinated write on its way to disk.
+#[derive(Debug, Clone)]
+pub struct Staged {
+    /// The dot of this write (of the first try, if the request id was known).
+    pub dot: Dot,
+    /// The whole record, encoded.
+    pub record: Bytes,
+    /// What the record covers, if this write's value is the sole sibling.
+    pub context: Option<VersionVector>,
+    /// Siblings there are now.
+    pub siblings: u32,
+    /// Whether there was a live value before.
+    pub existed: bool,
+    /// Whether the request id was known, so that nothing was written again.
+    pub repeated: bool,
+}
+
+/// What an operation came to.
+#[derive(Debug, Clone)]
+pub enum Done {
+    /// A coordinate or merge: committed as asked and visible.
+    Committed,
+    /// A read: the committed record, empty if there is none.
+    Read(Arc<Record>),
+    /// A hint row: deleted, or changed since and kept.
+    HintDropped(bool),
+}
+
+/// Why an operation did not happen here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The write would add to too many siblings.
+    #[error(
+        "the key has {0} siblings: read it, resolve them, and write with the context of that read; \
+         a write that replaces siblings is never refused"
+    )]
+    TooManySiblings(usize),
+    /// The context was not given out by this cluster as it is.
+    #[error("the context claims writes that this replica never made: read the key again for a fresh context")]
+    ForgedContext,
+    /// The context lies too far in the future.
+    #[error("the context is {0} ms ahead of this node's clock: read the key again, and check the clocks")]
+    FutureContext(u64),
+    /// The row could not be read; nothing was changed.
+    #[error("the stored record could not be read: {0}")]
+    Load(String),
+    /// The commit failed after it was staged.
+    #[error("the commit failed: {0}")]
+    Commit(String),
+}
+
+impl Refused {
+    /// Whether nothing had been staged or sent.
+    pub const fn nothing_staged(&self) -> bool {
+        !matches!(self, Self::Commit(_))
+    }
+}

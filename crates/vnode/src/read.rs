@@ -1,0 +1,34 @@
+//! The reading half of the waist: what is committed, and nothing that is only staged.
+
+use std::sync::Arc;
+
+use starling_types::Now;
+
+use crate::cell::{Cell, Task};
+use crate::event::{Done, Effect, OpId};
+use crate::rows::CellKey;
+use crate::vnodes::Vnodes;
+
+impl Vnodes {
+    /// Answers from memory if it can, and queues a load otherwise.
+    pub(crate) fn read(&mut self, now: Now, op: OpId, key: CellKey, out: &mut Vec<Effect>) {
+        if let Some(record) = self.cache.get(&key) {
+            self.counters.cache_hits += 1;
+            out.push(Effect::Done(op, Ok(Done::Read(Arc::clone(record)))));
+            return;
+        }
+        if let Some(record) = self.cells.get(&key).and_then(|cell| cell.committed.as_ref()) {
+            self.counters.cache_hits += 1;
+            out.push(Effect::Done(op, Ok(Done::Read(Arc::clone(record)))));
+            return;
+        }
+        self.counters.cache_misses += 1;
+        self.enqueue(now, key, Task::Read(op), out);
+    }
+
+    /// A read whose load has come.
+    pub(crate) fn show(&self, cell: &Cell, op: OpId, out: &mut Vec<Effect>) {
+        let record = cell.committed.clone().unwrap_or_default();
+        out.push(Effect::Done(op, Ok(Done::Read(record))));
+    }
+}

@@ -1,0 +1,155 @@
+//! How records lie on disk: token first, so that a partition is one contiguous range whatever Q is.
+//!
+//! ```text
+//! data   token u64 | generation u32 | bucket | 0x00 | key
+//! hints  target u64 | token u64 | bucket | 0x00 | key
+//! meta   short names
+//! ```
+//! All integers big-endian. A bucket name has no 0x00, so the first one ends it.
+
+use std::hash::{Hash, Hasher};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use starling_types::{ActorId, BucketName, Key, NodeId, PartitionId, QualifiedKey};
+
+use crate::event::Space;
+
+/// The generation of a partition that was never dropped. A partition that comes back gets a higher one, so that
+/// nothing old can reappear.
+pub const FIRST_GENERATION: u32 = 1;
+
+/// The hybrid logical clock's durable ceiling: 8 bytes.
+pub const META_HLC_CEILING: &[u8] = b"hlc";
+/// Present only after a clean stop: the actors of all vnodes, 12 bytes each.
+pub const META_CLEAN_STOP: &[u8] = b"clean";
+
+/// One record's place: whose, and which key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CellKey {
+    /// As an owner, or for one.
+    pub space: Space,
+    /// The key.
+    pub key: QualifiedKey,
+}
+
+impl Hash for CellKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let space = match self.space {
+            Space::Data => 0,
+            Space::Hint(target) => target.bits(),
+        };
+        state.write_u64(self.key.token().bits() ^ space);
+    }
+}
+
+/// The keyspace of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowSpace {
+    /// Records of owned keys.
+    Data,
+    /// Records kept for absent owners.
+    Hints,
+    /// What the node knows of itself and the cluster.
+    Meta,
+}
+
+/// One row to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowWrite {
+    /// Its keyspace.
+    pub space: RowSpace,
+    /// Its key.
+    pub key: Bytes,
+    /// Its value; `None` deletes it.
+    pub value: Option<Bytes>,
+}
+
+impl CellKey {
+    /// A record held as an owner.
+    pub const fn data(key: QualifiedKey) -> Self {
+        Self {
+            space: Space::Data,
+            key,
+        }
+    }
+
+    /// A record held for `target`.
+    pub const fn hint(target: NodeId, key: QualifiedKey) -> Self {
+        Self {
+            space: Space::Hint(target),
+            key,
+        }
+    }
+
+    /// The row that holds it.
+    pub fn row(&self) -> (RowSpace, Bytes) {
+        let key = &self.key;
+        let mut row = BytesMut::with_capacity(24 + key.bucket().as_str().len() + key.key().as_bytes().len());
+        let space = match self.space {
+            Space::Data => {
+                row.put_u64(key.token().bits());
+                row.put_u32(FIRST_GENERATION);
+                RowSpace::Data
+            }
+            Space::Hint(target) => {
+                row.put_u64(target.bits());
+                row.put_u64(key.token().bits());
+                RowSpace::Hints
+            }
+        };
+        row.put_slice(key.bucket().as_str().as_bytes());
+        row.put_u8(0);
+        row.put_slice(key.key().as_bytes());
+        (space, row.freeze())
+    }
+
+    /// A write of its row.
+    pub fn write(&self, value: Option<Bytes>) -> RowWrite {
+        let (space, key) = self.row();
+        RowWrite { space, key, value }
+    }
+}
+
+/// All hint rows for `target`: the prefix of their keys.
+pub fn hints_for(target: NodeId) -> Bytes {
+    Bytes::copy_from_slice(&target.bits().to_be_bytes())
+}
+
+/// Which hint a row is; `None` if the row's key is no hint's under this `seed`.
+pub fn parse_hint(seed: u64, row: &[u8]) -> Option<CellKey> {
+    let (target, rest) = row.split_first_chunk::<8>()?;
+    let (token, rest) = rest.split_first_chunk::<8>()?;
+    let end = rest.iter().position(|&b| b == 0)?;
+    let bucket = BucketName::new(std::str::from_utf8(&rest[..end]).ok()?).ok()?;
+    let key = QualifiedKey::new(seed, bucket, Key::new(rest[end + 1..].to_vec()).ok()?);
+    let target = NodeId::from_bits(u64::from_be_bytes(*target));
+    (key.token().bits() == u64::from_be_bytes(*token)).then(|| CellKey::hint(target, key))
+}
+
+/// The value of [`META_CLEAN_STOP`].
+pub fn encode_actors(actors: impl Iterator<Item = (PartitionId, ActorId)>) -> Bytes {
+    let mut out = BytesMut::new();
+    for (partition, actor) in actors {
+        out.put_u32(partition.0);
+        out.put_u64(actor.bits());
+    }
+    out.freeze()
+}
+
+/// Reads the value of [`META_CLEAN_STOP`]; `None` if it is damaged, which counts as an unclean stop.
+pub fn decode_actors(bytes: &[u8]) -> Option<Vec<(PartitionId, ActorId)>> {
+    let (entries, rest) = bytes.as_chunks::<12>();
+    let entry = |e: &[u8; 12]| {
+        let (partition, actor) = e.split_first_chunk::<4>()?;
+        let actor = u64::from_be_bytes(*actor.first_chunk::<8>()?);
+        Some((
+            PartitionId(u32::from_be_bytes(*partition)),
+            ActorId::from_bits(actor),
+        ))
+    };
+    if rest.is_empty() {
+        entries.iter().map(entry).collect()
+    } else {
+        None
+    }
+}

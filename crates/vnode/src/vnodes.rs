@@ -1,0 +1,477 @@
+//! The machine: routes events to key queues, keeps tickets, loads, leases and the cache.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use starling_causality::{Dot, Hlc, Record};
+use starling_types::hash::TokenMap;
+use starling_types::{ActorId, NodeId, Now, PartitionBits, PartitionId, RequestId, WallTime};
+
+use crate::cache::RecordCache;
+use crate::cell::{Cell, InFlight, Task};
+use crate::event::{Done, Effect, Event, OpId, Refused, Space, Ticket};
+use crate::mint::Mint;
+use crate::recall::RequestMemory;
+use crate::rows::{self, CellKey, RowSpace, RowWrite};
+use crate::write::Incoming;
+
+/// What a start knows of the stop before it.
+#[derive(Debug)]
+pub struct Boot {
+    /// The durable ceiling of the hybrid logical clock.
+    pub ceiling: Hlc,
+    /// The actors of a clean stop; empty after any other.
+    pub actors: BTreeMap<PartitionId, ActorId>,
+    /// Seed of the machine's randomness.
+    pub seed: u64,
+    /// Bytes of records to keep for reads.
+    pub cache_bytes: usize,
+    /// Largest value; twice this is the most a record's siblings may weigh before writes must resolve them.
+    pub max_value: usize,
+}
+
+/// What the machine has counted since it started.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// Dots minted.
+    pub minted: u64,
+    /// Merges that changed a record.
+    pub merged: u64,
+    /// Merges that brought nothing new.
+    pub merged_nothing_new: u64,
+    /// Reads answered from memory.
+    pub cache_hits: u64,
+    /// Reads that needed a load.
+    pub cache_misses: u64,
+    /// Retries recognised by their request id.
+    pub repeats: u64,
+    /// Merges of two non-empty records that shared nothing: one side had forgotten its past.
+    pub conflicts: u64,
+    /// Writes that left more siblings than [`starling_types::limits::SIBLINGS_WARN`].
+    pub many_siblings: u64,
+    /// Mints that had to wait for the clock's ceiling.
+    pub lease_waits: u64,
+    /// Rows that could not be read.
+    pub load_errors: u64,
+}
+
+/// What is kept for one absent owner.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct HintTally {
+    /// Rows.
+    pub rows: u64,
+    /// About how many bytes.
+    pub bytes: u64,
+}
+
+/// All vnodes of one shard.
+#[derive(Debug)]
+pub struct Vnodes {
+    pub(crate) bits: PartitionBits,
+    pub(crate) cells: TokenMap<CellKey, Cell>,
+    pub(crate) cache: RecordCache,
+    pub(crate) mint: Mint,
+    pub(crate) requests: RequestMemory,
+    pub(crate) counters: Counters,
+    pub(crate) max_record: usize,
+    hints: BTreeMap<NodeId, HintTally>,
+    tickets: BTreeMap<Ticket, Pending>,
+    next_ticket: u64,
+    waiting_for_lease: Vec<CellKey>,
+    /// A commit that need not be fsynced was issued after the last one that must.
+    unsynced: bool,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Lease(Hlc),
+    Cell(CellKey),
+}
+
+impl Vnodes {
+    /// The vnodes of a node that just started.
+    pub fn new(boot: Boot, bits: PartitionBits) -> Self {
+        Self {
+            bits,
+            cells: TokenMap::default(),
+            cache: RecordCache::new(boot.cache_bytes),
+            mint: Mint::new(boot.ceiling, boot.actors, boot.seed),
+            requests: RequestMemory::default(),
+            counters: Counters::default(),
+            max_record: boot.max_value.saturating_mul(2),
+            hints: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            next_ticket: 0,
+            waiting_for_lease: Vec::new(),
+            unsynced: false,
+        }
+    }
+
+    /// The one entrance.
+    pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        match event {
+            Event::Coordinate(op, write) => {
+                let cell = CellKey::data(write.key.clone());
+                self.enqueue(now, cell, Task::Coordinate(op, write), out);
+            }
+            Event::Merge {
+                op,
+                cell,
+                record,
+                origin,
+                lww,
+                durable,
+            } => {
+                self.enqueue(
+                    now,
+                    cell,
+                    Task::Merge {
+                        op,
+                        record,
+                        origin,
+                        lww,
+                        durable,
+                    },
+                    out,
+                );
+            }
+            Event::Read(op, cell) => self.read(now, op, cell, out),
+            Event::DropHint { op, cell, digest } => self.enqueue(now, cell, Task::DropHint(op, digest), out),
+            Event::Loaded(cell, row) => self.loaded(now, cell, row, out),
+            Event::Committed(ticket, result) => self.committed(now, ticket, result, out),
+        }
+    }
+
+    /// Adopts the number of partitions of the layout in force.
+    pub const fn set_bits(&mut self, bits: PartitionBits) {
+        self.bits = bits;
+    }
+
+    /// Which dot a client request made, if it is still remembered.
+    pub fn recall(&self, request: RequestId) -> Option<Dot> {
+        self.requests.dot(request)
+    }
+
+    /// Whether nothing is staged or under way: a clean stop may be sealed.
+    pub fn is_quiet(&self) -> bool {
+        self.tickets.is_empty() && self.cells.is_empty()
+    }
+
+    /// The rows that make a stop clean; to be committed when nothing is under way.
+    pub fn seal(&self) -> Vec<RowWrite> {
+        let ceiling = self.mint.clock().last();
+        let actors = rows::encode_actors(self.mint.actors());
+        vec![
+            ceiling_row(ceiling),
+            meta_row(rows::META_CLEAN_STOP, Some(actors)),
+        ]
+    }
+
+    /// The row whose commit makes the mark of a clean stop disappear, before the first mint.
+    pub fn unseal() -> RowWrite {
+        meta_row(rows::META_CLEAN_STOP, None)
+    }
+
+    /// Counts since the start.
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Bytes in the record cache.
+    pub const fn cached_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+
+    /// How far the node's hybrid clock is ahead of the wall.
+    pub fn clock_lead(&self, wall: WallTime) -> std::time::Duration {
+        self.mint.clock().lead(wall)
+    }
+
+    pub(crate) fn enqueue(&mut self, now: Now, key: CellKey, task: Task, out: &mut Vec<Effect>) {
+        let cell = match self.cells.get_mut(&key) {
+            Some(cell) => cell,
+            None => {
+                let fresh = match self.cache.take(&key) {
+                    Some(record) => Cell::loaded(record),
+                    None => {
+                        out.push(Effect::Load(key.clone()));
+                        Cell {
+                            loading: true,
+                            ..Cell::default()
+                        }
+                    }
+                };
+                self.cells.entry(key.clone()).or_insert(fresh)
+            }
+        };
+        cell.waiting.push_back(task);
+        if !cell.loading {
+            self.run(now, &key, out);
+        }
+    }
+
+    /// Works off a key's queue as far as it goes, and puts the record to rest when nothing is left.
+    fn run(&mut self, now: Now, key: &CellKey, out: &mut Vec<Effect>) {
+        let Some(mut cell) = self.cells.remove(key) else {
+            return;
+        };
+        while let Some(task) = cell.waiting.pop_front() {
+            if let Some(task) = self.perform(now, key, &mut cell, task, out) {
+                cell.waiting.push_front(task);
+                self.waiting_for_lease.push(key.clone());
+                break;
+            }
+        }
+        self.put_back(key, cell);
+    }
+
+    fn put_back(&mut self, key: &CellKey, mut cell: Cell) {
+        match cell.committed.take() {
+            Some(record) if cell.is_idle() => {
+                // Hint rows are visited once; they would only push out what readers want.
+                if key.space == Space::Data {
+                    self.cache.put(key.clone(), record);
+                }
+            }
+            committed => {
+                cell.committed = committed;
+                if !cell.is_idle() {
+                    self.cells.insert(key.clone(), cell);
+                }
+            }
+        }
+    }
+
+    /// Gives a task back that needs a higher ceiling first.
+    fn perform(
+        &mut self,
+        now: Now,
+        key: &CellKey,
+        cell: &mut Cell,
+        task: Task,
+        out: &mut Vec<Effect>,
+    ) -> Option<Task> {
+        match task {
+            Task::Read(op) => self.show(cell, op, out),
+            Task::Coordinate(op, write) => return self.coordinate(now, key, cell, op, write, out),
+            Task::Merge {
+                op,
+                record,
+                origin,
+                lww,
+                durable,
+            } => {
+                self.merge(
+                    now,
+                    key,
+                    cell,
+                    Incoming {
+                        op,
+                        record,
+                        origin,
+                        lww,
+                        durable,
+                    },
+                    out,
+                );
+            }
+            Task::DropHint(op, digest) => self.drop_hint(key, cell, op, digest, out),
+        }
+        None
+    }
+
+    fn loaded(&mut self, now: Now, key: CellKey, row: Result<Option<Bytes>, String>, out: &mut Vec<Effect>) {
+        let Some(cell) = self.cells.get_mut(&key) else {
+            return;
+        };
+        cell.loading = false;
+        match decode(row) {
+            Ok(record) => {
+                cell.committed = Some(Arc::new(record));
+                self.run(now, &key, out);
+            }
+            Err(error) => {
+                self.counters.load_errors += 1;
+                if let Some(cell) = self.cells.remove(&key) {
+                    let fail = |task: Task| Effect::Done(task.op(), Err(Refused::Load(error.clone())));
+                    out.extend(cell.waiting.into_iter().map(fail));
+                }
+            }
+        }
+    }
+
+    /// Issues the commit of a cell's new record and lets `waiter` know when it is done.
+    pub(crate) fn stage(&mut self, key: &CellKey, cell: &mut Cell, stage: Stage, out: &mut Vec<Effect>) {
+        self.count_hint(key, cell, &stage.record);
+        let ticket = self.ticket(Pending::Cell(key.clone()));
+        cell.staged.push_back(InFlight {
+            ticket,
+            record: stage.record,
+            durable: stage.durable,
+            waiters: vec![stage.waiter],
+            done: stage.done,
+            request: stage.request,
+            committed: false,
+        });
+        self.unsynced = !stage.durable;
+        out.push(Effect::Commit {
+            ticket,
+            rows: vec![key.write(stage.row)],
+            durable: stage.durable,
+        });
+    }
+
+    fn count_hint(&mut self, key: &CellKey, cell: &Cell, after: &Record) {
+        let Space::Hint(target) = key.space else { return };
+        let weight = |r: &Record| if r.is_empty() { 0 } else { r.weight() as u64 };
+        let before = cell.base().cloned().unwrap_or_default();
+        let tally = self.hints.entry(target).or_default();
+        tally.rows =
+            (tally.rows + u64::from(!after.is_empty())).saturating_sub(u64::from(!before.is_empty()));
+        tally.bytes = (tally.bytes + weight(after)).saturating_sub(weight(&before));
+        if tally.rows == 0 {
+            self.hints.remove(&target);
+        }
+    }
+
+    /// Counts a hint row found after a start.
+    pub fn found_hint(&mut self, target: NodeId, record: &Record) {
+        let tally = self.hints.entry(target).or_default();
+        tally.rows += 1;
+        tally.bytes += record.weight() as u64;
+    }
+
+    /// What is kept for whom.
+    pub const fn hints(&self) -> &BTreeMap<NodeId, HintTally> {
+        &self.hints
+    }
+
+    /// Whether a record that is committed may still be only in memory.
+    pub(crate) const fn may_be_unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    fn ticket(&mut self, pending: Pending) -> Ticket {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.tickets.insert(ticket, pending);
+        ticket
+    }
+
+    pub(crate) fn ask_lease(&mut self, wall: WallTime, needed: Option<Hlc>, out: &mut Vec<Effect>) {
+        let Some(ceiling) = self.mint.lease_due(wall, needed) else {
+            return;
+        };
+        let ticket = self.ticket(Pending::Lease(ceiling));
+        out.push(Effect::Commit {
+            ticket,
+            rows: vec![ceiling_row(ceiling)],
+            durable: true,
+        });
+    }
+
+    fn committed(&mut self, now: Now, ticket: Ticket, result: Result<(), String>, out: &mut Vec<Effect>) {
+        match (self.tickets.remove(&ticket), result) {
+            (None, _) => {}
+            (Some(Pending::Lease(ceiling)), Ok(())) => {
+                self.mint.leased(ceiling);
+                for key in std::mem::take(&mut self.waiting_for_lease) {
+                    self.run(now, &key, out);
+                }
+            }
+            (Some(Pending::Lease(_)), Err(error)) => self.lease_failed(&error, out),
+            (Some(Pending::Cell(key)), Ok(())) => self.settle(now, &key, ticket, out),
+            (Some(Pending::Cell(key)), Err(error)) => self.commit_failed(&key, &error, out),
+        }
+    }
+
+    fn settle(&mut self, now: Now, key: &CellKey, ticket: Ticket, out: &mut Vec<Effect>) {
+        let Some(cell) = self.cells.get_mut(key) else {
+            return;
+        };
+        if let Some(staged) = cell.staged.iter_mut().find(|s| s.ticket == ticket) {
+            staged.committed = true;
+        }
+        while let Some(staged) = cell.staged.pop_front_if(|s| s.committed) {
+            out.extend(
+                staged
+                    .waiters
+                    .into_iter()
+                    .map(|op| Effect::Done(op, Ok(staged.done.clone()))),
+            );
+            cell.committed = Some(staged.record);
+        }
+        self.run(now, key, out);
+    }
+
+    /// The dots of this cell's staged writes may live on other nodes while this one forgot them: nobody mints
+    /// under the vnode's actor again, and the next access reads the disk.
+    fn commit_failed(&mut self, key: &CellKey, error: &str, out: &mut Vec<Effect>) {
+        if key.space == Space::Data {
+            self.mint.retire(self.bits.partition_of(key.key.token()));
+        }
+        let Some(cell) = self.cells.remove(key) else {
+            return;
+        };
+        for staged in cell.staged {
+            staged
+                .request
+                .into_iter()
+                .for_each(|request| self.requests.forget(request));
+            let refuse = |op| Effect::Done(op, Err(Refused::Commit(error.into())));
+            out.extend(staged.waiters.into_iter().map(refuse));
+        }
+        let waiting = cell.waiting.into_iter();
+        out.extend(waiting.map(|t| Effect::Done(t.op(), Err(Refused::Load(error.into())))));
+    }
+
+    fn lease_failed(&mut self, error: &str, out: &mut Vec<Effect>) {
+        self.mint.lease_failed();
+        for key in std::mem::take(&mut self.waiting_for_lease) {
+            let Some(mut cell) = self.cells.remove(&key) else {
+                continue;
+            };
+            let waiting = std::mem::take(&mut cell.waiting);
+            out.extend(
+                waiting
+                    .into_iter()
+                    .map(|t| Effect::Done(t.op(), Err(Refused::Load(error.into())))),
+            );
+            self.put_back(&key, cell);
+        }
+    }
+}
+
+/// A new record for a cell.
+pub(crate) struct Stage {
+    pub(crate) record: Arc<Record>,
+    /// Its encoding; `None` deletes the row.
+    pub(crate) row: Option<Bytes>,
+    pub(crate) durable: bool,
+    pub(crate) waiter: OpId,
+    pub(crate) request: Option<RequestId>,
+    pub(crate) done: Done,
+}
+
+fn decode(row: Result<Option<Bytes>, String>) -> Result<Record, String> {
+    match row? {
+        None => Ok(Record::default()),
+        Some(bytes) => Record::decode(&bytes).map_err(|e| e.to_string()),
+    }
+}
+
+fn meta_row(name: &'static [u8], value: Option<Bytes>) -> RowWrite {
+    RowWrite {
+        space: RowSpace::Meta,
+        key: Bytes::from_static(name),
+        value,
+    }
+}
+
+fn ceiling_row(ceiling: Hlc) -> RowWrite {
+    meta_row(
+        rows::META_HLC_CEILING,
+        Some(Bytes::copy_from_slice(&ceiling.bits().to_be_bytes())),
+    )
+}

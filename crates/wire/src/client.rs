@@ -1,0 +1,307 @@
+//! What an application asks: the one request type that RESP, HTTP and the native client all produce.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use starling_causality::Dot;
+use starling_types::{BucketName, Key, NodeId, Outcome, RequestId, WallTime, limits};
+
+/// One request for one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvRequest {
+    /// The same over all retries of this request.
+    pub id: RequestId,
+    /// 0 for the first try. A retry asks the owners for the id before it mints.
+    pub attempt: u8,
+    /// When the client issued it; a request older than [`limits::REQUEST_MEMORY`] is refused.
+    pub issued: WallTime,
+    /// Time limit in milliseconds from arrival, at most [`limits::MAX_TIMEOUT`]; 0 takes the default.
+    pub timeout_ms: u32,
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key within the bucket.
+    pub key: Key,
+    /// What to do.
+    pub op: KvOp,
+    /// Quorums other than the bucket's.
+    pub quorum: QuorumChoice,
+    /// Whether a node that is no owner already passed it on: no second hop.
+    pub forwarded: bool,
+}
+
+impl KvRequest {
+    /// The time limit in force.
+    pub fn timeout(&self) -> Duration {
+        match (self.timeout_ms, &self.op) {
+            (0, KvOp::Get) => limits::READ_TIMEOUT,
+            (0, _) => limits::WRITE_TIMEOUT,
+            (ms, _) => Duration::from_millis(u64::from(ms)).min(limits::MAX_TIMEOUT),
+        }
+    }
+
+    /// Bytes it occupies while in flight.
+    pub fn weight(&self) -> usize {
+        let value = if let KvOp::Put { value, .. } = &self.op {
+            value.len()
+        } else {
+            0
+        };
+        size_of::<Self>() + self.key.as_bytes().len() + value
+    }
+}
+
+/// The operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KvOp {
+    /// Read the value, or the siblings, and the context.
+    #[serde(rename = "g")]
+    Get,
+    /// Write a value.
+    #[serde(rename = "p")]
+    Put {
+        /// The value.
+        value: Bytes,
+        /// What the writer has seen.
+        seen: Seen,
+        /// Life of the value in milliseconds; the bucket's default otherwise.
+        ttl_ms: Option<u64>,
+    },
+    /// Write a tombstone.
+    #[serde(rename = "d")]
+    Delete {
+        /// What the writer has seen.
+        seen: Seen,
+    },
+}
+
+impl KvOp {
+    /// Whether it changes data.
+    pub const fn is_write(&self) -> bool {
+        !matches!(self, Self::Get)
+    }
+
+    /// The word for metrics and logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Put { .. } => "put",
+            Self::Delete { .. } => "del",
+        }
+    }
+}
+
+/// What a writer has seen: exactly that is replaced by its write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seen {
+    /// Nothing: the value becomes a sibling of whatever is there.
+    #[serde(rename = "n")]
+    Nothing,
+    /// Whatever the coordinating replica holds: a blind overwrite.
+    #[serde(rename = "l")]
+    Local,
+    /// What an earlier read or write returned (a context token).
+    #[serde(rename = "c")]
+    Context(Bytes),
+}
+
+/// Quorums that a request asks for instead of its bucket's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuorumChoice {
+    /// Replies a read needs.
+    pub r: Option<u8>,
+    /// Acks a write needs.
+    pub w: Option<u8>,
+    /// Only owners count.
+    pub strict: Option<bool>,
+}
+
+/// The answer to a [`KvRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KvReply {
+    /// To a get.
+    #[serde(rename = "r")]
+    Read(ReadReply),
+    /// To a put or delete.
+    #[serde(rename = "w")]
+    Written(WriteReply),
+    /// To either.
+    #[serde(rename = "f")]
+    Failed(Failure),
+}
+
+/// What a read saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadReply {
+    /// The values, oldest first; none when the key is absent, several when writes were concurrent.
+    pub siblings: Vec<SiblingView>,
+    /// What this read has seen, for the write that follows it; `None` when there never was anything.
+    pub context: Option<Bytes>,
+}
+
+impl ReadReply {
+    /// The value that a client without a notion of siblings is shown: the one with the highest dot.
+    pub fn newest(&self) -> Option<&SiblingView> {
+        self.siblings.last()
+    }
+}
+
+/// One value of a read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiblingView {
+    /// The value.
+    pub value: Bytes,
+    /// The write that made it.
+    pub dot: Dot,
+    /// When it expires.
+    pub expires_at: Option<WallTime>,
+}
+
+/// A write that reached its quorum.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteReply {
+    /// For the next write, if this value is the sole sibling; otherwise the writer has not seen the others.
+    pub context: Option<Bytes>,
+    /// Siblings there are now, this one included.
+    pub siblings: u32,
+    /// Whether the coordinating replica held a live value before.
+    pub existed: bool,
+    /// What was done, on whom.
+    pub receipt: Receipt,
+}
+
+/// What a write has to show for itself (semantics, section 3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The write's dot.
+    pub dot: Dot,
+    /// The node that coordinated it.
+    pub coordinator: NodeId,
+    /// Nodes that hold it as demanded.
+    pub acked: u8,
+    /// How many of those own the key.
+    pub owners: u8,
+    /// Acks that were needed.
+    pub w: u8,
+    /// Copies there shall be.
+    pub n: u8,
+    /// Whether every ack means fsynced.
+    pub durable: bool,
+    /// Owners that did not answer and for whom a hint is kept.
+    pub hinted: u8,
+}
+
+/// Why a request failed, and what became of the data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{detail} (outcome: {outcome})")]
+pub struct Failure {
+    /// The class of the failure.
+    pub kind: FailureKind,
+    /// What became of the write.
+    pub outcome: Outcome,
+    /// What happened and what to do, for a person.
+    pub detail: String,
+    /// When to try again, if the node is overloaded or not ready.
+    pub retry_after_ms: Option<u32>,
+}
+
+impl Failure {
+    /// A failure before anything was staged or sent.
+    pub fn refused(kind: FailureKind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            outcome: Outcome::NotApplied,
+            detail: detail.into(),
+            retry_after_ms: None,
+        }
+    }
+
+    /// A failure after something was staged or sent.
+    pub fn unknown(kind: FailureKind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            outcome: Outcome::Unknown,
+            detail: detail.into(),
+            retry_after_ms: None,
+        }
+    }
+
+    /// The same, with a time after which a retry makes sense.
+    #[must_use]
+    pub fn retry_after(mut self, span: Duration) -> Self {
+        self.retry_after_ms = Some(u32::try_from(span.as_millis()).unwrap_or(u32::MAX));
+        self
+    }
+}
+
+/// Classes of failure that a program can act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The request itself is wrong.
+    BadRequest,
+    /// A key, value or context over its limit.
+    TooLarge,
+    /// The bucket does not exist.
+    NoSuchBucket,
+    /// The key has too many siblings: resolve them first.
+    TooManySiblings,
+    /// The node sheds load.
+    Overloaded,
+    /// The node cannot serve: no layout, starting, draining, or its clock is off.
+    NotReady,
+    /// Too few replicas answered.
+    QuorumNotReached,
+    /// Time ran out.
+    Deadline,
+    /// This node's storage refused.
+    Storage,
+}
+
+impl FailureKind {
+    /// The word that all interfaces use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::TooLarge => "too_large",
+            Self::NoSuchBucket => "no_such_bucket",
+            Self::TooManySiblings => "too_many_siblings",
+            Self::Overloaded => "overloaded",
+            Self::NotReady => "not_ready",
+            Self::QuorumNotReached => "quorum_not_reached",
+            Self::Deadline => "deadline",
+            Self::Storage => "storage",
+        }
+    }
+}
+
+/// What an operator's tool asks of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminRequest {
+    /// Form a cluster of these empty, running nodes.
+    Init {
+        /// Their QUIC addresses.
+        nodes: Vec<std::net::SocketAddr>,
+        /// Copies of every key, lowered to the node count.
+        copies: u8,
+        /// b, where the ring has 2^b partitions.
+        bits: u8,
+    },
+    /// The node's status as JSON, as `GET /v1/status`.
+    Status,
+    /// The layout in force, for clients that go straight to an owner.
+    Layout,
+}
+
+/// The answer to an [`AdminRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminReply {
+    /// The cluster exists.
+    Initialised(starling_ring::Layout),
+    /// JSON text.
+    Status(String),
+    /// `None` before `cluster init`.
+    Layout(Option<starling_ring::Layout>),
+    /// No, and why.
+    Refused(String),
+}

@@ -1,0 +1,120 @@
+//! What a coordinator asks of replicas. Records travel as their encoded, checksummed bytes, so that damage
+//! anywhere between two disks is noticed by whoever decodes them.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use starling_causality::{Digest, Dot};
+use starling_types::{BucketName, Key, NodeId, RequestId};
+
+/// Merge this record into yours and say so when that is as durable as demanded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: Key,
+    /// The whole record, never a bare delta.
+    pub record: Bytes,
+    /// Version of the bucket properties under which it was written.
+    pub props: u64,
+    /// Whether the ack must mean fsynced.
+    pub durable: bool,
+    /// The client request that minted a dot of this record, to be remembered against retries.
+    pub origin: Option<Origin>,
+    /// The absent owner this copy stands for, if the receiver is its fallback.
+    pub stands_for: Option<NodeId>,
+}
+
+/// Which client request made which dot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The client's request.
+    pub request: RequestId,
+    /// The dot minted for it.
+    pub dot: Dot,
+}
+
+/// The answer to a [`Merge`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Merged {
+    /// Done, and as durable as this says.
+    #[serde(rename = "d")]
+    Done {
+        /// Whether it is fsynced.
+        durable: bool,
+    },
+    /// Not done.
+    #[serde(rename = "x")]
+    Refused(Refusal),
+}
+
+/// Show your record of this key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: Key,
+    /// What the coordinator has: an equal record need not travel.
+    pub digest: Option<Digest>,
+}
+
+/// The answer to a [`Read`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadAnswer {
+    /// Equal to the digest asked about.
+    #[serde(rename = "s")]
+    Same,
+    /// The record; an empty one means that this owner, which holds the partition, has nothing.
+    #[serde(rename = "r")]
+    Record(Bytes),
+    /// This replica cannot vouch for the partition yet: counts towards no quorum.
+    #[serde(rename = "u")]
+    Unknown,
+    /// Not answered.
+    #[serde(rename = "x")]
+    Refused(Refusal),
+}
+
+/// Why a replica did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// It is no owner of the key in its layout.
+    #[error("it does not own the key in layout {0}")]
+    NotOwner(u64),
+    /// The sender's layout is older than what this replica is bound to.
+    #[error("the sender's layout is older than {0}")]
+    StaleEpoch(u64),
+    /// It is starting, draining or has no layout.
+    #[error("it is not serving")]
+    NotReady,
+    /// It sheds load.
+    #[error("it is overloaded")]
+    Overloaded,
+    /// The record's checksum does not match.
+    #[error("the record arrived damaged")]
+    Damaged,
+    /// Its storage refused.
+    #[error("its storage refused: {0}")]
+    Storage(String),
+}
+
+/// Do you remember this client request? Asked of the owners before a retry mints elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recall {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: Key,
+    /// The client's request.
+    pub request: RequestId,
+}
+
+/// The answer to a [`Recall`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recalled {
+    /// The dot minted for it, if it is remembered.
+    pub dot: Option<Dot>,
+    /// The current record, if it is remembered.
+    pub record: Option<Bytes>,
+}
