@@ -1,0 +1,183 @@
+//! What is written: ordered operations that take effect together.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+/// A keyspace of the store. The set is fixed: every one costs memory and pins log segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Namespace {
+    /// Records of the partitions this node holds.
+    Data,
+    /// Copies kept for absent owners.
+    Hints,
+    /// What the node must know about itself: layouts, generations, leases, marks.
+    Meta,
+}
+
+impl Namespace {
+    /// Every namespace, in [`Namespace::code`] order.
+    pub const ALL: [Self; 3] = [Self::Data, Self::Hints, Self::Meta];
+
+    /// Its number in row checksums, and its index in [`Namespace::ALL`]. Never changes.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Data => 0,
+            Self::Hints => 1,
+            Self::Meta => 2,
+        }
+    }
+
+    /// Its name on disk and in messages. Never changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Hints => "hints",
+            Self::Meta => "meta",
+        }
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One change to one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Writes a row, in place of what was there.
+    Put {
+        /// Where.
+        namespace: Namespace,
+        /// The row's key, 1 to [`crate::MAX_ROW_KEY`] bytes.
+        key: Bytes,
+        /// The row's value, at most [`crate::MAX_ROW_VALUE`] bytes.
+        value: Bytes,
+    },
+    /// Removes a row, if it is there.
+    Delete {
+        /// Where.
+        namespace: Namespace,
+        /// The row's key, 1 to [`crate::MAX_ROW_KEY`] bytes.
+        key: Bytes,
+    },
+}
+
+impl Op {
+    /// The namespace it changes.
+    pub const fn namespace(&self) -> Namespace {
+        match self {
+            Self::Put { namespace, .. } | Self::Delete { namespace, .. } => *namespace,
+        }
+    }
+
+    /// The row it changes.
+    pub const fn key(&self) -> &Bytes {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key, .. } => key,
+        }
+    }
+
+    /// The row's value afterwards; none when it is deleted.
+    pub const fn value(&self) -> Option<&Bytes> {
+        match self {
+            Self::Put { value, .. } => Some(value),
+            Self::Delete { .. } => None,
+        }
+    }
+}
+
+/// Ordered operations that a crash keeps all together or not at all, over every namespace. Of several on one
+/// row the last wins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    ops: Vec<Op>,
+    byte_size: usize,
+}
+
+impl Batch {
+    /// No operations.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the writing of a row.
+    pub fn put(&mut self, namespace: Namespace, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        let (key, value) = (key.into(), value.into());
+        self.push(Op::Put {
+            namespace,
+            key,
+            value,
+        });
+    }
+
+    /// Adds the removal of a row.
+    pub fn delete(&mut self, namespace: Namespace, key: impl Into<Bytes>) {
+        let key = key.into();
+        self.push(Op::Delete { namespace, key });
+    }
+
+    /// Adds an operation.
+    pub fn push(&mut self, op: Op) {
+        self.byte_size += op.key().len() + op.value().map_or(0, Bytes::len);
+        self.ops.push(op);
+    }
+
+    /// How many operations it has.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// Bytes of its keys and values: what a committer weighs when it fills a group.
+    pub fn byte_size(&self) -> usize {
+        self.byte_size
+    }
+
+    /// Its operations in order.
+    pub fn ops(&self) -> impl ExactSizeIterator<Item = &Op> {
+        self.ops.iter()
+    }
+}
+
+impl Extend<Op> for Batch {
+    fn extend<I: IntoIterator<Item = Op>>(&mut self, ops: I) {
+        ops.into_iter().for_each(|op| self.push(op));
+    }
+}
+
+impl FromIterator<Op> for Batch {
+    fn from_iter<I: IntoIterator<Item = Op>>(ops: I) -> Self {
+        let mut batch = Self::new();
+        batch.extend(ops);
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_the_places_in_all() {
+        for (index, namespace) in Namespace::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(namespace.code()), index);
+        }
+    }
+
+    #[test]
+    fn a_batch_weighs_its_keys_and_values() {
+        let mut batch = Batch::new();
+        assert!(batch.is_empty());
+        batch.put(Namespace::Data, "key", "value");
+        batch.delete(Namespace::Meta, "gone");
+        assert_eq!((batch.len(), batch.byte_size()), (2, 12));
+        assert_eq!(batch.ops().cloned().collect::<Batch>(), batch);
+    }
+}

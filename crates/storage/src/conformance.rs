@@ -1,0 +1,408 @@
+//! One suite for every engine: random work against an ordered map, and the edges by name.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use crate::durable::tests::Directory;
+use crate::row::{MAX_ROW_KEY, MAX_ROW_VALUE};
+use crate::{
+    Batch, CrashMode, Durability, Engine, KeyRange, MemoryEngine, Namespace, Op, Page, ScanLimit,
+    StorageError,
+};
+
+/// Where an engine lives from one opening to the next.
+pub(crate) trait Home {
+    type Engine: Engine;
+
+    /// An empty place.
+    fn new() -> Self;
+
+    /// The engine, opened again after it was closed or dropped.
+    fn open(&mut self) -> Self::Engine;
+
+    /// The end of an engine that was not closed.
+    fn abandon(&mut self, engine: Self::Engine);
+
+    /// Moves what lies in write buffers to where it rests.
+    fn settle(_engine: &Self::Engine) {}
+}
+
+struct Memory(MemoryEngine);
+
+impl Home for Memory {
+    type Engine = MemoryEngine;
+
+    fn new() -> Self {
+        Self(MemoryEngine::new())
+    }
+
+    fn open(&mut self) -> MemoryEngine {
+        self.0.crash(CrashMode::KeepAll)
+    }
+
+    fn abandon(&mut self, engine: MemoryEngine) {
+        self.0 = engine;
+    }
+}
+
+/// What every read must agree with.
+#[derive(Default)]
+struct Model([BTreeMap<Bytes, Bytes>; Namespace::ALL.len()]);
+
+impl Model {
+    fn rows(&mut self, namespace: Namespace) -> &mut BTreeMap<Bytes, Bytes> {
+        &mut self.0[usize::from(namespace.code())]
+    }
+
+    fn apply(&mut self, op: &Op) {
+        let rows = self.rows(op.namespace());
+        match op.value() {
+            Some(value) => rows.insert(op.key().clone(), value.clone()),
+            None => rows.remove(op.key()),
+        };
+    }
+
+    fn within(&mut self, namespace: Namespace, range: &KeyRange) -> Vec<(Bytes, Bytes)> {
+        let rows = self.rows(namespace).iter();
+        let within = rows.filter(|(key, _)| range.contains(key));
+        within.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Commit(Vec<Batch>, Durability),
+    Get(Namespace, Bytes),
+    Scan(Namespace, KeyRange, ScanLimit),
+    Settle,
+    Close,
+    Abandon,
+}
+
+fn namespace() -> impl Strategy<Value = Namespace> {
+    prop::sample::select(Namespace::ALL.to_vec())
+}
+
+/// Few enough that rows meet, with the bytes at which prefixes end.
+fn key() -> impl Strategy<Value = Bytes> {
+    let byte = prop::sample::select(vec![0u8, 1, 254, 255]);
+    prop::collection::vec(byte, 1..4).prop_map(Bytes::from)
+}
+
+fn value() -> impl Strategy<Value = Bytes> {
+    let length = prop_oneof![2 => Just(0), 6 => 1..40usize, 1 => 4_000..9_000usize];
+    (any::<u8>(), length).prop_map(|(byte, length)| vec![byte; length].into())
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => (namespace(), key(), value()).prop_map(|(namespace, key, value)| Op::Put { namespace, key, value }),
+        1 => (namespace(), key()).prop_map(|(namespace, key)| Op::Delete { namespace, key }),
+    ]
+}
+
+fn range() -> impl Strategy<Value = KeyRange> {
+    prop_oneof![
+        Just(KeyRange::all()),
+        key().prop_map(KeyRange::prefix),
+        (key(), key()).prop_map(|(start, end)| KeyRange::new(start, Some(end))),
+        key().prop_map(|start| KeyRange::new(start, None)),
+    ]
+}
+
+fn limit() -> impl Strategy<Value = ScanLimit> {
+    (0..12usize, 0..200usize).prop_map(|(rows, bytes)| ScanLimit { rows, bytes })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let batch = prop::collection::vec(op(), 0..12).prop_map(Batch::from_iter);
+    let durability = prop::sample::select(vec![Durability::Synced, Durability::Buffered]);
+    prop_oneof![
+        8 => (prop::collection::vec(batch, 0..4), durability).prop_map(|(batches, how)| Step::Commit(batches, how)),
+        6 => (namespace(), key()).prop_map(|(namespace, key)| Step::Get(namespace, key)),
+        6 => (namespace(), range(), limit()).prop_map(|(namespace, range, limit)| Step::Scan(namespace, range, limit)),
+        1 => Just(Step::Settle),
+        1 => Just(Step::Close),
+        1 => Just(Step::Abandon),
+    ]
+}
+
+/// All of a range, page by page; every page within its limit.
+fn walk(
+    engine: &impl Engine,
+    namespace: Namespace,
+    range: &KeyRange,
+    limit: ScanLimit,
+) -> Vec<(Bytes, Bytes)> {
+    let mut rows = Vec::new();
+    let mut rest = range.clone();
+    loop {
+        let page = engine.scan(namespace, &rest, limit).unwrap();
+        check_page(&page, limit);
+        rows.extend(page.rows);
+        match page.next {
+            Some(next) => rest = range.resume(next),
+            None => return rows,
+        }
+    }
+}
+
+fn check_page(page: &Page, limit: ScanLimit) {
+    let bytes: usize = page.rows.iter().map(|(key, value)| key.len() + value.len()).sum();
+    assert!(page.rows.len() <= limit.rows.max(1));
+    assert!(bytes <= limit.bytes || page.rows.len() == 1);
+    if let (Some(next), Some((last, _))) = (&page.next, page.rows.last()) {
+        assert!(next > last, "a walk goes forward");
+    }
+}
+
+fn run<H: Home>(steps: &[Step]) {
+    let mut home = H::new();
+    let mut engine = home.open();
+    let mut model = Model::default();
+    for step in steps {
+        match step {
+            Step::Commit(batches, durability) => {
+                engine.commit(batches, *durability).unwrap();
+                batches.iter().flat_map(Batch::ops).for_each(|op| model.apply(op));
+            }
+            Step::Get(namespace, key) => {
+                let found = engine.get(*namespace, key).unwrap();
+                assert_eq!(found.as_ref(), model.rows(*namespace).get(key));
+            }
+            Step::Scan(namespace, range, limit) => {
+                let found = walk(&engine, *namespace, range, *limit);
+                assert_eq!(found, model.within(*namespace, range));
+            }
+            Step::Settle => H::settle(&engine),
+            Step::Close => {
+                engine.close().unwrap();
+                home.abandon(engine);
+                engine = home.open();
+            }
+            Step::Abandon => {
+                home.abandon(engine);
+                engine = home.open();
+            }
+        }
+    }
+    let limit = ScanLimit {
+        rows: 7,
+        bytes: 9_999,
+    };
+    for namespace in Namespace::ALL {
+        let found = walk(&engine, namespace, &KeyRange::all(), limit);
+        assert_eq!(found, model.within(namespace, &KeyRange::all()));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #[test]
+    fn memory_behaves_like_an_ordered_map(steps in prop::collection::vec(step(), 1..60)) {
+        run::<Memory>(&steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) })]
+    #[test]
+    fn durable_behaves_like_an_ordered_map(steps in prop::collection::vec(step(), 1..60)) {
+        run::<Directory>(&steps);
+    }
+}
+
+/// Writes an edge test once and runs it on every engine.
+macro_rules! on_every_engine {
+    ($($name:ident)*) => {
+        mod memory {
+            $(#[test] fn $name() { super::$name::<super::Memory>(); })*
+        }
+        mod durable {
+            $(#[test] fn $name() { super::$name::<super::Directory>(); })*
+        }
+    };
+}
+
+on_every_engine! {
+    the_last_write_of_a_row_wins
+    a_group_is_applied_in_order
+    rows_are_kept_apart_by_namespace
+    the_longest_rows_fit
+    rows_beyond_the_limits_are_refused_and_harm_nothing
+    odd_ranges_and_keys_find_nothing
+    a_large_row_gets_a_page_of_its_own
+    a_closed_engine_says_so
+    sizes_grow_with_what_is_written
+}
+
+const LIMIT: ScanLimit = ScanLimit {
+    rows: 1_000,
+    bytes: 1 << 20,
+};
+
+fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Batch {
+    let mut batch = Batch::new();
+    batch.put(Namespace::Data, key, value);
+    batch
+}
+
+fn the_last_write_of_a_row_wins<H: Home>() {
+    let mut home = H::new();
+    let engine = home.open();
+    let mut batch = put("kept", "1");
+    batch.delete(Namespace::Data, "kept");
+    batch.put(Namespace::Data, "kept", "2");
+    batch.put(Namespace::Data, "gone", "3");
+    batch.delete(Namespace::Data, "gone");
+    engine.commit(&[batch], Durability::Synced).unwrap();
+    let check = |engine: &H::Engine| {
+        assert_eq!(engine.get(Namespace::Data, b"kept").unwrap(), Some("2".into()));
+        assert_eq!(engine.get(Namespace::Data, b"gone").unwrap(), None);
+    };
+    check(&engine);
+    H::settle(&engine);
+    check(&engine);
+    home.abandon(engine);
+    check(&home.open());
+}
+
+fn a_group_is_applied_in_order<H: Home>() {
+    let mut home = H::new();
+    let engine = home.open();
+    let group: Vec<_> = (0..50u8).map(|n| put("k", vec![n])).collect();
+    engine.commit(&group, Durability::Synced).unwrap();
+    assert_eq!(engine.get(Namespace::Data, b"k").unwrap(), Some(vec![49].into()));
+}
+
+fn rows_are_kept_apart_by_namespace<H: Home>() {
+    let mut home = H::new();
+    let engine = home.open();
+    let mut batch = Batch::new();
+    for namespace in Namespace::ALL {
+        batch.put(namespace, "k", namespace.name());
+    }
+    engine.commit(&[batch], Durability::Synced).unwrap();
+    for namespace in Namespace::ALL {
+        let row = (Bytes::from("k"), Bytes::from(namespace.name()));
+        assert_eq!(engine.get(namespace, b"k").unwrap(), Some(row.1.clone()));
+        assert_eq!(walk(&engine, namespace, &KeyRange::all(), LIMIT), [row]);
+    }
+}
+
+fn the_longest_rows_fit<H: Home>() {
+    let mut home = H::new();
+    let engine = home.open();
+    let key = vec![255; MAX_ROW_KEY];
+    let value: Bytes = (0..starling_types::limits::MAX_VALUE)
+        .map(|at| (at / 7) as u8)
+        .collect();
+    let check = |engine: &H::Engine| {
+        assert_eq!(engine.get(Namespace::Data, &key).unwrap().as_ref(), Some(&value));
+        let found = walk(engine, Namespace::Data, &KeyRange::all(), LIMIT);
+        assert!(found == [(Bytes::from(key.clone()), value.clone())]);
+    };
+    engine
+        .commit(&[put(key.clone(), value.clone())], Durability::Synced)
+        .unwrap();
+    check(&engine);
+    H::settle(&engine);
+    check(&engine);
+    engine.close().unwrap();
+    home.abandon(engine);
+    check(&home.open());
+}
+
+fn rows_beyond_the_limits_are_refused_and_harm_nothing<H: Home>() {
+    let mut home = H::new();
+    let engine = home.open();
+    let refused = |batch| {
+        engine
+            .commit(&[put("first", "1"), batch], Durability::Synced)
+            .unwrap_err()
+    };
+    assert_eq!(refused(put("", "v")), StorageError::KeyLength { bytes: 0 });
+    let bytes = MAX_ROW_KEY + 1;
+    assert_eq!(
+        refused(put(vec![1; bytes], "v")),
+        StorageError::KeyLength { bytes }
+    );
+    let bytes = MAX_ROW_VALUE + 1;
+    assert_eq!(
+        refused(put("k", vec![0; bytes])),
+        StorageError::ValueLength { bytes }
+    );
+    assert_eq!(
+        engine.get(Namespace::Data, b"first").unwrap(),
+        None,
+        "none of the group was written"
+    );
+    engine.commit(&[put("k", "v")], Durability::Synced).unwrap();
+}
+
+fn odd_ranges_and_keys_find_nothing<H: Home>() {
+    let mut home = H::new();
+    let engine = home.open();
+    engine.commit(&[put("k", "v")], Durability::Synced).unwrap();
+    let reversed = KeyRange::new("z", Some("a".into()));
+    assert_eq!(walk(&engine, Namespace::Data, &reversed, LIMIT), []);
+    assert_eq!(
+        walk(
+            &engine,
+            Namespace::Data,
+            &KeyRange::prefix(vec![255; 99_999]),
+            LIMIT
+        ),
+        []
+    );
+    assert_eq!(engine.get(Namespace::Data, b"").unwrap(), None);
+    assert_eq!(engine.get(Namespace::Data, &vec![1; 99_999]).unwrap(), None);
+}
+
+fn a_large_row_gets_a_page_of_its_own<H: Home>() {
+    let mut home = H::new();
+    let engine = home.open();
+    let group = [put("a", "1"), put("b", vec![7; 500]), put("c", "3")];
+    engine.commit(&group, Durability::Synced).unwrap();
+    let limit = ScanLimit { rows: 10, bytes: 100 };
+    let keys = |page: &Page| page.rows.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
+    let mut rest = KeyRange::all();
+    for (key, next) in [("a", Some("b")), ("b", Some("c")), ("c", None)] {
+        let page = engine.scan(Namespace::Data, &rest, limit).unwrap();
+        assert_eq!(
+            (keys(&page), page.next.clone()),
+            (vec![key.into()], next.map(Bytes::from))
+        );
+        rest = page.next.map_or(rest.clone(), |next| rest.resume(next));
+    }
+}
+
+fn a_closed_engine_says_so<H: Home>() {
+    let mut home = H::new();
+    let engine = home.open();
+    engine.close().unwrap();
+    assert_eq!(
+        engine.commit(&[put("k", "v")], Durability::Synced),
+        Err(StorageError::Closed)
+    );
+    assert_eq!(engine.get(Namespace::Data, b"k"), Err(StorageError::Closed));
+    assert_eq!(
+        engine.scan(Namespace::Data, &KeyRange::all(), LIMIT),
+        Err(StorageError::Closed)
+    );
+    assert_eq!(engine.sizes(), crate::Sizes::default());
+    engine.close().unwrap();
+}
+
+fn sizes_grow_with_what_is_written<H: Home>() {
+    let mut home = H::new();
+    let engine = home.open();
+    let before = engine.sizes();
+    engine
+        .commit(&[put("k", vec![7; 100_000])], Durability::Synced)
+        .unwrap();
+    H::settle(&engine);
+    assert!(engine.sizes().disk_bytes > before.disk_bytes);
+}

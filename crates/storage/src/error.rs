@@ -1,0 +1,138 @@
+//! How a store fails: what happened, and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use crate::batch::Namespace;
+use crate::row::{MAX_ROW_KEY, MAX_ROW_VALUE};
+
+/// A failed call. Cloneable, because every caller of a failed group commit hears of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StorageError {
+    /// The volume is full. The engine is poisoned.
+    #[error(
+        "the disk of the data directory is full ({cause}): free space or move the directory to a larger \
+         volume, then restart the node"
+    )]
+    NoSpace {
+        /// The system's words.
+        cause: String,
+    },
+    /// The operating system failed us. During a commit, the engine is poisoned.
+    #[error("{action} failed ({cause}): look at the disk and the system log, then restart the node")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// The system's words.
+        cause: String,
+    },
+    /// Stored bytes are not those that were written. Nothing wrong was returned, other rows still answer.
+    #[error(
+        "the {namespace} row {} or the block around it is damaged ({detail}): its content must come from \
+         another replica; if it happens again, replace the disk",
+        key.escape_ascii()
+    )]
+    Corrupt {
+        /// Where.
+        namespace: Namespace,
+        /// The damaged row; for a scan that met a damaged block, the key from which on nothing could be read.
+        key: Bytes,
+        /// What did not match.
+        detail: String,
+    },
+    /// An earlier commit failed: what the disk holds is unknown until the store is opened again.
+    #[error(
+        "the store refuses all work because an earlier write failed ({cause}): remove the cause, then \
+         restart the node"
+    )]
+    Poisoned {
+        /// The first failure.
+        cause: String,
+    },
+    /// The engine was closed.
+    #[error("the store is closed: the node is stopping")]
+    Closed,
+    /// A row key that cannot be stored. Nothing was written.
+    #[error("a row key of {bytes} bytes cannot be stored: it has 1 to {max}; nothing was written", max = MAX_ROW_KEY)]
+    KeyLength {
+        /// Its length.
+        bytes: usize,
+    },
+    /// A row value that cannot be stored. Nothing was written.
+    #[error(
+        "a row value of {bytes} bytes cannot be stored: it has at most {max}; nothing was written",
+        max = MAX_ROW_VALUE
+    )]
+    ValueLength {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Another process has the data directory open.
+    #[error(
+        "the data directory {} is in use by {holder}: stop that process, or give this node a directory of \
+         its own",
+        dir.display()
+    )]
+    Locked {
+        /// The data directory.
+        dir: PathBuf,
+        /// Who has it, as far as known.
+        holder: String,
+    },
+    /// A newer version wrote the store. Nothing was changed.
+    #[error(
+        "the store in {} has format {found}, and this version reads formats up to {supported}: start the \
+         version that wrote it, or a later one; nothing was changed",
+        dir.display()
+    )]
+    FormatTooNew {
+        /// The data directory.
+        dir: PathBuf,
+        /// The store's format.
+        found: u32,
+        /// The newest format this version reads.
+        supported: u32,
+    },
+    /// Files are in the way that no version of this store wrote. Nothing was changed.
+    #[error(
+        "{} is not a store of this program ({detail}): choose another data directory or move it away; \
+         nothing was changed",
+        path.display()
+    )]
+    Foreign {
+        /// What is in the way.
+        path: PathBuf,
+        /// How that shows.
+        detail: String,
+    },
+    /// The store is too damaged to be opened.
+    #[error(
+        "the store in {} cannot be opened ({cause}): keep a copy of the directory, then restore a backup, or \
+         replace the node so that it fetches its data from the other replicas",
+        dir.display()
+    )]
+    Unreadable {
+        /// The data directory.
+        dir: PathBuf,
+        /// What was found.
+        cause: String,
+    },
+}
+
+impl StorageError {
+    /// A failure of the operating system while doing `action`.
+    pub(crate) fn io(action: &'static str, error: &io::Error) -> Self {
+        let cause = error.to_string();
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { cause },
+            _ => Self::Io { action, cause },
+        }
+    }
+
+    /// For `map_err`: [`StorageError::io`] while doing `action`.
+    pub(crate) fn during(action: &'static str) -> impl Fn(io::Error) -> Self {
+        move |error| Self::io(action, &error)
+    }
+}

@@ -1,0 +1,128 @@
+//! One stored row: `format (1 byte) | xxh3-64 of namespace, key and value (8 bytes, little endian) | value`.
+//!
+//! The checksum covers the key and the namespace, so that a row found in the wrong place is damage too.
+
+use bytes::Bytes;
+use starling_types::limits;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::batch::{Batch, Namespace};
+use crate::error::StorageError;
+
+/// Longest row key, in bytes. Room for a client's key and bucket with what is put around them.
+pub const MAX_ROW_KEY: usize = 8 << 10;
+/// Largest row value, in bytes: a record whose siblings fit one message.
+pub const MAX_ROW_VALUE: usize = limits::MAX_MESSAGE;
+
+const _: () = assert!(limits::MAX_KEY + limits::MAX_BUCKET_NAME + 256 <= MAX_ROW_KEY);
+
+const FORMAT: u8 = 1;
+const HEADER: usize = 1 + size_of::<u64>();
+
+/// Refuses batches with a row that no engine can store.
+pub(crate) fn check(batches: &[Batch]) -> Result<(), StorageError> {
+    for op in batches.iter().flat_map(Batch::ops) {
+        let bytes = op.key().len();
+        if !(1..=MAX_ROW_KEY).contains(&bytes) {
+            return Err(StorageError::KeyLength { bytes });
+        }
+        let bytes = op.value().map_or(0, Bytes::len);
+        if bytes > MAX_ROW_VALUE {
+            return Err(StorageError::ValueLength { bytes });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a row can have this key.
+pub(crate) const fn is_key(key: &[u8]) -> bool {
+    !key.is_empty() && key.len() <= MAX_ROW_KEY
+}
+
+/// The stored form of a row.
+pub(crate) fn encode(namespace: Namespace, key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut stored = Vec::with_capacity(HEADER + value.len());
+    stored.push(FORMAT);
+    stored.extend_from_slice(&checksum(namespace, key, value).to_le_bytes());
+    stored.extend_from_slice(value);
+    stored
+}
+
+/// The value within a row's stored form.
+pub(crate) fn decode(namespace: Namespace, key: &[u8], stored: Bytes) -> Result<Bytes, StorageError> {
+    let corrupt = |detail: String| StorageError::Corrupt {
+        namespace,
+        key: Bytes::copy_from_slice(key),
+        detail,
+    };
+    let Some((header, value)) = stored.split_first_chunk::<HEADER>() else {
+        return Err(corrupt(format!("{} bytes are no row", stored.len())));
+    };
+    let [format, sum @ ..] = *header;
+    if format != FORMAT {
+        return Err(corrupt(format!("unknown row format {format}")));
+    }
+    if u64::from_le_bytes(sum) != checksum(namespace, key, value) {
+        return Err(corrupt("checksum mismatch".into()));
+    }
+    Ok(stored.slice(HEADER..))
+}
+
+fn checksum(namespace: Namespace, key: &[u8], value: &[u8]) -> u64 {
+    let mut hasher = Xxh3::new();
+    hasher.update(&[namespace.code()]);
+    hasher.update(&(key.len() as u64).to_le_bytes());
+    hasher.update(key);
+    hasher.update(value);
+    hasher.digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_flipped_bit_shows(key: Vec<u8>, value: Vec<u8>, at: prop::sample::Index, bit in 0u8..8) {
+            let stored = encode(Namespace::Data, &key, &value);
+            let decoded = decode(Namespace::Data, &key, stored.clone().into());
+            prop_assert_eq!(decoded, Ok(Bytes::from(value)));
+
+            let mut damaged = stored;
+            let at = at.index(damaged.len());
+            damaged[at] ^= 1 << bit;
+            prop_assert!(decode(Namespace::Data, &key, damaged.into()).is_err());
+        }
+
+        #[test]
+        fn any_cut_shows(value: Vec<u8>, kept: prop::sample::Index) {
+            let stored = Bytes::from(encode(Namespace::Data, b"key", &value));
+            let cut = stored.slice(..kept.index(stored.len()));
+            prop_assert!(decode(Namespace::Data, b"key", cut).is_err());
+        }
+    }
+
+    #[test]
+    fn a_row_in_the_wrong_place_is_damage() {
+        let stored = Bytes::from(encode(Namespace::Data, b"key", b"value"));
+        for (namespace, key) in [
+            (Namespace::Hints, &b"key"[..]),
+            (Namespace::Data, b"kez"),
+            (Namespace::Data, b"keyv"),
+        ] {
+            assert!(decode(namespace, key, stored.clone()).is_err());
+        }
+        let shifted = Bytes::from(encode(Namespace::Data, b"ke", b"yvalue"));
+        assert_ne!(stored.slice(1..9), shifted.slice(1..9));
+    }
+
+    /// The stored form is a promise to every store already written.
+    #[test]
+    fn the_stored_form_is_golden() {
+        let stored = encode(Namespace::Hints, b"key", b"value");
+        let hex: String = stored.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "013c167ae435f70e5e76616c7565");
+    }
+}
