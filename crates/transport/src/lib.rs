@@ -1,1 +1,49 @@
-//! quinn endpoint, identity and mutual TLS, peers, lanes
+//! # Transport: messages between nodes, and from clients, over QUIC
+//!
+//! **Job.** One endpoint a node: who the other end is (mutual TLS under the cluster's own authority), the first
+//! exchange, and messages of four traffic classes that never queue behind each other.
+//!
+//! **Invariants.**
+//! - A peer is usable only after both Hellos, and only as the node that its certificate names.
+//! - A frame is refused above its limit before any of it is buffered; whoever sends what is no frame loses that
+//!   connection and nothing else. Every queue is bounded in frames and bytes, and full is said, never waited for.
+//! - Nothing is lost by choosing among two connections to a peer, by retiring one, or by draining.
+//! - One thread, no lock and no task per request. A batch is what gathered while the last was written: no timer.
+//!
+//! **Deliberately absent.** What a message means, retries, request timeouts (`starling-node`, the client). When
+//! to dial whom: the server does. Delivery: a queued frame is lost with its connection.
+//!
+//! **How to read this crate.** Who: [`Authority`] (`authority`), [`Credentials`] (`identity`), `secrets`,
+//! `files`. Settings and their reasons: `quic`. A connection from the inside out: `cutter` (bytes to frames),
+//! `lane` and `large` (frames to bytes), `link` (all of one connection), `greeting` (before it is one). Many
+//! connections: `peers` (which leads to whom), [`Inbox`] and [`Transport`] (`endpoint`), and a client's end, [`Dialer`]
+//! (`channel`). What it counts: [`Stats`].
+
+mod authority;
+mod channel;
+mod cutter;
+mod endpoint;
+mod files;
+mod greeting;
+mod identity;
+mod inbox;
+mod lane;
+mod large;
+mod link;
+mod peers;
+mod quic;
+mod secrets;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+pub use authority::Authority;
+pub use channel::{Channel, ChannelInbox, Dialer};
+pub use endpoint::{Config, Transport};
+pub use greeting::GreetingError;
+pub use identity::{Credentials, Identity, IdentityError};
+pub use inbox::{ClientId, Inbox};
+pub use link::Sent;
+pub use quic::TransportError;
+pub use secrets::EndpointSecrets;
+pub use stats::Stats;

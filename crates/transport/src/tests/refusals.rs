@@ -1,0 +1,166 @@
+//! Who must not talk does not, and learns why.
+
+use starling_wire::hello::HelloRefusal;
+
+use super::*;
+use crate::Credentials;
+
+fn refused_once(node: &Node) {
+    assert_eq!(node.transport.stats().refused.get(), 1);
+    assert!(node.transport.connected().is_empty());
+    assert!(
+        !node
+            .inbox
+            .told
+            .borrow()
+            .iter()
+            .any(|told| matches!(told, Told::Up(_)))
+    );
+}
+
+async fn refusal(node: &Node) {
+    while node.transport.stats().refused.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    refused_once(node);
+}
+
+#[test]
+fn a_node_of_another_authority_is_refused_by_both_ends() {
+    run(async |authority: Authority| {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let foreign = super::authority(elsewhere.path());
+        let (one, two) = (Node::new(&authority, 1), Node::new(&foreign, 2));
+        one.dial(&two);
+        assert!(matches!(one.inbox.failed().await, GreetingError::Handshake(_)));
+        refusal(&two).await;
+    });
+}
+
+#[test]
+fn a_listener_refuses_a_foreign_certificate_though_the_dialer_trusts_it() {
+    run(async |authority: Authority| {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let foreign = super::authority(elsewhere.path());
+        let alien = foreign.issue_node(NodeId::from_bits(1)).unwrap();
+        alien.save(elsewhere.path()).unwrap();
+        let text = |name: &str| std::fs::read_to_string(elsewhere.path().join(name)).unwrap();
+        let ca = authority.client_credentials().ca_pem().to_owned();
+        let mixed = Credentials::from_pem(ca, text("node.pem"), text("node-key.pem")).unwrap();
+        let config = Config {
+            credentials: mixed,
+            ..config(&authority, 1)
+        };
+        let one = Node::start(config, recorder(1)).unwrap();
+        let two = Node::new(&authority, 2);
+        one.dial(&two);
+        let error = one.inbox.failed().await;
+        assert!(matches!(error, GreetingError::Handshake(_)), "{error}");
+        refusal(&two).await;
+    });
+}
+
+#[test]
+fn a_node_that_claims_another_id_than_its_certificate_is_refused() {
+    run(async |authority: Authority| {
+        let one = Node::start(config(&authority, 1), recorder(3)).unwrap();
+        let two = Node::new(&authority, 2);
+        one.dial(&two);
+        let error = one.inbox.failed().await;
+        assert_eq!(
+            error,
+            GreetingError::RefusedByPeer(HelloRefusal::NotYou(NodeId::from_bits(3)))
+        );
+        refusal(&two).await;
+        two.dial(&one);
+        let error = two.inbox.failed().await;
+        assert_eq!(
+            error,
+            GreetingError::Refused(HelloRefusal::NotYou(NodeId::from_bits(3)))
+        );
+    });
+}
+
+#[test]
+fn who_expects_one_node_takes_no_other() {
+    run(async |authority: Authority| {
+        let (one, two) = (Node::new(&authority, 1), Node::new(&authority, 2));
+        one.transport.dial(two.addr(), Some(NodeId::from_bits(3)));
+        assert!(matches!(one.inbox.failed().await, GreetingError::Handshake(_)));
+        one.transport.dial(two.addr(), Some(NodeId::from_bits(2)));
+        one.inbox.up(2).await;
+    });
+}
+
+#[test]
+fn a_node_of_another_cluster_is_refused_and_told_so() {
+    run(async |authority: Authority| {
+        let (one, two) = (Node::new(&authority, 1), Node::new(&authority, 2));
+        let (ours, theirs) = (ClusterId::from_bits(9), ClusterId::from_bits(8));
+        one.inbox.hello.borrow_mut().cluster = theirs;
+        one.dial(&two);
+        let refused = HelloRefusal::OtherCluster { ours, theirs };
+        assert_eq!(one.inbox.failed().await, GreetingError::RefusedByPeer(refused));
+        refusal(&two).await;
+        one.inbox.hello.borrow_mut().cluster = ClusterId::NONE;
+        one.dial(&two);
+        one.inbox.up(2).await;
+    });
+}
+
+#[test]
+fn a_client_certificate_makes_no_peer() {
+    run(async |authority: Authority| {
+        let client = Config {
+            credentials: authority.client_credentials(),
+            ..config(&authority, 1)
+        };
+        let Err(error) = Node::start(client, recorder(1)) else {
+            panic!("a client's credentials opened a node's endpoint");
+        };
+        assert!(error.to_string().contains("a client"), "{error}");
+    });
+}
+
+#[test]
+fn a_node_does_not_connect_to_itself() {
+    run(async |authority: Authority| {
+        let one = Node::new(&authority, 1);
+        one.dial(&one);
+        assert_eq!(one.inbox.failed().await, GreetingError::Myself);
+    });
+}
+
+#[test]
+fn connections_above_the_limit_are_refused() {
+    run(async |authority: Authority| {
+        let limited = Config {
+            max_connections: 1,
+            ..config(&authority, 2)
+        };
+        let two = Node::start(limited, recorder(2)).unwrap();
+        let (one, three) = (Node::new(&authority, 1), Node::new(&authority, 3));
+        one.dial(&two);
+        one.inbox.up(2).await;
+        three.dial(&two);
+        let error = three.inbox.failed().await;
+        assert!(matches!(error, GreetingError::Handshake(_)), "{error}");
+        assert_eq!(two.transport.stats().refused.get(), 1);
+        assert_eq!(two.transport.connected(), [NodeId::from_bits(1)]);
+    });
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    run(async |authority: Authority| {
+        let one = Node::new(&authority, 1);
+        let same = Config {
+            listen: one.addr(),
+            ..config(&authority, 2)
+        };
+        let Err(error) = Node::start(same, recorder(2)) else {
+            panic!("two endpoints on one port");
+        };
+        assert!(error.to_string().contains(&one.addr().to_string()), "{error}");
+    });
+}
