@@ -47,10 +47,10 @@ pub struct Counters {
     pub writes_ok: u64,
     /// Reads that reached their quorum.
     pub reads_ok: u64,
-    /// Requests refused with nothing changed.
-    pub failed_not_applied: u64,
-    /// Requests whose outcome is unknown.
-    pub failed_unknown: u64,
+    /// Writes that failed, whatever their outcome.
+    pub writes_missed: u64,
+    /// Reads that failed.
+    pub reads_missed: u64,
     /// Merges done for other coordinators.
     pub remote_merges: u64,
     /// Reads answered for other coordinators.
@@ -61,6 +61,32 @@ pub struct Counters {
     pub hints_kept: u64,
     /// Replicas repaired by reads.
     pub read_repairs: u64,
+}
+
+/// Everything there is to count, at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Totals {
+    /// The shard's.
+    pub shard: Counters,
+    /// Its vnodes'.
+    pub vnodes: vnode::Counters,
+    /// Requests shed.
+    pub shed: u64,
+    /// Bytes of requests in flight.
+    pub in_flight_bytes: usize,
+    /// Bytes in the record cache.
+    pub cached_bytes: usize,
+    /// Hints delivered.
+    pub hints_delivered: u64,
+    /// The highest time minted or observed.
+    pub clock: starling_causality::Hlc,
+}
+
+impl Totals {
+    /// How far the hybrid clock is ahead of the wall.
+    pub fn clock_lead(&self, now: Now) -> std::time::Duration {
+        starling_types::WallTime::from_millis(self.clock.millis()).since(now.wall)
+    }
 }
 
 /// The shard of a node.
@@ -99,6 +125,13 @@ enum Machine {
     Put(Put),
     Get(Get),
     Forward(Forward),
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Write,
+    Read,
+    Forward,
 }
 
 /// Where an answer goes.
@@ -194,6 +227,19 @@ impl Shard {
     /// Requests under way, those that only linger included.
     pub fn under_way(&self) -> usize {
         self.in_flight.len()
+    }
+
+    /// Everything there is to count.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            shard: self.counters,
+            vnodes: self.vnodes.counters(),
+            shed: self.admission.shed(),
+            in_flight_bytes: self.admission.bytes(),
+            cached_bytes: self.vnodes.cached_bytes(),
+            hints_delivered: self.hints.delivered_total(),
+            clock: self.vnodes.clock(),
+        }
     }
 
     /// When [`Shard::tick`] is due.
@@ -461,23 +507,21 @@ impl Shard {
             return;
         };
         let routes = std::mem::take(&mut request.routes);
-        let is_forward = matches!(request.machine, Machine::Forward(_));
+        let machine = request.machine.kind();
         let reply = phrase(turn, &request.key, answer);
-        self.count_reply(&reply, is_forward);
+        self.count_reply(&reply, machine);
         for route in routes {
             turn.answer(route, reply.clone());
         }
     }
 
-    fn count_reply(&mut self, reply: &KvReply, is_forward: bool) {
-        let counter = match reply {
-            _ if is_forward => &mut self.counters.forwarded,
-            KvReply::Read(_) => &mut self.counters.reads_ok,
-            KvReply::Written(_) => &mut self.counters.writes_ok,
-            KvReply::Failed(f) if f.outcome == starling_types::Outcome::NotApplied => {
-                &mut self.counters.failed_not_applied
-            }
-            KvReply::Failed(_) => &mut self.counters.failed_unknown,
+    fn count_reply(&mut self, reply: &KvReply, machine: Kind) {
+        let counter = match (machine, reply) {
+            (Kind::Forward, _) => &mut self.counters.forwarded,
+            (Kind::Read, KvReply::Failed(_)) => &mut self.counters.reads_missed,
+            (Kind::Read, _) => &mut self.counters.reads_ok,
+            (Kind::Write, KvReply::Failed(_)) => &mut self.counters.writes_missed,
+            (Kind::Write, _) => &mut self.counters.writes_ok,
         };
         *counter += 1;
     }
@@ -538,6 +582,14 @@ impl Machine {
             (Self::Forward(fwd), Input::Tick) => fwd.handle(now, forward::Event::Tick, out),
             // An answer that fits no question of this request.
             _ => {}
+        }
+    }
+
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::Put(_) => Kind::Write,
+            Self::Get(_) => Kind::Read,
+            Self::Forward(_) => Kind::Forward,
         }
     }
 

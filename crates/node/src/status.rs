@@ -140,7 +140,7 @@ impl Node {
                  until the clock is right"
             ));
         }
-        let lead = self.data_plane().vnodes.clock_lead(now.wall).as_millis();
+        let lead = self.data_plane().totals().clock_lead(now).as_millis();
         if lead > 1_000 {
             alarms.push(format!(
                 "the hybrid clock is {lead} ms ahead of the wall clock: check the clocks"

@@ -183,9 +183,9 @@ impl Vnodes {
         self.cache.bytes()
     }
 
-    /// How far the node's hybrid clock is ahead of the wall.
-    pub fn clock_lead(&self, wall: WallTime) -> std::time::Duration {
-        self.mint.clock().lead(wall)
+    /// The highest time minted or observed.
+    pub const fn clock(&self) -> Hlc {
+        self.mint.clock().last()
     }
 
     pub(crate) fn enqueue(&mut self, now: Now, key: CellKey, task: Task, out: &mut Vec<Effect>) {

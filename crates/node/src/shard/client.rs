@@ -15,7 +15,6 @@ impl Shard {
     pub(crate) fn request(&mut self, turn: &mut Turn<'_>, route: Route, request: KvRequest) {
         self.counters.requests += 1;
         if let Err(failure) = self.begin(turn, route, request) {
-            self.counters.failed_not_applied += 1;
             turn.answer(route, KvReply::Failed(failure));
         }
         self.pump(turn);
