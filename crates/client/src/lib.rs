@@ -1,1 +1,34 @@
-//! Native client over QUIC
+//! # The native client
+//!
+//! **Job.** Requests to a Starling cluster over QUIC, many at once over one connection a node, retried by what is
+//! known of their outcome.
+//!
+//! **Invariants.**
+//! - A request keeps its id over all its tries, so that a retry can never become a second write unnoticed; a new
+//!   id is a new request, and only the caller makes one.
+//! - Only what may have been staged raises the attempt number; and once a write may have been applied, no later
+//!   refusal turns the outcome back into "not applied".
+//! - Every call ends within its time limit and a grace of a quarter second.
+//!
+//! **Deliberately absent.** Merging of siblings: that is the application's to do. Going straight to a key's owner:
+//! [`Client`] asks whichever node it likes, which forwards once.
+//!
+//! **How to read this crate.** [`Client`] (`client`) and its calls (`call`); `course`, which decides after every
+//! try what comes next, without any input or output; [`ClientError`] (`error`). Below: `nodes` (addresses and
+//! their connections), `connection` and `pending` (who waits for which answer), `clock`.
+
+mod call;
+mod client;
+mod clock;
+mod connection;
+mod course;
+mod error;
+mod nodes;
+mod pending;
+#[cfg(test)]
+mod tests;
+
+pub use call::Call;
+pub use client::Client;
+pub use error::ClientError;
+pub use starling_transport::Credentials;

@@ -1,0 +1,120 @@
+//! A call being put together.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use bytes::Bytes;
+use starling_wire::client::{ReadReply, WriteReply};
+use starling_wire::{KvOp, KvReply, KvRequest, Seen};
+
+use crate::client::Client;
+use crate::error::ClientError;
+
+/// A request that is not yet sent; `R` is what answers it.
+#[must_use = "a call does nothing until it is sent"]
+pub struct Call<'c, R> {
+    client: &'c Client,
+    request: KvRequest,
+    answer: PhantomData<R>,
+}
+
+impl<'c, R: Answer> Call<'c, R> {
+    pub(crate) const fn new(client: &'c Client, request: KvRequest) -> Self {
+        Self {
+            client,
+            request,
+            answer: PhantomData,
+        }
+    }
+
+    /// How long it may take, at most [`starling_types::limits::MAX_TIMEOUT`], tries included; by default what
+    /// the cluster's limits say of reads and writes.
+    pub fn timeout(mut self, span: Duration) -> Self {
+        self.request.timeout_ms = u32::try_from(span.as_millis()).unwrap_or(u32::MAX).max(1);
+        self
+    }
+
+    /// Whether only owners of the key count towards the quorum.
+    pub const fn strict(mut self, strict: bool) -> Self {
+        self.request.quorum.strict = Some(strict);
+        self
+    }
+
+    /// The request as it will be sent, to send it again should its outcome be unknown.
+    pub const fn as_request(&self) -> &KvRequest {
+        &self.request
+    }
+
+    /// Sends it.
+    pub async fn send(self) -> Result<R, ClientError> {
+        let reply = self.client.request(self.request).await?;
+        R::of(reply).ok_or(ClientError::Unexpected("the reply to another operation"))
+    }
+}
+
+impl Call<'_, ReadReply> {
+    /// Replies that are needed, instead of the bucket's r.
+    pub const fn quorum(mut self, r: u8) -> Self {
+        self.request.quorum.r = Some(r);
+        self
+    }
+}
+
+impl Call<'_, WriteReply> {
+    /// Acks that are needed, instead of the bucket's w.
+    pub const fn quorum(mut self, w: u8) -> Self {
+        self.request.quorum.w = Some(w);
+        self
+    }
+
+    /// Replaces exactly what the read or write that returned this context has seen.
+    pub fn context(self, token: Bytes) -> Self {
+        self.seen(Seen::Context(token))
+    }
+
+    /// Replaces whatever the coordinating replica holds, unseen.
+    pub fn blind(self) -> Self {
+        self.seen(Seen::Local)
+    }
+
+    /// How long the value lives, instead of the bucket's default. Means nothing for a delete.
+    pub fn ttl(mut self, span: Duration) -> Self {
+        if let KvOp::Put { ttl_ms, .. } = &mut self.request.op {
+            *ttl_ms = Some(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+        }
+        self
+    }
+
+    fn seen(mut self, what: Seen) -> Self {
+        if let KvOp::Put { seen, .. } | KvOp::Delete { seen } = &mut self.request.op {
+            *seen = what;
+        }
+        self
+    }
+}
+
+/// What answers a call.
+pub trait Answer: Sized {
+    /// The part of a reply that is this answer, if it is one.
+    fn of(reply: KvReply) -> Option<Self>;
+}
+
+impl Answer for ReadReply {
+    fn of(reply: KvReply) -> Option<Self> {
+        if let KvReply::Read(read) = reply {
+            Some(read)
+        } else {
+            None
+        }
+    }
+}
+
+impl Answer for WriteReply {
+    fn of(reply: KvReply) -> Option<Self> {
+        if let KvReply::Written(written) = reply {
+            Some(written)
+        } else {
+            None
+        }
+    }
+}

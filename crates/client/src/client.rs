@@ -1,0 +1,219 @@
+//! The client: one request, however many tries it takes.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::rngs::{StdRng, SysRng};
+use rand::{RngExt, SeedableRng};
+use starling_transport::{Credentials, Dialer};
+use starling_types::{BucketName, Key, Outcome, RequestId};
+use starling_wire::client::{AdminReply, AdminRequest, ReadReply, WriteReply};
+use starling_wire::{KvOp, KvReply, KvRequest, Message, QuorumChoice, Seen};
+use tokio::time::{Instant, timeout_at};
+
+use crate::call::Call;
+use crate::clock;
+use crate::connection::{Connection, NoAnswer};
+use crate::course::{Course, Ending, Next};
+use crate::error::ClientError;
+use crate::nodes::Nodes;
+
+/// A client of one cluster. Cheap to clone; all clones share the connections. Lives on one thread, inside a
+/// `LocalSet`.
+#[derive(Clone)]
+pub struct Client {
+    nodes: Rc<Nodes>,
+    /// For request ids, which must not repeat: seeded by the system.
+    rng: Rc<RefCell<StdRng>>,
+}
+
+impl Client {
+    /// Connects to the first of `addrs` (nodes' QUIC addresses) that answers; the others are for when it does
+    /// not.
+    pub async fn connect(addrs: &[SocketAddr], credentials: Credentials) -> Result<Self, ClientError> {
+        let like = addrs.iter().find(|addr| addr.is_ipv6()).or(addrs.first());
+        let dialer = Dialer::bind(&credentials, *like.ok_or(ClientError::NoAddress)?)?;
+        let seeded = StdRng::try_from_rng(&mut SysRng);
+        let rng = seeded.map_err(|error| ClientError::Randomness(error.to_string()))?;
+        let nodes = Rc::new(Nodes::new(dialer, addrs));
+        let client = Self {
+            nodes,
+            rng: Rc::new(RefCell::new(rng)),
+        };
+        client.first_connection().await?;
+        Ok(client)
+    }
+
+    /// A read of a key.
+    pub fn get(&self, bucket: BucketName, key: Key) -> Call<'_, ReadReply> {
+        Call::new(self, self.new_request(bucket, key, KvOp::Get))
+    }
+
+    /// A write of a value. Without [`Call::context`] or [`Call::blind`] it replaces nothing: the value becomes a
+    /// sibling of what is there.
+    pub fn put(&self, bucket: BucketName, key: Key, value: impl Into<Bytes>) -> Call<'_, WriteReply> {
+        let op = KvOp::Put {
+            value: value.into(),
+            seen: Seen::Nothing,
+            ttl_ms: None,
+        };
+        Call::new(self, self.new_request(bucket, key, op))
+    }
+
+    /// A write of a tombstone. Without [`Call::context`] or [`Call::blind`] it deletes nothing.
+    pub fn delete(&self, bucket: BucketName, key: Key) -> Call<'_, WriteReply> {
+        Call::new(
+            self,
+            self.new_request(bucket, key, KvOp::Delete { seen: Seen::Nothing }),
+        )
+    }
+
+    /// A request with a fresh id, issued now. To retry one whose outcome is unknown, pass the very same request
+    /// again: within [`starling_types::limits::REQUEST_MEMORY`] it cannot become a second write.
+    pub fn new_request(&self, bucket: BucketName, key: Key, op: KvOp) -> KvRequest {
+        KvRequest {
+            id: self.new_id(),
+            attempt: 0,
+            issued: clock::wall(),
+            timeout_ms: 0,
+            bucket,
+            key,
+            op,
+            quorum: QuorumChoice::default(),
+            forwarded: false,
+        }
+    }
+
+    /// Carries out a request: the answer is never [`KvReply::Failed`]. A request that was tried before should
+    /// bear an attempt number above 0.
+    pub async fn request(&self, mut request: KvRequest) -> Result<KvReply, ClientError> {
+        let deadline = clock::now() + request.timeout() + GRACE;
+        let mut course = Course::new(request.op.is_write(), self.nodes.count(), request.attempt);
+        let mut node = self.nodes.preferred();
+        loop {
+            let ending = match self.try_once(node, &request, &course, deadline).await? {
+                Ok(reply) => return Ok(reply),
+                Err(ending) => ending,
+            };
+            let (next, pause) = match course.after(&ending) {
+                Next::Same(pause) => (node, pause),
+                Next::Other(pause) => (self.nodes.after(node), pause),
+                Next::GiveUp => return Err(give_up(&course, ending)),
+            };
+            if clock::now() + pause >= deadline {
+                return Err(give_up(&course, ending));
+            }
+            tracing::debug!(request = %request.id, ?ending, "trying again");
+            tokio::time::sleep(pause).await;
+            node = next;
+            request.attempt = course.attempt();
+            request.timeout_ms = millis_until(deadline - GRACE);
+        }
+    }
+
+    /// Asks one node to do an operator's task. Not retried once it was sent.
+    pub async fn admin(&self, request: AdminRequest) -> Result<AdminReply, ClientError> {
+        let id = self.new_id();
+        let connection = self.first_connection().await?;
+        match connection.call(id, Message::Admin(request), ADMIN_TIME).await {
+            Ok(Message::AdminReply(reply)) => Ok(reply),
+            Ok(other) => Err(ClientError::Unexpected(other.name())),
+            Err(NoAnswer::TooLarge) => Err(ClientError::TooLarge),
+            Err(NoAnswer::Unsent) => Err(unanswered("the connection was lost", Outcome::NotApplied, 1)),
+            Err(NoAnswer::Unanswered) => Err(unanswered(SILENCE, Outcome::Unknown, 1)),
+        }
+    }
+
+    /// Closes all connections. What is under way is lost.
+    pub async fn close(&self) {
+        self.nodes.close().await;
+    }
+
+    /// One try: success, how it ended otherwise, or an error that ends the whole request.
+    async fn try_once(
+        &self,
+        node: usize,
+        request: &KvRequest,
+        course: &Course,
+        deadline: Instant,
+    ) -> Result<Result<KvReply, Ending>, ClientError> {
+        let patience = || clock::now() + course.patience(deadline.saturating_duration_since(clock::now()));
+        let connected = timeout_at(patience(), self.nodes.connection(node)).await;
+        let connection = match connected {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return Ok(Err(Ending::Unsent(error.to_string()))),
+            Err(_) => return Ok(Err(Ending::Unsent("no connection in time".into()))),
+        };
+        let patience = patience() - clock::now();
+        match connection
+            .call(request.id, Message::Request(request.clone()), patience)
+            .await
+        {
+            Ok(Message::Reply(KvReply::Failed(failure))) => Ok(Err(Ending::Failed(failure))),
+            Ok(Message::Reply(reply)) => {
+                self.nodes.prefer(node);
+                Ok(Ok(reply))
+            }
+            Ok(other) => Err(ClientError::Unexpected(other.name())),
+            Err(NoAnswer::TooLarge) => Err(ClientError::TooLarge),
+            Err(NoAnswer::Unsent) => Ok(Err(Ending::Unsent("the connection takes no more".into()))),
+            Err(NoAnswer::Unanswered) => Ok(Err(Ending::Unanswered)),
+        }
+    }
+
+    /// A connection to the preferred node, or else to the next that answers.
+    async fn first_connection(&self) -> Result<Rc<Connection>, ClientError> {
+        let mut node = self.nodes.preferred();
+        let mut tries = 1;
+        loop {
+            match self.nodes.connection(node).await {
+                Ok(connection) => {
+                    self.nodes.prefer(node);
+                    return Ok(connection);
+                }
+                Err(error) if tries == self.nodes.count() => return Err(ClientError::Unreachable(error)),
+                Err(error) => tracing::debug!(%error, "trying the next address"),
+            }
+            node = self.nodes.after(node);
+            tries += 1;
+        }
+    }
+
+    fn new_id(&self) -> RequestId {
+        RequestId::from_bits(self.rng.borrow_mut().random())
+    }
+}
+
+fn give_up(course: &Course, ending: Ending) -> ClientError {
+    let tries = course.tries();
+    match ending {
+        Ending::Failed(failure) => ClientError::Failed {
+            outcome: course.outcome(failure.outcome),
+            failure,
+            tries,
+        },
+        Ending::Unsent(why) => unanswered(why, course.outcome(Outcome::NotApplied), tries),
+        Ending::Unanswered => unanswered(SILENCE, course.outcome(Outcome::Unknown), tries),
+    }
+}
+
+fn unanswered(last: impl Into<String>, outcome: Outcome, tries: u32) -> ClientError {
+    ClientError::Unanswered {
+        last: last.into(),
+        outcome,
+        tries,
+    }
+}
+
+fn millis_until(deadline: Instant) -> u32 {
+    let left = deadline.saturating_duration_since(clock::now());
+    u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1)
+}
+
+/// For the answer's way back.
+const GRACE: Duration = Duration::from_millis(250);
+const ADMIN_TIME: Duration = Duration::from_secs(30);
+const SILENCE: &str = "the node was silent, or the connection was lost";

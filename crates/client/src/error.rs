@@ -1,0 +1,68 @@
+//! What a caller learns when a call fails.
+
+use starling_transport::{GreetingError, TransportError};
+use starling_types::Outcome;
+use starling_wire::Failure;
+
+/// A call that failed. [`ClientError::outcome`] says what became of the data.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// A node answered with a failure that no retry within the time limit has mended.
+    #[error("{}: {} (outcome: {outcome}, tries: {tries}){}", failure.kind.as_str(), failure.detail, advice(*outcome))]
+    Failed {
+        /// The last answer. Its own outcome is that of the last try alone.
+        failure: Failure,
+        /// What became of the data, over all tries.
+        outcome: Outcome,
+        /// How often it was tried.
+        tries: u32,
+    },
+    /// No node answered within the time limit.
+    #[error("no answer in time: {last} (outcome: {outcome}, tries: {tries}){}", advice(*outcome))]
+    Unanswered {
+        /// What ended the last try.
+        last: String,
+        /// What became of the data, over all tries.
+        outcome: Outcome,
+        /// How often it was tried.
+        tries: u32,
+    },
+    /// No node can be reached: nothing was sent.
+    #[error("no node can be reached, the last try ended so: {0}")]
+    Unreachable(GreetingError),
+    /// No address was given.
+    #[error("no address: name at least one node's QUIC address")]
+    NoAddress,
+    /// The message is larger than any message may be: nothing was sent.
+    #[error("the request is larger than a message may be: split the value")]
+    TooLarge,
+    /// The client's own socket or credentials do not work: nothing was sent.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The system gives no random bytes to make request ids from: nothing was sent.
+    #[error("the system gives no random bytes: {0}")]
+    Randomness(String),
+    /// A node answered with something that is no answer to the request.
+    #[error(
+        "a node answered with {0}, which is no answer to the request: are client and node of one release?"
+    )]
+    Unexpected(&'static str),
+}
+
+impl ClientError {
+    /// What became of the data. After [`Outcome::Unknown`] the write may or may not show up.
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Failed { outcome, .. } | Self::Unanswered { outcome, .. } => *outcome,
+            Self::Unexpected(_) => Outcome::Unknown,
+            _ => Outcome::NotApplied,
+        }
+    }
+}
+
+const fn advice(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Unknown => ": read the key to see, or send the very same request again",
+        Outcome::NotApplied | Outcome::Applied => "",
+    }
+}

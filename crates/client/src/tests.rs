@@ -1,0 +1,222 @@
+//! The client against real endpoints whose nodes follow a script.
+
+mod requests;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use starling_causality::{Dot, Hlc};
+use starling_transport::{Authority, ClientId, Config, EndpointSecrets, Inbox, Transport};
+use starling_types::{ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId};
+use starling_wire::client::{AdminReply, ReadReply, Receipt, SiblingView, WriteReply};
+use starling_wire::hello::{Hello, NodeHello, PROTOCOL};
+use starling_wire::{Envelope, Failure, KvOp, KvReply, KvRequest, Message};
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::Client;
+
+/// What a node does with its next request; afterwards it answers well.
+#[derive(Debug, Clone)]
+enum Act {
+    Fail(Failure),
+    Silence,
+    /// Goes away without an answer.
+    Leave,
+}
+
+/// A node that follows a script and remembers what it was asked.
+struct Stub {
+    id: NodeId,
+    cluster: ClusterId,
+    script: RefCell<VecDeque<Act>>,
+    asked: RefCell<Vec<KvRequest>>,
+    transport: RefCell<Weak<Transport>>,
+}
+
+struct Node {
+    stub: Rc<Stub>,
+    transport: Rc<Transport>,
+}
+
+impl Node {
+    fn new(authority: &Authority, id: u64, script: impl IntoIterator<Item = Act>) -> Self {
+        Self::of_cluster(authority, id, 9, script)
+    }
+
+    fn of_cluster(
+        authority: &Authority,
+        id: u64,
+        cluster: u128,
+        script: impl IntoIterator<Item = Act>,
+    ) -> Self {
+        let node = NodeId::from_bits(id);
+        let stub = Rc::new(Stub {
+            id: node,
+            cluster: ClusterId::from_bits(cluster),
+            script: RefCell::new(script.into_iter().collect()),
+            asked: RefCell::default(),
+            transport: RefCell::default(),
+        });
+        let config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            credentials: authority.issue_node(node).unwrap(),
+            secrets: EndpointSecrets::random().unwrap(),
+            node,
+            max_connections: 10,
+        };
+        let transport = Transport::bind(config, stub.clone()).unwrap();
+        *stub.transport.borrow_mut() = Rc::downgrade(&transport);
+        Self { stub, transport }
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.transport.local_addr().unwrap()
+    }
+
+    fn asked(&self) -> Vec<KvRequest> {
+        self.stub.asked.borrow().clone()
+    }
+
+    fn attempts(&self) -> Vec<u8> {
+        self.stub
+            .asked
+            .borrow()
+            .iter()
+            .map(|request| request.attempt)
+            .collect()
+    }
+}
+
+impl Stub {
+    fn act(&self, client: ClientId, envelope: &Envelope, request: &KvRequest) {
+        let transport = self.transport.borrow().upgrade().unwrap();
+        self.asked.borrow_mut().push(request.clone());
+        let reply = match self.script.borrow_mut().pop_front() {
+            None => good(request),
+            Some(Act::Fail(failure)) => KvReply::Failed(failure),
+            Some(Act::Silence) => return,
+            Some(Act::Leave) => {
+                spawn_local(async move { transport.drain().await });
+                return;
+            }
+        };
+        let _ = transport.reply(
+            client,
+            &Envelope {
+                message: Message::Reply(reply),
+                ..envelope.clone()
+            },
+        );
+    }
+}
+
+/// A get finds the key as value; a write is acked.
+fn good(request: &KvRequest) -> KvReply {
+    let dot = Dot {
+        hlc: Hlc::ZERO,
+        actor: ActorId::from_bits(1),
+    };
+    if let KvOp::Get = request.op {
+        let value = Bytes::copy_from_slice(request.key.as_bytes());
+        let siblings = vec![SiblingView {
+            value,
+            dot,
+            expires_at: None,
+        }];
+        return KvReply::Read(ReadReply {
+            siblings,
+            context: Some(Bytes::from_static(b"seen")),
+        });
+    }
+    let coordinator = NodeId::from_bits(1);
+    let receipt = Receipt {
+        dot,
+        coordinator,
+        acked: 2,
+        owners: 2,
+        w: 2,
+        n: 3,
+        durable: true,
+        hinted: 0,
+    };
+    KvReply::Written(WriteReply {
+        context: None,
+        siblings: 1,
+        existed: false,
+        receipt,
+    })
+}
+
+impl Inbox for Stub {
+    fn hello(&self) -> Hello {
+        let node = NodeHello {
+            node: self.id,
+            generation: Generation(1),
+            name: "stub".into(),
+            quic: "127.0.0.1:1".parse().unwrap(),
+            resp: None,
+            http: None,
+            zone: "zone".into(),
+            weight: 1,
+            layout: LayoutVersion::NONE,
+            version: "test".into(),
+        };
+        Hello {
+            protocols: (PROTOCOL, PROTOCOL),
+            cluster: self.cluster,
+            node: Some(node),
+        }
+    }
+
+    fn client_frame(&self, client: ClientId, envelope: Envelope) {
+        match &envelope.message {
+            Message::Request(request) => self.act(client, &envelope, request),
+            Message::Admin(_) => {
+                let message = Message::AdminReply(AdminReply::Status("{}".into()));
+                let transport = self.transport.borrow().upgrade().unwrap();
+                let _ = transport.reply(client, &Envelope { message, ..envelope });
+            }
+            _ => {}
+        }
+    }
+
+    fn peer_up(&self, _peer: NodeHello, _addr: SocketAddr) {}
+    fn peer_down(&self, _peer: NodeId, _reason: &str) {}
+    fn peer_frame(&self, _from: NodeId, _envelope: Envelope) {}
+    fn client_gone(&self, _client: ClientId) {}
+    fn batch_end(&self) {}
+}
+
+/// A client that tries `nodes` in this order.
+async fn client(authority: &Authority, nodes: &[&Node]) -> Client {
+    let addrs: Vec<_> = nodes.iter().map(|node| node.addr()).collect();
+    Client::connect(&addrs, authority.client_credentials())
+        .await
+        .unwrap()
+}
+
+fn bucket() -> BucketName {
+    BucketName::default_bucket()
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text.to_owned()).unwrap()
+}
+
+/// Runs a test on one thread, inside a `LocalSet`. The limit only turns a hang into a failure.
+fn run<F: Future<Output = ()>>(test: impl FnOnce(Authority) -> F) {
+    let dir = tempfile::tempdir().unwrap();
+    let test = test(Authority::open_or_create(dir.path()).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let limited = async { tokio::time::timeout(HANG, test).await.expect("the test hangs") };
+    LocalSet::new().block_on(&runtime, limited);
+}
+
+const HANG: Duration = Duration::from_secs(40);
