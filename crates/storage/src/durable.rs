@@ -5,10 +5,15 @@
 //! - A group is one such batch: one fsync, and all of it or nothing survives.
 //! - The library makes a commit wait for its background threads without asking whether they still live. So a
 //!   commit waits here first, while the backlog is still below the library's own thresholds, and stops waiting
-//!   when those threads have failed ([`Tables::wait_for_room`]).
+//!   when those threads have failed (`wait_for_room`).
 //! - Keys and small values are copied on their way in and out, so that neither a write buffer keeps a caller's
 //!   network frame alive nor a cached record a whole block.
-//! - A keyspace keeps the settings it was created with; those in [`keyspace_settings`] are part of the format.
+//! - A keyspace keeps the settings it was created with; those in `keyspace_settings` are part of the format.
+//!
+//! What the library cannot do, and this engine therefore does not promise (storage, section 3): tell a log that
+//! is damaged in the middle from one that ends there (it cuts it, and acknowledged commits after the damage are
+//! gone without an error), and open a log whose last, unacknowledged batch a power cut left torn in certain ways
+//! (it refuses). Both need a damaged or half-written log; a killed process causes neither.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -346,8 +351,8 @@ fn detach(bytes: Bytes) -> Bytes {
 }
 
 /// One thread for write buffers and one to compact: with a single one, a long compaction would let write
-/// buffers grow. A third saved a quarter of the CPU time (the first spins while others compact) and cost 20 MiB
-/// and twice the longest commit under a bulk load.
+/// buffers grow. A third saved about a quarter of the CPU time of a bulk load (the first spins while the others
+/// compact), and cost 20 MiB and longer waits of the slowest commits.
 const WORKERS: usize = 2;
 /// Log size from which on idle namespaces are flushed too, so that old segments can go.
 const MAX_LOG_BYTES: u64 = 128 << 20;

@@ -46,8 +46,8 @@ impl MemoryEngine {
         self.disk().unsynced.len()
     }
 
-    /// The store as a restart finds it: opened, its poison gone, the disk's condition (damaged rows, no space)
-    /// the same. This engine answers [`StorageError::Closed`] from now on.
+    /// The store as a restart finds it: opened, its poison and a failure still to come gone, the disk's condition
+    /// (damaged rows, no space) the same. This engine answers [`StorageError::Closed`] from now on.
     pub fn crash(&self, mode: CrashMode) -> Self {
         let mut disk = mem::take(&mut *self.disk());
         self.disk().state = State::Closed;

@@ -84,6 +84,8 @@ fn a_failed_fsync_poisons_with_its_cause_and_a_restart_cures() {
 
         let engine = engine.crash(mode);
         assert_eq!(value(&engine, "k"), kept);
+        engine.fail_next_commit();
+        let engine = engine.crash(mode);
         engine.commit(&[put("k", "newest")], Durability::Synced).unwrap();
     }
 }
