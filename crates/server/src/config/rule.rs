@@ -1,0 +1,118 @@
+//! What a key takes, in words for people and as a check.
+
+use std::fmt;
+
+use starling_ring::role::Zone;
+use starling_types::ClusterId;
+use starling_wire::gossip::{MAX_NAME, MAX_ZONE};
+
+use super::value::{self, Field, Given};
+
+/// The values that a key takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Rule {
+    /// A node's name.
+    Name,
+    /// A zone's name.
+    Zone,
+    /// A directory, which need not exist.
+    Directory,
+    /// Where to listen; port 0 takes a free one.
+    Listen,
+    /// Where others connect to.
+    Reachable,
+    /// A cluster's identity.
+    Cluster,
+    /// One of some words.
+    Word(&'static [&'static str]),
+    /// Log directives.
+    Filter,
+    /// A whole number between the two, both included.
+    Count(u64, u64),
+    /// A size between the two, both included.
+    Bytes(u64, u64),
+}
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+impl Rule {
+    /// The text of `given`, if it has the right type and keeps to the rule.
+    pub(super) fn admit(self, given: &Given) -> Option<String> {
+        let text = match (given, self) {
+            (Given::Integer(number), Self::Count(..) | Self::Bytes(..)) => number.to_string(),
+            (Given::Quoted(_), Self::Count(..)) | (Given::Integer(_) | Given::Other(_), _) => return None,
+            (Given::Quoted(text) | Given::Bare(text), _) => text.clone(),
+        };
+        self.holds(&text).then_some(text)
+    }
+
+    fn holds(self, text: &str) -> bool {
+        match self {
+            Self::Name => (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control),
+            Self::Zone => text.len() <= MAX_ZONE && Zone::new(text).is_ok(),
+            Self::Directory => !text.is_empty() && !text.contains('\0'),
+            Self::Listen => std::net::SocketAddr::parse(text).is_some(),
+            Self::Reachable => std::net::SocketAddr::parse(text)
+                .is_some_and(|address| !address.ip().is_unspecified() && address.port() != 0),
+            Self::Cluster => ClusterId::parse(text).is_some(),
+            Self::Word(words) => words.contains(&text),
+            Self::Filter => text.split(',').all(is_directive),
+            Self::Count(least, most) => {
+                value::plain_number(text).is_some_and(|n| (least..=most).contains(&n))
+            }
+            Self::Bytes(least, most) => value::parse_size(text).is_some_and(|n| (least..=most).contains(&n)),
+        }
+    }
+
+    /// What the numbers of this key count.
+    pub(super) const fn unit(self) -> Option<&'static str> {
+        match self {
+            Self::Bytes(..) => Some("bytes"),
+            _ => None,
+        }
+    }
+
+    /// A value that shows the form, for keys without a default.
+    pub(super) const fn example(self) -> &'static str {
+        match self {
+            Self::Reachable => "\"192.0.2.7:7201\"",
+            Self::Cluster => "\"00112233445566778899aabbccddeeff\"",
+            _ => "\"\"",
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name => write!(f, "1 to {MAX_NAME} bytes of text without control characters"),
+            Self::Zone => write!(f, "1 to {MAX_ZONE} characters of A-Z a-z 0-9 . _ -"),
+            Self::Directory => f.write_str("the path of a directory"),
+            Self::Listen => f.write_str("an IP address and a port, as in 127.0.0.1:7001 or [::1]:7001"),
+            Self::Reachable => f.write_str(
+                "an IP address and a port that others can connect to, as in 192.0.2.7:7201 (not 0.0.0.0, not port 0)",
+            ),
+            Self::Cluster => f.write_str("32 hexadecimal digits, not all 0, as `starling cluster status` shows them"),
+            Self::Word(words) => write!(f, "one of {}", words.join(", ")),
+            Self::Filter => write!(
+                f,
+                "one of {}, or such a level per module, as in info,starling_node=debug",
+                LEVELS.join(", ")
+            ),
+            Self::Count(least, most) => write!(f, "a whole number from {least} to {most}"),
+            Self::Bytes(least, most) => write!(
+                f,
+                "a size from {} to {}: bytes, or a whole number of KiB, MiB, GiB, TiB, as in \"64MiB\"",
+                value::size(*least),
+                value::size(*most)
+            ),
+        }
+    }
+}
+
+/// `level` or `target=level`.
+fn is_directive(text: &str) -> bool {
+    let (target, level) = text.split_once('=').unwrap_or(("all", text));
+    let in_target = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-');
+    !target.is_empty() && target.chars().all(in_target) && LEVELS.contains(&level)
+}

@@ -1,0 +1,251 @@
+//! Values as people write them: sizes with units, and names that are nearly right.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use starling_gossip::Preset;
+use starling_types::ClusterId;
+
+/// A value as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Given {
+    /// A TOML string.
+    Quoted(String),
+    /// A TOML integer.
+    Integer(i128),
+    /// A variable or flag: the key decides what it is.
+    Bare(String),
+    /// A TOML value that no key takes.
+    Other(String),
+}
+
+impl fmt::Display for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quoted(text) | Self::Bare(text) => write!(f, "{text:?}"),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+/// A field of the settings: how it reads and shows, its rule aside.
+pub(super) trait Field: Sized {
+    /// From text that obeys the key's rule.
+    fn parse(text: &str) -> Option<Self>;
+    /// As it stands in a file; `None` if it is unset.
+    fn show(&self) -> Option<String>;
+}
+
+impl Field for String {
+    fn parse(text: &str) -> Option<Self> {
+        Some(text.into())
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(self))
+    }
+}
+
+impl Field for PathBuf {
+    fn parse(text: &str) -> Option<Self> {
+        Some(text.into())
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(&self.to_string_lossy()))
+    }
+}
+
+impl Field for SocketAddr {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(&self.to_string()))
+    }
+}
+
+impl Field for ClusterId {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|id: &Self| id.is_some())
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(quoted(&self.to_string()))
+    }
+}
+
+impl<F: Field> Field for Option<F> {
+    fn parse(text: &str) -> Option<Self> {
+        F::parse(text).map(Some)
+    }
+
+    fn show(&self) -> Option<String> {
+        self.as_ref().and_then(F::show)
+    }
+}
+
+impl Field for Preset {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn show(&self) -> Option<String> {
+        let word = match self {
+            Self::Lan => "lan",
+            Self::Calm => "calm",
+            Self::Wan => "wan",
+        };
+        Some(quoted(word))
+    }
+}
+
+/// A count.
+impl Field for u32 {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+/// Bytes.
+impl Field for u64 {
+    fn parse(text: &str) -> Option<Self> {
+        parse_size(text)
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+/// A count or bytes: both read alike, because a count's rule has refused units by now.
+impl Field for usize {
+    fn parse(text: &str) -> Option<Self> {
+        parse_size(text)?.try_into().ok()
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
+
+/// `64MiB`, `64 MiB` or `67108864`.
+pub(super) fn parse_size(text: &str) -> Option<u64> {
+    let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+    let (digits, shift) = match unit {
+        Some((unit, shift)) => (text.strip_suffix(unit)?.trim_end_matches(' '), *shift),
+        None => (text, 0),
+    };
+    plain_number(digits)?.checked_mul(1 << shift)
+}
+
+/// Digits and nothing else: `parse` would take a sign.
+pub(super) fn plain_number(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+/// In the largest unit that leaves a whole number; `64MiB`.
+pub(super) fn size(bytes: u64) -> String {
+    let fits = |(_, shift): &&(&str, u32)| bytes >= 1 << shift && bytes.trailing_zeros() >= *shift;
+    match UNITS.iter().find(fits) {
+        Some((unit, shift)) => format!("{}{unit}", bytes >> shift),
+        None => "0B".into(),
+    }
+}
+
+/// As a TOML basic string.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// The name in `known` that `written` was probably meant to be.
+pub(super) fn nearest<S: AsRef<str>>(written: &str, known: impl Iterator<Item = S>) -> Option<S> {
+    let most = 2.max(written.len() / 5);
+    known
+        .map(|name| (distance(written, name.as_ref()), name))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Insertions, deletions and replacements that turn `a` into `b` (Levenshtein, 1966).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, to) in b.chars().enumerate() {
+            let replaced = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.chars().count()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_with_and_without_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("7", 7),
+            ("7B", 7),
+            ("64KiB", 64 << 10),
+            ("64 MiB", 64 << 20),
+            ("2GiB", 2 << 30),
+            ("1TiB", 1 << 40),
+        ] {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+        }
+        for bad in [
+            "",
+            "MiB",
+            "-1",
+            "+1",
+            "1.5GiB",
+            "64MB",
+            "64mib",
+            "64M",
+            "1MiBMiB",
+            "99999999999TiB",
+        ] {
+            assert_eq!(parse_size(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_show_in_the_largest_whole_unit() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1_000, "1000B"),
+            (1 << 10, "1KiB"),
+            (3 << 19, "1536KiB"),
+            (1 << 40, "1TiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        let known = ["resp", "http", "quic"];
+        assert_eq!(nearest("rsep", known.iter()), Some(&"resp"));
+        assert_eq!(nearest("htttp", known.iter()), Some(&"http"));
+        assert_eq!(nearest("colour", known.iter()), None);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}
