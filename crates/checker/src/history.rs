@@ -1,0 +1,58 @@
+//! What is judged: every write to one key, and what each replica holds of it in the end.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// One write, named by whoever recorded it. A retry that may have written a second time is a write of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriteId(pub u64);
+
+impl fmt::Display for WriteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "w{}", self.0)
+    }
+}
+
+/// What the client was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// Done: it must never be lost.
+    Acked,
+    /// Nothing certain: it may show up, now or later, or never.
+    Unknown,
+    /// Not applied: it must never show up.
+    Refused,
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Its name.
+    pub id: WriteId,
+    /// Whether it deletes.
+    pub deletes: bool,
+    /// What the client was told.
+    pub outcome: WriteOutcome,
+    /// The writes that its writer had seen, and that it therefore replaces.
+    pub seen: BTreeSet<WriteId>,
+}
+
+/// What one replica holds in the end: live values only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Its name, for the report.
+    pub name: String,
+    /// The writes whose values it shows.
+    pub live: BTreeSet<WriteId>,
+}
+
+/// Everything about one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyHistory {
+    /// Its name, for the report.
+    pub key: String,
+    /// All writes, in any order.
+    pub writes: Vec<Write>,
+    /// The replicas when all was quiet.
+    pub replicas: Vec<Replica>,
+}
