@@ -26,6 +26,8 @@ mod mint;
 mod read;
 mod recall;
 pub mod rows;
+#[cfg(test)]
+mod tests;
 mod vnodes;
 mod write;
 

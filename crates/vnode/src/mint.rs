@@ -37,6 +37,12 @@ impl Mint {
         })
     }
 
+    /// Whether time ends at `above` (or has ended for this clock): no lease will ever help.
+    pub(crate) fn is_spent(&self, above: Hlc) -> bool {
+        let seen = self.clock.last().max(above);
+        seen.next() == seen
+    }
+
     fn actor(&mut self, partition: PartitionId) -> ActorId {
         *self
             .actors

@@ -79,14 +79,16 @@ pub struct Vnodes {
     tickets: BTreeMap<Ticket, Pending>,
     next_ticket: u64,
     waiting_for_lease: Vec<CellKey>,
-    /// A commit that need not be fsynced was issued after the last one that must.
-    unsynced: bool,
+    /// The last commit that need not be fsynced.
+    unsynced: Ticket,
+    /// The last commit that is fsynced, and with it all before it.
+    synced: Ticket,
 }
 
 #[derive(Debug)]
 enum Pending {
     Lease(Hlc),
-    Cell(CellKey),
+    Cell { key: CellKey, durable: bool },
 }
 
 impl Vnodes {
@@ -104,7 +106,8 @@ impl Vnodes {
             tickets: BTreeMap::new(),
             next_ticket: 0,
             waiting_for_lease: Vec::new(),
-            unsynced: false,
+            unsynced: Ticket(0),
+            synced: Ticket(0),
         }
     }
 
@@ -211,8 +214,12 @@ impl Vnodes {
         }
     }
 
-    /// Works off a key's queue as far as it goes, and puts the record to rest when nothing is left.
+    /// Works off a key's queue as far as it goes, and puts the record to rest when nothing is left. A key that
+    /// is being loaded (again, after a commit that failed) stays as it is: its record is not known.
     fn run(&mut self, now: Now, key: &CellKey, out: &mut Vec<Effect>) {
+        if self.cells.get(key).is_none_or(|cell| cell.loading) {
+            return;
+        }
         let Some(mut cell) = self.cells.remove(key) else {
             return;
         };
@@ -282,7 +289,8 @@ impl Vnodes {
     }
 
     fn loaded(&mut self, now: Now, key: CellKey, row: Result<Option<Bytes>, String>, out: &mut Vec<Effect>) {
-        let Some(cell) = self.cells.get_mut(&key) else {
+        // The answer to a load from before a failed commit may find a key that is loaded by now.
+        let Some(cell) = self.cells.get_mut(&key).filter(|cell| cell.loading) else {
             return;
         };
         cell.loading = false;
@@ -304,7 +312,10 @@ impl Vnodes {
     /// Issues the commit of a cell's new record and lets `waiter` know when it is done.
     pub(crate) fn stage(&mut self, key: &CellKey, cell: &mut Cell, stage: Stage, out: &mut Vec<Effect>) {
         self.count_hint(key, cell, &stage.record);
-        let ticket = self.ticket(Pending::Cell(key.clone()));
+        let ticket = self.ticket(Pending::Cell {
+            key: key.clone(),
+            durable: stage.durable,
+        });
         cell.staged.push_back(InFlight {
             ticket,
             record: stage.record,
@@ -314,7 +325,9 @@ impl Vnodes {
             request: stage.request,
             committed: false,
         });
-        self.unsynced = !stage.durable;
+        if !stage.durable {
+            self.unsynced = ticket;
+        }
         out.push(Effect::Commit {
             ticket,
             rows: vec![key.write(stage.row)],
@@ -348,8 +361,8 @@ impl Vnodes {
     }
 
     /// Whether a record that is committed may still be only in memory.
-    pub(crate) const fn may_be_unsynced(&self) -> bool {
-        self.unsynced
+    pub(crate) fn may_be_unsynced(&self) -> bool {
+        self.unsynced > self.synced
     }
 
     fn ticket(&mut self, pending: Pending) -> Ticket {
@@ -375,14 +388,20 @@ impl Vnodes {
         match (self.tickets.remove(&ticket), result) {
             (None, _) => {}
             (Some(Pending::Lease(ceiling)), Ok(())) => {
+                self.synced = self.synced.max(ticket);
                 self.mint.leased(ceiling);
                 for key in std::mem::take(&mut self.waiting_for_lease) {
                     self.run(now, &key, out);
                 }
             }
             (Some(Pending::Lease(_)), Err(error)) => self.lease_failed(&error, out),
-            (Some(Pending::Cell(key)), Ok(())) => self.settle(now, &key, ticket, out),
-            (Some(Pending::Cell(key)), Err(error)) => self.commit_failed(&key, &error, out),
+            (Some(Pending::Cell { key, durable }), Ok(())) => {
+                if durable {
+                    self.synced = self.synced.max(ticket);
+                }
+                self.settle(now, &key, ticket, out);
+            }
+            (Some(Pending::Cell { key, .. }), Err(error)) => self.commit_failed(&key, &error, out),
         }
     }
 
@@ -414,6 +433,11 @@ impl Vnodes {
         let Some(cell) = self.cells.remove(key) else {
             return;
         };
+        self.count_hint(
+            key,
+            &cell,
+            cell.committed.as_deref().unwrap_or(&Record::default()),
+        );
         for staged in cell.staged {
             staged
                 .request

@@ -30,9 +30,14 @@ impl Vnodes {
         out: &mut Vec<Effect>,
     ) -> Option<Task> {
         let base = cell.base().cloned().unwrap_or_default();
-        if let Some(dot) = self.requests.dot(write.request) {
-            self.repeat(key, cell, op, dot, &write, &base, now, out);
-            return None;
+        match self.requests.dot(write.request) {
+            Some(dot) if base.context().covers(dot) => {
+                self.repeat(key, cell, op, dot, &write, &base, now, out);
+                return None;
+            }
+            // The commit that brought the dot here failed: to repeat would be to ack what is not there.
+            Some(_) => self.requests.forget(write.request),
+            None => {}
         }
         if let Err(refused) = self.admit(now.wall, key, &base, &write) {
             out.push(Effect::Done(op, Err(refused)));
@@ -45,6 +50,11 @@ impl Vnodes {
                 .map(VersionVector::max_hlc)
                 .unwrap_or_default(),
         );
+        if self.mint.is_spent(above) {
+            let lead = WallTime::from_millis(above.millis()).since(now.wall);
+            out.push(Effect::Done(op, Err(too_far_ahead(lead))));
+            return None;
+        }
         let partition = self.bits.partition_of(key.key.token());
         let dot = match self.mint.dot(partition, now.wall, above) {
             Ok(dot) => dot,
@@ -130,9 +140,7 @@ impl Vnodes {
         }
         let lead = WallTime::from_millis(seen.max_hlc().millis()).since(wall);
         if lead > CONTEXT_LEAD && seen.max_hlc() > base.context().max_hlc() {
-            return Err(Refused::FutureContext(
-                u64::try_from(lead.as_millis()).unwrap_or(u64::MAX),
-            ));
+            return Err(too_far_ahead(lead));
         }
         Ok(())
     }
@@ -252,6 +260,10 @@ pub(crate) struct Incoming {
     pub(crate) origin: Option<Origin>,
     pub(crate) lww: bool,
     pub(crate) durable: bool,
+}
+
+fn too_far_ahead(lead: Duration) -> Refused {
+    Refused::FutureContext(u64::try_from(lead.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn apply(base: &Record, write: &ClientWrite, dot: Dot, wall: WallTime) -> Record {

@@ -1,0 +1,160 @@
+//! A disk that refuses.
+
+use super::*;
+
+#[test]
+fn a_failed_commit_retires_the_actor_and_forgets_what_rested_on_it() {
+    let mut bench = Bench::warm();
+    let request = RequestId::from_bits(77);
+    let lost = bench.write(client_write(request, "k", "lost", nothing()));
+    bench.load();
+    let waiter = bench.merge(data("k"), Record::default(), None, true);
+    bench.fail_commit();
+    for op in [lost, waiter] {
+        assert!(matches!(bench.refusal(op), Refused::Commit(_)));
+        assert!(!bench.refusal(op).nothing_staged(), "others may hold it");
+    }
+    assert_eq!(bench.vnodes.recall(request), None);
+    assert!(bench.vnodes.is_quiet());
+
+    let retry = bench.write(client_write(request, "k", "again", nothing()));
+    assert_eq!(bench.loads.len(), 1, "the disk is asked, not the cache");
+    bench.settle();
+    assert!(bench.is_committed(retry) && !bench.staged[&retry].repeated);
+    assert_ne!(bench.dot(retry).actor, bench.dot(lost).actor);
+    assert_eq!(values(&bench.look("k")), ["again"]);
+}
+
+#[test]
+fn writes_on_top_of_a_failed_commit_fail_with_it() {
+    let mut bench = Bench::warm();
+    let first = bench.put("k", "a", nothing());
+    let second = bench.put("k", "b", nothing());
+    bench.load();
+    bench.fail_commit();
+    assert!(matches!(bench.refusal(first), Refused::Commit(_)));
+    assert!(matches!(bench.refusal(second), Refused::Commit(_)));
+    bench.fail_commit();
+    assert!(bench.vnodes.is_quiet());
+}
+
+#[test]
+fn the_late_end_of_an_old_commit_does_not_wake_a_key_that_is_being_loaded() {
+    let mut bench = Bench::warm();
+    bench.put("k", "kept", None);
+    bench.settle();
+    bench.put("k", "a", nothing());
+    bench.put("k", "b", nothing());
+    bench.fail_commit();
+    let read = bench.read(data("k"));
+    bench.commit();
+    assert!(
+        !bench.done.contains_key(&read),
+        "its record is not known before the load"
+    );
+    bench.load();
+    assert!(values(&bench.shown(read)).contains(&"kept".to_owned()));
+}
+
+#[test]
+fn a_lease_does_not_wake_a_key_that_is_being_loaded() {
+    let mut bench = Bench::new();
+    bench.merge(data("k"), foreign(9, 0, "kept"), None, true);
+    bench.settle();
+    bench.merge(data("k"), foreign(8, 0, "lost"), None, true);
+    let write = bench.put("k", "v", None);
+    assert!(bench.commits[1].is_lease());
+    bench.fail_commit();
+    assert!(
+        bench.refusal(write).nothing_staged(),
+        "it waited for the lease, nothing was sent"
+    );
+    let read = bench.read(data("k"));
+    bench.commit();
+    assert!(!bench.done.contains_key(&read));
+    bench.load();
+    assert_eq!(values(&bench.shown(read)), ["kept"]);
+}
+
+#[test]
+fn the_answer_to_an_old_load_does_not_undo_what_came_after() {
+    let mut bench = Bench::warm();
+    let first = bench.put("k", "a", nothing());
+    bench.put("k", "b", nothing());
+    bench.load();
+    bench.fail_commit();
+    assert!(matches!(bench.refusal(first), Refused::Commit(_)));
+    bench.read(data("k"));
+    bench.fail_commit();
+    let write = bench.put("k", "c", nothing());
+    assert_eq!(bench.loads.len(), 2);
+    bench.load();
+    bench.commit();
+    assert!(bench.is_committed(write));
+    let late = bench.put("k", "d", nothing());
+    bench.handle(Event::Loaded(bench.loads[0].clone(), Ok(None)));
+    bench.loads.clear();
+    bench.settle();
+    assert!(bench.is_committed(late));
+    assert_eq!(values(&bench.look("k")), ["c", "d"]);
+}
+
+#[test]
+fn a_remembered_request_whose_record_was_lost_is_made_anew() {
+    let mut bench = Bench::warm();
+    let record = foreign(9, 0, "v");
+    let request = RequestId::from_bits(77);
+    let origin = Origin {
+        request,
+        dot: record.siblings()[0].dot,
+    };
+    bench.merge(data("k"), record.clone(), None, true);
+    bench.load();
+    // The same again, now with the request: it rests on the commit that is about to fail.
+    bench.merge(data("k"), record, Some(origin), true);
+    bench.fail_commit();
+    let retry = bench.write(client_write(request, "k", "v", nothing()));
+    bench.settle();
+    assert!(bench.is_committed(retry));
+    assert_eq!(values(&bench.look("k")), ["v"], "acked, so it is there");
+}
+
+#[test]
+fn a_row_that_cannot_be_read_refuses_and_does_not_wedge_the_key() {
+    let mut bench = Bench::warm();
+    let (read, write) = (bench.read(data("k")), bench.put("k", "v", None));
+    let cell = bench.loads.pop_front().unwrap();
+    bench.handle(Event::Loaded(cell, Err("bad sector".into())));
+    assert_eq!(bench.refusal(read), &Refused::Load("bad sector".into()));
+    assert!(bench.refusal(write).nothing_staged());
+    assert!(bench.vnodes.is_quiet());
+    let again = bench.put("k", "v", None);
+    bench.settle();
+    assert!(bench.is_committed(again));
+    assert_eq!(bench.vnodes.counters().load_errors, 1);
+}
+
+#[test]
+fn a_damaged_row_is_refused_and_stays_as_it_is() {
+    let mut bench = Bench::warm();
+    let mut row = foreign(9, 0, "v").encode().to_vec();
+    row[3] ^= 1;
+    bench.written.insert(data("k").row(), row.clone().into());
+    let op = bench.put("k", "w", None);
+    bench.load();
+    assert!(matches!(bench.refusal(op), Refused::Load(_)));
+    assert_eq!(bench.written[&data("k").row()], row);
+}
+
+#[test]
+fn a_lease_that_fails_refuses_the_writes_that_waited_and_is_asked_for_again() {
+    let mut bench = Bench::new();
+    let op = bench.put("k", "v", None);
+    bench.load();
+    bench.fail_commit();
+    assert!(bench.refusal(op).nothing_staged());
+    assert!(bench.vnodes.is_quiet());
+    let again = bench.put("k", "v", None);
+    bench.settle();
+    assert!(bench.is_committed(again));
+}
