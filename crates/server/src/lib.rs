@@ -1,1 +1,27 @@
-//! The daemon: config, boot, reactor, storage executor, telemetry, shutdown
+//! # The daemon
+//!
+//! **Job.** Gives the node machine a clock, randomness, sockets and a disk: one process per host.
+//!
+//! **Invariants.**
+//! - One thread runs the machine, every socket and every timer; one more thread commits to disk. The machine is
+//!   only ever touched in a turn, and a turn is never re-entered.
+//! - A commit is answered only after the engine has said that it is as durable as asked. After a failed one the
+//!   process says why and ends: nothing is retried as if nothing had happened.
+//! - A data directory belongs to one node of one cluster; any other start is refused and says what to do.
+//!
+//! **Deliberately absent.** Decisions: those are in `starling-node` and below.
+//!
+//! **How to read this crate.** [`config`] what can be set; [`daemon`] a node from start to stop; [`home`] the
+//! data directory and who lives there; [`reactor`] the turn, with `doors` (clients) and `peers` (the network);
+//! [`storage_executor`] the disk; [`metrics`] and `telemetry` what is shown.
+
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod home;
+pub mod metrics;
+pub mod reactor;
+pub mod storage_executor;
+
+pub use config::{ConfigError, Overrides, Settings};
+pub use daemon::{Daemon, StartError};

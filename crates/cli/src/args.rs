@@ -1,0 +1,318 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A leaderless key-value store: every node is equal, writes go to N replicas and succeed at W, reads at R.
+#[derive(Debug, Parser)]
+#[command(name = "starling", version, propagate_version = true)]
+pub struct Arguments {
+    /// What standard output is for.
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What standard output is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// People.
+    Text,
+    /// Programs.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a cluster of several nodes on this machine, with durable data, for development.
+    Dev(DevArgs),
+    /// Run one node in the foreground; SIGTERM or Ctrl-C stops it cleanly.
+    Node(NodeArgs),
+    /// Write a value.
+    Put(PutArgs),
+    /// Read a value.
+    Get(GetArgs),
+    /// Delete a key.
+    Del(DelArgs),
+    /// Form a cluster, look at it.
+    Cluster(ClusterArgs),
+    /// Make certificates.
+    Cert(CertArgs),
+    /// Measure a running cluster with a closed loop of requests.
+    Bench(BenchArgs),
+}
+
+/// `starling dev`
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// How many nodes.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub nodes: u8,
+    /// Where the nodes' data, certificates and logs are.
+    #[arg(long, default_value = "./starling-data")]
+    pub data: PathBuf,
+    /// Node k listens at P+k (RESP), P+100+k (HTTP), P+200+k (QUIC); 0 takes free ports.
+    #[arg(long, value_name = "P", default_value_t = 7000)]
+    pub port_base: u16,
+    /// Delete the data directory first, if `dev` made it.
+    #[arg(long)]
+    pub fresh: bool,
+    /// Start a node again that ends by itself.
+    #[arg(long)]
+    pub respawn: bool,
+}
+
+/// `starling node`
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// The configuration (see config/starling.toml). Flags go before the environment, that before the file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// Name, for people.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Failure domain.
+    #[arg(long)]
+    pub zone: Option<String>,
+    /// Where to speak the Redis protocol.
+    #[arg(long, value_name = "ADDR")]
+    pub resp: Option<String>,
+    /// Where to speak HTTP.
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+    /// Where to listen for peers and native clients.
+    #[arg(long, value_name = "ADDR")]
+    pub quic: Option<String>,
+    /// Where others reach `quic`, if that is not where it listens.
+    #[arg(long, value_name = "ADDR")]
+    pub advertise: Option<String>,
+    /// Directory of the cluster's certificate authority.
+    #[arg(long, value_name = "DIR")]
+    pub tls_dir: Option<String>,
+    /// Which log lines are written, for instance `info` or `starling_node=debug`.
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Where other members may be found, should they have moved.
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub seeds: Vec<SocketAddr>,
+    /// Stop when standard input ends: for a parent that must not leave children behind.
+    #[arg(long, hide = true)]
+    pub exit_with_parent: bool,
+}
+
+/// How to reach a cluster.
+#[derive(Debug, Clone, Args)]
+pub struct Target {
+    /// QUIC addresses of nodes; the first that answers is asked.
+    #[arg(
+        long,
+        env = "STARLING_AT",
+        value_name = "ADDR[,ADDR]",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:7201"
+    )]
+    pub at: Vec<SocketAddr>,
+    /// Directory with ca.pem, client.pem and client-key.pem; by default ./starling-data/tls (made by `dev`) or
+    /// ./starling-tls (made by `node`), whichever is there.
+    #[arg(long, env = "STARLING_TLS", value_name = "DIR")]
+    pub tls: Option<PathBuf>,
+}
+
+/// What all key commands take.
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    #[command(flatten)]
+    pub target: Target,
+    /// The bucket.
+    #[arg(long, default_value = "default")]
+    pub bucket: String,
+    /// Time limit in milliseconds.
+    #[arg(long, value_name = "MS")]
+    pub timeout_ms: Option<u32>,
+    /// Only owners of the key count towards the quorum.
+    #[arg(long)]
+    pub strict: bool,
+    /// The key.
+    pub key: String,
+}
+
+/// What all writing commands take.
+#[derive(Debug, Args)]
+pub struct WriteArgs {
+    /// Acks needed.
+    #[arg(long)]
+    pub w: Option<u8>,
+    /// Replace exactly what this context has seen (printed by `get` and `put`); without it, whatever is there.
+    #[arg(long, value_name = "TOKEN")]
+    pub context: Option<String>,
+    /// Print what was done, on how many nodes.
+    #[arg(long)]
+    pub receipt: bool,
+}
+
+/// `starling put`
+#[derive(Debug, Args)]
+pub struct PutArgs {
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// The value; `-` reads it from standard input.
+    pub value: String,
+    #[command(flatten)]
+    pub write: WriteArgs,
+    /// Life of the value in milliseconds.
+    #[arg(long, value_name = "MS")]
+    pub ttl_ms: Option<u64>,
+}
+
+/// `starling get`
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Replies needed.
+    #[arg(long)]
+    pub r: Option<u8>,
+}
+
+/// `starling del`
+#[derive(Debug, Args)]
+pub struct DelArgs {
+    #[command(flatten)]
+    pub key: KeyArgs,
+    #[command(flatten)]
+    pub write: WriteArgs,
+}
+
+/// `starling cluster`
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    #[command(subcommand)]
+    pub command: ClusterCommand,
+}
+
+/// What to do with a cluster.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Form a cluster of empty, running nodes. Safe to repeat: it goes on where it stopped.
+    Init(InitArgs),
+    /// Show a node's view of its cluster.
+    Status(Target),
+}
+
+/// `starling cluster init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// QUIC addresses of all nodes, as they announce them; the first one is asked to do it.
+    #[arg(long, required = true, value_name = "A,B,C", value_delimiter = ',')]
+    pub nodes: Vec<SocketAddr>,
+    /// Copies of every key; lowered to the number of nodes.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=7))]
+    pub copies: u8,
+    /// Partitions of the ring, a power of two: 1024 is enough for about 60 nodes, 4096 for 250.
+    #[arg(long, default_value_t = 1024)]
+    pub partitions: u32,
+    /// As with `put`.
+    #[arg(long, env = "STARLING_TLS", value_name = "DIR")]
+    pub tls: Option<PathBuf>,
+}
+
+/// `starling cert`
+#[derive(Debug, Args)]
+pub struct CertArgs {
+    #[command(subcommand)]
+    pub command: CertCommand,
+}
+
+/// Which certificates to make.
+#[derive(Debug, Subcommand)]
+pub enum CertCommand {
+    /// Make a cluster's certificate authority, and a client certificate, unless they are there. Copy the
+    /// directory to every host before the first start of its node.
+    Init {
+        /// Where.
+        #[arg(default_value = "./starling-tls")]
+        dir: PathBuf,
+    },
+}
+
+/// `starling bench`
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    pub target: Target,
+    /// Through which door: `resp` or `quic`.
+    #[arg(long, value_enum, default_value_t = Protocol::Resp)]
+    pub protocol: Protocol,
+    /// RESP addresses of the nodes to load, with `--protocol resp`.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003"
+    )]
+    pub resp: Vec<SocketAddr>,
+    /// HTTP addresses of all nodes, whose CPU time and memory are read before and after.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103"
+    )]
+    pub http: Vec<SocketAddr>,
+    /// What to do: `put`, `get`, or `mixed` (half and half).
+    #[arg(long, value_enum, default_value_t = Load::Put)]
+    pub load: Load,
+    /// Requests outstanding at a time: that many connections with `resp`, one connection a node with `quic`.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    pub outstanding: u16,
+    /// Bytes of a value.
+    #[arg(long, default_value_t = 100)]
+    pub value_size: usize,
+    /// Number of keys; all are written before reads are measured.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub keys: u32,
+    /// Seconds of measurement.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=600))]
+    pub seconds: u16,
+    /// Seed of the order of keys.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// A door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// The Redis protocol over TCP.
+    Resp,
+    /// The native protocol.
+    Quic,
+}
+
+/// A kind of load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Load {
+    /// Writes.
+    Put,
+    /// Reads.
+    Get,
+    /// One of each in turn.
+    Mixed,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

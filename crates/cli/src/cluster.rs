@@ -1,0 +1,132 @@
+//! `starling cluster`.
+
+use starling_ring::Layout;
+use starling_wire::client::{AdminReply, AdminRequest};
+
+use crate::args::{ClusterArgs, ClusterCommand, InitArgs, Target};
+use crate::connect;
+use crate::exit::{Exit, Failed};
+use crate::output;
+
+/// Dispatches.
+pub async fn run(command: ClusterArgs, json: bool) -> Result<Exit, Failed> {
+    match command.command {
+        ClusterCommand::Init(args) => init(args, json).await,
+        ClusterCommand::Status(target) => status(&target, json).await,
+    }
+}
+
+async fn init(args: InitArgs, json: bool) -> Result<Exit, Failed> {
+    if !args.partitions.is_power_of_two() {
+        let why = format!(
+            "--partitions {}: a power of two from 1 to 65536 is needed",
+            args.partitions
+        );
+        return Err(Failed::new(Exit::Usage, why));
+    }
+    let bits = u8::try_from(args.partitions.trailing_zeros()).unwrap_or(u8::MAX);
+    let client = connect::client_at(&args.nodes[..1], args.tls.as_deref()).await?;
+    let request = AdminRequest::Init {
+        nodes: args.nodes,
+        copies: args.copies,
+        bits,
+    };
+    let reply = client.admin(request).await;
+    client.close().await;
+    match reply? {
+        AdminReply::Initialised(layout) => {
+            output::line(if json {
+                layout_json(&layout).to_string()
+            } else {
+                layout_text(&layout)
+            });
+            Ok(Exit::Done)
+        }
+        AdminReply::Refused(why) => Err(Failed::new(Exit::Refused, why)),
+        _ => Err(Failed::new(
+            Exit::Failed,
+            "the node answered something else than was asked",
+        )),
+    }
+}
+
+fn layout_text(layout: &Layout) -> String {
+    let mut text = format!(
+        "cluster {} formed: {} copies, {} partitions, layout {}",
+        layout.cluster(),
+        layout.n(),
+        layout.bits().count(),
+        layout.version()
+    );
+    for role in layout.members() {
+        let held = layout.partitions_of(role.node).count();
+        text.push_str(&format!(
+            "\n  {}  {:<12} {}  {held} partitions",
+            role.node, role.name, role.addr
+        ));
+    }
+    text
+}
+
+fn layout_json(layout: &Layout) -> serde_json::Value {
+    let members = layout
+        .members()
+        .map(|role| serde_json::json!({ "node_id": role.node, "name": role.name, "quic": role.addr }));
+    serde_json::json!({
+        "cluster_id": layout.cluster(), "copies": layout.n(), "partitions": layout.bits().count(),
+        "layout_version": layout.version().0, "members": members.collect::<Vec<_>>(),
+    })
+}
+
+async fn status(target: &Target, json: bool) -> Result<Exit, Failed> {
+    let client = connect::client(target).await?;
+    let reply = client.admin(AdminRequest::Status).await;
+    client.close().await;
+    let AdminReply::Status(text) = reply? else {
+        return Err(Failed::new(
+            Exit::Failed,
+            "the node answered something else than was asked",
+        ));
+    };
+    if json {
+        output::line(text);
+        return Ok(Exit::Done);
+    }
+    let status: serde_json::Value =
+        serde_json::from_str(&text).map_err(|e| Failed::new(Exit::Failed, e.to_string()))?;
+    output::line(status_text(&status));
+    Ok(Exit::Done)
+}
+
+fn status_text(status: &serde_json::Value) -> String {
+    let word = |v: &serde_json::Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+    let members = status["members"].as_array().cloned().unwrap_or_default();
+    let troubled = members.iter().filter(|m| m["state"] != "alive").count();
+    let alarms = status["alarms"].as_array().cloned().unwrap_or_default();
+    let light = match (word(&status["state"]).as_str(), troubled, alarms.len()) {
+        ("serving", 0, 0) => "green: all members alive",
+        ("serving", ..) => "yellow: serving, but look below",
+        _ => "red: not serving",
+    };
+    let mut text = format!(
+        "{light}\nnode {} ({}) {}, cluster {}, layout v{}, hints {}",
+        word(&status["node_id"]),
+        word(&status["name"]),
+        word(&status["state"]),
+        word(&status["cluster_id"]),
+        status["layout_version"],
+        status["hints"]["count"],
+    );
+    for m in &members {
+        text.push_str(&format!(
+            "\n  {}  {:<12} {}",
+            word(&m["node_id"]),
+            word(&m["name"]),
+            word(&m["state"])
+        ));
+    }
+    for alarm in &alarms {
+        text.push_str(&format!("\n  ! {}", word(alarm)));
+    }
+    text
+}

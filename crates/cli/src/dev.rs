@@ -1,0 +1,275 @@
+//! `starling dev`: a cluster on this machine, each node a process of its own, so that one can be killed.
+
+mod child;
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use starling_client::Client;
+use starling_transport::Authority;
+use starling_wire::client::{AdminReply, AdminRequest};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::child::{Child, Place};
+use crate::args::DevArgs;
+use crate::connect;
+use crate::exit::{Exit, Failed};
+use crate::output;
+
+/// Marks a directory that `dev` made and `--fresh` may delete.
+const MARK: &str = "dev.json";
+/// The whole cluster serves by then, or something is wrong.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Status is looked at this often while the cluster starts.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Partitions of a development cluster.
+const BITS: u8 = 8;
+
+/// Starts the cluster and serves until Ctrl-C.
+pub async fn run(args: DevArgs) -> Result<Exit, Failed> {
+    let mut stop = stop_signal()?;
+    prepare(&args)?;
+    let places = places(&args)?;
+    let mut children = Vec::new();
+    for place in &places {
+        children.push(Child::spawn(place, &places)?);
+    }
+    let cluster = tokio::select! {
+        biased;
+        () = stop.recv() => None,
+        started = tokio::time::timeout(START_TIMEOUT, start(&args, &mut children)) => Some(
+            started.unwrap_or_else(|_| Err(Failed::new(Exit::Failed, "the cluster did not start in time: see the nodes' log files")))
+        ),
+    };
+    let result = match cluster {
+        None => Ok(Exit::Done),
+        Some(Err(failed)) => Err(failed),
+        Some(Ok(cluster)) => {
+            announce(&args, &cluster, &children);
+            watch(&args, &places, &mut children, &mut stop).await
+        }
+    };
+    child::stop_all(children).await;
+    result
+}
+
+struct Stop(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+
+impl Stop {
+    async fn recv(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+fn stop_signal() -> Result<Stop, Failed> {
+    let failed = |e: std::io::Error| Failed::new(Exit::Failed, format!("signals cannot be caught: {e}"));
+    Ok(Stop(
+        signal(SignalKind::interrupt()).map_err(failed)?,
+        signal(SignalKind::terminate()).map_err(failed)?,
+    ))
+}
+
+fn prepare(args: &DevArgs) -> Result<(), Failed> {
+    let failed = |what: &Path, e: &dyn std::fmt::Display| {
+        Failed::new(Exit::Failed, format!("{}: {e}", what.display()))
+    };
+    let (data, mark) = (&args.data, args.data.join(MARK));
+    let in_use = data.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    if in_use && !mark.exists() {
+        let why = format!(
+            "{} exists and was not made by `starling dev`: name another directory with --data",
+            data.display()
+        );
+        return Err(Failed::new(Exit::Usage, why));
+    }
+    if args.fresh && in_use {
+        std::fs::remove_dir_all(data).map_err(|e| failed(data, &e))?;
+    }
+    std::fs::create_dir_all(data).map_err(|e| failed(data, &e))?;
+    std::fs::write(&mark, "{\"made_by\": \"starling dev\"}\n").map_err(|e| failed(&mark, &e))?;
+    Authority::open_or_create(&data.join("tls")).map_err(|e| failed(data, &e))?;
+    Ok(())
+}
+
+fn places(args: &DevArgs) -> Result<Vec<Place>, Failed> {
+    let highest = u32::from(args.port_base) + 200 + u32::from(args.nodes);
+    if highest > u32::from(u16::MAX) {
+        let why = format!(
+            "--port-base {}: the highest port would be {highest}, at most 65535 exists",
+            args.port_base
+        );
+        return Err(Failed::new(Exit::Usage, why));
+    }
+    (1..=args.nodes).map(|k| place(args, k)).collect()
+}
+
+fn place(args: &DevArgs, k: u8) -> Result<Place, Failed> {
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let at = |offset: u16| local(args.port_base + offset + u16::from(k));
+    let (resp, http, quic) = match args.port_base {
+        0 => free_ports().map_err(|e| Failed::new(Exit::Failed, format!("no free port: {e}")))?,
+        _ => (at(0), at(100), at(200)),
+    };
+    let data = |name: &str| -> PathBuf { args.data.join(name) };
+    let name = format!("n{k}");
+    Ok(Place {
+        data: data(&name),
+        log: data(&format!("{name}.log")),
+        tls: data("tls"),
+        name,
+        resp,
+        http,
+        quic,
+    })
+}
+
+/// Ports that are free at this moment; somebody else may take one before the node does, which it then says.
+fn free_ports() -> std::io::Result<(SocketAddr, SocketAddr, SocketAddr)> {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let (resp, http) = (TcpListener::bind(any)?, TcpListener::bind(any)?);
+    let quic = UdpSocket::bind(any)?;
+    Ok((resp.local_addr()?, http.local_addr()?, quic.local_addr()?))
+}
+
+/// Waits for the nodes, makes them a cluster if they are none, and waits until all serve. The cluster's id.
+async fn start(args: &DevArgs, children: &mut [Child]) -> Result<String, Failed> {
+    for child in children.iter_mut() {
+        child.wait_until_ready().await?;
+    }
+    let tls = args.data.join("tls");
+    let first = connect::client_at(&[children[0].place.quic], Some(&tls)).await?;
+    let founded = children.iter().filter(|c| c.cluster.is_some()).count();
+    if founded == 0 {
+        found(&first, children).await?;
+    } else if founded < children.len() {
+        let why = format!(
+            "{} holds a cluster of {founded} nodes, not {}: start it with --nodes {founded}, or begin anew with --fresh",
+            args.data.display(),
+            children.len()
+        );
+        return Err(Failed::new(Exit::Usage, why));
+    }
+    first.close().await;
+    let mut cluster = String::new();
+    for child in children.iter() {
+        let client = connect::client_at(&[child.place.quic], Some(&tls)).await?;
+        cluster = serving(&client, children.len()).await?;
+        client.close().await;
+    }
+    Ok(cluster)
+}
+
+async fn found(client: &Client, children: &[Child]) -> Result<(), Failed> {
+    let nodes = children.iter().map(|c| c.place.quic).collect();
+    match client
+        .admin(AdminRequest::Init {
+            nodes,
+            copies: 3,
+            bits: BITS,
+        })
+        .await?
+    {
+        AdminReply::Initialised(_) => Ok(()),
+        AdminReply::Refused(why) => Err(Failed::new(Exit::Refused, why)),
+        _ => Err(Failed::new(
+            Exit::Failed,
+            "the first node answered something else than was asked",
+        )),
+    }
+}
+
+/// Waits until a node serves and is connected with all others; the cluster's id.
+async fn serving(client: &Client, nodes: usize) -> Result<String, Failed> {
+    loop {
+        if let AdminReply::Status(text) = client.admin(AdminRequest::Status).await? {
+            let status: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            let members = status["members"].as_array().cloned().unwrap_or_default();
+            let connected = members.iter().filter(|m| m["connected"] == true).count();
+            if status["state"] == "serving" && connected >= nodes {
+                return Ok(status["cluster_id"].as_str().unwrap_or_default().to_owned());
+            }
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn announce(args: &DevArgs, cluster: &str, children: &[Child]) {
+    let first = &children[0].place;
+    let copies = children.len().min(3);
+    let warning = if copies < 3 {
+        "  (not fault tolerant: use 3 nodes or more)"
+    } else {
+        ""
+    };
+    output::note(format!(
+        "starling {} · cluster {cluster} · {} nodes, {copies} copies{warning}",
+        env!("CARGO_PKG_VERSION"),
+        children.len(),
+    ));
+    for child in children {
+        let p = &child.place;
+        output::note(format!(
+            "  {:<4} redis {}  http {}  quic {}  pid {}",
+            p.name,
+            p.resp,
+            p.http,
+            p.quic,
+            child.pid()
+        ));
+    }
+    output::note(format!(
+        "  data {} · logs {}\n  try  redis-cli -p {} set hello world\n       starling put hello world --at {} && starling get hello --at {}\n  Ctrl-C stops all nodes; the data stay.",
+        args.data.display(),
+        args.data.join("n*.log").display(),
+        first.resp.port(),
+        first.quic,
+        first.quic,
+    ));
+    let nodes: Vec<_> = children.iter().map(Child::ready_entry).collect();
+    output::line(serde_json::json!({ "event": "ready", "cluster_id": cluster, "nodes": nodes }).to_string());
+}
+
+/// Serves until told to stop, or until no node is left.
+async fn watch(
+    args: &DevArgs,
+    places: &[Place],
+    children: &mut Vec<Child>,
+    stop: &mut Stop,
+) -> Result<Exit, Failed> {
+    loop {
+        let ended = tokio::select! {
+            biased;
+            () = stop.recv() => return Ok(Exit::Done),
+            ended = child::next_end(children) => ended,
+        };
+        let child = children.remove(ended.index);
+        output::note(format!(
+            "{} (pid {}) ended: {}; log: {}",
+            child.place.name,
+            ended.pid,
+            ended.how,
+            child.place.log.display()
+        ));
+        if args.respawn {
+            // A node that ends again and again must not keep a core busy.
+            tokio::time::sleep(RESPAWN_PAUSE).await;
+            children.push(Child::spawn(&child.place, places)?);
+            output::note(format!("{} started again", child.place.name));
+        } else {
+            output::note(format!(
+                "  start it again with: {}",
+                child.place.command_line(places)
+            ));
+        }
+        if children.is_empty() {
+            return Err(Failed::new(Exit::Failed, "no node is left"));
+        }
+    }
+}
+
+const RESPAWN_PAUSE: Duration = Duration::from_millis(500);

@@ -1,0 +1,122 @@
+//! `starling node`: one daemon in the foreground.
+
+use starling_frontend::Identity;
+use starling_server::{Daemon, Overrides, Settings};
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::NodeArgs;
+use crate::exit::{Exit, Failed};
+use crate::output;
+
+/// Runs until a signal, the parent's end, or a failed store.
+pub async fn run(args: NodeArgs) -> Result<Exit, Failed> {
+    let failed = |e: &dyn std::fmt::Display| Failed::new(Exit::Failed, e.to_string());
+    let settings = Settings::load(args.config.as_deref(), std::env::vars(), overrides(&args))
+        .map_err(|e| Failed::new(Exit::Usage, e.to_string()))?;
+    start_log(&settings.telemetry.log)?;
+    let stop = stop_signal(args.exit_with_parent)?;
+    let daemon = Daemon::start(settings, args.seeds)
+        .await
+        .map_err(|e| failed(&e))?;
+    announce(&daemon.identity());
+    daemon.run(stop).await.map_err(|e| failed(&e))?;
+    Ok(Exit::Done)
+}
+
+fn overrides(args: &NodeArgs) -> Overrides {
+    Overrides {
+        name: args.name.clone(),
+        data: args.data.clone(),
+        zone: args.zone.clone(),
+        resp: args.resp.clone(),
+        http: args.http.clone(),
+        quic: args.quic.clone(),
+        advertise: args.advertise.clone(),
+        tls_dir: args.tls_dir.clone(),
+        log: args.log.clone(),
+    }
+}
+
+fn start_log(filter: &str) -> Result<(), Failed> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|e| Failed::new(Exit::Usage, format!("telemetry.log {filter:?}: {e}")))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    log.with_ansi(false).init();
+    Ok(())
+}
+
+/// Completes at SIGTERM, SIGINT, or the end of standard input if that stands for the parent's life.
+fn stop_signal(with_parent: bool) -> Result<impl Future<Output = ()>, Failed> {
+    let failed = |e: std::io::Error| Failed::new(Exit::Failed, format!("signals cannot be caught: {e}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let parent_gone = parent_gone(with_parent)?;
+    Ok(async move {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv(), if !with_parent => {}
+            () = parent_gone => {}
+        }
+    })
+}
+
+/// The parent holds the other end of our standard input and never writes to it.
+fn parent_gone(with_parent: bool) -> Result<impl Future<Output = ()>, Failed> {
+    let input = match with_parent {
+        false => None,
+        true => Some(stdin_pipe().map_err(|e| {
+            Failed::new(
+                Exit::Usage,
+                format!("--exit-with-parent needs a pipe as standard input: {e}"),
+            )
+        })?),
+    };
+    Ok(async move {
+        let Some(mut input) = input else {
+            return std::future::pending().await;
+        };
+        let mut byte = [0];
+        while !matches!(input.read(&mut byte).await, Ok(0) | Err(_)) {}
+    })
+}
+
+fn stdin_pipe() -> std::io::Result<tokio::net::unix::pipe::Receiver> {
+    use std::os::fd::AsFd;
+    let fd = std::io::stdin().as_fd().try_clone_to_owned()?;
+    tokio::net::unix::pipe::Receiver::from_owned_fd(fd)
+}
+
+fn announce(me: &Identity) {
+    let cluster = if me.cluster_id.is_some() {
+        me.cluster_id.to_string()
+    } else {
+        "none yet".into()
+    };
+    output::note(format!(
+        "starling {} node {} ({})\n  cluster {cluster}\n  data    {}\n  redis   {}\n  http    {}  (/v1/status, /metrics)\n  quic    {}",
+        me.version,
+        me.node_id,
+        me.name,
+        me.data_dir.display(),
+        me.resp,
+        me.http,
+        me.quic,
+    ));
+    if !me.cluster_id.is_some() {
+        output::note("  next    starling cluster init --nodes A,B,C   (the QUIC addresses of all nodes)");
+    }
+    output::line(ready_line(me).to_string());
+}
+
+/// The one line on standard output that programs wait for.
+fn ready_line(me: &Identity) -> serde_json::Value {
+    let cluster = me.cluster_id.is_some().then(|| me.cluster_id.to_string());
+    serde_json::json!({ "event": "ready", "cluster_id": cluster, "nodes": [{
+        "name": me.name, "node_id": me.node_id, "resp": me.resp, "http": me.http, "quic": me.quic,
+        "data": me.data_dir, "pid": std::process::id(),
+    }]})
+}

@@ -1,0 +1,292 @@
+//! A node from start to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::{ChaCha12Rng, SysRng};
+use rand::{Rng, SeedableRng, TryRng};
+use starling_frontend::{Identity, KvService, serve_http, serve_resp};
+use starling_node::boot::BootError;
+use starling_node::{Boot, Config, Node};
+use starling_storage::{DurableEngine, Engine, KeyRange, Namespace, Options, ScanLimit, StorageError};
+use starling_transport::{Authority, Credentials, EndpointSecrets, IdentityError, Transport, TransportError};
+use starling_types::NodeId;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::spawn_local;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::home::{Home, HomeError};
+use crate::metrics::{GroupMetrics, Telemetry};
+use crate::reactor::{Addresses, End, Parts, Reactor};
+use crate::storage_executor::StorageExecutor;
+
+/// A node must be gone this long after it was asked to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// Histograms are folded this often.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// QUIC connections beyond those of the doors: every peer may have two for a while.
+const PEER_CONNECTIONS: usize = 1_024;
+
+/// Why a node did not start. Nothing was changed but, at most, a new and empty data directory.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The store.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// What the store remembers.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// Certificates and secrets.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The network.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A port.
+    #[error("cannot listen for {door} at {addr} ({source}): if another process has the port, stop it or set listen.{door}")]
+    Listen {
+        /// Whose door.
+        door: &'static str,
+        /// Where.
+        addr: SocketAddr,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The certificate in the data directory is another node's.
+    #[error("the certificate in {} names {certified}, the data directory is node {node}'s: remove the tls directory inside it to have a new one issued", path.display())]
+    OtherCertificate {
+        /// Where.
+        path: std::path::PathBuf,
+        /// Whom it names.
+        certified: starling_transport::Identity,
+        /// Whose directory it is.
+        node: NodeId,
+    },
+    /// Something of the system.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+/// A running node. Lives on one thread, inside a `LocalSet`.
+pub struct Daemon {
+    reactor: Rc<Reactor>,
+    engine: Arc<DurableEngine>,
+    transport: Rc<Transport>,
+    stop_doors: watch::Sender<bool>,
+    doors: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// Opens the data directory and the ports, and starts to serve. `seeds`: where other members may be found,
+    /// should they have moved since this node last heard of them.
+    pub async fn start(settings: Settings, seeds: Vec<SocketAddr>) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let mut rng = generator()?;
+        let resp = listen("resp", settings.listen.resp).await?;
+        let http = listen("http", settings.listen.http).await?;
+        let (home, engine) = open(&settings, &mut rng)?;
+        let credentials = credentials(&settings, &home)?;
+        let boot = Boot::read(&meta_rows(engine.as_ref())?)?;
+        let quic = quic_addresses(&settings)?;
+        let addresses = Addresses { resp: local(&resp), http: local(&http), quic: quic.advertise };
+        let config = config(&settings, &home, addresses, seeds, rng.next_u64());
+        let telemetry = Telemetry::install();
+        let mut first_effects = Vec::new();
+        let node = Node::new(&config, &boot, clock.now(), &mut first_effects);
+        let (disk, mut answers) = StorageExecutor::start(engine.clone(), GroupMetrics::new())
+            .map_err(|source| StartError::System { what: "cannot start the storage thread", source })?;
+        let secrets = EndpointSecrets::open_or_create(&home.tls())?;
+        let max_connections = settings.limits.max_connections + PEER_CONNECTIONS;
+        let shared: Arc<dyn Engine> = engine.clone();
+        let (reactor, first_effects) = Reactor::new(Parts {
+            clock,
+            node,
+            first_effects,
+            rng,
+            engine: shared,
+            disk,
+            telemetry,
+            settings,
+            home,
+        });
+        let transport = Transport::bind(
+            starling_transport::Config {
+                listen: quic.listen,
+                credentials,
+                secrets,
+                node: config.node,
+                max_connections,
+            },
+            reactor.clone(),
+        )?;
+        reactor.connect(transport.clone(), addresses, first_effects);
+        let (stop_doors, stopping) = watch::channel(false);
+        let doors = vec![
+            spawn_local(serve_resp(resp, reactor.clone(), stopping.clone())),
+            spawn_local(serve_http(http, reactor.clone(), stopping)),
+        ];
+        spawn_local(reactor.clone().run_timer());
+        spawn_local(upkeep(reactor.clone()));
+        let disk = reactor.clone();
+        spawn_local(async move {
+            while let Some(answer) = answers.recv().await {
+                disk.committed(answer);
+            }
+        });
+        reactor.started().await;
+        Ok(Self { reactor, engine, transport, stop_doors, doors })
+    }
+
+    /// Who this node is and where it listens.
+    pub fn identity(&self) -> Identity {
+        self.reactor.identity()
+    }
+
+    /// Serves until `stop` completes, then finishes what is under way; or until the store fails.
+    ///
+    /// # Errors
+    /// Why the node could not go on, or could not stop cleanly.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), String> {
+        let early = tokio::select! {
+            biased;
+            end = self.reactor.ended() => Some(end),
+            () = stop => None,
+        };
+        let end = match early {
+            Some(end) => Some(end),
+            None => self.drain().await,
+        };
+        self.transport.drain().await;
+        self.reactor.close_disk();
+        let closed = self.engine.close();
+        match end {
+            Some(End::Drained) => closed.map_err(|e| format!("the store could not be closed: {e}")),
+            Some(End::StorageFailed(why)) => Err(format!("the node stops because its store failed: {why}")),
+            None => Err("what was under way did not finish in time: the next start is an unclean one".into()),
+        }
+    }
+
+    async fn drain(&self) -> Option<End> {
+        tracing::info!("stopping: no new requests are taken");
+        let _ = self.stop_doors.send(true);
+        self.reactor.drain();
+        tokio::time::timeout(DRAIN_TIMEOUT, self.reactor.ended()).await.ok()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.doors.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+async fn upkeep(reactor: Rc<Reactor>) {
+    let mut every = tokio::time::interval(UPKEEP);
+    loop {
+        every.tick().await;
+        reactor.upkeep();
+    }
+}
+
+fn generator() -> Result<ChaCha12Rng, StartError> {
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed).map_err(|e| StartError::System {
+        what: "the system's random number generator failed",
+        source: io::Error::other(e),
+    })?;
+    Ok(ChaCha12Rng::from_seed(seed))
+}
+
+async fn listen(door: &'static str, addr: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(addr).await.map_err(|source| StartError::Listen { door, addr, source })
+}
+
+/// A listener that is bound has an address.
+fn local(listener: &TcpListener) -> SocketAddr {
+    listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+}
+
+struct QuicAddresses {
+    listen: SocketAddr,
+    advertise: SocketAddr,
+}
+
+/// Others must be told a port before the endpoint is bound; port 0 is resolved by binding it for a moment.
+fn quic_addresses(settings: &Settings) -> Result<QuicAddresses, StartError> {
+    let mut listen = settings.listen.quic;
+    if listen.port() == 0 {
+        let error = |source| StartError::Listen { door: "quic", addr: settings.listen.quic, source };
+        listen = std::net::UdpSocket::bind(listen).and_then(|s| s.local_addr()).map_err(error)?;
+    }
+    Ok(QuicAddresses { listen, advertise: settings.listen.advertise.unwrap_or(listen) })
+}
+
+fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<DurableEngine>), StartError> {
+    let dir: &Path = &settings.node.data;
+    let had_store = dir.join("tables").exists();
+    let options = Options { cache_bytes: settings.storage.engine_cache_bytes };
+    let engine = Arc::new(DurableEngine::open(dir, options)?);
+    let fresh = NodeId::from_bits(rng.next_u64() | 1);
+    let home = Home::enter(dir, had_store, fresh, settings.cluster.cluster_id)?;
+    Ok((home, engine))
+}
+
+/// The certificate in the data directory; on the first start, one that the cluster's authority issues.
+fn credentials(settings: &Settings, home: &Home) -> Result<Credentials, StartError> {
+    let (dir, node) = (home.tls(), home.inhabitant().node_id);
+    if !dir.join("node-key.pem").exists() {
+        Authority::open_or_create(&settings.tls.dir)?.issue_node(node)?.save(&dir)?;
+    }
+    let credentials = Credentials::load_node(&dir)?;
+    let certified = credentials.identity();
+    if certified != starling_transport::Identity::Node(node) {
+        return Err(StartError::OtherCertificate { path: dir, certified, node });
+    }
+    Ok(credentials)
+}
+
+fn meta_rows(engine: &DurableEngine) -> Result<Vec<(bytes::Bytes, bytes::Bytes)>, StorageError> {
+    let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
+    Ok(engine.scan(Namespace::Meta, &KeyRange::all(), limit)?.rows)
+}
+
+fn config(
+    settings: &Settings,
+    home: &Home,
+    addresses: Addresses,
+    seeds: Vec<SocketAddr>,
+    seed: u64,
+) -> Config {
+    let inhabitant = home.inhabitant();
+    Config {
+        node: inhabitant.node_id,
+        generation: inhabitant.generation,
+        name: settings.node.name.clone(),
+        quic: addresses.quic,
+        resp: Some(addresses.resp),
+        http: Some(addresses.http),
+        zone: settings.node.zone.clone(),
+        weight: settings.node.weight,
+        max_value: settings.limits.max_value,
+        max_in_flight: settings.limits.max_in_flight,
+        max_in_flight_bytes: settings.limits.max_in_flight_bytes,
+        cache_bytes: settings.storage.record_cache_bytes,
+        gossip: settings.gossip.preset,
+        seeds,
+        seed,
+    }
+}

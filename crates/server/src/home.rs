@@ -1,0 +1,199 @@
+//! The data directory, and who lives there: `node.json` beside the store.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use starling_types::{ClusterId, Generation, NodeId};
+
+/// The version of `node.json` and of the directory's layout that this release writes.
+pub const FORMAT: u32 = 1;
+const FILE: &str = "node.json";
+
+/// The inhabitant of a data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inhabitant {
+    /// Version of the directory's layout.
+    pub format_version: u32,
+    /// The node; made with the directory, so that a wiped disk is a new node.
+    pub node_id: NodeId,
+    /// Its cluster, once it has one.
+    pub cluster_id: Option<ClusterId>,
+    /// How often it has started.
+    pub generation: Generation,
+}
+
+/// Why a data directory cannot be lived in.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// The operating system refused.
+    #[error("{}: {source}: check that it exists, is writable, and has room", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Its words.
+        source: std::io::Error,
+    },
+    /// `node.json` is no such file.
+    #[error("{} cannot be read ({why}): restore it from a backup of this very node, or move the directory away and start as a new node", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Written by a newer release.
+    #[error("{} has format version {found}, this release knows {FORMAT}: start the release that wrote it, or a newer one", path.display())]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// It belongs to a node of another cluster than configured.
+    #[error("{} belongs to cluster {found}, the configuration says {wanted} (cluster.cluster_id): correct one of the two", path.display())]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: ClusterId,
+        /// What was configured.
+        wanted: ClusterId,
+    },
+    /// The directory has data but no `node.json`.
+    #[error("{} holds a store but no node.json, so nobody can say whose it is: restore node.json, or move the directory away and start as a new node", path.display())]
+    Nobody {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// A data directory that is lived in.
+#[derive(Debug, Clone)]
+pub struct Home {
+    path: PathBuf,
+    inhabitant: Inhabitant,
+}
+
+impl Home {
+    /// Moves in for one more start, under the lock of the store: a new node if the directory is new.
+    /// `had_store`: whether there was a store before it was opened just now.
+    pub fn enter(
+        path: &Path,
+        had_store: bool,
+        fresh: NodeId,
+        wanted: Option<ClusterId>,
+    ) -> Result<Self, HomeError> {
+        let file = path.join(FILE);
+        let mut inhabitant = match fs::read(&file) {
+            Ok(bytes) => read(&file, &bytes)?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !had_store => {
+                Inhabitant { format_version: FORMAT, node_id: fresh, cluster_id: None, generation: Generation(0) }
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(HomeError::Nobody { path: path.into() });
+            }
+            Err(source) => return Err(HomeError::Io { path: file, source }),
+        };
+        if let (Some(found), Some(wanted)) = (inhabitant.cluster_id, wanted)
+            && found != wanted
+        {
+            return Err(HomeError::OtherCluster { path: path.into(), found, wanted });
+        }
+        inhabitant.generation.0 += 1;
+        let home = Self { path: path.into(), inhabitant };
+        home.write()?;
+        Ok(home)
+    }
+
+    /// Who lives here.
+    pub const fn inhabitant(&self) -> &Inhabitant {
+        &self.inhabitant
+    }
+
+    /// Where the node's certificate and secrets are.
+    pub fn tls(&self) -> PathBuf {
+        self.path.join("tls")
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The node has joined a cluster. The layout in the store is what counts; this is for people and for a
+    /// check before the store is read.
+    pub fn join(&mut self, cluster: ClusterId) -> Result<(), HomeError> {
+        if self.inhabitant.cluster_id != Some(cluster) {
+            self.inhabitant.cluster_id = Some(cluster);
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Replaces `node.json` at once or not at all.
+    fn write(&self) -> Result<(), HomeError> {
+        let file = self.path.join(FILE);
+        let fresh = self.path.join("node.json.new");
+        let io = |source| HomeError::Io { path: file.clone(), source };
+        let json = serde_json::to_vec_pretty(&self.inhabitant).map_err(|e| io(e.into()))?;
+        let mut out = File::create(&fresh).map_err(io)?;
+        out.write_all(&json).and_then(|()| out.sync_all()).map_err(io)?;
+        fs::rename(&fresh, &file).map_err(io)?;
+        File::open(&self.path).and_then(|dir| dir.sync_all()).map_err(io)
+    }
+}
+
+fn read(file: &Path, bytes: &[u8]) -> Result<Inhabitant, HomeError> {
+    #[derive(Deserialize)]
+    struct Version {
+        format_version: u32,
+    }
+    let damaged = |e: serde_json::Error| HomeError::Damaged { path: file.into(), why: e.to_string() };
+    // The version is read by itself first: a newer release may have added fields.
+    let version: Version = serde_json::from_slice(bytes).map_err(damaged)?;
+    if version.format_version > FORMAT {
+        return Err(HomeError::TooNew { path: file.into(), found: version.format_version });
+    }
+    serde_json::from_slice(bytes).map_err(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId::from_bits(7);
+
+    #[test]
+    fn a_node_keeps_its_identity_and_counts_its_starts() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = Home::enter(dir.path(), false, NODE, None).unwrap();
+        assert_eq!((first.inhabitant.node_id, first.inhabitant.generation), (NODE, Generation(1)));
+        first.join(ClusterId::from_bits(9)).unwrap();
+        let again = Home::enter(dir.path(), true, NodeId::from_bits(8), None).unwrap();
+        assert_eq!((again.inhabitant.node_id, again.inhabitant.generation), (NODE, Generation(2)));
+        assert_eq!(again.inhabitant.cluster_id, Some(ClusterId::from_bits(9)));
+    }
+
+    #[test]
+    fn what_does_not_belong_here_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(FILE);
+        assert!(matches!(Home::enter(dir.path(), true, NODE, None), Err(HomeError::Nobody { .. })));
+        Home::enter(dir.path(), false, NODE, None).unwrap().join(ClusterId::from_bits(9)).unwrap();
+        let other = Home::enter(dir.path(), true, NODE, Some(ClusterId::from_bits(8)));
+        assert!(matches!(other, Err(HomeError::OtherCluster { .. })));
+        for (content, is_expected) in [
+            ("{\"format_version\": 2, \"new\": 1}", (|e| matches!(e, HomeError::TooNew { found: 2, .. })) as fn(&_) -> bool),
+            ("{\"format_version\": 1}", |e| matches!(e, HomeError::Damaged { .. })),
+            ("nonsense", |e| matches!(e, HomeError::Damaged { .. })),
+        ] {
+            fs::write(&file, content).unwrap();
+            let error = Home::enter(dir.path(), true, NODE, None).unwrap_err();
+            assert!(is_expected(&error), "{error}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), content);
+        }
+    }
+}

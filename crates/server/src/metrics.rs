@@ -1,0 +1,350 @@
+//! Every metric of the daemon, declared once; `dashboards/` is held against this table.
+//!
+//! What happens on the hot path goes straight to a handle; what the machines count themselves is copied from
+//! them when somebody asks.
+
+use std::fs;
+
+use metrics::{Counter, Gauge, Histogram, Unit};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use starling_node::Node;
+use starling_storage::Sizes;
+use starling_transport::Stats;
+use starling_types::{Now, Outcome};
+use starling_wire::KvReply;
+
+/// What kind of a thing a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts observations by size.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Declaration {
+    /// Its name, as Prometheus sees it.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its unit.
+    pub unit: Unit,
+    /// What it means.
+    pub help: &'static str,
+    /// Its labels; every one has few values.
+    pub labels: &'static [&'static str],
+}
+
+macro_rules! declare {
+    ($($const:ident $name:literal $kind:ident $unit:ident [$($label:literal),*] $help:literal;)+) => {
+        $(const $const: &str = $name;)+
+
+        /// All metrics.
+        pub const DECLARATIONS: &[Declaration] = &[$(Declaration {
+            name: $name,
+            kind: Kind::$kind,
+            unit: Unit::$unit,
+            help: $help,
+            labels: &[$($label),*],
+        }),+];
+    };
+}
+
+declare! {
+    REQUESTS "starling_requests_total" Counter Count ["op", "outcome"] "Client requests answered on this node, by operation and outcome (ok, not_applied, unknown).";
+    SECONDS "starling_request_seconds" Histogram Seconds ["op"] "Time from a request's arrival to its answer.";
+    QUORUM "starling_quorum_total" Counter Count ["kind", "result"] "Quorums decided by this node as coordinator (read, write; reached, missed).";
+    FORWARDED "starling_forwarded_total" Counter Count [] "Requests passed on to an owner.";
+    REMOTE "starling_replica_requests_total" Counter Count ["kind"] "What other coordinators asked of this node's replicas (merge, read, refused).";
+    REPAIRS "starling_read_repairs_total" Counter Count [] "Replicas that reads on this node found stale and sent the merged record.";
+    HINTS "starling_hints" Gauge Count [] "Records kept for absent owners.";
+    HINT_BYTES "starling_hint_bytes" Gauge Bytes [] "Bytes of records kept for absent owners, about.";
+    HINTS_KEPT "starling_hints_kept_total" Counter Count [] "Hints written.";
+    HINTS_DELIVERED "starling_hints_delivered_total" Counter Count [] "Hints acked by their owner.";
+    FSYNC "starling_fsync_seconds" Histogram Seconds [] "Time that a fsynced group commit took, its write included.";
+    COMMITS "starling_commits_total" Counter Count ["synced"] "Group commits, by whether they were fsynced.";
+    COMMIT_BATCHES "starling_commit_batches" Histogram Count [] "Batches in one group commit.";
+    COMMIT_BYTES "starling_commit_bytes_total" Counter Bytes [] "Bytes of rows committed.";
+    POISONED "starling_storage_poisoned" Gauge Count [] "1 after a failed commit: the node is about to stop.";
+    DISK "starling_disk_bytes" Gauge Bytes [] "Bytes of the store on disk.";
+    UNFLUSHED "starling_unflushed_bytes" Gauge Bytes [] "Bytes of rows in memory that no table holds yet.";
+    MEMBERS "starling_members" Gauge Count ["state"] "Members of the cluster as this node sees them (alive, suspect, dead, left).";
+    READY "starling_ready" Gauge Count [] "1 while the node serves clients.";
+    LAYOUT "starling_layout_version" Gauge Count [] "Version of the layout in force; 0 before cluster init.";
+    IN_FLIGHT "starling_in_flight" Gauge Count [] "Requests under way, those that only linger included.";
+    IN_FLIGHT_BYTES "starling_in_flight_bytes" Gauge Bytes [] "Bytes of requests under way.";
+    SHED "starling_shed_total" Counter Count [] "Requests refused because too much was in flight.";
+    CACHE "starling_cache_bytes" Gauge Bytes [] "Bytes of records kept in memory for reads.";
+    CACHE_HITS "starling_cache_hits_total" Counter Count [] "Reads of a replica answered from memory.";
+    CACHE_MISSES "starling_cache_misses_total" Counter Count [] "Reads of a replica that needed the disk.";
+    MINTED "starling_dots_minted_total" Counter Count [] "Writes that this node gave a dot.";
+    MERGED "starling_merges_total" Counter Count ["changed"] "Records merged into this node's replicas, by whether they brought something new.";
+    REPEATS "starling_repeated_requests_total" Counter Count [] "Retries recognised by their request id: nothing was written again.";
+    CONFLICTS "starling_forgotten_past_total" Counter Count [] "Merges in which one side had forgotten its past; must stay 0.";
+    SIBLINGS "starling_many_siblings_total" Counter Count [] "Writes and merges that left 25 siblings or more.";
+    LEASE_WAITS "starling_clock_lease_waits_total" Counter Count [] "Writes that waited for the clock's ceiling to become durable.";
+    CLOCK_LEAD "starling_clock_lead_seconds" Gauge Seconds [] "How far the hybrid clock is ahead of the wall clock.";
+    CLOCK_OFFSET "starling_clock_offset_seconds" Gauge Seconds [] "Our wall clock against the median of the peers'.";
+    LOAD_ERRORS "starling_load_errors_total" Counter Count [] "Rows that could not be read, or not decoded.";
+    FOREIGN "starling_foreign_frames_total" Counter Count [] "Frames of another cluster that were dropped.";
+    PROBES "starling_gossip_probes_total" Counter Count ["result"] "Probes of other members (sent, failed).";
+    CONNECTIONS "starling_connections" Gauge Count ["door"] "Open connections (resp, http, quic).";
+    DOOR_ERRORS "starling_door_errors_total" Counter Count ["door", "kind"] "Connections refused, cut off, or closed for bytes that are no request.";
+    FRAMES "starling_frames_total" Counter Count ["direction"] "Frames over QUIC (in, out).";
+    FRAME_BYTES "starling_frame_bytes_total" Counter Bytes ["direction"] "Bytes of frames over QUIC (in, out).";
+    FRAMES_DROPPED "starling_frames_dropped_total" Counter Count [] "Frames not sent because the peer's queue was full.";
+    QUIC_REFUSED "starling_quic_refused_total" Counter Count [] "QUIC connections refused: wrong certificate, cluster or protocol, or malformed frames.";
+    RSS "process_resident_memory_bytes" Gauge Bytes [] "Resident memory of the process.";
+    CPU "process_cpu_seconds_total" Gauge Seconds [] "User and system time of the process.";
+}
+
+/// Seconds, from 50 µs to 10 s.
+const SECONDS_BUCKETS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0,
+];
+const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
+
+/// Operations, in the order of the handles.
+const OPS: [&str; 3] = ["get", "put", "del"];
+
+/// The handles of the hot path, and the renderer.
+pub struct Telemetry {
+    prometheus: PrometheusHandle,
+    requests: [[Counter; 3]; 3],
+    seconds: [Histogram; 3],
+}
+
+/// The recorder is one per process: a second daemon in the same process shares it.
+static RECORDER: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
+
+impl Telemetry {
+    /// Installs the process's recorder, if this is the first daemon in it, and takes the handles.
+    pub fn install() -> Self {
+        let prometheus = RECORDER.get_or_init(|| recorder().unwrap_or_else(|_| detached())).clone();
+        let outcome = |op, outcome: &'static str| metrics::counter!(REQUESTS, "op" => op, "outcome" => outcome);
+        Self {
+            prometheus,
+            requests: OPS.map(|op| ["ok", "not_applied", "unknown"].map(|o| outcome(op, o))),
+            seconds: OPS.map(|op| metrics::histogram!(SECONDS, "op" => op)),
+        }
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, op: &'static str, seconds: f64, reply: &KvReply) {
+        let op = OPS.iter().position(|&o| o == op).unwrap_or(0);
+        let outcome = match reply {
+            KvReply::Failed(f) if f.outcome == Outcome::NotApplied => 1,
+            KvReply::Failed(f) if f.outcome == Outcome::Unknown => 2,
+            _ => 0,
+        };
+        self.requests[op][outcome].increment(1);
+        self.seconds[op].record(seconds);
+    }
+
+    /// Keeps histograms that nobody scrapes from growing.
+    pub fn upkeep(&self) {
+        self.prometheus.run_upkeep();
+    }
+
+    /// The text that Prometheus reads.
+    pub fn render(&self, node: &Node, now: Now, transport: &Stats, storage: Sizes) -> String {
+        publish_node(node, now);
+        publish_transport(transport);
+        gauge(DISK).set(storage.disk_bytes as f64);
+        gauge(UNFLUSHED).set(storage.unflushed_bytes as f64);
+        publish_process();
+        self.prometheus.render()
+    }
+}
+
+/// A recorder of our own; without buckets there would be summaries, which cannot be added up over nodes.
+fn recorder() -> Result<PrometheusHandle, BuildError> {
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(COMMIT_BATCHES.into()), BATCH_BUCKETS)?;
+    let handle = builder.install_recorder()?;
+    for d in DECLARATIONS {
+        match d.kind {
+            Kind::Counter => metrics::describe_counter!(d.name, d.unit, d.help),
+            Kind::Gauge => metrics::describe_gauge!(d.name, d.unit, d.help),
+            Kind::Histogram => metrics::describe_histogram!(d.name, d.unit, d.help),
+        }
+    }
+    Ok(handle)
+}
+
+/// Somebody else owns the process's recorder: this daemon shows nothing rather than refusing to run.
+fn detached() -> PrometheusHandle {
+    PrometheusBuilder::new().build_recorder().handle()
+}
+
+/// The disk's thread reports here.
+pub struct GroupMetrics {
+    fsync: Histogram,
+    batches: Histogram,
+    bytes: Counter,
+    commits: [Counter; 2],
+}
+
+impl GroupMetrics {
+    /// Takes the handles; after [`Telemetry::install`].
+    pub fn new() -> Self {
+        Self {
+            fsync: metrics::histogram!(FSYNC),
+            batches: metrics::histogram!(COMMIT_BATCHES),
+            bytes: metrics::counter!(COMMIT_BYTES),
+            commits: ["no", "yes"].map(|synced| metrics::counter!(COMMITS, "synced" => synced)),
+        }
+    }
+}
+
+impl Default for GroupMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl crate::storage_executor::GroupObserver for GroupMetrics {
+    fn group(&self, batches: usize, bytes: usize, seconds: f64, synced: bool) {
+        if synced {
+            self.fsync.record(seconds);
+        }
+        self.batches.record(batches as f64);
+        self.bytes.increment(bytes as u64);
+        self.commits[usize::from(synced)].increment(1);
+    }
+}
+
+/// One more, or one less, connection at a door.
+pub fn connection(door: &'static str, change: f64) {
+    metrics::gauge!(CONNECTIONS, "door" => door).increment(change);
+}
+
+/// Something went wrong at a door.
+pub fn door_error(door: &'static str, kind: &'static str) {
+    metrics::counter!(DOOR_ERRORS, "door" => door, "kind" => kind).increment(1);
+}
+
+/// The store refused a commit.
+pub fn poisoned() {
+    gauge(POISONED).set(1.0);
+}
+
+fn gauge(name: &'static str) -> Gauge {
+    metrics::gauge!(name)
+}
+
+fn total(name: &'static str, value: u64) {
+    metrics::counter!(name).absolute(value);
+}
+
+fn publish_node(node: &Node, now: Now) {
+    let status = node.status(now);
+    let shard = node.data_plane();
+    gauge(HINTS).set(status.hints.count as f64);
+    gauge(HINT_BYTES).set(status.hints.bytes as f64);
+    gauge(READY).set(f64::from(u8::from(node.unready().is_none())));
+    gauge(LAYOUT).set(status.layout_version as f64);
+    for state in ["alive", "suspect", "dead", "left"] {
+        let count = status.members.iter().filter(|m| m.state == state).count();
+        metrics::gauge!(MEMBERS, "state" => state).set(count as f64);
+    }
+    let totals = shard.totals();
+    gauge(IN_FLIGHT).set(shard.under_way() as f64);
+    gauge(IN_FLIGHT_BYTES).set(totals.in_flight_bytes as f64);
+    gauge(CACHE).set(totals.cached_bytes as f64);
+    gauge(CLOCK_LEAD).set(totals.clock_lead(now).as_secs_f64());
+    let gossip = node.control_plane().members();
+    gauge(CLOCK_OFFSET).set(gossip.clock_offset().unwrap_or(0) as f64 / 1_000.0);
+    publish_totals(node);
+}
+
+fn publish_totals(node: &Node) {
+    let totals = node.data_plane().totals();
+    let (shard, vnodes) = (totals.shard, totals.vnodes);
+    for (kind, result, value) in [
+        ("write", "reached", shard.writes_ok),
+        ("read", "reached", shard.reads_ok),
+        ("write", "missed", shard.writes_missed),
+        ("read", "missed", shard.reads_missed),
+    ] {
+        metrics::counter!(QUORUM, "kind" => kind, "result" => result).absolute(value);
+    }
+    for (kind, value) in
+        [("merge", shard.remote_merges), ("read", shard.remote_reads), ("refused", shard.remote_refused)]
+    {
+        metrics::counter!(REMOTE, "kind" => kind).absolute(value);
+    }
+    metrics::counter!(MERGED, "changed" => "yes").absolute(vnodes.merged);
+    metrics::counter!(MERGED, "changed" => "no").absolute(vnodes.merged_nothing_new);
+    let gossip = node.control_plane().members().tally();
+    metrics::counter!(PROBES, "result" => "sent").absolute(gossip.probes);
+    metrics::counter!(PROBES, "result" => "failed").absolute(gossip.probes_failed);
+    for (name, value) in [
+        (FORWARDED, shard.forwarded),
+        (REPAIRS, shard.read_repairs),
+        (HINTS_KEPT, shard.hints_kept),
+        (HINTS_DELIVERED, totals.hints_delivered),
+        (SHED, totals.shed),
+        (CACHE_HITS, vnodes.cache_hits),
+        (CACHE_MISSES, vnodes.cache_misses),
+        (MINTED, vnodes.minted),
+        (REPEATS, vnodes.repeats),
+        (CONFLICTS, vnodes.conflicts),
+        (SIBLINGS, vnodes.many_siblings),
+        (LEASE_WAITS, vnodes.lease_waits),
+        (LOAD_ERRORS, vnodes.load_errors),
+        (FOREIGN, node.foreign_frames()),
+    ] {
+        total(name, value);
+    }
+}
+
+fn publish_transport(stats: &Stats) {
+    for (direction, frames, bytes) in [
+        ("in", stats.frames_in.get(), stats.bytes_in.get()),
+        ("out", stats.frames_out.get(), stats.bytes_out.get()),
+    ] {
+        metrics::counter!(FRAMES, "direction" => direction).absolute(frames);
+        metrics::counter!(FRAME_BYTES, "direction" => direction).absolute(bytes);
+    }
+    metrics::gauge!(CONNECTIONS, "door" => "quic").set(stats.connections.get() as f64);
+    total(FRAMES_DROPPED, stats.full.get());
+    total(QUIC_REFUSED, stats.refused.get() + stats.malformed.get());
+}
+
+/// What the system says of this process; shows nothing where there is no /proc.
+fn publish_process() {
+    const PAGE: f64 = 4_096.0;
+    const TICKS: f64 = 100.0;
+    let field = |text: &str, index: usize| text.split_whitespace().nth(index).and_then(|f| f.parse::<f64>().ok());
+    if let Some(pages) = fs::read_to_string("/proc/self/statm").ok().and_then(|text| field(&text, 1)) {
+        gauge(RSS).set(pages * PAGE);
+    }
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name in parentheses may hold spaces; user and system time are the 12th and 13th fields after it.
+    let rest = stat.rsplit(')').next().unwrap_or_default();
+    if let (Some(user), Some(system)) = (field(rest, 11), field(rest, 12)) {
+        gauge(CPU).set((user + system) / TICKS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_tell_their_kind() {
+        for (i, d) in DECLARATIONS.iter().enumerate() {
+            assert!(DECLARATIONS[i + 1..].iter().all(|other| other.name != d.name), "{}", d.name);
+            let is_total = d.name.ends_with("_total");
+            assert!(is_total == (d.kind == Kind::Counter) || d.name == CPU, "{}", d.name);
+            assert!(d.help.ends_with('.'), "{}", d.name);
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The turn: events in, the machine, effects out, until nothing is left. One thread, never re-entered.
+
+mod doors;
+mod peers;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rand::rngs::ChaCha12Rng;
+use starling_frontend::ReplyTo;
+use starling_node::event::RowPage;
+use starling_node::{Effect, Event, Log, Node, ReplyHandle};
+use starling_storage::{Engine, KeyRange, ScanLimit};
+use starling_transport::{ClientId, Transport};
+use starling_types::hash::TokenMap;
+use starling_types::{Instant, RequestId, limits};
+use starling_wire::client::AdminReply;
+use starling_wire::{Class, Envelope, KvReply, Message};
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::home::Home;
+use crate::metrics::{self, Telemetry};
+use crate::storage_executor::{Answer, Job, StorageExecutor, batch_of, namespace};
+
+/// A node's shell: the machine, and everything it is connected to.
+pub struct Reactor {
+    clock: Clock,
+    node: RefCell<Node>,
+    events: RefCell<VecDeque<Event>>,
+    in_turn: Cell<bool>,
+    waiting: RefCell<TokenMap<u64, Waiting>>,
+    next_handle: Cell<u64>,
+    rng: RefCell<ChaCha12Rng>,
+    engine: Arc<dyn Engine>,
+    disk: RefCell<Option<StorageExecutor>>,
+    transport: OnceCell<Rc<Transport>>,
+    telemetry: Telemetry,
+    settings: Settings,
+    home: RefCell<Home>,
+    addresses: OnceCell<Addresses>,
+    /// When the timer will fire; a turn that needs it earlier wakes it.
+    timer: Cell<Option<Instant>>,
+    timer_changed: Notify,
+    phase_changed: Notify,
+    end: RefCell<Option<End>>,
+    ended: Notify,
+}
+
+/// Where the doors are, once they are open.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// RESP.
+    pub resp: SocketAddr,
+    /// HTTP.
+    pub http: SocketAddr,
+    /// QUIC, as announced to others.
+    pub quic: SocketAddr,
+}
+
+/// How a node ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Everything is on disk.
+    Drained,
+    /// The store refused a commit.
+    StorageFailed(String),
+}
+
+/// Somebody who waits for an answer.
+struct Waiting {
+    whom: Whom,
+    op: &'static str,
+    since: Instant,
+}
+
+enum Whom {
+    Door(ReplyTo),
+    Quic(ClientId, RequestId),
+}
+
+/// What a reactor is made of.
+pub(crate) struct Parts {
+    pub(crate) clock: Clock,
+    pub(crate) node: Node,
+    pub(crate) first_effects: Vec<Effect>,
+    pub(crate) rng: ChaCha12Rng,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) disk: StorageExecutor,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) settings: Settings,
+    pub(crate) home: Home,
+}
+
+impl Reactor {
+    /// A reactor without a network yet; the first effects of the machine wait for [`Reactor::connect`].
+    pub(crate) fn new(parts: Parts) -> (Rc<Self>, Vec<Effect>) {
+        let reactor = Self {
+            clock: parts.clock,
+            node: RefCell::new(parts.node),
+            events: RefCell::default(),
+            in_turn: Cell::new(false),
+            waiting: RefCell::default(),
+            next_handle: Cell::new(0),
+            rng: RefCell::new(parts.rng),
+            engine: parts.engine,
+            disk: RefCell::new(Some(parts.disk)),
+            transport: OnceCell::new(),
+            telemetry: parts.telemetry,
+            settings: parts.settings,
+            home: RefCell::new(parts.home),
+            addresses: OnceCell::new(),
+            timer: Cell::new(None),
+            timer_changed: Notify::new(),
+            phase_changed: Notify::new(),
+            end: RefCell::new(None),
+            ended: Notify::new(),
+        };
+        (Rc::new(reactor), parts.first_effects)
+    }
+
+    /// The network is there: carries out what the machine wanted first.
+    pub(crate) fn connect(&self, transport: Rc<Transport>, addresses: Addresses, effects: Vec<Effect>) {
+        // Set once, by the daemon, before anything else runs.
+        let _ = self.transport.set(transport);
+        let _ = self.addresses.set(addresses);
+        self.in_turn.set(true);
+        self.carry_out(effects);
+        self.in_turn.set(false);
+        self.turn();
+    }
+
+    /// Queues an event for the next turn.
+    pub(crate) fn push(&self, event: Event) {
+        self.events.borrow_mut().push_back(event);
+    }
+
+    /// Runs the machine until nothing is left to do.
+    pub(crate) fn turn(&self) {
+        if self.in_turn.replace(true) {
+            // An effect of the running turn led here; that turn takes the event up.
+            return;
+        }
+        let before = self.node.borrow().phase();
+        let mut effects = Vec::new();
+        let mut jobs = Vec::new();
+        while let Some(event) = self.next_event() {
+            self.node.borrow_mut().handle(self.clock.now(), event, &mut effects);
+            for effect in effects.drain(..) {
+                self.effect(effect, &mut jobs);
+            }
+        }
+        self.hand_over(jobs);
+        self.in_turn.set(false);
+        self.reset_timer();
+        if before != self.node.borrow().phase() {
+            self.phase_changed.notify_waiters();
+        }
+    }
+
+    fn next_event(&self) -> Option<Event> {
+        self.events.borrow_mut().pop_front()
+    }
+
+    fn carry_out(&self, effects: Vec<Effect>) {
+        let mut jobs = Vec::new();
+        effects.into_iter().for_each(|effect| self.effect(effect, &mut jobs));
+        self.hand_over(jobs);
+    }
+
+    fn hand_over(&self, jobs: Vec<Job>) {
+        if let (false, Some(disk)) = (jobs.is_empty(), self.disk.borrow().as_ref()) {
+            disk.submit(jobs);
+        }
+    }
+
+    fn effect(&self, effect: Effect, jobs: &mut Vec<Job>) {
+        match effect {
+            Effect::Send(to, class, envelope) => self.send(to, class, &envelope),
+            Effect::Respond(handle, reply) => self.respond(handle, reply),
+            Effect::RespondAdmin(handle, reply) => self.respond_admin(handle, reply),
+            Effect::Load(cell) => {
+                let (space, key) = cell.row();
+                let row = self.engine.get(namespace(space), &key).map_err(|e| e.to_string());
+                self.push(Event::Loaded(cell, row));
+            }
+            Effect::Scan { id, space, prefix, from } => {
+                let range = KeyRange::prefix(prefix);
+                let range = from.map_or_else(|| range.clone(), |from| range.resume(from));
+                let limit = ScanLimit { rows: limits::SCAN_PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
+                let page = self.engine.scan(namespace(space), &range, limit);
+                let page = page.map(|p| RowPage { rows: p.rows, next: p.next }).map_err(|e| e.to_string());
+                self.push(Event::Scanned(id, page));
+            }
+            Effect::Commit { id, rows, durable } => jobs.push(Job { id, batch: batch_of(rows), durable }),
+            Effect::Connect(addr, node) => {
+                if let Some(transport) = self.transport.get() {
+                    transport.dial(addr, node);
+                }
+            }
+            Effect::Drained => self.finish(End::Drained),
+            Effect::Log(log) => self.log(&log),
+        }
+    }
+
+    /// A group of commits was answered.
+    pub(crate) fn committed(&self, answer: Answer) {
+        if let Err(error) = &answer.result {
+            metrics::poisoned();
+            self.finish(End::StorageFailed(error.clone()));
+        }
+        for id in answer.ids {
+            self.push(Event::Committed(id, answer.result.clone()));
+        }
+        self.turn();
+    }
+
+    fn respond(&self, handle: ReplyHandle, reply: KvReply) {
+        let Some(waiting) = self.waiting.borrow_mut().remove(&handle.0) else { return };
+        let seconds = self.clock.instant().since(waiting.since).as_secs_f64();
+        self.telemetry.answered(waiting.op, seconds, &reply);
+        match waiting.whom {
+            Whom::Door(door) => door.send(reply),
+            Whom::Quic(client, exchange) => self.reply(client, exchange, Message::Reply(reply)),
+        }
+    }
+
+    fn respond_admin(&self, handle: ReplyHandle, reply: AdminReply) {
+        let waiting = self.waiting.borrow_mut().remove(&handle.0);
+        if let Some(Waiting { whom: Whom::Quic(client, exchange), .. }) = waiting {
+            self.reply(client, exchange, Message::AdminReply(reply));
+        }
+    }
+
+    fn wait(&self, whom: Whom, op: &'static str) -> ReplyHandle {
+        let handle = self.next_handle.get() + 1;
+        self.next_handle.set(handle);
+        self.waiting.borrow_mut().insert(handle, Waiting { whom, op, since: self.clock.instant() });
+        ReplyHandle(handle)
+    }
+
+    fn send(&self, to: starling_types::NodeId, class: Class, envelope: &Envelope) {
+        if let Some(transport) = self.transport.get() {
+            // What cannot be sent is as good as lost on the way: its sender has a deadline.
+            let _ = transport.send(to, class, envelope);
+        }
+    }
+
+    fn reply(&self, client: ClientId, request: RequestId, message: Message) {
+        let node = self.node.borrow();
+        let (cluster, epoch) = (node.view().cluster(), node.view().epoch());
+        let envelope = Envelope { cluster, epoch, request, deadline_ms: 0, message };
+        if let Some(transport) = self.transport.get() {
+            let _ = transport.reply(client, &envelope);
+        }
+    }
+
+    fn log(&self, log: &Log) {
+        match log {
+            Log::MemberUp(node) => tracing::info!(%node, "member is up"),
+            Log::MemberSuspect(node) => tracing::info!(%node, "member is suspected"),
+            Log::MemberDead(node) => tracing::warn!(%node, "member is presumed dead: hints are kept for it"),
+            Log::MemberLeft(node) => tracing::info!(%node, "member said goodbye"),
+            Log::ForeignFrame(node) => tracing::warn!(%node, "dropped a frame of another cluster"),
+            Log::Alarm(what) => tracing::error!("{what}"),
+            Log::LayoutAdopted(what) => {
+                tracing::info!("{what} is in force");
+                let cluster = self.node.borrow().view().cluster();
+                if let Err(error) = self.home.borrow_mut().join(cluster) {
+                    // The layout itself is in the store; the file is for people.
+                    tracing::warn!(%error, "node.json could not be updated");
+                }
+            }
+        }
+    }
+
+    fn finish(&self, end: End) {
+        self.end.borrow_mut().get_or_insert(end);
+        self.ended.notify_waiters();
+    }
+
+    /// How the node ended, once it has.
+    pub(crate) async fn ended(&self) -> End {
+        loop {
+            let notified = self.ended.notified();
+            if let Some(end) = self.end.borrow().clone() {
+                return end;
+            }
+            notified.await;
+        }
+    }
+
+    /// Waits until the node has left its starting phase.
+    pub(crate) async fn started(&self) {
+        loop {
+            let notified = self.phase_changed.notified();
+            if self.node.borrow().phase() != starling_node::node::Phase::Starting {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn reset_timer(&self) {
+        let due = self.node.borrow().next_deadline();
+        let earlier = match (due, self.timer.get()) {
+            (Some(due), Some(set)) => due < set,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if earlier {
+            self.timer_changed.notify_one();
+        }
+    }
+
+    /// Ticks the machine when it is due, for ever.
+    pub(crate) async fn run_timer(self: Rc<Self>) {
+        loop {
+            let due = self.node.borrow().next_deadline();
+            self.timer.set(due);
+            let Some(due) = due else {
+                self.timer_changed.notified().await;
+                continue;
+            };
+            tokio::select! {
+                biased;
+                () = self.timer_changed.notified() => {}
+                () = tokio::time::sleep_until(self.clock.at(due)) => {
+                    self.push(Event::Tick);
+                    self.turn();
+                }
+            }
+        }
+    }
+
+    /// Lets go of the disk: what was handed over is on it afterwards.
+    pub(crate) fn close_disk(&self) {
+        if let Some(disk) = self.disk.borrow_mut().take() {
+            disk.finish();
+        }
+    }
+
+    /// Refuses new work and finishes what is under way.
+    pub(crate) fn drain(&self) {
+        if let Some(transport) = self.transport.get() {
+            transport.leave("the node is stopping");
+        }
+        self.push(Event::Drain);
+        self.turn();
+    }
+
+    /// Keeps histograms that nobody scrapes small.
+    pub(crate) fn upkeep(&self) {
+        self.telemetry.upkeep();
+    }
+}

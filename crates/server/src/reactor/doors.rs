@@ -1,0 +1,149 @@
+//! The clients' side of the reactor.
+
+use rand::Rng;
+use starling_frontend::{Door, FrontEvent, FrontLimits, Identity, InfoSection, KvService, ReplyTo};
+use starling_node::Event;
+use starling_types::{BucketName, Key, RequestId};
+use starling_wire::client::QuorumChoice;
+use starling_wire::{KvOp, KvRequest};
+
+use super::{Reactor, Whom};
+use crate::metrics;
+
+impl KvService for Reactor {
+    fn submit(&self, request: KvRequest, reply: ReplyTo) {
+        let handle = self.wait(Whom::Door(reply), request.op.name());
+        self.push(Event::Request(handle, request));
+    }
+
+    fn turn(&self) {
+        Self::turn(self);
+    }
+
+    fn draft(&self, bucket: BucketName, key: Key, op: KvOp) -> KvRequest {
+        let mut rng = self.rng.borrow_mut();
+        let id = (u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64());
+        KvRequest {
+            id: RequestId::from_bits(id),
+            attempt: 0,
+            issued: self.clock.now().wall,
+            timeout_ms: 0,
+            bucket,
+            key,
+            op,
+            quorum: QuorumChoice::default(),
+            forwarded: false,
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.node.borrow().unready().map_or(Ok(()), Err)
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let status = self.node.borrow().status(self.clock.now());
+        let mut json = serde_json::to_value(status).unwrap_or_default();
+        let sizes = self.engine.sizes();
+        json["storage"] = serde_json::json!({
+            "engine": "fjall",
+            "disk_bytes": sizes.disk_bytes,
+            "log_bytes": sizes.log_bytes,
+            "unflushed_bytes": sizes.unflushed_bytes,
+            "flush_backlog": sizes.flush_backlog,
+        });
+        json
+    }
+
+    fn metrics(&self) -> String {
+        let Some(transport) = self.transport.get() else { return String::new() };
+        let sizes = self.engine.sizes();
+        self.telemetry.render(&self.node.borrow(), self.clock.now(), transport.stats(), sizes)
+    }
+
+    fn ring(&self) -> serde_json::Value {
+        let node = self.node.borrow();
+        let Some(layout) = node.view().layout() else { return serde_json::json!({ "layout_version": 0 }) };
+        let members = layout.members().map(|role| {
+            serde_json::json!({
+                "node_id": role.node, "name": role.name, "quic": role.addr, "zone": role.zone.as_str(),
+                "weight": u32::from(role.weight), "partitions": layout.partitions_of(role.node).count(),
+            })
+        });
+        let owners = layout.bits().partitions().map(|p| layout.owners(p).collect::<Vec<_>>());
+        serde_json::json!({
+            "cluster_id": layout.cluster(),
+            "layout_version": layout.version().0,
+            "layout_hash": format!("{:032x}", layout.hash().0),
+            "copies": layout.n(),
+            "partitions": layout.bits().count(),
+            "members": members.collect::<Vec<_>>(),
+            "owners": owners.collect::<Vec<_>>(),
+        })
+    }
+
+    fn identity(&self) -> Identity {
+        let node = self.node.borrow();
+        let me = node.control_plane().hello();
+        let listen = &self.settings.listen;
+        let (resp, http) = match self.addresses.get() {
+            Some(addresses) => (addresses.resp, addresses.http),
+            None => (listen.resp, listen.http),
+        };
+        Identity {
+            node_id: me.node,
+            cluster_id: node.view().cluster(),
+            name: me.name.clone(),
+            version: me.version.clone(),
+            resp,
+            http,
+            quic: me.quic,
+            data_dir: self.home.borrow().path().into(),
+        }
+    }
+
+    fn info(&self) -> Vec<InfoSection> {
+        let node = self.node.borrow();
+        let status = node.status(self.clock.now());
+        let totals = node.data_plane().totals();
+        let line = |name: &str, value: &dyn ToString| (name.to_owned(), value.to_string());
+        let members = status.members.iter().filter(|m| m.state == "alive").count();
+        let cluster = vec![
+            line("cluster_id", &status.cluster_id.clone().unwrap_or_default()),
+            line("state", &status.state),
+            line("layout_version", &status.layout_version),
+            line("members", &status.members.len()),
+            line("members_alive", &members),
+        ];
+        let stats = vec![
+            line("reads_reached", &totals.shard.reads_ok),
+            line("reads_missed", &totals.shard.reads_missed),
+            line("writes_reached", &totals.shard.writes_ok),
+            line("writes_missed", &totals.shard.writes_missed),
+            line("hints", &status.hints.count),
+            line("cached_bytes", &totals.cached_bytes),
+        ];
+        vec![InfoSection { name: "Cluster", fields: cluster }, InfoSection { name: "Stats", fields: stats }]
+    }
+
+    fn limits(&self) -> FrontLimits {
+        let limits = &self.settings.limits;
+        FrontLimits {
+            max_value: limits.max_value,
+            max_connections: limits.max_connections,
+            max_pipeline: limits.max_pipeline,
+            ..FrontLimits::default()
+        }
+    }
+
+    fn count(&self, door: Door, event: FrontEvent) {
+        match event {
+            FrontEvent::Opened => metrics::connection(door.as_str(), 1.0),
+            FrontEvent::Closed => metrics::connection(door.as_str(), -1.0),
+            FrontEvent::Refused => metrics::door_error(door.as_str(), "refused"),
+            FrontEvent::AcceptFailed => metrics::door_error(door.as_str(), "accept"),
+            FrontEvent::ProtocolError => metrics::door_error(door.as_str(), "protocol"),
+            FrontEvent::Stalled => metrics::door_error(door.as_str(), "stalled"),
+            FrontEvent::Command(_) => {}
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The network's side of the reactor.
+
+use std::net::SocketAddr;
+
+use starling_node::Event;
+use starling_transport::{ClientId, Inbox};
+use starling_types::NodeId;
+use starling_wire::client::{AdminReply, AdminRequest};
+use starling_wire::hello::{Hello, NodeHello, PROTOCOL};
+use starling_wire::{Envelope, Message};
+
+use super::{Reactor, Whom};
+
+impl Inbox for Reactor {
+    fn hello(&self) -> Hello {
+        let node = self.node.borrow();
+        Hello {
+            protocols: (PROTOCOL, PROTOCOL),
+            cluster: node.view().cluster(),
+            node: Some(node.control_plane().hello().clone()),
+        }
+    }
+
+    fn peer_up(&self, peer: NodeHello, addr: SocketAddr) {
+        tracing::info!(node = %peer.node, name = peer.name, %addr, "connected");
+        self.push(Event::PeerUp(peer, addr));
+        self.turn();
+    }
+
+    fn peer_down(&self, peer: NodeId, reason: &str) {
+        tracing::info!(node = %peer, reason, "connection lost");
+        self.push(Event::PeerDown(peer));
+        self.turn();
+    }
+
+    fn peer_frame(&self, from: NodeId, envelope: Envelope) {
+        self.push(Event::PeerMessage(from, envelope));
+    }
+
+    fn client_frame(&self, client: ClientId, envelope: Envelope) {
+        let exchange = envelope.request;
+        match envelope.message {
+            Message::Request(mut request) => {
+                // A client is never a hop.
+                request.forwarded = false;
+                let handle = self.wait(Whom::Quic(client, exchange), request.op.name());
+                self.push(Event::Request(handle, request));
+            }
+            Message::Admin(AdminRequest::Status) => {
+                let status = starling_frontend::KvService::status(self).to_string();
+                self.reply(client, exchange, Message::AdminReply(AdminReply::Status(status)));
+            }
+            Message::Admin(request) => {
+                let handle = self.wait(Whom::Quic(client, exchange), "admin");
+                self.push(Event::Admin(handle, request));
+            }
+            other => tracing::debug!(client = client.0, message = other.name(), "ignored"),
+        }
+    }
+
+    fn client_gone(&self, _client: ClientId) {}
+
+    fn batch_end(&self) {
+        self.turn();
+    }
+}
