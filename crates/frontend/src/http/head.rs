@@ -1,0 +1,16 @@
+//! What hyper leaves to us of a request's head. (Of two framings it takes the chunks and closes the connection after
+//! them; every other ambiguity of lengths and lines it refuses itself.)
+
+use hyper::header::HOST;
+use hyper::{Request, Version};
+
+use super::problem::Problem;
+
+/// Refuses what another HTTP implementation on the way may have read differently.
+pub(super) fn check<B>(request: &Request<B>) -> Result<(), Problem> {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Err(Problem::bad_request("an HTTP/1.1 request has one Host header").closing());
+    }
+    Ok(())
+}
