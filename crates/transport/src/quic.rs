@@ -205,7 +205,7 @@ fn transport_config(protocol: Protocols) -> TransportConfig {
 }
 
 /// AES-128 first: a tenth cheaper than AES-256, a third cheaper than ChaCha20 where the processor has AES.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     let mut provider = rustls::crypto::ring::default_provider();
     provider
         .cipher_suites

@@ -103,7 +103,7 @@ fn draining_delivers_what_is_queued() {
         one.transport.drain().await;
         let is_merge = |frame: &&Envelope| matches!(frame.message, Message::Merge(_));
         assert_eq!(one.send(2, Class::Foreground, &merge(1, 1)), Sent::NotConnected);
-        two.inbox.down().await;
+        assert_eq!(two.inbox.down().await, "both ends have finished");
         assert_eq!(two.inbox.frames_so_far().iter().filter(is_merge).count(), 501);
         assert_eq!(one.inbox.frames_so_far().iter().filter(is_merge).count(), 500);
         assert!(one.transport.links().is_empty());

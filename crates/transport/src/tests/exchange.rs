@@ -83,6 +83,17 @@ fn two_dials_at_once_lose_nothing_and_the_surplus_can_go() {
         assert!(one.transport.surplus(NodeId::from_bits(2)).is_empty());
         let surplus = two.transport.surplus(NodeId::from_bits(1));
         assert_eq!(surplus.len(), 1);
+        let other_end = one.transport.links().remove(1);
+        for request in 300..400 {
+            assert_eq!(
+                surplus[0].send(Class::Background, &merge(request, 9_000)),
+                Sent::Queued
+            );
+            assert_eq!(
+                other_end.send(Class::Control, &merge(request, 90_000)),
+                Sent::Queued
+            );
+        }
         surplus[0].retire();
         exchange(100);
         while one.transport.links().len() > 1 || two.transport.links().len() > 1 {
@@ -90,7 +101,7 @@ fn two_dials_at_once_lose_nothing_and_the_surplus_can_go() {
         }
         exchange(200);
         for node in [&one, &two] {
-            assert_eq!(node.inbox.frames(300).await.len(), 300);
+            assert_eq!(node.inbox.frames(400).await.len(), 400);
             let ups = node
                 .inbox
                 .told

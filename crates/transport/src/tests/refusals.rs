@@ -4,6 +4,8 @@ use starling_wire::hello::HelloRefusal;
 
 use super::*;
 use crate::Credentials;
+use crate::identity::ANY_NODE;
+use crate::quic::{self, Protocols};
 
 fn refused_once(node: &Node) {
     assert_eq!(node.transport.stats().refused.get(), 1);
@@ -119,6 +121,27 @@ fn a_client_certificate_makes_no_peer() {
             panic!("a client's credentials opened a node's endpoint");
         };
         assert!(error.to_string().contains("a client"), "{error}");
+    });
+}
+
+#[test]
+fn who_shows_no_certificate_is_refused() {
+    run(async |authority: Authority| {
+        let one = Node::new(&authority, 1);
+        let mut tls = rustls::ClientConfig::builder_with_provider(quic::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(authority.client_credentials().roots().unwrap())
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![Protocols::Client.alpn().into()];
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+        let config = quinn::ClientConfig::new(std::sync::Arc::new(crypto));
+        let secrets = EndpointSecrets::random().unwrap();
+        let endpoint = quic::endpoint("127.0.0.1:0".parse().unwrap(), &secrets, None).unwrap();
+        let (to, ours) = ((one.addr(), ANY_NODE), recorder(2).hello());
+        let refused = crate::endpoint::connect(&endpoint, &config, Protocols::Client, to, &ours).await;
+        assert!(matches!(refused, Err(GreetingError::Handshake(_))), "{refused:?}");
+        refusal(&one).await;
     });
 }
 
