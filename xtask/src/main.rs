@@ -1,1 +1,32 @@
-fn main() {}
+//! # The house rules as programs
+//!
+//! **Job.** `cargo xtask ci` is what CI runs: `fmt`, `clippy`, `edges`, `tidy`, `test`, each also on its own.
+//!
+//! **Invariants.** A step changes no file of the repository. Every finding names the file, or the crate, and what
+//! to do instead.
+//!
+//! **Deliberately absent.** Installing anything (`.ci/run` does), and rules that clippy already checks.
+//!
+//! **How to read this crate.** `steps` the list and how it runs, `edges` who may import whom, `tidy` what a file may
+//! hold.
+
+use std::process::ExitCode;
+
+mod edges;
+mod steps;
+mod tidy;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let chosen = match arguments.as_slice() {
+        [name] => steps::named(name),
+        _ => None,
+    };
+    match chosen {
+        Some(steps) => steps::run(&steps),
+        None => {
+            eprintln!("usage: cargo xtask ci|{}", steps::names().join("|"));
+            ExitCode::from(2)
+        }
+    }
+}
