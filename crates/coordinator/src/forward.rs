@@ -22,6 +22,8 @@ pub struct Forward {
     request: KvRequest,
     candidates: Vec<NodeId>,
     asked: Option<NodeId>,
+    /// Asked before and never answered: they may still do it.
+    in_doubt: Vec<NodeId>,
     sent_once: bool,
     patience: Instant,
     deadline: Instant,
@@ -42,6 +44,7 @@ impl Forward {
             request,
             candidates,
             asked: None,
+            in_doubt: Vec::new(),
             sent_once: false,
             patience: deadline,
             deadline,
@@ -74,13 +77,39 @@ impl Forward {
     }
 
     fn replied(&mut self, now: Instant, from: NodeId, reply: KvReply, out: &mut Vec<Effect>) {
-        let elsewhere = match &reply {
-            KvReply::Failed(f) => f.kind == FailureKind::NotReady && f.outcome == Outcome::NotApplied,
-            _ => false,
+        if self.asked == Some(from) {
+            return self.answered(now, reply, out);
+        }
+        // An owner given up on says after all what it did. A failure settles nothing while the next one works.
+        let KvReply::Failed(failure) = &reply else {
+            return self.relay(reply, out);
         };
-        if elsewhere && self.asked == Some(from) && !self.candidates.is_empty() {
-            self.ask_next(now, out);
-        } else if !std::mem::replace(&mut self.answered, true) {
+        if failure.outcome == Outcome::NotApplied {
+            self.in_doubt.retain(|&n| n != from);
+        }
+    }
+
+    fn answered(&mut self, now: Instant, reply: KvReply, out: &mut Vec<Effect>) {
+        let KvReply::Failed(mut failure) = reply else {
+            return self.relay(reply, out);
+        };
+        let not_applied = failure.outcome == Outcome::NotApplied;
+        if not_applied && failure.kind == FailureKind::NotReady && !self.candidates.is_empty() {
+            self.asked = None;
+            return self.ask_next(now, out);
+        }
+        if not_applied && self.request.op.is_write() && !self.in_doubt.is_empty() {
+            failure.outcome = Outcome::Unknown;
+            failure.detail = format!(
+                "{}; but an owner asked before has not answered: retry with the same request id",
+                failure.detail
+            );
+        }
+        self.relay(KvReply::Failed(failure), out);
+    }
+
+    fn relay(&mut self, reply: KvReply, out: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.answered, true) {
             out.push(Effect::Respond(Answer::Relayed(reply)));
         }
     }
@@ -97,11 +126,12 @@ impl Forward {
         }
         let owner = self.candidates.remove(0);
         self.request.attempt = self.request.attempt.saturating_add(u8::from(self.sent_once));
-        let left = self.deadline.since(now).as_millis();
-        self.request.timeout_ms = u32::try_from(left).unwrap_or(u32::MAX).max(1);
-        self.asked = Some(owner);
+        let left = self.deadline.since(now);
+        self.request.timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
+        self.in_doubt.extend(self.asked.replace(owner));
         self.sent_once = true;
-        self.patience = self.deadline.min(now + limits::RPC_TIMEOUT * 2);
+        // Half of what is left, so that even a short limit leaves time for another owner.
+        self.patience = now + (limits::RPC_TIMEOUT * 2).min(left / 2);
         out.push(Effect::Send(
             owner,
             Class::Foreground,

@@ -6,7 +6,7 @@ use starling_types::{BucketName, Instant, Key, NodeId, Outcome};
 use starling_wire::replica::{Merge, Merged, Read, ReadAnswer};
 use starling_wire::{Class, Message};
 
-use crate::plan::{Peer, Plan};
+use crate::plan::{Peer, Plan, Reach};
 use crate::reply::{no_quorum, too_late};
 use crate::{Answer, Effect, Verdict};
 
@@ -59,6 +59,8 @@ enum State {
     Holds(Digest),
     /// Counts towards nothing.
     CannotVouch,
+    /// Gone: counts towards nothing.
+    Down,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,14 +74,20 @@ enum Phase {
 impl Get {
     /// Starts a read.
     pub fn start(plan: Plan, bucket: BucketName, key: Key, out: &mut Vec<Effect>) -> Self {
+        let (down, mut unasked): (Vec<Peer>, Vec<Peer>) =
+            plan.others.iter().rev().partition(|p| p.reach == Reach::Down);
         // Popped from the end: stable, so preference decides among those equally reachable.
-        let mut unasked: Vec<Peer> = plan.others.iter().rev().copied().collect();
         unasked.sort_by_key(|p| std::cmp::Reverse(p.reach));
-        let get = Self {
-            asked: vec![Asked {
-                node: plan.me,
-                state: State::Waiting,
-            }],
+        let mut asked = vec![Asked {
+            node: plan.me,
+            state: State::Waiting,
+        }];
+        asked.extend(down.into_iter().map(|p| Asked {
+            node: p.node,
+            state: State::Down,
+        }));
+        let mut get = Self {
+            asked,
             unasked: unasked.into_iter().map(|p| p.node).collect(),
             plan,
             bucket,
@@ -90,7 +98,10 @@ impl Get {
             hedged: false,
             repairs: 0,
         };
-        out.push(Effect::ReadHere);
+        get.judge(out);
+        if !get.is_over() {
+            out.push(Effect::ReadHere);
+        }
         get
     }
 
@@ -104,8 +115,10 @@ impl Get {
             }
             Event::MergedHere => self.repaired(self.plan.me, out),
             Event::Answered(from, answer) => self.answered(from, answer, out),
-            Event::Merged(from, Merged::Done { .. }) => self.repaired(from, out),
-            Event::Merged(..) => {}
+            Event::Merged(from, Merged::Done { durable }) if durable || !self.plan.durable => {
+                self.repaired(from, out);
+            }
+            Event::Merged(from, _) => self.will_not_hold(from, State::CannotVouch, out),
             Event::PeerDown(node) => self.gone(node, out),
             Event::Tick => {}
         }
@@ -134,10 +147,25 @@ impl Get {
 
     fn read_here(&mut self, record: Record, out: &mut Vec<Effect>) {
         let digest = record.digest();
+        if self.phase != Phase::Reading {
+            return self.read_late(digest, out);
+        }
         self.digest_here = Some(digest);
         self.set(self.plan.me, State::Holds(digest));
-        self.merged = record;
+        // Joined, not put in place: a hedge may have been answered before this replica's disk.
+        self.join(&record);
         self.ask_until_enough(out);
+    }
+
+    /// This replica's disk was slower than a quorum of others: what is being secured stays as it is.
+    fn read_late(&mut self, digest: Digest, out: &mut Vec<Effect>) {
+        if self.phase == Phase::Securing {
+            self.set(self.plan.me, State::Holds(digest));
+            if digest != self.merged.digest() {
+                self.send_repair(self.plan.me, out);
+            }
+            self.secure(out);
+        }
     }
 
     /// Asks as many owners as the quorum still needs.
@@ -202,8 +230,18 @@ impl Get {
             .iter()
             .any(|a| a.node == node && a.state == State::Waiting)
         {
-            self.set(node, State::CannotVouch);
+            self.set(node, State::Down);
             self.ask_until_enough(out);
+        }
+        self.will_not_hold(node, State::Down, out);
+    }
+
+    /// A strict read counted on this node's repair: another owner must do.
+    fn will_not_hold(&mut self, node: NodeId, state: State, out: &mut Vec<Effect>) {
+        let held = State::Holds(self.merged.digest());
+        if self.phase == Phase::Securing && !self.asked.iter().any(|a| a.node == node && a.state == held) {
+            self.set(node, state);
+            self.secure(out);
         }
     }
 
@@ -284,7 +322,7 @@ impl Get {
             .count();
         let needed = usize::from(self.plan.n - self.plan.quorum) + 1;
         if self.plan.strict && safe < needed {
-            while self.asked.len() < needed {
+            while self.promising() < needed {
                 let Some(node) = self.unasked.pop() else { break };
                 self.asked.push(Asked {
                     node,
@@ -355,7 +393,7 @@ impl Get {
     fn promising(&self) -> usize {
         self.asked
             .iter()
-            .filter(|a| a.state != State::CannotVouch)
+            .filter(|a| !matches!(a.state, State::CannotVouch | State::Down))
             .count()
     }
 }
@@ -366,6 +404,7 @@ impl Asked {
             State::Waiting => "no answer yet",
             State::Holds(_) => "answered",
             State::CannotVouch => "cannot vouch for the key",
+            State::Down => "is down",
         };
         format!("{}: {word}", self.node)
     }

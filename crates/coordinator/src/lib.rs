@@ -22,6 +22,8 @@ pub mod plan;
 pub mod put;
 pub mod reply;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 pub use forward::Forward;
 pub use get::Get;

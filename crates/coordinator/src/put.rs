@@ -46,6 +46,8 @@ pub struct Put {
     hinted: u8,
     answered: bool,
     patience_over: bool,
+    /// Another owner remembers an earlier try: whatever happens now, the write may be there.
+    known_elsewhere: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -82,6 +84,7 @@ impl Put {
             hinted: 0,
             answered: false,
             patience_over: false,
+            known_elsewhere: false,
         };
         put.begin(ask_first, out);
         put
@@ -177,7 +180,7 @@ impl Put {
             }
         }
         for peer in others.iter().filter(|p| p.reach == Reach::Down) {
-            self.stand_in_for(peer.node, out);
+            self.relieve(peer.node, out);
         }
         self.judge(out);
     }
@@ -194,6 +197,12 @@ impl Put {
                 dot: staged.dot,
             }),
             stands_for,
+        }
+    }
+
+    fn relieve(&mut self, node: NodeId, out: &mut Vec<Effect>) {
+        if let Some(owner) = self.tally.relieve(node) {
+            self.stand_in_for(owner, out);
         }
     }
 
@@ -233,7 +242,7 @@ impl Put {
             return;
         }
         if node != self.plan.me {
-            self.stand_in_for(self.tally.owner_of(node).unwrap_or(node), out);
+            self.relieve(node, out);
         }
         self.judge(out);
     }
@@ -256,6 +265,7 @@ impl Put {
             .zip(recalled.record.and_then(|r| Record::decode(&r).ok()));
         if let Some((dot, record)) = known {
             self.phase = Phase::Coordinating;
+            self.known_elsewhere = true;
             let origin = Origin {
                 request: self.request,
                 dot,
@@ -284,12 +294,20 @@ impl Put {
         if self.staged.is_some() {
             self.lost(self.plan.me, Holder::Refused(failure.detail), out);
         } else {
-            self.fail(failure, out);
+            let outcome = match self.known_elsewhere {
+                true => Outcome::Unknown,
+                false => failure.outcome,
+            };
+            self.fail(Failure { outcome, ..failure }, out);
         }
     }
 
+    /// Before it is staged nobody has been asked, which is no failure.
     fn judge(&mut self, out: &mut Vec<Effect>) {
-        match self.tally.verdict(self.spare.len()) {
+        if self.phase != Phase::Replicating {
+            return;
+        }
+        match self.tally.verdict(self.plan.me, self.spare.len()) {
             _ if self.answered => {}
             Verdict::Wait => {}
             Verdict::Succeed => self.succeed(out),
@@ -298,7 +316,7 @@ impl Put {
                 self.respond(Answer::Failed(failure), out);
             }
         }
-        if self.answered && self.phase == Phase::Replicating && !self.worth_waiting() {
+        if self.answered && !self.worth_waiting() {
             self.phase = Phase::Over;
         }
     }
@@ -306,11 +324,10 @@ impl Put {
     /// Before patience runs out for whoever is silent; after that only for fallbacks, whose silence would
     /// leave an absent owner without a copy.
     fn worth_waiting(&self) -> bool {
-        let waiting = self.tally.waiting();
         if self.patience_over {
-            waiting.iter().any(|&n| self.tally.owner_of(n).is_some())
+            !self.tally.unrelieved_fallbacks().is_empty()
         } else {
-            !waiting.is_empty()
+            !self.tally.waiting().is_empty()
         }
     }
 
@@ -383,7 +400,7 @@ impl Put {
         for node in self.tally.waiting() {
             if node != self.plan.me {
                 // It may still answer, and then counts; its copy is safe elsewhere meanwhile.
-                self.stand_in_for(self.tally.owner_of(node).unwrap_or(node), out);
+                self.relieve(node, out);
             }
         }
         self.judge(out);
@@ -391,13 +408,8 @@ impl Put {
 
     fn keep_for_silent_fallbacks(&mut self, out: &mut Vec<Effect>) {
         self.spare.clear();
-        let owners = self
-            .tally
-            .waiting()
-            .into_iter()
-            .filter_map(|n| self.tally.owner_of(n));
-        for owner in owners.collect::<Vec<_>>() {
-            self.stand_in_for(owner, out);
+        for fallback in self.tally.unrelieved_fallbacks() {
+            self.relieve(fallback, out);
         }
     }
 

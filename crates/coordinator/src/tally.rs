@@ -22,6 +22,8 @@ pub(crate) struct Asked {
     pub(crate) state: Holder,
     /// The owner it stands for, if it is a fallback.
     pub(crate) stands_for: Option<NodeId>,
+    /// Somebody else was asked in its place, or a hint is kept: once is enough.
+    pub(crate) relieved: bool,
 }
 
 /// The acks of one write.
@@ -46,7 +48,16 @@ impl Tally {
             node,
             state,
             stands_for,
+            relieved: false,
         });
+    }
+
+    /// Whose copy must be kept by another because `node` does not: the owner that `node` is or stands for;
+    /// `None` if that has been seen to.
+    pub(crate) fn relieve(&mut self, node: NodeId) -> Option<NodeId> {
+        let asked = self.asked.iter_mut().find(|a| a.node == node && !a.relieved)?;
+        asked.relieved = true;
+        Some(asked.stands_for.unwrap_or(node))
     }
 
     /// Records a first answer; `false` if the node was not waited for.
@@ -60,11 +71,15 @@ impl Tally {
         }
     }
 
-    /// `spare` more fallbacks could still be asked.
-    pub(crate) fn verdict(&self, spare: usize) -> Verdict {
+    /// `spare` more fallbacks could still be asked, each in the place of a node that has not answered.
+    pub(crate) fn verdict(&self, me: NodeId, spare: usize) -> Verdict {
         let acked = self.acked();
         let waiting = self.counting().filter(|a| a.state == Holder::Waiting).count();
-        let spare = if self.strict { 0 } else { spare };
+        let replaceable = |a: &&Asked| a.state == Holder::Waiting && a.node != me && !a.relieved;
+        let spare = match self.strict {
+            true => 0,
+            false => spare.min(self.asked.iter().filter(replaceable).count()),
+        };
         if acked >= self.need {
             Verdict::Succeed
         } else if acked + waiting + spare < self.need {
@@ -93,11 +108,10 @@ impl Tally {
             .collect()
     }
 
-    pub(crate) fn owner_of(&self, node: NodeId) -> Option<NodeId> {
-        self.asked
-            .iter()
-            .find(|a| a.node == node)
-            .and_then(|a| a.stands_for)
+    /// Silent fallbacks in whose place nobody was asked.
+    pub(crate) fn unrelieved_fallbacks(&self) -> Vec<NodeId> {
+        let unrelieved = |a: &&Asked| a.state == Holder::Waiting && a.stands_for.is_some() && !a.relieved;
+        self.asked.iter().filter(unrelieved).map(|a| a.node).collect()
     }
 
     fn counting(&self) -> impl Iterator<Item = &Asked> {

@@ -94,6 +94,7 @@ fn the_answer_to_an_old_load_does_not_undo_what_came_after() {
     let late = bench.put("k", "d", nothing());
     bench.handle(Event::Loaded(bench.loads[0].clone(), Ok(None)));
     bench.loads.clear();
+    assert_eq!(values(&bench.look("k")), ["c"]);
     bench.settle();
     assert!(bench.is_committed(late));
     assert_eq!(values(&bench.look("k")), ["c", "d"]);

@@ -179,6 +179,22 @@ fn a_durable_merge_does_not_rest_on_a_lax_commit_under_way() {
 }
 
 #[test]
+fn a_later_fsync_makes_durable_but_not_yet_visible() {
+    let mut bench = Bench::warm();
+    let record = foreign(9, 0, "v");
+    bench.merge(data("k"), record.clone(), None, false);
+    bench.load();
+    bench.put("other", "v", None);
+    bench.load();
+    bench.commits.swap(0, 1);
+    bench.commit();
+    let strict = bench.merge(data("k"), record, None, true);
+    assert!(!bench.is_committed(strict), "readers would not see it yet");
+    bench.settle();
+    assert!(bench.is_committed(strict));
+}
+
+#[test]
 fn a_retry_writes_nothing_again_and_is_acked_only_when_durable() {
     let mut bench = Bench::warm();
     let write = client_write(RequestId::from_bits(77), "k", "v", nothing());

@@ -1,0 +1,167 @@
+//! Stories: what happens on the left of a line, what the machine wants on the right, in words.
+
+mod forward;
+mod get;
+mod plan;
+mod put;
+mod random;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
+use starling_types::{ActorId, BucketName, Instant, Key, LayoutVersion, NodeId, RequestId};
+use starling_wire::replica::{Merge, Merged, Refusal};
+use starling_wire::{Failure, FailureKind, Message};
+
+use crate::plan::{Peer, Plan, Reach};
+use crate::{Answer, Effect, Staged};
+
+const ME: u64 = 1;
+const UP: Reach = Reach::Up;
+const DOWN: Reach = Reach::Down;
+const SUSPECT: Reach = Reach::Suspect;
+
+fn node(n: u64) -> NodeId {
+    NodeId::from_bits(n)
+}
+
+fn at(ms: u64) -> Instant {
+    Instant::ORIGIN + Duration::from_millis(ms)
+}
+
+/// Three copies, two needed, two seconds.
+fn plan(others: &[(u64, Reach)], fallbacks: &[u64]) -> Plan {
+    let plan = Plan {
+        epoch: LayoutVersion::FIRST,
+        me: node(ME),
+        others: others
+            .iter()
+            .map(|&(n, reach)| Peer { node: node(n), reach })
+            .collect(),
+        fallbacks: fallbacks.iter().map(|&n| node(n)).collect(),
+        n: 3,
+        quorum: 2,
+        strict: false,
+        durable: true,
+        lww: false,
+        props: 1,
+        deadline: Instant::ORIGIN,
+        patience: Instant::ORIGIN,
+        hedge: Instant::ORIGIN,
+    };
+    plan.starting(Instant::ORIGIN, Duration::from_secs(2))
+}
+
+fn strict(plan: Plan) -> Plan {
+    Plan { strict: true, ..plan }
+}
+
+fn bucket() -> BucketName {
+    BucketName::default_bucket()
+}
+
+fn key() -> Key {
+    Key::new("k").unwrap()
+}
+
+fn request() -> RequestId {
+    RequestId::from_bits(77)
+}
+
+/// One value, written by `actor`.
+fn record(actor: u64, text: &str) -> Record {
+    let dot = Dot {
+        actor: ActorId::from_bits(actor),
+        hlc: Hlc::from_parts(1_000, 0),
+    };
+    let value = Payload::Value(Bytes::copy_from_slice(text.as_bytes()));
+    Record::default().write(&VersionVector::new(), dot, value, None)
+}
+
+fn staged() -> Staged {
+    let record = record(ME, "v");
+    Staged {
+        dot: record.siblings()[0].dot,
+        record: record.encode(),
+        context: Some(record.context().clone()),
+        siblings: 1,
+        existed: false,
+    }
+}
+
+const DONE: Merged = Merged::Done { durable: true };
+
+fn refused() -> Merged {
+    Merged::Refused(Refusal::Overloaded)
+}
+
+/// What a machine wants, in words.
+fn words(effects: Vec<Effect>) -> Vec<String> {
+    effects.into_iter().map(|e| word(&e)).collect()
+}
+
+fn word(effect: &Effect) -> String {
+    match effect {
+        Effect::Send(to, _, message) => format!("{} {}", sent(message), to.bits()),
+        Effect::Coordinate => "coordinate".into(),
+        Effect::ReadHere => "read here".into(),
+        Effect::MergeHere(record, origin) => {
+            let known = origin.map_or("", |_| " with its request");
+            format!("merge {} here{known}", values(record))
+        }
+        Effect::KeepHint(owner, _) => format!("hint for {}", owner.bits()),
+        Effect::Respond(answer) => said(answer),
+    }
+}
+
+fn sent(message: &Message) -> String {
+    match message {
+        Message::Merge(Merge {
+            stands_for: Some(owner),
+            ..
+        }) => format!("for {}: merge at", owner.bits()),
+        Message::Merge(merge) => {
+            let record = Record::decode(&merge.record).unwrap();
+            format!("merge {} at", values(&record))
+        }
+        Message::Read(read) if read.digest.is_some() => "compare".into(),
+        Message::Read(_) => "read".into(),
+        Message::Recall(_) => "recall".into(),
+        Message::Request(request) => format!("try {} at", request.attempt),
+        other => other.name().into(),
+    }
+}
+
+fn said(answer: &Answer) -> String {
+    match answer {
+        Answer::Read(record) => format!("says {}", values(record)),
+        Answer::Written(w) => {
+            let r = &w.receipt;
+            format!(
+                "written: acked {} owners {} hinted {}",
+                r.acked, r.owners, r.hinted
+            )
+        }
+        Answer::Relayed(_) => "relays".into(),
+        Answer::Failed(f) => format!("{} {}", f.kind.as_str(), f.outcome),
+    }
+}
+
+fn values(record: &Record) -> String {
+    let value = |v: &Bytes| String::from_utf8_lossy(v).into_owned();
+    let values = record.siblings().iter().filter_map(|s| s.value().map(value));
+    values.collect::<Vec<_>>().join("+")
+}
+
+fn failure(effects: &[Effect]) -> &Failure {
+    let failed = effects.iter().find_map(|e| match e {
+        Effect::Respond(Answer::Failed(failure)) => Some(failure),
+        _ => None,
+    });
+    failed.expect("a failure")
+}
+
+fn local_failure() -> Failure {
+    Failure::refused(FailureKind::Storage, "the disk says no")
+}
