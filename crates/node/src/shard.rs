@@ -405,6 +405,8 @@ impl Shard {
         self.work
             .extend(effects.into_iter().map(|e| Work::Request(exchange, e)));
         self.reschedule(exchange);
+        // The last answer may end it without another word.
+        self.put_away(exchange);
     }
 
     fn reschedule(&mut self, exchange: RequestId) {
