@@ -93,7 +93,7 @@ pub struct StorageSettings {
 pub struct LimitSettings {
     /// Largest value, in bytes.
     pub max_value: usize,
-    /// Connections at a time, at each of RESP, HTTP and QUIC.
+    /// Connections of clients at a time, at each of RESP, HTTP and QUIC.
     pub max_connections: usize,
     /// Unanswered requests of one RESP connection.
     pub max_pipeline: usize,

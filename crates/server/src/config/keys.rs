@@ -264,8 +264,8 @@ pub(super) const KEYS: &[Key] = &[
         "The largest value that a client may write through this node. Larger ones that are stored stay readable.";
         "The same on every node. Larger values make slower repairs and need larger max_in_flight_bytes."),
     key!(limits.max_connections; Rule::Count(1, 1_000_000);
-        "Connections at a time, at each of resp, http and quic. On quic, other nodes count too.";
-        "Above what your clients open plus one per node; the open-file limit must be at least three times as high."),
+        "Connections of clients at a time, at each of resp, http and quic.";
+        "Above what your clients open; the open-file limit must be more than twice as high."),
     key!(limits.max_pipeline; Rule::Count(1, 65_536);
         "Requests of one RESP connection that may wait for their reply; beyond it nothing more is read from it.";
         "Above the deepest pipeline your clients send; more only lets one client crowd out others."),
