@@ -44,6 +44,8 @@ pub struct Config {
     pub cache_bytes: usize,
     /// How eager the failure detector is.
     pub gossip: Preset,
+    /// Where other members may be found, should they have moved since this node last heard of them.
+    pub seeds: Vec<SocketAddr>,
     /// Seed of the machine's randomness: from the system's generator in a daemon, from the test in a simulation.
     pub seed: u64,
 }

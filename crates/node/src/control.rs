@@ -37,6 +37,7 @@ pub struct ControlPlane {
     by_addr: BTreeMap<SocketAddr, NodeHello>,
     connected: BTreeSet<NodeId>,
     dial_at: BTreeMap<NodeId, Instant>,
+    seeds: Vec<SocketAddr>,
     /// What is to be said once a commit is durable.
     after_commit: BTreeMap<u64, AfterCommit>,
     next_commit: u64,
@@ -87,6 +88,7 @@ impl ControlPlane {
             me,
             connected: BTreeSet::new(),
             dial_at: BTreeMap::new(),
+            seeds: config.seeds.clone(),
             after_commit: BTreeMap::new(),
             next_commit: 0,
             next_exchange: 0,
@@ -480,6 +482,9 @@ impl ControlPlane {
             if let Some(addr) = self.address(turn.view, node) {
                 turn.out.push(Effect::Connect(addr, Some(node)));
             }
+            // A member that moved while this node was down may answer at one of these.
+            let seeds = self.seeds.iter().filter(|a| !self.by_addr.contains_key(a));
+            turn.out.extend(seeds.map(|&addr| Effect::Connect(addr, None)));
         }
     }
 
