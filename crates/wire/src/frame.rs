@@ -6,9 +6,8 @@
 //! ```
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use serde::Deserialize;
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::{DeserializeOwned, Deserializer as _, Visitor};
 use starling_types::{ClusterId, LayoutVersion, RequestId, limits};
 
 use crate::message::Message;
@@ -17,6 +16,8 @@ use crate::message::Message;
 pub const HEADER: usize = 52;
 const LENGTH_FIELD: usize = 4;
 const FRAME_VERSION: u8 = 1;
+/// Deepest nesting of values in a body: more than any message has, and far less than a thread's stack bears.
+const MAX_DEPTH: usize = 32;
 
 /// A message with what every frame carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,10 +83,12 @@ impl Envelope {
         out.put_u64(self.epoch.0);
         out.put_u128(self.request.bits());
         out.put_u32(self.deadline_ms);
-        self.message.encode(out).map_err(|error| FrameError::Body {
-            op: self.message.op(),
-            error,
-        })?;
+        if let Err(error) = self.message.encode(out) {
+            // What is in `out` already must stay a stream of whole frames.
+            out.truncate(start);
+            let op = self.message.op();
+            return Err(FrameError::Body { op, error });
+        }
         let length = out.len() - start;
         if length > limits::MAX_MESSAGE {
             out.truncate(start);
@@ -164,18 +167,25 @@ pub(crate) fn encode_body<T: Serialize>(body: &T, out: &mut Vec<u8>) -> Result<(
     rmp_serde::encode::write(out, body).map_err(|e| BodyError::Encode(e.to_string()))
 }
 
-/// `rmp_serde::from_slice` would accept trailing bytes: after the body, one more value must not be there.
+/// `rmp_serde::from_slice` would accept trailing bytes: where the body ends, no further value may begin.
 pub(crate) fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+    use rmp_serde::decode::Error;
     let mut decoder = rmp_serde::Deserializer::from_read_ref(body);
+    decoder.set_max_depth(MAX_DEPTH);
     let value = T::deserialize(&mut decoder).map_err(|e| BodyError::Decode(e.to_string()))?;
-    match IgnoredAny::deserialize(&mut decoder) {
-        Ok(_) => Err(BodyError::Trailing),
-        Err(error) if at_end(&error) => Ok(value),
-        Err(_) => Err(BodyError::Trailing),
+    match decoder.deserialize_any(Nothing) {
+        Err(Error::InvalidMarkerRead(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(value),
+        _ => Err(BodyError::Trailing),
     }
 }
 
-fn at_end(error: &rmp_serde::decode::Error) -> bool {
-    use rmp_serde::decode::Error;
-    matches!(error, Error::InvalidMarkerRead(e) if e.kind() == std::io::ErrorKind::UnexpectedEof)
+/// Takes no value, and looks into none: whatever begins is refused at its first byte.
+struct Nothing;
+
+impl Visitor<'_> for Nothing {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the end")
+    }
 }

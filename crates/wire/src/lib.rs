@@ -20,6 +20,8 @@ pub mod gossip;
 pub mod hello;
 pub mod message;
 pub mod replica;
+#[cfg(test)]
+mod tests;
 
 pub use client::{Failure, FailureKind, KvOp, KvReply, KvRequest, QuorumChoice, Seen};
 pub use frame::{Envelope, FrameError};

@@ -199,6 +199,21 @@ fn a_strict_write_fails_as_soon_as_too_few_owners_are_left() {
 }
 
 #[test]
+fn a_strict_write_does_not_hope_for_fallbacks_it_could_still_ask() {
+    let (mut story, _) = Story::staged(strict(plan(&[(2, UP), (3, UP)], &[4, 5])).needing(3));
+    let last = story.merged(2, refused());
+    assert_eq!(last, ["for 2: merge at 4", "quorum_not_reached unknown"]);
+}
+
+#[test]
+fn the_ack_of_a_node_that_went_right_after_it_counts() {
+    let (mut story, _) = Story::staged(plan(&[(2, UP), (3, UP)], &[]));
+    story.event(Event::CommittedHere);
+    assert_eq!(story.event(Event::PeerDown(node(2))), ["hint for 2"]);
+    assert_eq!(story.merged(2, DONE), ["written: acked 2 owners 2 hinted 1"]);
+}
+
+#[test]
 fn too_few_within_reach_is_refused_with_nothing_changed_and_names_who_is_down() {
     let (story, effects) = Story::start(plan(&[(2, DOWN), (3, DOWN)], &[]), false);
     assert!(story.put.is_over() && story.put.next_deadline().is_none());

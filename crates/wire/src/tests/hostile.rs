@@ -1,0 +1,104 @@
+//! Bytes as damage or an enemy makes them.
+
+use super::*;
+
+#[test]
+fn a_cut_frame_is_never_a_message() {
+    for message in samples() {
+        let op = message.op();
+        let whole = frame(message);
+        for end in 0..whole.len() {
+            assert!(Envelope::decode(&whole[..end]).is_err(), "op {op} cut at {end}");
+        }
+        // Cut in the body, with a length field that knows of it.
+        for end in HEADER..whole.len() {
+            let cut = framed(op, &whole[HEADER..end]);
+            assert!(Envelope::decode(&cut).is_err(), "op {op} shortened to {end}");
+        }
+    }
+}
+
+#[test]
+fn nothing_may_follow_the_body() {
+    for message in samples() {
+        let op = message.op();
+        let body = frame(message).split_off(HEADER);
+        assert!(Envelope::decode(&framed(op, &body)).is_ok());
+        // Any byte, whether a value, the start of one, or none; a list; the start of a list; the same body again.
+        for more in [
+            &[0x00][..],
+            &[0xc0],
+            &[0xc1],
+            &[0xcf],
+            &[0xdd, 0xff, 0xff, 0xff, 0xff],
+            &body,
+        ] {
+            let longer = framed(op, &[&body, more].concat());
+            assert!(Envelope::decode(&longer).is_err(), "op {op} and {more:02x?}");
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_never_panics_and_what_decodes_encodes() {
+    for message in samples() {
+        let whole = frame(message);
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(envelope) = Envelope::decode(&flipped) {
+                let mut again = Vec::new();
+                envelope.encode(&mut again).unwrap();
+                assert_eq!(Envelope::decode(&again), Ok(envelope));
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn garbage_is_refused(op in prop::sample::select(Message::OPS), body in prop::collection::vec(any::<u8>(), 0..64)) {
+        let _ = Envelope::decode(&framed(op, &body));
+        let _ = Envelope::decode(&body);
+    }
+}
+
+#[test]
+fn values_nested_without_end_are_refused() {
+    let deep = vec![0x91; 1 << 20];
+    for message in samples() {
+        let op = message.op();
+        assert!(Envelope::decode(&framed(op, &deep)).is_err());
+        let body = frame(message).split_off(HEADER);
+        let behind = framed(op, &[&body[..], &deep].concat());
+        assert!(Envelope::decode(&behind).is_err());
+    }
+}
+
+/// Everywhere in every body: an array, map, string or blob of four billion, and then nothing.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_a_body_claims_is_not_allocated() {
+    let claims = [0xdd, 0xdf, 0xdb, 0xc6].map(|marker| [marker, 0xff, 0xff, 0xff, 0xff]);
+    let before = peak_kib();
+    for message in samples() {
+        let op = message.op();
+        let body = frame(message).split_off(HEADER);
+        for at in 0..body.len() {
+            for claim in claims {
+                // Now and then the claim lies inside a blob, and the frame is as good as any.
+                let _ = Envelope::decode(&framed(op, &[&body[..at], &claim].concat()));
+            }
+        }
+    }
+    let grown = peak_kib() - before;
+    assert!(grown < 256 << 10, "address space grew by {grown} KiB");
+}
+
+/// The most address space this process has had.
+#[cfg(target_os = "linux")]
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmPeak:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}

@@ -1,0 +1,298 @@
+//! At least one of each message, and of each variant of what it carries; small, and the same in every run.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bytes::Bytes;
+use starling_causality::{Digest, Dot, Hlc};
+use starling_ring::{Layout, Refusal as InitRefusal, Role, Verdict, Weight, Zone};
+use starling_types::{
+    ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, Outcome, PartitionBits,
+    RequestId, WallTime,
+};
+
+use crate::client::{
+    AdminReply, AdminRequest, Failure, FailureKind, KvOp, KvReply, KvRequest, QuorumChoice, ReadReply,
+    Receipt, Seen, SiblingView, WriteReply,
+};
+use crate::cluster::{Decide, Propose, SharedState};
+use crate::gossip::{self, Body, Claim, MemberInfo, Rumour, Status};
+use crate::hello::{Hello, HelloRefusal, NodeHello};
+use crate::message::{GoAway, Message};
+use crate::replica::{Merge, Merged, Origin, Read, ReadAnswer, Recall, Recalled, Refusal};
+
+pub(super) fn samples() -> Vec<Message> {
+    [hellos(), gossip(), replicas(), clients(), admin(), cluster()].concat()
+}
+
+fn node() -> NodeId {
+    NodeId::from_bits(0xa1)
+}
+
+fn dot() -> Dot {
+    Dot {
+        actor: ActorId::from_bits(0xac),
+        hlc: Hlc::from_parts(1_700_000_000_000, 2),
+    }
+}
+
+fn quic() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 7_400))
+}
+
+fn layout() -> Layout {
+    let role = Role {
+        node: node(),
+        name: "n1".into(),
+        addr: quic(),
+        zone: Zone::new("z1").unwrap(),
+        weight: Weight::ONE,
+    };
+    let bits = PartitionBits::try_from(0).unwrap();
+    Layout::first(ClusterId::from_bits(0xc1), 1, bits, vec![role]).unwrap()
+}
+
+fn hellos() -> Vec<Message> {
+    let node_hello = NodeHello {
+        node: node(),
+        generation: Generation(4),
+        name: "n1".into(),
+        quic: quic(),
+        resp: Some(SocketAddr::from((Ipv6Addr::LOCALHOST, 6_379))),
+        http: None,
+        zone: "z1".into(),
+        weight: 100,
+        layout: LayoutVersion(3),
+        version: "0.1.0".into(),
+    };
+    let hello = |node| {
+        Message::Hello(Hello {
+            protocols: (1, 1),
+            cluster: ClusterId::from_bits(0xc1),
+            node,
+        })
+    };
+    let (ours, theirs) = (ClusterId::from_bits(1), ClusterId::from_bits(2));
+    vec![
+        hello(Some(node_hello)),
+        hello(None),
+        Message::HelloRefused(HelloRefusal::OtherCluster { ours, theirs }),
+        Message::HelloRefused(HelloRefusal::NotYou(node())),
+        Message::HelloRefused(HelloRefusal::Protocol { ours: (1, 2) }),
+        Message::GoAway(GoAway {
+            reason: "stopping".into(),
+        }),
+    ]
+}
+
+fn gossip() -> Vec<Message> {
+    let record = gossip::Record {
+        info: MemberInfo {
+            node: node(),
+            generation: Generation(4),
+            name: "n1".into(),
+            quic: quic(),
+            resp: None,
+            http: Some(quic()),
+            zone: "z1".into(),
+            version: "0.1.0".into(),
+        },
+        incarnation: 2,
+        status: Status::Alive,
+    };
+    let claim = Claim {
+        node: node(),
+        generation: Generation(4),
+        incarnation: 2,
+        status: Status::Suspect,
+        by: NodeId::from_bits(0xa2),
+    };
+    let wall = WallTime::from_millis(1_700_000_000_000);
+    let bodies = [
+        Body::Ping {
+            seq: 9,
+            reliable: false,
+        },
+        Body::Ack { seq: 9, wall },
+        Body::PingFor {
+            seq: 9,
+            target: node(),
+        },
+        Body::Reached { seq: 9 },
+        Body::Unreached { seq: 9 },
+        Body::Rumours,
+        Body::Compare { claims: vec![claim] },
+        Body::Delta {
+            records: vec![record.clone()],
+            wanted: vec![node()],
+        },
+    ];
+    let message = |body| {
+        Message::Gossip(gossip::Message {
+            generation: Generation(4),
+            incarnation: 2,
+            members: 0x3e,
+            shared: 0x5a,
+            body,
+            rumours: vec![Rumour::Claim(claim), Rumour::Record(record.clone())],
+        })
+    };
+    bodies.into_iter().map(message).collect()
+}
+
+fn replicas() -> Vec<Message> {
+    let (bucket, key) = (BucketName::default_bucket(), Key::new("k").unwrap());
+    let request = RequestId::from_bits(0x4e);
+    let merge = |origin, stands_for| {
+        Message::Merge(Merge {
+            bucket: BucketName::default_bucket(),
+            key: Key::new("k").unwrap(),
+            record: Bytes::from_static(b"record"),
+            props: 1,
+            durable: true,
+            origin,
+            stands_for,
+        })
+    };
+    let refused = |refusal| Message::Merged(Merged::Refused(refusal));
+    let read = |digest| {
+        Message::Read(Read {
+            bucket: BucketName::default_bucket(),
+            key: Key::new("k").unwrap(),
+            digest,
+        })
+    };
+    let origin = Origin { request, dot: dot() };
+    vec![
+        merge(Some(origin), Some(node())),
+        merge(None, None),
+        Message::Merged(Merged::Done { durable: true }),
+        refused(Refusal::NotOwner(3)),
+        refused(Refusal::StaleEpoch(3)),
+        refused(Refusal::NotReady),
+        refused(Refusal::Overloaded),
+        refused(Refusal::Damaged),
+        refused(Refusal::Storage("full".into())),
+        read(Some(Digest::from_bits(0xd1))),
+        read(None),
+        Message::ReadAnswer(ReadAnswer::Record(Bytes::from_static(b"record"))),
+        Message::ReadAnswer(ReadAnswer::Same),
+        Message::ReadAnswer(ReadAnswer::Unknown),
+        Message::ReadAnswer(ReadAnswer::Refused(Refusal::NotReady)),
+        Message::Recall(Recall { bucket, key, request }),
+        Message::Recalled(Recalled {
+            dot: Some(dot()),
+            record: Some(Bytes::from_static(b"record")),
+        }),
+        Message::Recalled(Recalled {
+            dot: None,
+            record: None,
+        }),
+    ]
+}
+
+fn request(op: KvOp) -> Message {
+    Message::Request(KvRequest {
+        id: RequestId::from_bits(0x4e),
+        attempt: 1,
+        issued: WallTime::from_millis(1_700_000_000_000),
+        timeout_ms: 250,
+        bucket: BucketName::default_bucket(),
+        key: Key::new("k").unwrap(),
+        op,
+        quorum: QuorumChoice {
+            r: Some(2),
+            w: None,
+            strict: Some(true),
+        },
+        forwarded: false,
+    })
+}
+
+fn clients() -> Vec<Message> {
+    let put = KvOp::Put {
+        value: Bytes::from_static(b"v"),
+        seen: Seen::Context(Bytes::from_static(b"seen")),
+        ttl_ms: Some(60_000),
+    };
+    let sibling = SiblingView {
+        value: Bytes::from_static(b"v"),
+        dot: dot(),
+        expires_at: Some(WallTime::from_millis(1_700_000_060_000)),
+    };
+    let read = ReadReply {
+        siblings: vec![sibling],
+        context: Some(Bytes::from_static(b"seen")),
+    };
+    let written = WriteReply {
+        context: None,
+        siblings: 2,
+        existed: true,
+        receipt: Receipt {
+            dot: dot(),
+            coordinator: node(),
+            acked: 2,
+            owners: 2,
+            w: 2,
+            n: 3,
+            durable: true,
+            hinted: 1,
+        },
+    };
+    let failed = Failure {
+        kind: FailureKind::Overloaded,
+        outcome: Outcome::NotApplied,
+        detail: "busy".into(),
+        retry_after_ms: Some(50),
+    };
+    vec![
+        request(put),
+        request(KvOp::Get),
+        request(KvOp::Delete { seen: Seen::Local }),
+        request(KvOp::Delete { seen: Seen::Nothing }),
+        Message::Reply(KvReply::Written(written)),
+        Message::Reply(KvReply::Read(read)),
+        Message::Reply(KvReply::Failed(failed)),
+    ]
+}
+
+fn admin() -> Vec<Message> {
+    let init = AdminRequest::Init {
+        nodes: vec![quic()],
+        copies: 3,
+        bits: 6,
+    };
+    vec![
+        Message::Admin(init),
+        Message::Admin(AdminRequest::Status),
+        Message::Admin(AdminRequest::Layout),
+        Message::AdminReply(AdminReply::Refused("no".into())),
+        Message::AdminReply(AdminReply::Status("{}".into())),
+        Message::AdminReply(AdminReply::Layout(Some(layout()))),
+        Message::AdminReply(AdminReply::Layout(None)),
+        Message::AdminReply(AdminReply::Initialised(layout())),
+    ]
+}
+
+fn cluster() -> Vec<Message> {
+    let shared = |layout| {
+        Message::Shared(SharedState {
+            node: node(),
+            layout,
+            reply: true,
+        })
+    };
+    let refused = |refusal| Message::Verdict(Verdict::Refused(refusal));
+    vec![
+        Message::Propose(Propose { layout: layout() }),
+        Message::Verdict(Verdict::Accepted(layout().hash())),
+        Message::Verdict(Verdict::Decided(layout().hash())),
+        refused(InitRefusal::NotFirst(LayoutVersion(3))),
+        refused(InitRefusal::NotNamed(node())),
+        refused(InitRefusal::Member(Box::new(layout()))),
+        refused(InitRefusal::Promised(Box::new(layout()))),
+        refused(InitRefusal::NeverAccepted),
+        Message::Decide(Decide { layout: layout() }),
+        shared(Some(layout())),
+        shared(None),
+    ]
+}
