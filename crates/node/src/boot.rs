@@ -1,5 +1,8 @@
 //! What a node knows when it starts: its configuration, and the rows of its own `meta` keyspace.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -78,8 +81,10 @@ impl Boot {
         if let Some(value) = row(rows::META_HLC_CEILING) {
             boot.ceiling = ceiling(value)?;
         }
-        // A mark that cannot be read is no mark: the node takes new actors, which is always safe.
-        if let Some(actors) = row(rows::META_CLEAN_STOP).and_then(|v| rows::decode_actors(v)) {
+        // A mark that cannot be read, or came without its ceiling, is no mark: the node takes new actors, which
+        // is always safe.
+        let mark = row(rows::META_CLEAN_STOP).filter(|_| row(rows::META_HLC_CEILING).is_some());
+        if let Some(actors) = mark.and_then(|v| rows::decode_actors(v)) {
             boot.actors = actors.into_iter().collect();
             boot.was_clean = true;
         }
@@ -101,9 +106,13 @@ fn ceiling(value: &[u8]) -> Result<Hlc, BootError> {
     Ok(Hlc::from_bits(u64::from_be_bytes(bits)))
 }
 
+/// The whole row: bytes behind the value mean that the row is not what was written.
 fn decode<T: serde::de::DeserializeOwned>(row: &'static str, value: &[u8]) -> Result<T, BootError> {
-    rmp_serde::from_slice(value).map_err(|e| BootError {
-        row,
-        why: e.to_string(),
-    })
+    let error = |why: String| BootError { row, why };
+    let mut rest = value;
+    let decoded = rmp_serde::from_read(&mut rest).map_err(|e| error(e.to_string()))?;
+    match rest.len() {
+        0 => Ok(decoded),
+        extra => Err(error(format!("{extra} bytes after its end"))),
+    }
 }

@@ -1,5 +1,8 @@
 //! The control plane: who is there, which layout is in force, and how the first one is decided.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +35,8 @@ pub struct ControlPlane {
     me: NodeHello,
     gossip: Gossip,
     acceptor: Acceptor,
+    /// The acceptor as it is on disk: no verdict is given on the word of a newer one.
+    stored: Acceptor,
     founding: Option<Founding>,
     /// Connected nodes, by the address they were dialed at or announced.
     by_addr: BTreeMap<SocketAddr, NodeHello>,
@@ -39,7 +44,7 @@ pub struct ControlPlane {
     dial_at: BTreeMap<NodeId, Instant>,
     seeds: Vec<SocketAddr>,
     /// What is to be said once a commit is durable.
-    after_commit: BTreeMap<u64, AfterCommit>,
+    after_commit: BTreeMap<u64, (Acceptor, AfterCommit)>,
     next_commit: u64,
     next_exchange: u64,
     seed: u64,
@@ -83,6 +88,7 @@ impl ControlPlane {
         Self {
             gossip,
             acceptor: boot.acceptor.clone(),
+            stored: boot.acceptor.clone(),
             founding: None,
             by_addr: BTreeMap::from([(me.quic, me.clone())]),
             me,
@@ -195,7 +201,7 @@ impl ControlPlane {
     }
 
     pub(crate) fn committed(&mut self, turn: &mut Turn<'_>, id: u64, result: Result<(), String>) {
-        let Some(after) = self.after_commit.remove(&id) else {
+        let Some((acceptor, after)) = self.after_commit.remove(&id) else {
             return;
         };
         if let Err(error) = result {
@@ -204,6 +210,7 @@ impl ControlPlane {
                 "the layout could not be stored: {error}"
             ))));
         }
+        self.stored = acceptor;
         match after {
             AfterCommit::Answer(to, exchange, verdict) => self.give(turn, to, exchange, verdict),
             AfterCommit::Adopt(layout, asker) => {
@@ -301,29 +308,31 @@ impl ControlPlane {
     }
 
     fn proposed(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, layout: &Layout) {
-        let before = self.acceptor.clone();
         let verdict = self.acceptor.propose(self.me.node, layout);
-        if before == self.acceptor {
-            return self.give(turn, from, exchange, verdict);
-        }
-        let rows = vec![meta_row(META_ACCEPTOR, &self.acceptor)];
-        self.commit(turn, rows, AfterCommit::Answer(from, exchange, verdict));
+        self.give_when_stored(turn, from, exchange, verdict);
     }
 
     fn decided(&mut self, turn: &mut Turn<'_>, asker: Option<(NodeId, RequestId)>, layout: &Layout) {
-        let before = self.acceptor.clone();
         let verdict = self.acceptor.decide(layout);
-        if before == self.acceptor {
-            if let Some((from, exchange)) = asker {
-                self.give(turn, from, exchange, verdict);
-            }
-            return;
+        let in_force = self.acceptor == self.stored && layout.version() <= turn.view.epoch();
+        if !in_force && matches!(verdict, Verdict::Decided(_)) {
+            let rows = vec![
+                meta_row(META_ACCEPTOR, &self.acceptor),
+                meta_row(META_LAYOUT, layout),
+            ];
+            self.commit(turn, rows, AfterCommit::Adopt(layout.clone(), asker));
+        } else if let Some((from, exchange)) = asker {
+            self.give_when_stored(turn, from, exchange, verdict);
         }
-        let rows = vec![
-            meta_row(META_ACCEPTOR, &self.acceptor),
-            meta_row(META_LAYOUT, layout),
-        ];
-        self.commit(turn, rows, AfterCommit::Adopt(layout.clone(), asker));
+    }
+
+    /// A commit may be under way, or have failed: then the same rows go once more, and the verdict after them.
+    fn give_when_stored(&mut self, turn: &mut Turn<'_>, to: NodeId, exchange: RequestId, verdict: Verdict) {
+        if self.acceptor == self.stored {
+            return self.give(turn, to, exchange, verdict);
+        }
+        let rows = vec![meta_row(META_ACCEPTOR, &self.acceptor)];
+        self.commit(turn, rows, AfterCommit::Answer(to, exchange, verdict));
     }
 
     /// A verdict goes to whoever asked; this node's own founding is asked and told without a network.
@@ -336,7 +345,8 @@ impl ControlPlane {
 
     fn commit(&mut self, turn: &mut Turn<'_>, rows: Vec<RowWrite>, after: AfterCommit) {
         self.next_commit += 1;
-        self.after_commit.insert(self.next_commit, after);
+        self.after_commit
+            .insert(self.next_commit, (self.acceptor.clone(), after));
         turn.out.push(Effect::Commit {
             id: CommitId::Control(self.next_commit),
             rows,

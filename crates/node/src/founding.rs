@@ -4,6 +4,9 @@
 //! durably), and tell all when every one has accepted. Safety lies in [`starling_ring::decide`]; this machine
 //! only carries messages, and may die at any moment: the same command goes on where it stopped.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,0 +1,66 @@
+use starling_types::{ActorId, PartitionId};
+
+use super::*;
+
+fn meta(rows: &[(&'static [u8], &[u8])]) -> Vec<(Bytes, Bytes)> {
+    let row =
+        |(key, value): &(&'static [u8], &[u8])| (Bytes::from_static(key), Bytes::copy_from_slice(value));
+    rows.iter().map(row).collect()
+}
+
+#[test]
+fn an_empty_directory_is_a_node_without_a_past() {
+    let boot = Boot::read(&[]).unwrap();
+    assert_eq!(boot.ceiling, Hlc::ZERO);
+    assert!(boot.layout.is_none() && boot.actors.is_empty() && !boot.was_clean);
+}
+
+#[test]
+fn a_promise_that_cannot_be_read_keeps_the_node_from_starting() {
+    let rows: [(&'static [u8], &str); 3] = [
+        (rows::META_HLC_CEILING, "clock ceiling"),
+        (META_LAYOUT, "layout"),
+        (META_ACCEPTOR, "acceptor"),
+    ];
+    for (row, name) in rows {
+        for damage in [&b""[..], b"\xc1", b"\x93\x01"] {
+            let error = Boot::read(&meta(&[(row, damage)])).unwrap_err().to_string();
+            assert!(
+                error.contains(name) && error.contains("remove the data directory"),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_promise_with_bytes_behind_it_is_damaged_too() {
+    let mut acceptor = rmp_serde::to_vec(&Acceptor::default()).unwrap();
+    assert!(Boot::read(&meta(&[(META_ACCEPTOR, &acceptor)])).is_ok());
+    acceptor.push(0);
+    assert!(Boot::read(&meta(&[(META_ACCEPTOR, &acceptor)])).is_err());
+}
+
+#[test]
+fn the_mark_of_a_clean_stop_gives_the_actors_back_and_a_damaged_one_does_not() {
+    let actors = [(PartitionId(3), ActorId::from_bits(9))];
+    let mark = rows::encode_actors(actors.into_iter());
+    let ceiling = 77u64.to_be_bytes();
+    let clean = Boot::read(&meta(&[
+        (rows::META_CLEAN_STOP, &mark),
+        (rows::META_HLC_CEILING, &ceiling),
+    ]))
+    .unwrap();
+    assert!(clean.was_clean);
+    assert_eq!(clean.ceiling, Hlc::from_bits(77));
+    assert_eq!(clean.actors, BTreeMap::from(actors));
+    let damaged = [
+        (rows::META_CLEAN_STOP, &mark[1..]),
+        (rows::META_HLC_CEILING, &ceiling),
+    ];
+    let unclean = Boot::read(&meta(&damaged)).unwrap();
+    assert!(!unclean.was_clean && unclean.actors.is_empty());
+    // A mark without its ceiling: the old actors could mint the same dots again.
+    let unclean = Boot::read(&meta(&[(rows::META_CLEAN_STOP, &mark)])).unwrap();
+    assert!(!unclean.was_clean && unclean.actors.is_empty());
+}

@@ -1,0 +1,146 @@
+//! Verdicts on a first layout: never before what they promise is on disk.
+
+use starling_ring::Role;
+use starling_types::PartitionBits;
+
+use super::*;
+use crate::boot::{Boot, Config};
+use crate::event::{CommitId, Event};
+use crate::node::Node;
+
+fn node() -> Node {
+    let config = Config {
+        node: NodeId::from_bits(1),
+        generation: starling_types::Generation(1),
+        name: "n1".into(),
+        quic: "127.0.0.1:7401".parse().unwrap(),
+        resp: None,
+        http: None,
+        zone: "z".into(),
+        weight: 1,
+        max_value: 1 << 10,
+        max_in_flight: 16,
+        max_in_flight_bytes: 1 << 20,
+        cache_bytes: 1 << 16,
+        gossip: gossip::Preset::default(),
+        seeds: Vec::new(),
+        seed: 1,
+    };
+    Node::new(&config, &Boot::default(), Now::default(), &mut Vec::new())
+}
+
+fn layout(cluster: u128) -> Layout {
+    let role = |n: u64| Role {
+        node: NodeId::from_bits(n),
+        name: format!("n{n}"),
+        addr: format!("127.0.0.1:{}", 7_400 + n).parse().unwrap(),
+        zone: starling_ring::Zone::new("z").unwrap(),
+        weight: starling_ring::Weight::ONE,
+    };
+    let bits = PartitionBits::try_from(2).unwrap();
+    Layout::first(ClusterId::from_bits(cluster), 2, bits, vec![role(1), role(2)]).unwrap()
+}
+
+/// Node 2 says something; the verdicts that leave and the commits that are asked for.
+fn hear(node: &mut Node, message: Message) -> (Vec<Verdict>, Vec<CommitId>) {
+    let envelope = Envelope {
+        cluster: ClusterId::NONE,
+        epoch: LayoutVersion::NONE,
+        request: RequestId::from_bits(9),
+        deadline_ms: 0,
+        message,
+    };
+    handle(node, Event::PeerMessage(NodeId::from_bits(2), envelope))
+}
+
+fn handle(node: &mut Node, event: Event) -> (Vec<Verdict>, Vec<CommitId>) {
+    let mut out = Vec::new();
+    node.handle(Now::default(), event, &mut out);
+    let (mut verdicts, mut commits) = (Vec::new(), Vec::new());
+    for effect in out {
+        match effect {
+            Effect::Send(_, _, envelope) => {
+                if let Message::Verdict(verdict) = envelope.message {
+                    verdicts.push(verdict);
+                }
+            }
+            Effect::Commit {
+                id: id @ CommitId::Control(_),
+                durable,
+                ..
+            } => {
+                assert!(durable);
+                commits.push(id);
+            }
+            _ => {}
+        }
+    }
+    (verdicts, commits)
+}
+
+fn propose(node: &mut Node, cluster: u128) -> (Vec<Verdict>, Vec<CommitId>) {
+    let layout = layout(cluster);
+    hear(node, Message::Propose(Propose { layout }))
+}
+
+fn decide(node: &mut Node, cluster: u128) -> (Vec<Verdict>, Vec<CommitId>) {
+    let layout = layout(cluster);
+    hear(node, Message::Decide(Decide { layout }))
+}
+
+fn stored(node: &mut Node, commit: CommitId) -> Vec<Verdict> {
+    handle(node, Event::Committed(commit, Ok(()))).0
+}
+
+fn failed(node: &mut Node, commit: CommitId) -> Vec<Verdict> {
+    handle(node, Event::Committed(commit, Err("full".into()))).0
+}
+
+#[test]
+fn no_verdict_leaves_before_the_acceptance_is_durable_however_often_it_is_asked_for() {
+    let mut node = node();
+    let accepted = Verdict::Accepted(layout(5).hash());
+    let (early, first) = propose(&mut node, 5);
+    let (repeated, again) = propose(&mut node, 5);
+    let (rival, refusal) = propose(&mut node, 6);
+    assert!(early.is_empty() && repeated.is_empty() && rival.is_empty());
+    assert_eq!(stored(&mut node, first[0]), [accepted.clone()]);
+    assert_eq!(stored(&mut node, again[0]), [accepted.clone()]);
+    assert!(matches!(stored(&mut node, refusal[0])[..], [Verdict::Refused(_)]));
+    let (at_once, commits) = propose(&mut node, 5);
+    assert_eq!((at_once, commits.len()), (vec![accepted], 0));
+}
+
+#[test]
+fn after_a_failed_commit_nothing_is_promised_on_the_word_of_memory() {
+    let mut node = node();
+    let (_, first) = propose(&mut node, 5);
+    assert!(failed(&mut node, first[0]).is_empty());
+    let (verdicts, again) = propose(&mut node, 5);
+    assert!(verdicts.is_empty());
+    assert_eq!(stored(&mut node, again[0]), [Verdict::Accepted(layout(5).hash())]);
+}
+
+#[test]
+fn a_decision_is_confirmed_when_it_is_in_force_and_durable() {
+    let mut node = node();
+    let (_, commits) = propose(&mut node, 5);
+    stored(&mut node, commits[0]);
+    let (early, first) = decide(&mut node, 5);
+    assert!(early.is_empty() && node.view().layout().is_none());
+    failed(&mut node, first[0]);
+    let (early, second) = decide(&mut node, 5);
+    assert!(early.is_empty());
+    let decided = Verdict::Decided(layout(5).hash());
+    assert_eq!(stored(&mut node, second[0]), [decided.clone()]);
+    assert_eq!(node.view().cluster(), ClusterId::from_bits(5));
+    assert_eq!(decide(&mut node, 5).0, [decided]);
+}
+
+#[test]
+fn a_decision_without_this_node_s_consent_is_refused() {
+    let mut node = node();
+    let (verdicts, commits) = decide(&mut node, 5);
+    assert!(matches!(verdicts[..], [Verdict::Refused(_)]));
+    assert!(commits.is_empty() && node.view().layout().is_none());
+}
