@@ -160,6 +160,8 @@ enum Context {
 enum Remote {
     Merge {
         durable: bool,
+        /// The absent owner whose copy it is.
+        stands_for: Option<NodeId>,
     },
     Read {
         digest: Option<starling_causality::Digest>,

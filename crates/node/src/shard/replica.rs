@@ -107,7 +107,9 @@ impl Shard {
         let record = Record::decode(&merge.record).map_err(|_| Refusal::Damaged)?;
         self.counters.remote_merges += 1;
         let (lww, durable) = (self.is_lww(&cell.key), merge.durable);
-        let op = self.op(Context::Remote(from, exchange, Remote::Merge { durable }));
+        let stands_for = merge.stands_for;
+        let remote = Remote::Merge { durable, stands_for };
+        let op = self.op(Context::Remote(from, exchange, remote));
         // A fallback is no owner: it would be asked neither for the request nor for its dot.
         let origin = merge.origin.filter(|_| merge.stands_for.is_none());
         self.vnode(
@@ -190,7 +192,13 @@ impl Shard {
         result: Result<Done, Refused>,
     ) {
         let message = match (remote, result) {
-            (Remote::Merge { durable }, Ok(_)) => Message::Merged(Merged::Done { durable }),
+            (Remote::Merge { durable, stands_for }, Ok(_)) => {
+                // The owner may be up in this node's eyes, or come back before anybody says so again.
+                if let Some(owner) = stands_for {
+                    self.hint_kept(turn, owner);
+                }
+                Message::Merged(Merged::Done { durable })
+            }
             (Remote::Merge { .. }, Err(e)) => {
                 Message::Merged(Merged::Refused(Refusal::Storage(e.to_string())))
             }
