@@ -1,1 +1,42 @@
-//! Deterministic world: event heap, network, disk, clocks, and the judge of a history
+//! # A world for whole nodes
+//!
+//! **Job.** Runs real node machines ([`starling_node::Node`]) on one thread under one seeded heap of events: a
+//! network that loses, delays, repeats and reorders, disks that lag, fail and forget, clocks that disagree,
+//! clients that retry, and a nemesis. Then heals everything and hands the history to `starling-checker`.
+//!
+//! **Invariants.**
+//! - The same seed and options give the same events, to the byte ([`Trace`] hashes them).
+//! - Every frame passes the real codec; every row passes the real memory engine, with its crash modes.
+//! - Nothing is told to a client that a machine did not say, and nothing survives a crash that a disk would lose,
+//!   unless a [`Sabotage`] says so: with one switched on, the judge must find something.
+//! - Each source of chance has a stream of its own, so that taking one fault away does not shift the others.
+//!
+//! **Deliberately absent.** tokio, sockets, threads, and every rule of the store.
+//!
+//! **How to read this crate.** [`seed`] chance, [`trace`] the fingerprint of a run, `network`, `disk` and `host`
+//! what a node stands on, [`world`] the heap with `effects` (what machines ask for); [`observer`] who minted what;
+//! [`workload`] clients and [`history`] what they were told, [`nemesis`] faults, [`run`] one seed from start to
+//! verdict with `settle` (heal, drain, read all) and `verdict` (what the judge is told).
+
+mod disk;
+mod effects;
+pub mod history;
+mod host;
+pub mod nemesis;
+mod network;
+pub mod observer;
+pub mod run;
+pub mod sabotage;
+pub mod seed;
+mod settle;
+pub mod trace;
+mod verdict;
+pub mod workload;
+pub mod world;
+
+pub use nemesis::Faults;
+pub use run::{Options, Report, run};
+pub use sabotage::Sabotage;
+pub use seed::Seed;
+pub use trace::Trace;
+pub use world::{Counts, Notice, World, WorldOptions};

@@ -1,0 +1,148 @@
+//! A node's disk: batches wait while one fsync is under way, then go together in the next.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
+use starling_causality::Record;
+use starling_node::CommitId;
+use starling_storage::{Batch, CrashMode, Durability, Engine, MemoryEngine, Namespace, Op};
+use starling_vnode::{RowSpace, RowWrite};
+
+use crate::sabotage::Sabotage;
+
+/// A batch on its way.
+#[derive(Debug)]
+struct Job {
+    id: CommitId,
+    batch: Batch,
+    /// The node was told already (sabotage).
+    answered: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Disk {
+    pub(crate) engine: MemoryEngine,
+    waiting: VecDeque<Job>,
+    flying: Vec<Job>,
+    /// What the write of the flying group came to.
+    result: Result<(), String>,
+    rng: ChaCha8Rng,
+    /// Least and most time of one fsync.
+    pub(crate) fsync: (Duration, Duration),
+    records: u64,
+}
+
+impl Disk {
+    pub(crate) fn new(rng: ChaCha8Rng, fsync: (Duration, Duration)) -> Self {
+        Self {
+            engine: MemoryEngine::new(),
+            waiting: VecDeque::new(),
+            flying: Vec::new(),
+            result: Ok(()),
+            rng,
+            fsync,
+            records: 0,
+        }
+    }
+
+    /// Takes a batch in. Returns when its group is done, if it starts one.
+    pub(crate) fn commit(
+        &mut self,
+        id: CommitId,
+        rows: Vec<RowWrite>,
+        answered: bool,
+        lie: Sabotage,
+    ) -> Option<Duration> {
+        let rows = rows.into_iter().filter(|row| !self.is_dropped(row, lie));
+        let batch = rows.map(op).collect();
+        self.waiting.push_back(Job {
+            id,
+            batch,
+            answered,
+        });
+        if self.flying.is_empty() { self.start() } else { None }
+    }
+
+    /// The flying group is on disk, or is not. Returns who is to be told what, and when the next group is done.
+    pub(crate) fn synced(&mut self) -> (Vec<(CommitId, Result<(), String>)>, Option<Duration>) {
+        let result = std::mem::replace(&mut self.result, Ok(())).and_then(|()| {
+            let synced = self.engine.commit(&[], Durability::Synced);
+            synced.map_err(|e| e.to_string())
+        });
+        let flown = std::mem::take(&mut self.flying);
+        let told = flown.into_iter().filter(|job| !job.answered);
+        let told = told.map(|job| (job.id, result.clone())).collect();
+        (told, self.start())
+    }
+
+    /// Loses power, or only the process.
+    pub(crate) fn crash(&mut self) {
+        let unsynced = self.engine.unsynced();
+        let mode = match self.rng.random_range(0..4) {
+            0 => CrashMode::KeepAll,
+            1 => CrashMode::KeepPrefix(self.rng.random_range(0..=unsynced)),
+            2 => CrashMode::TornLast,
+            _ => CrashMode::KeepSynced,
+        };
+        self.crash_as(mode);
+    }
+
+    pub(crate) fn crash_as(&mut self, mode: CrashMode) {
+        self.engine = self.engine.crash(mode);
+        self.waiting.clear();
+        self.flying.clear();
+        self.result = Ok(());
+    }
+
+    fn start(&mut self) -> Option<Duration> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        self.flying = self.waiting.drain(..).collect();
+        let batches: Vec<Batch> = self.flying.iter().map(|job| job.batch.clone()).collect();
+        let written = self.engine.commit(&batches, Durability::Buffered);
+        self.result = written.map_err(|e| e.to_string());
+        let (least, most) = self.fsync;
+        Some(least + (most - least).mul_f64(self.rng.random::<f64>()))
+    }
+
+    fn is_dropped(&mut self, row: &RowWrite, lie: Sabotage) -> bool {
+        let record = || row.value.as_ref().and_then(|v| Record::decode(v).ok());
+        match (lie, row.space) {
+            (Sabotage::DropHints, RowSpace::Hints) => row.value.is_some(),
+            (Sabotage::DropTombstones, RowSpace::Data) => {
+                record().is_some_and(|r| r.siblings().iter().all(|s| s.is_tombstone()))
+            }
+            (Sabotage::DropRecords, RowSpace::Data) => {
+                self.records += 1;
+                self.records.is_multiple_of(4)
+            }
+            _ => false,
+        }
+    }
+}
+
+pub(crate) const fn namespace(space: RowSpace) -> Namespace {
+    match space {
+        RowSpace::Data => Namespace::Data,
+        RowSpace::Hints => Namespace::Hints,
+        RowSpace::Meta => Namespace::Meta,
+    }
+}
+
+fn op(row: RowWrite) -> Op {
+    let namespace = namespace(row.space);
+    match row.value {
+        Some(value) => Op::Put {
+            namespace,
+            key: row.key,
+            value,
+        },
+        None => Op::Delete {
+            namespace,
+            key: row.key,
+        },
+    }
+}

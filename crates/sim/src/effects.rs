@@ -1,0 +1,188 @@
+//! What machines ask for, carried out.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::RngExt;
+use starling_causality::Record;
+use starling_node::event::RowPage;
+use starling_node::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
+use starling_storage::{CrashMode, Engine, KeyRange, ScanLimit};
+use starling_types::{NodeId, Token, limits};
+use starling_vnode::{CellKey, RowSpace, RowWrite};
+use starling_wire::client::AdminReply;
+use starling_wire::{Envelope, KvReply, Message};
+
+use crate::disk;
+use crate::host;
+use crate::sabotage::Sabotage;
+use crate::world::{Happening, Notice, ScanOrder, World};
+
+/// Log lines kept for the report of a failure.
+const LOGS: usize = 400;
+/// Rows of a page of a scan: few, so that pages follow each other.
+const PAGE_ROWS: usize = 4;
+
+impl World {
+    /// Carries out one effect; what is answered in the same turn is added to `events`.
+    pub(crate) fn effect(&mut self, node: usize, effect: Effect, events: &mut VecDeque<Event>) {
+        match effect {
+            Effect::Send(to, _, envelope) => self.send(node, to, &envelope),
+            Effect::Respond(handle, reply) => self.respond(handle, reply),
+            Effect::RespondAdmin(handle, reply) => self.respond_admin(handle, reply),
+            Effect::Load(cell) => self.order_load(node, cell, events),
+            Effect::Scan {
+                id,
+                space,
+                prefix,
+                from,
+            } => self.order_scan(node, id, space, prefix, from),
+            Effect::Commit { id, rows, .. } => self.commit(node, id, rows, events),
+            Effect::Connect(addr, _) => self.connect(node, addr),
+            Effect::Drained => self.stopped(node),
+            Effect::Log(log) => self.log(node, log),
+        }
+    }
+
+    fn send(&mut self, from: usize, to: NodeId, envelope: &Envelope) {
+        if let Message::Merge(merge) = &envelope.message
+            && let Some(origin) = merge.origin
+        {
+            self.observer.made(origin.request, origin.dot);
+        }
+        self.counts.frames += 1;
+        let to = self.hosts.iter().position(|h| h.id() == to);
+        let connection = to.and_then(|to| self.hosts[from].links.get(&to).copied());
+        let (Some(to), Some(connection)) = (to, connection) else {
+            self.counts.frames_lost += 1;
+            return;
+        };
+        let mut bytes = Vec::new();
+        #[expect(clippy::expect_used, reason = "a message that cannot be encoded is a bug to be seen")]
+        envelope.encode(&mut bytes).expect("every message can be encoded");
+        let copies = self.network.send(from, to);
+        self.counts.frames_lost += u64::from(copies.is_empty());
+        self.counts.frames_repeated += u64::from(copies.len() > 1);
+        for span in copies {
+            let bytes = bytes.clone();
+            self.after(span, Happening::Frame { to, from, connection, bytes });
+        }
+    }
+
+    fn respond(&mut self, handle: ReplyHandle, reply: KvReply) {
+        if let Some(span) = self.client_way() {
+            self.after(span, Happening::Reply { handle, reply });
+        }
+    }
+
+    fn respond_admin(&mut self, handle: ReplyHandle, reply: AdminReply) {
+        self.after(Duration::from_millis(1), Happening::AdminReply { handle, reply });
+    }
+
+    fn order_load(&mut self, node: usize, cell: CellKey, events: &mut VecDeque<Event>) {
+        let inline = self.options.inline_loads;
+        let host = &mut self.hosts[node];
+        if host.rng.random_bool(inline) {
+            let event = self.load(node, cell);
+            return events.push_back(event);
+        }
+        // One load in a hundred takes longer than any patience.
+        let slow = host.rng.random_bool(0.01);
+        let most = if slow { 900_000 } else { 3_000 };
+        let span = Duration::from_micros(host.rng.random_range(50..=most));
+        let life = host.life;
+        self.after(span, Happening::Load { node, life, cell });
+    }
+
+    pub(crate) fn load(&mut self, node: usize, cell: CellKey) -> Event {
+        self.counts.loads += 1;
+        let (space, key) = cell.row();
+        let host = &mut self.hosts[node];
+        let row = host.disk.engine.get(disk::namespace(space), &key);
+        if let (RowSpace::Data, Ok(row)) = (space, &row) {
+            host.newest.insert(key, row.clone());
+        }
+        Event::Loaded(cell, row.map_err(|e| e.to_string()))
+    }
+
+    fn order_scan(&mut self, node: usize, id: ScanId, space: RowSpace, prefix: Bytes, from: Option<Bytes>) {
+        let namespace = disk::namespace(space);
+        let host = &mut self.hosts[node];
+        let span = Duration::from_micros(host.rng.random_range(100..=5_000));
+        let life = host.life;
+        let effect = ScanOrder {
+            namespace,
+            prefix,
+            from,
+        };
+        self.after(span, Happening::Scan { node, life, id, effect });
+    }
+
+    pub(crate) fn scan(&mut self, node: usize, id: ScanId, order: &ScanOrder) {
+        self.counts.scans += 1;
+        let whole = KeyRange::prefix(order.prefix.clone());
+        let range = order.from.clone().map_or(whole.clone(), |from| whole.resume(from));
+        let limit = ScanLimit {
+            rows: PAGE_ROWS,
+            bytes: limits::SCAN_PAGE_BYTES,
+        };
+        let page = self.hosts[node].disk.engine.scan(order.namespace, &range, limit);
+        let page = page.map_err(|e| e.to_string()).map(|page| RowPage {
+            rows: page.rows,
+            next: page.next,
+        });
+        self.deliver(node, Event::Scanned(id, page));
+    }
+
+    fn commit(&mut self, node: usize, id: CommitId, rows: Vec<RowWrite>, events: &mut VecDeque<Event>) {
+        for row in rows.iter().filter(|row| row.space == RowSpace::Data) {
+            self.observe(node, row);
+        }
+        let lie = self.options.sabotage;
+        let at_once = lie == Sabotage::AckBeforeDurable;
+        if at_once {
+            events.push_back(Event::Committed(id, Ok(())));
+        }
+        let next = self.hosts[node].disk.commit(id, rows, at_once, lie);
+        self.next_group(node, next);
+    }
+
+    fn observe(&mut self, node: usize, row: &RowWrite) {
+        let decode = |value: Option<Bytes>| value.and_then(|v| Record::decode(&v).ok()).unwrap_or_default();
+        let host = &mut self.hosts[node];
+        let before = host.newest.insert(row.key.clone(), row.value.clone()).flatten();
+        let (before, after) = (decode(before), decode(row.value.clone()));
+        let layout = host.machine.as_ref().and_then(|m| m.view().layout().cloned());
+        let token = row.key.first_chunk::<8>().map(|t| Token::from_bits(u64::from_be_bytes(*t)));
+        if let (Some(layout), Some(token)) = (layout, token) {
+            let partition = layout.partition_of(token);
+            self.observer.staged(self.now, (node, partition), &row.key, &before, &after);
+        }
+    }
+
+    fn connect(&mut self, from: usize, addr: std::net::SocketAddr) {
+        let Some(to) = (0..self.hosts.len()).find(|&n| host::address(n) == addr) else {
+            return;
+        };
+        let span = self.network.dial_delay(from, to);
+        let life = self.hosts[from].life;
+        self.after(span, Happening::Dial { from, to, life });
+    }
+
+    fn stopped(&mut self, node: usize) {
+        self.counts.clean_stops += 1;
+        self.vanish(node);
+        // The process exits; what it had written is with the operating system.
+        self.hosts[node].disk.crash_as(CrashMode::KeepAll);
+        self.notices.push_back(Notice::Stopped(node));
+    }
+
+    fn log(&mut self, node: usize, log: Log) {
+        self.counts.alarms += u64::from(matches!(log, Log::Alarm(_)));
+        if self.logs.len() >= LOGS {
+            self.logs.pop_front();
+        }
+        self.logs.push_back((self.now, node, log));
+    }
+}

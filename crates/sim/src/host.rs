@@ -1,0 +1,116 @@
+//! One node's place in the world: its identity, disk, clock, connections, and the machine while it runs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use rand::rngs::ChaCha8Rng;
+use starling_gossip::Preset;
+use starling_node::{Boot, Config, Effect, Node};
+use starling_storage::{Engine, KeyRange, Namespace, ScanLimit};
+use starling_types::{Generation, Instant, NodeId, Now, WallTime, limits};
+
+use crate::disk::Disk;
+use crate::seed::Seed;
+
+/// Virtual noon: wall clocks start here.
+const EPOCH_MS: u64 = 1_750_000_000_000;
+
+pub(crate) struct Host {
+    pub(crate) config: Config,
+    pub(crate) disk: Disk,
+    pub(crate) machine: Option<Node>,
+    /// Raised at every start and stop: what was under way for an earlier life is dropped.
+    pub(crate) life: u64,
+    pub(crate) tick_at: Option<Instant>,
+    /// What this end believes: the connection to each peer.
+    pub(crate) links: BTreeMap<usize, u64>,
+    pub(crate) clock_offset_ms: i64,
+    /// The newest data rows read from the disk or handed to it in this life, durable or not.
+    pub(crate) newest: BTreeMap<Bytes, Option<Bytes>>,
+    pub(crate) rng: ChaCha8Rng,
+}
+
+impl Host {
+    pub(crate) fn new(seed: Seed, index: usize, disk: Disk) -> Self {
+        let config = Config {
+            node: NodeId::from_bits(seed.child("node id", index as u64) | 1),
+            generation: Generation(0),
+            name: format!("n{index}"),
+            quic: address(index),
+            resp: None,
+            http: None,
+            zone: format!("z{index}"),
+            weight: 1,
+            max_value: limits::DEFAULT_MAX_VALUE,
+            max_in_flight: limits::DEFAULT_MAX_IN_FLIGHT,
+            max_in_flight_bytes: limits::DEFAULT_MAX_IN_FLIGHT_BYTES,
+            // Small, so that loads happen.
+            cache_bytes: 4 << 10,
+            gossip: Preset::Lan,
+            seeds: Vec::new(),
+            seed: 0,
+        };
+        Self {
+            config,
+            disk,
+            machine: None,
+            life: 0,
+            tick_at: None,
+            links: BTreeMap::new(),
+            clock_offset_ms: 0,
+            newest: BTreeMap::new(),
+            rng: seed.stream("host", index as u64),
+        }
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.config.node
+    }
+
+    pub(crate) fn now(&self, instant: Instant) -> Now {
+        let ms = EPOCH_MS + instant.nanos() / 1_000_000;
+        Now {
+            instant,
+            wall: WallTime::from_millis(ms.saturating_add_signed(self.clock_offset_ms)),
+        }
+    }
+
+    /// Starts the machine from what is on disk, as a daemon would.
+    pub(crate) fn start(&mut self, seed: Seed, instant: Instant) -> Vec<Effect> {
+        self.life += 1;
+        self.config.generation = Generation(self.config.generation.0 + 1);
+        let start = (self.config.node.bits() << 8) ^ self.config.generation.0;
+        self.config.seed = seed.child("machine", start);
+        let meta = self.rows(Namespace::Meta);
+        #[expect(clippy::expect_used, reason = "a node that cannot read its own rows is a bug to be seen")]
+        let boot = Boot::read(&meta).expect("the rows a node wrote can be read back");
+        let mut effects = Vec::new();
+        let now = self.now(instant);
+        self.machine = Some(Node::new(&self.config, &boot, now, &mut effects));
+        effects
+    }
+
+    /// The machine is gone, with all that was only in memory.
+    pub(crate) fn stop(&mut self) {
+        self.machine = None;
+        self.life += 1;
+        self.tick_at = None;
+        self.links.clear();
+        self.newest.clear();
+    }
+
+    /// All rows of a namespace.
+    pub(crate) fn rows(&self, namespace: Namespace) -> Vec<(Bytes, Bytes)> {
+        let limit = ScanLimit {
+            rows: usize::MAX,
+            bytes: usize::MAX,
+        };
+        let page = self.disk.engine.scan(namespace, &KeyRange::all(), limit);
+        page.map(|p| p.rows).unwrap_or_default()
+    }
+}
+
+pub(crate) fn address(index: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, index as u8 + 1], 7400))
+}

@@ -1,0 +1,571 @@
+//! The heap of what is to happen, and the nodes it happens to.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
+use starling_causality::{ContextToken, Record, VersionVector};
+use starling_node::node::Phase;
+use starling_node::{CommitId, Effect, Event, Log, Node, ReplyHandle, ScanId};
+use starling_storage::{CrashMode, Engine, Namespace};
+use starling_types::{BucketName, Instant, Key, NodeId, Now, QualifiedKey};
+use starling_vnode::CellKey;
+use starling_wire::client::{AdminReply, AdminRequest};
+use starling_wire::{Envelope, KvReply, KvRequest};
+
+use crate::disk::Disk;
+use crate::host::{self, Host};
+use crate::network::Network;
+use crate::observer::Observer;
+use crate::sabotage::Sabotage;
+use crate::seed::Seed;
+use crate::trace::Trace;
+
+pub use crate::network::Weather;
+
+/// What the world is like.
+#[derive(Debug, Clone)]
+pub struct WorldOptions {
+    /// Nodes.
+    pub nodes: usize,
+    /// The network between them, and between them and their clients.
+    pub weather: Weather,
+    /// Least and most time of one fsync.
+    pub fsync: (Duration, Duration),
+    /// Wall clocks differ from the true time by at most this, in milliseconds.
+    pub clock_skew_ms: i64,
+    /// Share of loads that are answered in the same turn.
+    pub inline_loads: f64,
+    /// A lie told to the nodes.
+    pub sabotage: Sabotage,
+}
+
+/// What really happened, so that no test passes because nothing did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames sent between nodes.
+    pub frames: u64,
+    /// Of these, lost.
+    pub frames_lost: u64,
+    /// Of these, repeated.
+    pub frames_repeated: u64,
+    /// Unclean stops.
+    pub crashes: u64,
+    /// Clean stops, sealed.
+    pub clean_stops: u64,
+    /// Starts.
+    pub starts: u64,
+    /// Connections made.
+    pub connections: u64,
+    /// Ends of connections noticed.
+    pub disconnections: u64,
+    /// Links cut in one direction.
+    pub cuts: u64,
+    /// Batches committed.
+    pub commits: u64,
+    /// Commits that failed.
+    pub commits_failed: u64,
+    /// Rows loaded.
+    pub loads: u64,
+    /// Pages of scans.
+    pub scans: u64,
+    /// Alarms that nodes raised.
+    pub alarms: u64,
+}
+
+/// What the world's driver is told.
+#[derive(Debug)]
+pub enum Notice {
+    /// A client has its answer.
+    Reply(ReplyHandle, KvReply),
+    /// An operator has its answer.
+    Admin(ReplyHandle, AdminReply),
+    /// [`World::wake`] has come.
+    Wake(u64),
+    /// A node has stopped cleanly.
+    Stopped(usize),
+    /// A node's store is poisoned: a daemon would exit now.
+    Poisoned(usize),
+}
+
+/// What is to happen.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Frame { to: usize, from: usize, connection: u64, bytes: Vec<u8> },
+    Dial { from: usize, to: usize, life: u64 },
+    LinkLost { node: usize, peer: usize, connection: u64 },
+    IdleCheck { a: usize, b: usize },
+    Synced { node: usize, life: u64 },
+    Load { node: usize, life: u64, cell: CellKey },
+    Scan { node: usize, life: u64, id: ScanId, effect: ScanOrder },
+    Tick { node: usize, life: u64 },
+    Request { node: usize, handle: ReplyHandle, request: KvRequest },
+    Reply { handle: ReplyHandle, reply: KvReply },
+    Admin { node: usize, handle: ReplyHandle, request: AdminRequest },
+    AdminReply { handle: ReplyHandle, reply: AdminReply },
+    Wake(u64),
+}
+
+/// A scan as it was ordered.
+#[derive(Debug)]
+pub(crate) struct ScanOrder {
+    pub(crate) namespace: Namespace,
+    pub(crate) prefix: bytes::Bytes,
+    pub(crate) from: Option<bytes::Bytes>,
+}
+
+/// What the node binds context tokens to, besides cluster and key.
+const BUCKET_INCARNATION: u64 = 1;
+/// After how long a silent connection is given up.
+const IDLE: Duration = Duration::from_millis(2_500);
+
+/// The world.
+pub struct World {
+    pub(crate) seed: Seed,
+    pub(crate) options: WorldOptions,
+    pub(crate) now: Instant,
+    queue: BTreeMap<(Instant, u64), Happening>,
+    sequence: u64,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) network: Network,
+    /// Chance of the way between clients and nodes.
+    clients: ChaCha8Rng,
+    pub(crate) notices: VecDeque<Notice>,
+    next_handle: u64,
+    /// What happened.
+    pub counts: Counts,
+    /// Its fingerprint.
+    pub trace: Trace,
+    /// Who minted what.
+    pub observer: Observer,
+    /// What nodes told their operators, newest last.
+    pub logs: VecDeque<(Instant, usize, Log)>,
+}
+
+impl World {
+    /// A world of empty nodes, all started.
+    pub fn new(seed: Seed, options: WorldOptions) -> Self {
+        let mut hosts = Vec::new();
+        for index in 0..options.nodes {
+            let disk = Disk::new(seed.stream("disk", index as u64), options.fsync);
+            let mut host = Host::new(seed, index, disk);
+            let skew = options.clock_skew_ms;
+            host.clock_offset_ms = host.rng.random_range(-skew..=skew);
+            hosts.push(host);
+        }
+        let mut world = Self {
+            network: Network::new(seed, options.weather),
+            clients: seed.stream("client links", 0),
+            seed,
+            options,
+            now: Instant::from_nanos(1),
+            queue: BTreeMap::new(),
+            sequence: 0,
+            hosts,
+            notices: VecDeque::new(),
+            next_handle: 0,
+            counts: Counts::default(),
+            trace: Trace::default(),
+            observer: Observer::default(),
+            logs: VecDeque::new(),
+        };
+        (0..world.hosts.len()).for_each(|node| world.start(node));
+        world
+    }
+
+    /// The true time.
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Lets one thing happen after the other until the driver is to be told something, or `until` has come.
+    pub fn next(&mut self, until: Instant) -> Option<Notice> {
+        loop {
+            if let Some(notice) = self.notices.pop_front() {
+                return Some(notice);
+            }
+            let &(at, _) = self.queue.first_key_value()?.0;
+            if at > until {
+                self.now = until;
+                return None;
+            }
+            let (_, happening) = self.queue.pop_first()?;
+            self.now = at;
+            self.happen(happening);
+        }
+    }
+
+    /// Lets `span` pass; what the driver would be told is returned together.
+    pub fn run_for(&mut self, span: Duration) -> Vec<Notice> {
+        let until = self.now + span;
+        let mut notices = Vec::new();
+        while let Some(notice) = self.next(until) {
+            notices.push(notice);
+        }
+        notices
+    }
+
+    /// Has the driver told [`Notice::Wake`] after `span`.
+    pub fn wake(&mut self, span: Duration, token: u64) {
+        self.after(span, Happening::Wake(token));
+    }
+
+    /// A client sends a request; it may be lost, and so may its answer.
+    pub fn request(&mut self, node: usize, request: KvRequest) -> ReplyHandle {
+        let handle = self.handle();
+        if let Some(delay) = self.client_way() {
+            self.after(delay, Happening::Request { node, handle, request });
+        }
+        handle
+    }
+
+    /// An operator sends a request.
+    pub fn admin(&mut self, node: usize, request: AdminRequest) -> ReplyHandle {
+        let handle = self.handle();
+        self.after(Duration::from_millis(1), Happening::Admin { node, handle, request });
+        handle
+    }
+
+    /// Kills a node; its disk loses what a disk may lose, by chance.
+    pub fn crash(&mut self, node: usize) {
+        self.kill(node, None);
+    }
+
+    /// Kills a node with a given loss.
+    pub fn crash_as(&mut self, node: usize, mode: CrashMode) {
+        self.kill(node, Some(mode));
+    }
+
+    fn kill(&mut self, node: usize, mode: Option<CrashMode>) {
+        if self.hosts[node].machine.is_none() {
+            return;
+        }
+        self.counts.crashes += 1;
+        self.vanish(node);
+        match mode {
+            None => self.hosts[node].disk.crash(),
+            Some(mode) => self.hosts[node].disk.crash_as(mode),
+        }
+        if self.options.sabotage == Sabotage::ForgeCleanMark {
+            self.forge_clean_mark(node);
+        }
+    }
+
+    /// Starts a node that is down.
+    pub fn start(&mut self, node: usize) {
+        if self.hosts[node].machine.is_some() {
+            return;
+        }
+        self.counts.starts += 1;
+        let effects = self.hosts[node].start(self.seed, self.now);
+        self.turn(node, effects, VecDeque::new());
+    }
+
+    /// Asks a node to stop cleanly; [`Notice::Stopped`] follows.
+    pub fn drain(&mut self, node: usize) {
+        self.deliver(node, Event::Drain);
+    }
+
+    /// Cuts or mends the way from one node to another.
+    pub fn cut(&mut self, from: usize, to: usize, cut: bool) {
+        self.counts.cuts += u64::from(cut);
+        self.network.block(from, to, cut);
+        if cut {
+            self.after(IDLE, Happening::IdleCheck { a: from, b: to });
+        }
+    }
+
+    /// The network becomes (or stops being) a calm one, nothing is cut.
+    pub fn set_weather(&mut self, weather: Weather) {
+        self.network.weather = weather;
+    }
+
+    /// Mends every way.
+    pub fn mend(&mut self) {
+        self.network.heal();
+    }
+
+    /// How long a node's fsyncs take from now on.
+    pub fn set_fsync(&mut self, node: usize, least: Duration, most: Duration) {
+        self.hosts[node].disk.fsync = (least, most);
+    }
+
+    /// Makes a node's next write to disk fail; its store is poisoned until it is restarted.
+    pub fn fail_disk(&mut self, node: usize) {
+        self.hosts[node].disk.engine.fail_next_commit();
+    }
+
+    /// Sets how far a node's wall clock is off.
+    pub fn set_clock(&mut self, node: usize, offset_ms: i64) {
+        self.hosts[node].clock_offset_ms = offset_ms;
+    }
+
+    /// A node's machine, while it runs.
+    pub fn node(&self, node: usize) -> Option<&Node> {
+        self.hosts[node].machine.as_ref()
+    }
+
+    /// The time as a node sees it.
+    pub fn now_at(&self, node: usize) -> Now {
+        self.hosts[node].now(self.now)
+    }
+
+    /// A node's identity.
+    pub fn id(&self, node: usize) -> NodeId {
+        self.hosts[node].id()
+    }
+
+    /// Where nodes are, by number.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        (0..self.hosts.len()).map(host::address).collect()
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// What a context token of this cluster covers.
+    pub fn open_context(&self, token: &[u8], key: Key) -> Option<VersionVector> {
+        let mut clusters = self.hosts.iter().filter_map(|h| h.machine.as_ref().map(|m| m.view().cluster()));
+        let cluster = clusters.find(|c| c.is_some())?;
+        let key = QualifiedKey::new(cluster.hash_seed(), BucketName::default_bucket(), key);
+        ContextToken::open(token, cluster, BUCKET_INCARNATION, &key).ok()
+    }
+
+    /// The record a node has on disk under a data row's key.
+    pub fn stored(&self, node: usize, row: &[u8]) -> Option<Record> {
+        let stored = self.hosts[node].disk.engine.get(Namespace::Data, row);
+        Record::decode(&stored.ok()??).ok()
+    }
+
+    /// The keys of a node's rows.
+    pub fn rows(&self, node: usize, namespace: Namespace) -> Vec<bytes::Bytes> {
+        self.hosts[node].rows(namespace).into_iter().map(|(key, _)| key).collect()
+    }
+
+    fn handle(&mut self) -> ReplyHandle {
+        self.next_handle += 1;
+        ReplyHandle(self.next_handle)
+    }
+
+    /// How long a client's frame is on its way; none if it is lost.
+    pub(crate) fn client_way(&mut self) -> Option<Duration> {
+        let weather = self.network.weather;
+        let lost = self.clients.random_bool(weather.loss);
+        let (least, usual) = weather.delay;
+        let delay = least + usual.mul_f64(self.clients.random::<f64>());
+        (!lost).then_some(delay)
+    }
+
+    pub(crate) fn after(&mut self, span: Duration, happening: Happening) {
+        self.sequence += 1;
+        self.queue.insert((self.now + span, self.sequence), happening);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Frame { to, from, connection, bytes } => self.frame(to, from, connection, &bytes),
+            Happening::Dial { from, to, life } => self.dial(from, to, life),
+            Happening::LinkLost { node, peer, connection } => self.link_lost(node, peer, connection),
+            Happening::IdleCheck { a, b } if self.network.is_cut(a, b) => self.part(a, b),
+            Happening::IdleCheck { .. } => {}
+            Happening::Synced { node, life } if self.lives(node, life) => self.synced(node),
+            Happening::Load { node, life, cell } if self.lives(node, life) => {
+                let event = self.load(node, cell);
+                self.deliver(node, event);
+            }
+            Happening::Scan { node, life, id, effect } if self.lives(node, life) => self.scan(node, id, &effect),
+            Happening::Tick { node, life } if self.lives(node, life) => self.tick(node),
+            Happening::Synced { .. } | Happening::Load { .. } | Happening::Scan { .. } | Happening::Tick { .. } => {}
+            Happening::Request { node, handle, request } => self.deliver(node, Event::Request(handle, request)),
+            Happening::Admin { node, handle, request } => self.deliver(node, Event::Admin(handle, request)),
+            Happening::Reply { handle, reply } => self.notices.push_back(Notice::Reply(handle, reply)),
+            Happening::AdminReply { handle, reply } => self.notices.push_back(Notice::Admin(handle, reply)),
+            Happening::Wake(token) => self.notices.push_back(Notice::Wake(token)),
+        }
+    }
+
+    fn lives(&self, node: usize, life: u64) -> bool {
+        self.hosts[node].machine.is_some() && self.hosts[node].life == life
+    }
+
+    fn tick(&mut self, node: usize) {
+        if self.hosts[node].tick_at == Some(self.now) {
+            self.hosts[node].tick_at = None;
+            self.deliver(node, Event::Tick);
+        }
+    }
+
+    fn synced(&mut self, node: usize) {
+        let (told, next) = self.hosts[node].disk.synced();
+        self.next_group(node, next);
+        if told.iter().any(|(_, result)| result.is_err()) {
+            self.notices.push_back(Notice::Poisoned(node));
+        }
+        let life = self.hosts[node].life;
+        for (id, result) in told {
+            self.counts.commits += 1;
+            self.counts.commits_failed += u64::from(result.is_err());
+            if self.lives(node, life) {
+                self.deliver(node, Event::Committed(id, result));
+            }
+        }
+    }
+
+    pub(crate) fn next_group(&mut self, node: usize, next: Option<Duration>) {
+        let life = self.hosts[node].life;
+        if let Some(span) = next {
+            self.after(span, Happening::Synced { node, life });
+        }
+    }
+
+    fn frame(&mut self, to: usize, from: usize, connection: u64, bytes: &[u8]) {
+        let current = self.hosts[to].links.get(&from) == Some(&connection);
+        if !current || self.network.is_blocked(from, to) {
+            self.counts.frames_lost += 1;
+            return;
+        }
+        self.trace.frame(self.now, to, bytes);
+        #[expect(clippy::expect_used, reason = "a frame that does not survive the codec is a bug to be seen")]
+        let envelope = Envelope::decode(bytes).expect("what was encoded is decoded");
+        let sender = self.hosts[from].id();
+        self.deliver(to, Event::PeerMessage(sender, envelope));
+    }
+
+    fn dial(&mut self, from: usize, to: usize, life: u64) {
+        let up = self.lives(from, life) && self.hosts[to].machine.is_some();
+        if !up || from == to || self.network.is_cut(from, to) || self.linked(from, to) {
+            return;
+        }
+        // An end that still believes in an older connection may notice its end before the new one, or never.
+        for (node, peer) in [(from, to), (to, from)] {
+            if self.hosts[node].links.contains_key(&peer) && self.network.coin(node, peer) {
+                self.hosts[node].links.remove(&peer);
+                let id = self.hosts[peer].id();
+                self.counts.disconnections += 1;
+                self.deliver(node, Event::PeerDown(id));
+            }
+        }
+        let connection = self.network.connect();
+        self.counts.connections += 1;
+        self.hosts[from].links.insert(to, connection);
+        self.hosts[to].links.insert(from, connection);
+        self.greet(from, to);
+        self.greet(to, from);
+    }
+
+    fn greet(&mut self, node: usize, peer: usize) {
+        let hello = self.hosts[peer].machine.as_ref().map(|m| m.control_plane().hello().clone());
+        if let Some(hello) = hello {
+            self.deliver(node, Event::PeerUp(hello, host::address(peer)));
+        }
+    }
+
+    fn linked(&self, a: usize, b: usize) -> bool {
+        let one = self.hosts[a].links.get(&b);
+        one.is_some() && one == self.hosts[b].links.get(&a)
+    }
+
+    /// Both ends of a connection that nothing passes notice it.
+    fn part(&mut self, a: usize, b: usize) {
+        for (node, peer) in [(a, b), (b, a)] {
+            if let Some(&connection) = self.hosts[node].links.get(&peer) {
+                self.link_lost(node, peer, connection);
+            }
+        }
+    }
+
+    fn link_lost(&mut self, node: usize, peer: usize, connection: u64) {
+        if self.hosts[node].links.get(&peer) == Some(&connection) {
+            self.hosts[node].links.remove(&peer);
+            self.counts.disconnections += 1;
+            let id = self.hosts[peer].id();
+            self.deliver(node, Event::PeerDown(id));
+        }
+    }
+
+    /// The machine is gone; its peers will notice, sooner or later.
+    pub(crate) fn vanish(&mut self, node: usize) {
+        let links = std::mem::take(&mut self.hosts[node].links);
+        for (peer, connection) in links {
+            let soon = self.network.coin(node, peer);
+            let span = if soon { Duration::from_millis(5) } else { IDLE };
+            self.after(
+                span,
+                Happening::LinkLost {
+                    node: peer,
+                    peer: node,
+                    connection,
+                },
+            );
+        }
+        self.hosts[node].stop();
+    }
+
+    fn forge_clean_mark(&mut self, node: usize) {
+        let actors = self.observer.actors.iter().filter(|((n, _), _)| *n == node);
+        let actors = actors.map(|(&(_, partition), &actor)| (partition, actor));
+        let row = starling_vnode::RowWrite {
+            space: starling_vnode::RowSpace::Meta,
+            key: bytes::Bytes::from_static(starling_vnode::rows::META_CLEAN_STOP),
+            value: Some(starling_vnode::rows::encode_actors(actors)),
+        };
+        let disk = &mut self.hosts[node].disk;
+        if disk.commit(CommitId::Seal, vec![row], true, Sabotage::None).is_some() {
+            disk.synced();
+        }
+    }
+
+    /// Whether a node runs and takes requests.
+    pub fn serves(&self, node: usize) -> bool {
+        self.node(node)
+            .is_some_and(|n| n.phase() == Phase::Running && n.view().layout().is_some())
+    }
+
+    pub(crate) fn deliver(&mut self, node: usize, event: Event) {
+        if self.hosts[node].machine.is_some() {
+            self.turn(node, Vec::new(), VecDeque::from([event]));
+        }
+    }
+
+    /// Feeds events to a machine and carries out what it wants, until it wants nothing more at this moment.
+    fn turn(&mut self, node: usize, mut effects: Vec<Effect>, mut events: VecDeque<Event>) {
+        loop {
+            for effect in std::mem::take(&mut effects) {
+                self.effect(node, effect, &mut events);
+            }
+            let Some(event) = events.pop_front() else { break };
+            self.trace.event(self.now, node, &event);
+            let now = self.hosts[node].now(self.now);
+            let Some(machine) = &mut self.hosts[node].machine else {
+                return;
+            };
+            machine.handle(now, event, &mut effects);
+        }
+        self.schedule_tick(node);
+    }
+
+    fn schedule_tick(&mut self, node: usize) {
+        let host = &mut self.hosts[node];
+        let Some(due) = host.machine.as_ref().and_then(Node::next_deadline) else {
+            return;
+        };
+        // A shell is never on time, and never early.
+        let lateness = Duration::from_micros(host.rng.random_range(1..=1_000));
+        let at = due.max(self.now) + lateness;
+        if host.tick_at.is_none_or(|scheduled| at < scheduled) {
+            host.tick_at = Some(at);
+            let life = host.life;
+            self.after(at.since(self.now), Happening::Tick { node, life });
+        }
+    }
+}
