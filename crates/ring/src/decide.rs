@@ -120,8 +120,6 @@ impl Acceptor {
 pub struct Proposal {
     layout: Layout,
     accepted: BTreeSet<NodeId>,
-    /// Taken over from an earlier proposal; another one in the way now means that the nodes are split.
-    adopted: bool,
 }
 
 /// Where a proposal stands.
@@ -131,7 +129,8 @@ pub enum Progress {
     Waiting,
     /// All members have accepted: send them the decision.
     Decided,
-    /// An earlier proposal for exactly these nodes is under way or decided: go on with it instead.
+    /// An earlier proposal for exactly these nodes is under way or decided: go on with it instead. If it has
+    /// nobody left to ask, it is decided.
     Adopt(Box<Proposal>),
     /// It will never be decided.
     Failed(InitError),
@@ -193,7 +192,6 @@ impl Proposal {
         Self {
             layout,
             accepted: BTreeSet::new(),
-            adopted: false,
         }
     }
 
@@ -247,10 +245,10 @@ impl Proposal {
         let cluster = other.cluster();
         let members = |layout: &Layout| layout.members().map(|role| role.node).collect::<Vec<_>>();
         let error = if members(&other) == members(&self.layout) {
-            if !self.adopted && self.accepted.is_empty() {
+            if self.accepted.is_empty() {
                 return Progress::Adopt(Box::new(Self {
-                    adopted: true,
-                    ..Self::new(other)
+                    layout: other,
+                    accepted: BTreeSet::from([from]),
                 }));
             }
             InitError::Split {

@@ -105,7 +105,7 @@ fn count_moved(old: &Layout, after: &Assignment, roles: &[Role]) -> usize {
         .count()
 }
 
-/// R5, R6 and distinct owners for every version of a change; the last holds nobody but `roles`.
+/// R1, R5 and R6 for every version of a change; the last holds nobody but `roles`.
 fn check_change(old: &Layout, roles: &[Role]) -> Layout {
     let mut before = old.clone();
     for plan in all_plans(old, roles) {
@@ -118,6 +118,12 @@ fn check_change(old: &Layout, roles: &[Role]) -> Layout {
                 "{partition} changes too much at once"
             );
             assert_eq!(owner_set(&after, partition).len(), n);
+        }
+        let even = even_spread(after.n(), zone_sizes(roles).len());
+        let was_spread = most_in_a_zone(before.owner_table(), &members(&before)) <= even;
+        if was_spread && zones_suffice(roles, after.n()) {
+            assert!(plan.violations.is_empty(), "zones are crowded on the way");
+            assert!(most_in_a_zone(after.owner_table(), &members(&after)) <= even);
         }
         assert_eq!(plan.moved, moved(&before, &after));
         assert_eq!(
@@ -358,6 +364,13 @@ fn replacing_everybody_takes_one_version_for_each_copy() {
     );
     assert!(plans[0].layout.is_member(all[0].node) || plans[0].layout.is_member(all[1].node));
     check_change(&old, &all[3..]);
+}
+
+/// While a partition gains a copy, the one that is added first shares no zone with an owner that is still there.
+#[test]
+fn a_growing_number_of_copies_stays_spread() {
+    let old = Layout::first(CLUSTER, 3, bits(6), vec![role(0, 1, 0), role(1, 1, 1)]).unwrap();
+    check_change(&old, &[role(1, 1, 1), role(2, 1, 0), role(3, 1, 2)]);
 }
 
 #[test]

@@ -84,6 +84,8 @@ fn a_proposal_needs_every_member_and_no_one_else() {
     assert_eq!(proposal.answer(node(2), yes()), Progress::Waiting);
     assert_eq!(proposal.answer(node(2), yes()), Progress::Waiting);
     assert_eq!(proposal.answer(node(9), yes()), Progress::Waiting);
+    let objection = Verdict::Refused(Refusal::NotNamed(node(9)));
+    assert_eq!(proposal.answer(node(9), objection), Progress::Waiting);
     assert_eq!(
         proposal.answer(node(1), Verdict::Accepted(layout(2, &[1]).hash())),
         Progress::Waiting
@@ -166,6 +168,21 @@ fn split_acceptance_ends_with_advice_instead_of_a_circle() {
     }
 }
 
+#[test]
+fn answers_in_any_order_end_with_the_same_advice() {
+    let (ours, first, second) = (layout(1, &[1, 2]), layout(2, &[1, 2]), layout(3, &[1, 2]));
+    let bound = |layout: &Layout| Verdict::Refused(Refusal::Promised(Box::new(layout.clone())));
+    let Progress::Adopt(mut adopted) = Proposal::new(ours).answer(node(2), bound(&second)) else {
+        panic!("node 2 is bound to a layout for the same nodes");
+    };
+    assert_eq!((adopted.layout(), adopted.ask()), (&second, Some(node(1))));
+    let split = adopted.answer(node(1), bound(&first));
+    assert!(
+        matches!(split, Progress::Failed(InitError::Split { .. })),
+        "{split:?}"
+    );
+}
+
 /// A node's verdict. Worlds share what they do not change, or exploring them would take minutes.
 type Answer = (usize, Rc<Verdict>);
 
@@ -224,7 +241,7 @@ impl World {
         key.extend(sorted(&self.waiting));
         key.extend(sorted(&self.network));
         for proposal in &self.proposals {
-            key.extend([number(&proposal.layout), u8::from(proposal.adopted)]);
+            key.push(number(&proposal.layout));
             key.extend(
                 proposal
                     .accepted
