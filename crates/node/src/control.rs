@@ -314,7 +314,7 @@ impl ControlPlane {
 
     fn decided(&mut self, turn: &mut Turn<'_>, asker: Option<(NodeId, RequestId)>, layout: &Layout) {
         let verdict = self.acceptor.decide(layout);
-        let in_force = self.acceptor == self.stored && layout.version() <= turn.view.epoch();
+        let in_force = layout.version() <= turn.view.epoch();
         if !in_force && matches!(verdict, Verdict::Decided(_)) {
             let rows = vec![
                 meta_row(META_ACCEPTOR, &self.acceptor),

@@ -104,8 +104,8 @@ fn no_verdict_leaves_before_the_acceptance_is_durable_however_often_it_is_asked_
     let (repeated, again) = propose(&mut node, 5);
     let (rival, refusal) = propose(&mut node, 6);
     assert!(early.is_empty() && repeated.is_empty() && rival.is_empty());
-    assert_eq!(stored(&mut node, first[0]), [accepted.clone()]);
-    assert_eq!(stored(&mut node, again[0]), [accepted.clone()]);
+    assert_eq!(stored(&mut node, first[0]), vec![accepted.clone()]);
+    assert_eq!(stored(&mut node, again[0]), vec![accepted.clone()]);
     assert!(matches!(stored(&mut node, refusal[0])[..], [Verdict::Refused(_)]));
     let (at_once, commits) = propose(&mut node, 5);
     assert_eq!((at_once, commits.len()), (vec![accepted], 0));
@@ -132,7 +132,7 @@ fn a_decision_is_confirmed_when_it_is_in_force_and_durable() {
     let (early, second) = decide(&mut node, 5);
     assert!(early.is_empty());
     let decided = Verdict::Decided(layout(5).hash());
-    assert_eq!(stored(&mut node, second[0]), [decided.clone()]);
+    assert_eq!(stored(&mut node, second[0]), vec![decided.clone()]);
     assert_eq!(node.view().cluster(), ClusterId::from_bits(5));
     assert_eq!(decide(&mut node, 5).0, [decided]);
 }

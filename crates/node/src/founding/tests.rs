@@ -104,8 +104,10 @@ impl Init {
     }
 
     fn finish(&mut self, nodes: &mut Nodes) -> Result<Layout, String> {
-        while !self.asked.is_empty() {
-            self.deliver(nodes);
+        for _ in 0..50 {
+            if !self.asked.is_empty() {
+                self.deliver(nodes);
+            }
         }
         self.end.take().expect("an end")
     }

@@ -19,6 +19,17 @@ fn a_cut_frame_is_never_a_message() {
 }
 
 #[test]
+fn a_length_field_that_lies_is_refused() {
+    let whole = frame(samples().remove(0));
+    let length = u32::try_from(whole.len() - 4).unwrap();
+    for lie in [length - 1, length + 1] {
+        let mut lying = whole.clone();
+        lying[..4].copy_from_slice(&lie.to_be_bytes());
+        assert_eq!(Envelope::decode(&lying), Err(FrameError::Length(whole.len())));
+    }
+}
+
+#[test]
 fn nothing_may_follow_the_body() {
     for message in samples() {
         let op = message.op();
