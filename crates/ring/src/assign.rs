@@ -1,12 +1,12 @@
 //! Who owns what: the deterministic assignment that moves no more than it must.
 //!
-//! The steps, each in its file: [`targets`] gives every node a whole number of copies; [`board`] holds the state
-//! that the others work on; [`fill`] keeps the old owners that may stay and fills the holes; [`balance`] moves
-//! copies from nodes above their target to nodes below; [`primaries`] orders the owners.
+//! The steps, each in its file: `targets` gives every node a whole number of copies; `board` holds the state
+//! that the others work on; `fill` keeps the old owners that may stay and fills the holes; `balance` moves
+//! copies from nodes above their target to nodes below; `primaries` orders the owners.
 //!
 //! Targets are always reached. They are the sums of a fractional assignment that obeys every rule (give each
 //! partition `target/Q` of each node), so by the integrality of flows a whole one exists; and as long as it is
-//! not reached, the augmenting paths of [`balance`] find one more step towards it.
+//! not reached, the augmenting paths of `balance` find one more step towards it.
 
 mod balance;
 mod board;
