@@ -86,7 +86,10 @@ impl Shard {
             origin: None,
             stands_for: None,
         };
-        self.deliveries.insert(exchange, (target, row.key));
+        let delivery = (target, row.key);
+        // An ack of an earlier try is for an earlier record: it must not pass for one of this.
+        self.deliveries.retain(|_, earlier| *earlier != delivery);
+        self.deliveries.insert(exchange, delivery);
         turn.send(
             exchange,
             target,
