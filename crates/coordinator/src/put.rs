@@ -381,7 +381,7 @@ impl Put {
     fn check_time(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if now >= self.plan.patience && !self.patience_over {
             self.patience_over = true;
-            self.lose_patience(out);
+            self.lose_patience(now, out);
         }
         if now >= self.plan.deadline && self.phase != Phase::Over {
             let failure = self.time_out();
@@ -392,8 +392,11 @@ impl Put {
     }
 
     /// Silent owners are treated as absent; this node's own disk is waited for until the deadline.
-    fn lose_patience(&mut self, out: &mut Vec<Effect>) {
-        if let Phase::Recalling(waiting) = &mut self.phase {
+    fn lose_patience(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        // At the deadline nothing is begun: who would replicate it?
+        if let Phase::Recalling(waiting) = &mut self.phase
+            && now < self.plan.deadline
+        {
             waiting.clear();
             self.coordinate_unless_recalling(out);
         }
