@@ -44,52 +44,30 @@ const CRATES: &[Crate] = &[
     // Sees only the verdict on a request's epoch: neither ring nor gossip nor coordinator.
     pure("vnode", "types causality wire", &[]),
     // Speaks rows, never an engine: its storage is whoever answers its effects.
-    pure(
-        "node",
-        "types causality ring wire gossip coordinator handoff vnode",
-        &[],
-    ),
+    pure("node", "types causality ring wire gossip coordinator handoff vnode", &[]),
     shell("transport", "types wire"),
     shell("frontend", "types causality wire"),
     shell("client", "types causality ring wire transport"),
     // gossip for a node's preset, vnode for what its rows are; as in sim.
-    shell(
-        "server",
-        "types causality ring wire gossip vnode node storage transport frontend",
-    ),
+    shell("server", "types causality ring wire gossip vnode node storage transport frontend"),
     deterministic("checker", "types causality"),
-    deterministic(
-        "sim",
-        "types causality ring wire gossip vnode node storage checker",
-    ),
+    deterministic("sim", "types causality ring wire gossip vnode node storage checker"),
     shell("cli", "types causality wire transport client server checker sim"),
 ];
 
 const fn pure(name: &'static str, ours: &'static str, extra: &'static [&'static str]) -> Crate {
     let libraries = Libraries::Pure(extra);
-    Crate {
-        name,
-        ours,
-        libraries,
-    }
+    Crate { name, ours, libraries }
 }
 
 const fn deterministic(name: &'static str, ours: &'static str) -> Crate {
     let libraries = Libraries::Deterministic;
-    Crate {
-        name,
-        ours,
-        libraries,
-    }
+    Crate { name, ours, libraries }
 }
 
 const fn shell(name: &'static str, ours: &'static str) -> Crate {
     let libraries = Libraries::Any;
-    Crate {
-        name,
-        ours,
-        libraries,
-    }
+    Crate { name, ours, libraries }
 }
 
 /// Packages outside `crates/` that may import anything; nothing imports them.
@@ -157,9 +135,7 @@ fn check_package(package: &Package) -> Vec<String> {
     }
     if name == "xtask" {
         let ours = package.dependencies.iter().filter(|edge| is_ours(edge));
-        return ours
-            .map(|edge| refusal(name, edge, "it checks the store and is no part of it"))
-            .collect();
+        return ours.map(|edge| refusal(name, edge, "it checks the store and is no part of it")).collect();
     }
     let Some(row) = CRATES.iter().find(|row| row.name == name) else {
         return vec![format!(
@@ -167,9 +143,7 @@ fn check_package(package: &Package) -> Vec<String> {
         )];
     };
     let edges = package.dependencies.iter();
-    edges
-        .filter_map(|edge| row.objection(edge).map(|why| refusal(name, edge, &why)))
-        .collect()
+    edges.filter_map(|edge| row.objection(edge).map(|why| refusal(name, edge, &why))).collect()
 }
 
 impl Crate {

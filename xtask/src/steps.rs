@@ -22,11 +22,7 @@ const STEPS: [Step; 5] = [
         title: "every file is formatted",
         check: |root| cargo(root, &["fmt", "--all", "--check"]),
     },
-    Step {
-        name: "clippy",
-        title: "no warnings",
-        check: |root| cargo(root, CLIPPY),
-    },
+    Step { name: "clippy", title: "no warnings", check: |root| cargo(root, CLIPPY) },
     Step {
         name: "edges",
         title: "crates import only what their layer may",
@@ -44,22 +40,11 @@ const STEPS: [Step; 5] = [
     },
 ];
 
-const CLIPPY: &[&str] = &[
-    "clippy",
-    "--workspace",
-    "--all-targets",
-    "--locked",
-    "--",
-    "-D",
-    "warnings",
-];
+const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
 
 /// What `ci` runs, or the one step of that name.
 pub fn named(name: &str) -> Option<Vec<&'static Step>> {
-    let chosen: Vec<_> = STEPS
-        .iter()
-        .filter(|step| name == "ci" || step.name == name)
-        .collect();
+    let chosen: Vec<_> = STEPS.iter().filter(|step| name == "ci" || step.name == name).collect();
     (!chosen.is_empty()).then_some(chosen)
 }
 
@@ -77,11 +62,7 @@ pub fn run(steps: &[&Step]) -> ExitCode {
     let passed = outcomes.iter().all(|outcome| outcome.passed);
     let verdict = if passed { "passed" } else { "FAILED" };
     eprintln!("{verdict} in {:.1} s", total.as_secs_f64());
-    if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 struct Outcome {
@@ -105,18 +86,11 @@ impl Step {
         if let Err(error) = &result {
             eprintln!("{error:#}");
         }
-        Outcome {
-            name: self.name,
-            passed: result.is_ok(),
-            took: start.elapsed(),
-        }
+        Outcome { name: self.name, passed: result.is_ok(), took: start.elapsed() }
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "says how long a step took, and decides nothing"
-)]
+#[expect(clippy::disallowed_methods, reason = "says how long a step took, and decides nothing")]
 fn clock() -> Instant {
     Instant::now()
 }
@@ -163,11 +137,6 @@ mod tests {
     fn any_finding_fails_a_step() {
         assert!(none_of(vec![]).is_ok());
         assert!(none_of(vec!["one".into()]).is_err());
-        assert!(
-            none_of(vec!["one".into(), "two".into()])
-                .unwrap_err()
-                .to_string()
-                .ends_with("2 findings")
-        );
+        assert!(none_of(vec!["one".into(), "two".into()]).unwrap_err().to_string().ends_with("2 findings"));
     }
 }

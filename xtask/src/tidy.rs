@@ -10,13 +10,7 @@ mod rules;
 mod tests;
 
 /// Directories that hold nothing of ours.
-const SKIPPED: &[&str] = &[
-    ".git",
-    "target",
-    "starling-data",
-    "starling-tls",
-    "proptest-regressions",
-];
+const SKIPPED: &[&str] = &[".git", "target", "starling-data", "starling-tls", "proptest-regressions"];
 
 /// Files that are read, by extension; others pass.
 const READ: &[&str] = &["rs", "toml", "md", "yml", "yaml", "json", "service", "sh"];
@@ -63,8 +57,5 @@ fn read(root: &Path, path: &Path) -> Result<Page> {
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let inner = path.strip_prefix(root).unwrap_or(path);
     let parts: Vec<_> = inner.iter().map(|part| part.to_string_lossy()).collect();
-    Ok(Page {
-        path: parts.join("/"),
-        text,
-    })
+    Ok(Page { path: parts.join("/"), text })
 }

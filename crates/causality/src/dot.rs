@@ -50,10 +50,7 @@ fn parse(text: &str) -> Option<Dot> {
         return None;
     }
     let hlc = Hlc::from_bits(u64::from_str_radix(time, 16).ok()?);
-    Some(Dot {
-        actor: actor.parse().ok()?,
-        hlc,
-    })
+    Some(Dot { actor: actor.parse().ok()?, hlc })
 }
 
 #[cfg(test)]
@@ -62,31 +59,19 @@ mod tests {
 
     #[test]
     fn text_round_trips_and_anything_else_is_refused() {
-        let dot = Dot {
-            actor: ActorId::from_bits(0xa1),
-            hlc: Hlc::from_parts(1, 2),
-        };
+        let dot = Dot { actor: ActorId::from_bits(0xa1), hlc: Hlc::from_parts(1, 2) };
         let text = "00000000000000a1@0000000000010002";
         assert_eq!(dot.to_string(), text);
         assert_eq!(text.parse(), Ok(dot));
-        for bad in [
-            "",
-            "@",
-            "a1@10002",
-            "00000000000000a1@+000000000010002",
-            &format!("{text}0"),
-            &text[1..],
-        ] {
+        for bad in ["", "@", "a1@10002", "00000000000000a1@+000000000010002", &format!("{text}0"), &text[1..]]
+        {
             assert!(bad.parse::<Dot>().is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn dots_are_ordered_by_time_then_actor() {
-        let dot = |actor, time| Dot {
-            actor: ActorId::from_bits(actor),
-            hlc: Hlc::from_bits(time),
-        };
+        let dot = |actor, time| Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_bits(time) };
         assert!(dot(9, 1) < dot(1, 2));
         assert!(dot(1, 2) < dot(2, 2));
     }

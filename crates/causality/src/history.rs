@@ -44,21 +44,9 @@ struct Client {
 /// One step of a history. Numbers are taken modulo what there is to choose from.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    Read {
-        client: usize,
-        replica: usize,
-    },
-    Write {
-        client: usize,
-        replica: usize,
-        delete: bool,
-        expires: bool,
-        blind: bool,
-    },
-    Merge {
-        from: usize,
-        into: usize,
-    },
+    Read { client: usize, replica: usize },
+    Write { client: usize, replica: usize, delete: bool, expires: bool, blind: bool },
+    Merge { from: usize, into: usize },
 }
 
 /// What came of some steps.
@@ -91,14 +79,8 @@ impl History {
     /// The dots that a replica which knows `known` must hold: writes that no known write has seen, of deletes only
     /// one that is the latest of them all.
     pub(crate) fn expected_siblings(&self, known: &Events) -> Vec<Dot> {
-        let superseded: Events = known
-            .iter()
-            .flat_map(|&id| self.events[id].past.iter().copied())
-            .collect();
-        let mut maximal: Vec<&Event> = known
-            .difference(&superseded)
-            .map(|&id| &self.events[id])
-            .collect();
+        let superseded: Events = known.iter().flat_map(|&id| self.events[id].past.iter().copied()).collect();
+        let mut maximal: Vec<&Event> = known.difference(&superseded).map(|&id| &self.events[id]).collect();
         maximal.sort_by_key(|event| event.dot);
         let highest = maximal.last().map(|event| event.dot);
         maximal.retain(|event| !event.deletes || Some(event.dot) == highest);
@@ -113,18 +95,8 @@ impl History {
     fn take(&mut self, step: &Step) {
         match *step {
             Step::Read { client, replica } => self.read(client % CLIENTS, replica % REPLICAS),
-            Step::Write {
-                client,
-                replica,
-                delete,
-                expires,
-                blind,
-            } => {
-                let client = if blind {
-                    Client::default()
-                } else {
-                    self.clients[client % CLIENTS].clone()
-                };
+            Step::Write { client, replica, delete, expires, blind } => {
+                let client = if blind { Client::default() } else { self.clients[client % CLIENTS].clone() };
                 self.write(&client, replica % REPLICAS, delete, expires);
             }
             Step::Merge { from, into } => self.merge(from % REPLICAS, into % REPLICAS),
@@ -150,25 +122,15 @@ impl History {
         replica.known.extend(&client.seen);
         replica.known.insert(id);
         self.states.push(replica.clone());
-        self.events.push(Event {
-            dot,
-            deletes,
-            past: client.seen.clone(),
-        });
+        self.events.push(Event { dot, deletes, past: client.seen.clone() });
     }
 
     /// Each replica's wall clock is off by its own 300 ms, and an hour passes in no time at all.
     fn mint(&mut self, client: &Client, at: usize) -> Dot {
         let wall = WallTime::from_millis(NOON + at as u64 * 300 + self.events.len() as u64);
-        let above = client
-            .context
-            .max_hlc()
-            .max(self.replicas[at].record.context().max_hlc());
+        let above = client.context.max_hlc().max(self.replicas[at].record.context().max_hlc());
         let hlc = self.clocks[at].mint(wall, above).unwrap();
-        Dot {
-            actor: ActorId::from_bits(0xa0 + at as u64),
-            hlc,
-        }
+        Dot { actor: ActorId::from_bits(0xa0 + at as u64), hlc }
     }
 
     fn merge(&mut self, from: usize, into: usize) {
@@ -189,13 +151,8 @@ fn value(id: EventId) -> Bytes {
 
 fn step() -> impl Strategy<Value = Step> {
     let any = || 0..REPLICAS * CLIENTS;
-    let write = (
-        any(),
-        any(),
-        prop::bool::weighted(0.35),
-        prop::bool::weighted(0.2),
-        prop::bool::weighted(0.2),
-    );
+    let write =
+        (any(), any(), prop::bool::weighted(0.35), prop::bool::weighted(0.2), prop::bool::weighted(0.2));
     prop_oneof![
         3 => (any(), any()).prop_map(|(client, replica)| Step::Read { client, replica }),
         4 => write.prop_map(|(client, replica, delete, expires, blind)| {

@@ -92,10 +92,7 @@ impl HlcClock {
     /// A clock that starts above `durable_ceiling`: the last one that was stored, or [`Hlc::ZERO`] on a node that
     /// never ran. Its first mint needs a lease.
     pub const fn new(durable_ceiling: Hlc) -> Self {
-        Self {
-            last: durable_ceiling,
-            ceiling: durable_ceiling,
-        }
+        Self { last: durable_ceiling, ceiling: durable_ceiling }
     }
 
     /// A time after every other one of this clock, after `above` (the highest time in the client's context and in
@@ -105,9 +102,7 @@ impl HlcClock {
         let seen = self.last.max(above);
         let minted = seen.next().max(Hlc::at(wall));
         if minted > self.ceiling || minted == seen {
-            return Err(NeedsLease {
-                ceiling: minted.ahead(limits::HLC_LEASE),
-            });
+            return Err(NeedsLease { ceiling: minted.ahead(limits::HLC_LEASE) });
         }
         self.last = minted;
         Ok(minted)
@@ -173,10 +168,7 @@ mod tests {
         assert_eq!((time.millis(), time.counter()), (NOON, 7));
         assert_eq!(time.to_string(), "1700000000000.7");
         assert_eq!(Hlc::from_bits(time.bits()), time);
-        assert_eq!(
-            Hlc::from_parts(NOON, u16::MAX).next(),
-            Hlc::from_parts(NOON + 1, 0)
-        );
+        assert_eq!(Hlc::from_parts(NOON, u16::MAX).next(), Hlc::from_parts(NOON + 1, 0));
         assert!(Hlc::from_parts(NOON, u16::MAX) < Hlc::from_parts(NOON + 1, 0));
         assert_eq!(Hlc::from_parts(u64::MAX, 0).millis(), (1 << 48) - 1);
         let end = Hlc::from_bits(u64::MAX);
@@ -188,10 +180,7 @@ mod tests {
         let mut clock = HlcClock::new(Hlc::ZERO);
         assert_eq!(mint(&mut clock, NOON, Hlc::ZERO), Hlc::from_parts(NOON, 0));
         assert_eq!(mint(&mut clock, NOON - 5, Hlc::ZERO), Hlc::from_parts(NOON, 1));
-        assert_eq!(
-            mint(&mut clock, NOON + 9, Hlc::ZERO),
-            Hlc::from_parts(NOON + 9, 0)
-        );
+        assert_eq!(mint(&mut clock, NOON + 9, Hlc::ZERO), Hlc::from_parts(NOON + 9, 0));
     }
 
     #[test]
@@ -203,10 +192,7 @@ mod tests {
         clock.lease(need.ceiling);
         assert!(clock.mint(wall(NOON), Hlc::ZERO).is_ok());
         clock.lease(Hlc::ZERO);
-        assert!(
-            clock.mint(wall(NOON), Hlc::ZERO).is_ok(),
-            "an older lease takes nothing back"
-        );
+        assert!(clock.mint(wall(NOON), Hlc::ZERO).is_ok(), "an older lease takes nothing back");
     }
 
     #[test]
@@ -238,14 +224,8 @@ mod tests {
         let mut clock = HlcClock::new(Hlc::ZERO);
         clock.lease(end);
         assert_eq!(clock.mint(wall(NOON), Hlc::from_bits(u64::MAX - 1)), Ok(end));
-        assert_eq!(
-            clock.mint(wall(NOON), Hlc::ZERO),
-            Err(NeedsLease { ceiling: end })
-        );
-        assert_eq!(
-            HlcClock::new(Hlc::ZERO).mint(wall(NOON), end),
-            Err(NeedsLease { ceiling: end })
-        );
+        assert_eq!(clock.mint(wall(NOON), Hlc::ZERO), Err(NeedsLease { ceiling: end }));
+        assert_eq!(HlcClock::new(Hlc::ZERO).mint(wall(NOON), end), Err(NeedsLease { ceiling: end }));
     }
 
     #[derive(Debug, Clone)]

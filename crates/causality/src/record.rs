@@ -121,17 +121,8 @@ impl Record {
         let mut context = self.context.joined(seen);
         context.raise(dot);
         let mut siblings = Vec::with_capacity(self.sibling_count() - self.drops(seen) + 1);
-        siblings.extend(
-            self.siblings
-                .iter()
-                .filter(|sibling| !seen.covers(sibling.dot))
-                .cloned(),
-        );
-        let written = Sibling {
-            dot,
-            payload,
-            expires_at,
-        };
+        siblings.extend(self.siblings.iter().filter(|sibling| !seen.covers(sibling.dot)).cloned());
+        let written = Sibling { dot, payload, expires_at };
         match siblings.binary_search_by_key(&dot, |sibling| sibling.dot) {
             Ok(at) => siblings[at] = written,
             Err(at) => siblings.insert(at, written),
@@ -152,10 +143,7 @@ impl Record {
             siblings.extend_from_slice(&other.siblings);
             siblings.sort_by_key(|sibling| sibling.dot);
         }
-        Merge {
-            record: Self::normal(context, siblings),
-            conflict,
-        }
+        Merge { record: Self::normal(context, siblings), conflict }
     }
 
     /// The last write of those that stand side by side, by (time, actor), for buckets where the last write wins.
@@ -172,11 +160,7 @@ impl Record {
     /// The values that a client sees at `wall`: neither tombstones nor expired ones, equal values once (under their
     /// highest dot), newest last.
     pub fn live(&self, wall: WallTime) -> Vec<&Sibling> {
-        let mut live: Vec<&Sibling> = self
-            .siblings
-            .iter()
-            .filter(|sibling| sibling.is_live(wall))
-            .collect();
+        let mut live: Vec<&Sibling> = self.siblings.iter().filter(|sibling| sibling.is_live(wall)).collect();
         if live.len() > 1 {
             let mut shown = BTreeSet::new();
             live.reverse();
@@ -198,19 +182,12 @@ impl Record {
 
     /// How many siblings a write with `seen` would supersede.
     pub fn drops(&self, seen: &VersionVector) -> usize {
-        self.siblings
-            .iter()
-            .filter(|sibling| seen.covers(sibling.dot))
-            .count()
+        self.siblings.iter().filter(|sibling| seen.covers(sibling.dot)).count()
     }
 
     /// Bytes of all values. Tombstones count nothing.
     pub fn value_bytes(&self) -> usize {
-        self.siblings
-            .iter()
-            .filter_map(Sibling::value)
-            .map(Bytes::len)
-            .sum()
+        self.siblings.iter().filter_map(Sibling::value).map(Bytes::len).sum()
     }
 
     /// About how many bytes of memory the record takes. A decoded record's values also keep alive the buffer that

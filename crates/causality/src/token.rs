@@ -71,10 +71,7 @@ impl ContextToken {
         key: &QualifiedKey,
     ) -> Result<VersionVector, TokenError> {
         if bytes.len() > MAX_BYTES {
-            return Err(TokenError::TooLong {
-                length: bytes.len(),
-                limit: MAX_BYTES,
-            });
+            return Err(TokenError::TooLong { length: bytes.len(), limit: MAX_BYTES });
         }
         let (version, bound, entries) = intact(bytes).ok_or(TokenError::Damaged)?;
         match version {
@@ -93,14 +90,9 @@ impl ContextToken {
     /// Reverses [`Self::to_text`]. Whether the token is any good, [`Self::open`] tells.
     pub fn from_text(text: &str) -> Result<Self, TokenError> {
         if text.len() > MAX_TEXT {
-            return Err(TokenError::TooLong {
-                length: text.len(),
-                limit: MAX_TEXT,
-            });
+            return Err(TokenError::TooLong { length: text.len(), limit: MAX_TEXT });
         }
-        let bytes = BASE64_URL_SAFE_NO_PAD
-            .decode(text)
-            .map_err(|_| TokenError::Damaged)?;
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::Damaged)?;
         Ok(Self(bytes.into()))
     }
 

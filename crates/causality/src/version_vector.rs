@@ -99,11 +99,7 @@ impl VersionVector {
 
     /// The highest time of any actor, [`Hlc::ZERO`] if empty: what the next mint must be above.
     pub fn max_hlc(&self) -> Hlc {
-        self.entries
-            .iter()
-            .map(|&(_, hlc)| hlc)
-            .max()
-            .unwrap_or(Hlc::ZERO)
+        self.entries.iter().map(|&(_, hlc)| hlc).max().unwrap_or(Hlc::ZERO)
     }
 
     /// Number of actors.
@@ -185,10 +181,7 @@ pub(crate) fn entry_bytes(actor: ActorId, hlc: Hlc) -> [u8; ENTRY_BYTES] {
 /// Reverses [`entry_bytes`].
 pub(crate) fn entry_from(bytes: &[u8; ENTRY_BYTES]) -> Entry {
     let pair = u128::from_le_bytes(*bytes);
-    (
-        ActorId::from_bits(pair as u64),
-        Hlc::from_bits((pair >> 64) as u64),
-    )
+    (ActorId::from_bits(pair as u64), Hlc::from_bits((pair >> 64) as u64))
 }
 
 /// Encoded size of one actor with its time.
@@ -217,13 +210,9 @@ mod tests {
 
     #[test]
     fn a_vector_covers_every_dot_up_to_its_times() {
-        let seen: VersionVector = [entry((1, 5)), entry((2, 3)), entry((1, 4)), entry((3, 0))]
-            .into_iter()
-            .collect();
-        let dot = |actor, time| Dot {
-            actor: ActorId::from_bits(actor),
-            hlc: Hlc::from_bits(time),
-        };
+        let seen: VersionVector =
+            [entry((1, 5)), entry((2, 3)), entry((1, 4)), entry((3, 0))].into_iter().collect();
+        let dot = |actor, time| Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_bits(time) };
         assert!(seen.covers(dot(1, 5)) && seen.covers(dot(1, 1)) && seen.covers(dot(2, 3)));
         assert!(!seen.covers(dot(1, 6)) && !seen.covers(dot(2, 4)) && !seen.covers(dot(3, 1)));
         assert_eq!((seen.len(), seen.max_hlc()), (2, Hlc::from_bits(5)));

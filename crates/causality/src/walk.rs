@@ -25,16 +25,8 @@ pub(crate) fn side_by_side<'a, T, K: Ord>(
             (None, Some(_)) => Ordering::Greater,
             (Some(l), Some(r)) => key(l).cmp(&key(r)),
         };
-        let l = if order.is_le() {
-            left.split_off_first()
-        } else {
-            None
-        };
-        let r = if order.is_ge() {
-            right.split_off_first()
-        } else {
-            None
-        };
+        let l = if order.is_le() { left.split_off_first() } else { None };
+        let r = if order.is_ge() { right.split_off_first() } else { None };
         match (l, r) {
             (Some(l), Some(r)) => Some(Pair::Both(l, r)),
             (Some(l), None) => Some(Pair::Left(l)),

@@ -20,11 +20,7 @@ pub struct Call<'c, R> {
 
 impl<'c, R: Answer> Call<'c, R> {
     pub(crate) const fn new(client: &'c Client, request: KvRequest) -> Self {
-        Self {
-            client,
-            request,
-            answer: PhantomData,
-        }
+        Self { client, request, answer: PhantomData }
     }
 
     /// How long it may take, at most [`starling_types::limits::MAX_TIMEOUT`], tries included; by default what
@@ -101,20 +97,12 @@ pub trait Answer: Sized {
 
 impl Answer for ReadReply {
     fn of(reply: KvReply) -> Option<Self> {
-        if let KvReply::Read(read) = reply {
-            Some(read)
-        } else {
-            None
-        }
+        if let KvReply::Read(read) = reply { Some(read) } else { None }
     }
 }
 
 impl Answer for WriteReply {
     fn of(reply: KvReply) -> Option<Self> {
-        if let KvReply::Written(written) = reply {
-            Some(written)
-        } else {
-            None
-        }
+        if let KvReply::Written(written) = reply { Some(written) } else { None }
     }
 }

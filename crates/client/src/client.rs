@@ -39,10 +39,7 @@ impl Client {
         let seeded = StdRng::try_from_rng(&mut SysRng);
         let rng = seeded.map_err(|error| ClientError::Randomness(error.to_string()))?;
         let nodes = Rc::new(Nodes::new(dialer, addrs));
-        let client = Self {
-            nodes,
-            rng: Rc::new(RefCell::new(rng)),
-        };
+        let client = Self { nodes, rng: Rc::new(RefCell::new(rng)) };
         client.first_connection().await?;
         Ok(client)
     }
@@ -55,20 +52,13 @@ impl Client {
     /// A write of a value. Without [`Call::context`] or [`Call::blind`] it replaces nothing: the value becomes a
     /// sibling of what is there.
     pub fn put(&self, bucket: BucketName, key: Key, value: impl Into<Bytes>) -> Call<'_, WriteReply> {
-        let op = KvOp::Put {
-            value: value.into(),
-            seen: Seen::Nothing,
-            ttl_ms: None,
-        };
+        let op = KvOp::Put { value: value.into(), seen: Seen::Nothing, ttl_ms: None };
         Call::new(self, self.new_request(bucket, key, op))
     }
 
     /// A write of a tombstone. Without [`Call::context`] or [`Call::blind`] it deletes nothing.
     pub fn delete(&self, bucket: BucketName, key: Key) -> Call<'_, WriteReply> {
-        Call::new(
-            self,
-            self.new_request(bucket, key, KvOp::Delete { seen: Seen::Nothing }),
-        )
+        Call::new(self, self.new_request(bucket, key, KvOp::Delete { seen: Seen::Nothing }))
     }
 
     /// A request with a fresh id, issued now. To retry one whose outcome is unknown, pass the very same request
@@ -148,10 +138,7 @@ impl Client {
             Err(_) => return Ok(Err(Ending::Unsent("no connection in time".into()))),
         };
         let patience = patience() - clock::now();
-        match connection
-            .call(request.id, Message::Request(request.clone()), patience)
-            .await
-        {
+        match connection.call(request.id, Message::Request(request.clone()), patience).await {
             Ok(Message::Reply(KvReply::Failed(failure))) => Ok(Err(Ending::Failed(failure))),
             Ok(Message::Reply(reply)) => {
                 self.nodes.prefer(node);
@@ -190,22 +177,16 @@ impl Client {
 fn give_up(course: &Course, ending: Ending) -> ClientError {
     let tries = course.tries();
     match ending {
-        Ending::Failed(failure) => ClientError::Failed {
-            outcome: course.outcome(failure.outcome),
-            failure,
-            tries,
-        },
+        Ending::Failed(failure) => {
+            ClientError::Failed { outcome: course.outcome(failure.outcome), failure, tries }
+        }
         Ending::Unsent(why) => unanswered(why, course.outcome(Outcome::NotApplied), tries),
         Ending::Unanswered => unanswered(SILENCE, course.outcome(Outcome::Unknown), tries),
     }
 }
 
 fn unanswered(last: impl Into<String>, outcome: Outcome, tries: u32) -> ClientError {
-    ClientError::Unanswered {
-        last: last.into(),
-        outcome,
-        tries,
-    }
+    ClientError::Unanswered { last: last.into(), outcome, tries }
 }
 
 fn millis_until(deadline: Instant) -> u32 {

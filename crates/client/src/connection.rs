@@ -39,11 +39,7 @@ impl Connection {
         let pending = Rc::new(Pending::default());
         let channel = dialer.connect(addr, cluster, pending.clone()).await?;
         let sweep = spawn_local(sweep(Rc::downgrade(&pending))).abort_handle();
-        Ok(Self {
-            channel,
-            pending,
-            sweep,
-        })
+        Ok(Self { channel, pending, sweep })
     }
 
     /// The node's cluster when the connection was made.
@@ -70,19 +66,12 @@ impl Connection {
             deadline_ms: u32::try_from(patience.as_millis()).unwrap_or(u32::MAX).max(1),
             message,
         };
-        let waiting = self
-            .pending
-            .wait(request, clock::now() + patience)
-            .ok_or(NoAnswer::Unsent)?;
+        let waiting = self.pending.wait(request, clock::now() + patience).ok_or(NoAnswer::Unsent)?;
         match self.channel.send(&envelope) {
             Sent::Queued => waiting.await.map_err(|_| NoAnswer::Unanswered),
             not_sent => {
                 self.pending.forget(request);
-                Err(if not_sent == Sent::TooLarge {
-                    NoAnswer::TooLarge
-                } else {
-                    NoAnswer::Unsent
-                })
+                Err(if not_sent == Sent::TooLarge { NoAnswer::TooLarge } else { NoAnswer::Unsent })
             }
         }
     }

@@ -55,15 +55,7 @@ impl Course {
     pub(crate) fn new(write: bool, nodes: usize, attempt: u8) -> Self {
         let nodes = u32::try_from(nodes).unwrap_or(u32::MAX).max(1);
         let doubt = write && attempt > 0;
-        Self {
-            write,
-            nodes,
-            tries: 0,
-            attempt,
-            fruitless: 0,
-            doubtful_here: 0,
-            doubt,
-        }
+        Self { write, nodes, tries: 0, attempt, fruitless: 0, doubtful_here: 0, doubt }
     }
 
     /// How often it was tried.
@@ -88,11 +80,7 @@ impl Course {
 
     /// How long to wait for an answer when `remaining` is left: early tries leave time for later ones.
     pub(crate) fn patience(&self, remaining: Duration) -> Duration {
-        if self.attempt < HURRIED {
-            remaining / 2
-        } else {
-            remaining
-        }
+        if self.attempt < HURRIED { remaining / 2 } else { remaining }
     }
 
     /// Judges a try that has ended.
@@ -172,11 +160,7 @@ mod tests {
 
     #[test]
     fn what_nobody_will_do_better_is_not_retried() {
-        for kind in [
-            FailureKind::BadRequest,
-            FailureKind::TooManySiblings,
-            FailureKind::NoSuchBucket,
-        ] {
+        for kind in [FailureKind::BadRequest, FailureKind::TooManySiblings, FailureKind::NoSuchBucket] {
             assert_eq!(Course::new(true, 3, 0).after(&refused(kind)), Next::GiveUp);
         }
     }

@@ -87,10 +87,6 @@ impl Nodes {
 
 impl Node {
     fn usable(&self) -> Option<Rc<Connection>> {
-        self.connection
-            .borrow()
-            .as_ref()
-            .filter(|connection| connection.is_usable())
-            .cloned()
+        self.connection.borrow().as_ref().filter(|connection| connection.is_usable()).cloned()
     }
 }

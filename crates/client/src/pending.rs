@@ -44,11 +44,7 @@ impl Pending {
             self.begun.notify_one();
         }
         waiting.insert(request, Waiting { answer, deadline });
-        self.earliest.set(Some(
-            self.earliest
-                .get()
-                .map_or(deadline, |earliest| earliest.min(deadline)),
-        ));
+        self.earliest.set(Some(self.earliest.get().map_or(deadline, |earliest| earliest.min(deadline))));
         Some(receiver)
     }
 
@@ -63,8 +59,7 @@ impl Pending {
         }
         let mut waiting = self.waiting.borrow_mut();
         waiting.retain(|_, waiting| now < waiting.deadline);
-        self.earliest
-            .set(waiting.values().map(|waiting| waiting.deadline).min());
+        self.earliest.set(waiting.values().map(|waiting| waiting.deadline).min());
     }
 
     async fn begun(&self) {
@@ -124,24 +119,12 @@ mod tests {
         let mut soon = pending.wait(id(1), start + second).unwrap();
         let mut late = pending.wait(id(2), start + 2 * second).unwrap();
         pending.expire(start + second);
-        assert!(matches!(
-            soon.try_recv(),
-            Err(oneshot::error::TryRecvError::Closed)
-        ));
-        assert!(matches!(
-            late.try_recv(),
-            Err(oneshot::error::TryRecvError::Empty)
-        ));
+        assert!(matches!(soon.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+        assert!(matches!(late.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
         let message = Message::GoAway(GoAway { reason: "x".into() });
         for request in [id(1), id(2)] {
             let (cluster, epoch) = (ClusterId::NONE, LayoutVersion::NONE);
-            pending.frame(Envelope {
-                cluster,
-                epoch,
-                request,
-                deadline_ms: 0,
-                message: message.clone(),
-            });
+            pending.frame(Envelope { cluster, epoch, request, deadline_ms: 0, message: message.clone() });
         }
         assert_eq!(late.try_recv(), Ok(message));
         assert!(pending.waiting.borrow().is_empty());
@@ -152,10 +135,7 @@ mod tests {
         let (pending, deadline) = (Pending::default(), clock::now() + Duration::from_secs(1));
         let mut waiting = pending.wait(id(1), deadline).unwrap();
         pending.gone("test");
-        assert!(matches!(
-            waiting.try_recv(),
-            Err(oneshot::error::TryRecvError::Closed)
-        ));
+        assert!(matches!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
         assert!(pending.wait(id(2), deadline).is_none());
     }
 }

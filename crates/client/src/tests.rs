@@ -82,12 +82,7 @@ impl Node {
     }
 
     fn attempts(&self) -> Vec<u8> {
-        self.stub
-            .asked
-            .borrow()
-            .iter()
-            .map(|request| request.attempt)
-            .collect()
+        self.stub.asked.borrow().iter().map(|request| request.attempt).collect()
     }
 }
 
@@ -104,51 +99,21 @@ impl Stub {
                 return;
             }
         };
-        let _ = transport.reply(
-            client,
-            &Envelope {
-                message: Message::Reply(reply),
-                ..envelope.clone()
-            },
-        );
+        let _ = transport.reply(client, &Envelope { message: Message::Reply(reply), ..envelope.clone() });
     }
 }
 
 /// A get finds the key as value; a write is acked.
 fn good(request: &KvRequest) -> KvReply {
-    let dot = Dot {
-        hlc: Hlc::ZERO,
-        actor: ActorId::from_bits(1),
-    };
+    let dot = Dot { hlc: Hlc::ZERO, actor: ActorId::from_bits(1) };
     if let KvOp::Get = request.op {
         let value = Bytes::copy_from_slice(request.key.as_bytes());
-        let siblings = vec![SiblingView {
-            value,
-            dot,
-            expires_at: None,
-        }];
-        return KvReply::Read(ReadReply {
-            siblings,
-            context: Some(Bytes::from_static(b"seen")),
-        });
+        let siblings = vec![SiblingView { value, dot, expires_at: None }];
+        return KvReply::Read(ReadReply { siblings, context: Some(Bytes::from_static(b"seen")) });
     }
     let coordinator = NodeId::from_bits(1);
-    let receipt = Receipt {
-        dot,
-        coordinator,
-        acked: 2,
-        owners: 2,
-        w: 2,
-        n: 3,
-        durable: true,
-        hinted: 0,
-    };
-    KvReply::Written(WriteReply {
-        context: None,
-        siblings: 1,
-        existed: false,
-        receipt,
-    })
+    let receipt = Receipt { dot, coordinator, acked: 2, owners: 2, w: 2, n: 3, durable: true, hinted: 0 };
+    KvReply::Written(WriteReply { context: None, siblings: 1, existed: false, receipt })
 }
 
 impl Inbox for Stub {
@@ -165,11 +130,7 @@ impl Inbox for Stub {
             layout: LayoutVersion::NONE,
             version: "test".into(),
         };
-        Hello {
-            protocols: (PROTOCOL, PROTOCOL),
-            cluster: self.cluster,
-            node: Some(node),
-        }
+        Hello { protocols: (PROTOCOL, PROTOCOL), cluster: self.cluster, node: Some(node) }
     }
 
     fn client_frame(&self, client: ClientId, envelope: Envelope) {
@@ -194,9 +155,7 @@ impl Inbox for Stub {
 /// A client that tries `nodes` in this order.
 async fn client(authority: &Authority, nodes: &[&Node]) -> Client {
     let addrs: Vec<_> = nodes.iter().map(|node| node.addr()).collect();
-    Client::connect(&addrs, authority.client_credentials())
-        .await
-        .unwrap()
+    Client::connect(&addrs, authority.client_credentials()).await.unwrap()
 }
 
 fn bucket() -> BucketName {
@@ -211,10 +170,7 @@ fn key(text: &str) -> Key {
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Authority) -> F) {
     let dir = tempfile::tempdir().unwrap();
     let test = test(Authority::open_or_create(dir.path()).unwrap());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let limited = async { tokio::time::timeout(HANG, test).await.expect("the test hangs") };
     LocalSet::new().block_on(&runtime, limited);
 }

@@ -30,10 +30,7 @@ use stall::StallGuard;
 /// [`LocalSet`](tokio::task::LocalSet).
 pub async fn serve_http<S: KvService>(listener: TcpListener, service: Rc<S>, shutdown: Shutdown) {
     let limits = Rc::new(service.limits());
-    let greeter = HttpGreeter {
-        service: Rc::clone(&service),
-        limits,
-    };
+    let greeter = HttpGreeter { service: Rc::clone(&service), limits };
     listener::serve(listener, service, greeter, shutdown).await;
 }
 
@@ -49,12 +46,7 @@ impl<S: KvService> Greeter for HttpGreeter<S> {
         content-type: text/plain\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
 
     fn converse(&self, stream: TcpStream, shutdown: Shutdown) -> impl Future<Output = ()> + 'static {
-        serve(
-            stream,
-            Rc::clone(&self.service),
-            Rc::clone(&self.limits),
-            shutdown,
-        )
+        serve(stream, Rc::clone(&self.service), Rc::clone(&self.limits), shutdown)
     }
 }
 
@@ -89,9 +81,7 @@ where
 
 /// What an end that was no good end counts as; a client that merely hung up counts as nothing.
 fn event_of(error: &hyper::Error) -> Option<FrontEvent> {
-    let io = error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>());
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     let stalled = error.is_timeout() || io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut);
     match error.is_parse() || error.is_parse_too_large() {
         true => Some(FrontEvent::ProtocolError),

@@ -25,11 +25,7 @@ use session::Session;
 /// [`LocalSet`](tokio::task::LocalSet).
 pub async fn serve_resp<S: KvService>(listener: TcpListener, service: Rc<S>, shutdown: Shutdown) {
     let limits = service.limits();
-    let greeter = RespGreeter {
-        service: Rc::clone(&service),
-        limits,
-        next_id: Cell::new(1),
-    };
+    let greeter = RespGreeter { service: Rc::clone(&service), limits, next_id: Cell::new(1) };
     listener::serve(listener, service, greeter, shutdown).await;
 }
 
@@ -46,17 +42,9 @@ impl<S: KvService> Greeter for RespGreeter<S> {
 
     fn converse(&self, stream: TcpStream, shutdown: Shutdown) -> impl Future<Output = ()> + 'static {
         let id = self.next_id.replace(self.next_id.get() + 1);
-        let peer = stream
-            .peer_addr()
-            .map_or_else(|_| "?".into(), |peer| peer.to_string());
+        let peer = stream.peer_addr().map_or_else(|_| "?".into(), |peer| peer.to_string());
         let session = Session::new(id, peer, self.limits.max_value);
-        connection::serve(
-            stream,
-            session,
-            Rc::clone(&self.service),
-            self.limits.clone(),
-            shutdown,
-        )
+        connection::serve(stream, session, Rc::clone(&self.service), self.limits.clone(), shutdown)
     }
 }
 

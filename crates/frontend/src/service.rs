@@ -165,10 +165,7 @@ pub struct ReplyTo {
 impl ReplyTo {
     /// For `slot` of `sink`.
     pub fn new(sink: Rc<dyn ReplySink>, slot: u64) -> Self {
-        Self {
-            sink: Some(sink),
-            slot,
-        }
+        Self { sink: Some(sink), slot }
     }
 
     /// Answers.
@@ -196,9 +193,7 @@ impl Drop for ReplyTo {
 
 impl std::fmt::Debug for ReplyTo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReplyTo")
-            .field("slot", &self.slot)
-            .finish_non_exhaustive()
+        f.debug_struct("ReplyTo").field("slot", &self.slot).finish_non_exhaustive()
     }
 }
 
@@ -214,8 +209,5 @@ pub(crate) fn mismatched(reply: &KvReply) -> Failure {
     } else {
         "a read was answered by a write"
     };
-    Failure::unknown(
-        FailureKind::NotReady,
-        format!("internal error: {kind}; please report it"),
-    )
+    Failure::unknown(FailureKind::NotReady, format!("internal error: {kind}; please report it"))
 }

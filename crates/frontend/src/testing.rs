@@ -40,18 +40,12 @@ impl Fake {
     }
 
     pub(crate) fn with_limits(limits: FrontLimits) -> Rc<Self> {
-        Rc::new(Self {
-            limits,
-            ..Self::default()
-        })
+        Rc::new(Self { limits, ..Self::default() })
     }
 
     pub(crate) fn failing(kind: FailureKind) -> Rc<Self> {
         let failure = Failure::unknown(kind, "it went wrong");
-        Rc::new(Self {
-            failure: RefCell::new(Some(failure)),
-            ..Self::default()
-        })
+        Rc::new(Self { failure: RefCell::new(Some(failure)), ..Self::default() })
     }
 
     /// Answers what waits, `order` of each chunk of requests at a time.
@@ -69,11 +63,7 @@ impl Fake {
     }
 
     pub(crate) fn commands(&self) -> usize {
-        self.events
-            .borrow()
-            .iter()
-            .filter(|(_, event)| matches!(event, FrontEvent::Command(_)))
-            .count()
+        self.events.borrow().iter().filter(|(_, event)| matches!(event, FrontEvent::Command(_))).count()
     }
 
     fn apply(&self, request: &KvRequest) -> KvReply {
@@ -81,9 +71,7 @@ impl Fake {
             return KvReply::Failed(failure.clone());
         }
         let mut records = self.records.borrow_mut();
-        let siblings = records
-            .entry((request.bucket.clone(), request.key.clone()))
-            .or_default();
+        let siblings = records.entry((request.bucket.clone(), request.key.clone())).or_default();
         match &request.op {
             KvOp::Get => read(siblings),
             KvOp::Put { value, seen, ttl_ms } => {
@@ -114,15 +102,8 @@ impl Fake {
         siblings.retain(|sibling| sibling.dot.hlc.bits() > seen);
         let number = self.writes.get() + 1;
         self.writes.set(number);
-        let dot = Dot {
-            actor: ActorId::from_bits(1),
-            hlc: Hlc::from_bits(number),
-        };
-        siblings.extend(value.map(|(value, expires_at)| SiblingView {
-            value,
-            dot,
-            expires_at,
-        }));
+        let dot = Dot { actor: ActorId::from_bits(1), hlc: Hlc::from_bits(number) };
+        siblings.extend(value.map(|(value, expires_at)| SiblingView { value, dot, expires_at }));
         let receipt = Receipt {
             dot,
             coordinator: NodeId::from_bits(7),
@@ -134,12 +115,7 @@ impl Fake {
             hinted: 0,
         };
         let context = (siblings.len() <= 1).then(|| token(number));
-        KvReply::Written(WriteReply {
-            context,
-            siblings: siblings.len() as u32,
-            existed,
-            receipt,
-        })
+        KvReply::Written(WriteReply { context, siblings: siblings.len() as u32, existed, receipt })
     }
 }
 
@@ -149,15 +125,8 @@ pub(crate) fn token(number: u64) -> Bytes {
 }
 
 fn read(siblings: &[SiblingView]) -> KvReply {
-    let context = siblings
-        .iter()
-        .map(|sibling| sibling.dot.hlc.bits())
-        .max()
-        .map(token);
-    KvReply::Read(ReadReply {
-        siblings: siblings.to_vec(),
-        context,
-    })
+    let context = siblings.iter().map(|sibling| sibling.dot.hlc.bits()).max().map(token);
+    KvReply::Read(ReadReply { siblings: siblings.to_vec(), context })
 }
 
 impl KvService for Fake {
@@ -221,10 +190,7 @@ impl KvService for Fake {
     }
 
     fn info(&self) -> Vec<InfoSection> {
-        vec![InfoSection {
-            name: "Keyspace",
-            fields: vec![("keys".into(), "0".into())],
-        }]
+        vec![InfoSection { name: "Keyspace", fields: vec![("keys".into(), "0".into())] }]
     }
 
     fn limits(&self) -> FrontLimits {

@@ -32,9 +32,6 @@ mod tests {
         for bad in ["", "+1", "-1", " 1", "1 ", "0x1", "18446744073709551616"] {
             assert_eq!(decimal(bad.as_bytes()), None, "{bad:?}");
         }
-        assert_eq!(
-            [hex_byte(b'0', b'9'), hex_byte(b'a', b'F'), hex_byte(b'F', b'f')],
-            [0x09, 0xaf, 0xff]
-        );
+        assert_eq!([hex_byte(b'0', b'9'), hex_byte(b'a', b'F'), hex_byte(b'F', b'f')], [0x09, 0xaf, 0xff]);
     }
 }

@@ -68,13 +68,7 @@ mod tests {
 
     fn take(samples: &mut ClockSamples, peer: u64, theirs: u64, trip_ms: u64) {
         let (ours, theirs) = (WallTime::from_millis(10_000), WallTime::from_millis(theirs));
-        samples.take(
-            NOW,
-            NodeId::from_bits(peer),
-            ours,
-            theirs,
-            Duration::from_millis(trip_ms),
-        );
+        samples.take(NOW, NodeId::from_bits(peer), ours, theirs, Duration::from_millis(trip_ms));
     }
 
     #[test]

@@ -93,26 +93,13 @@ impl Config {
 
     /// Whether the timers fit each other; a machine needs a config that passes.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let spans = [
-            self.ping_timeout,
-            self.rumour_interval,
-            self.revive_interval,
-            self.compare_interval,
-        ];
-        let counts = [
-            self.suspicion_periods,
-            self.suspicion_stretch,
-            self.retransmits,
-            self.health_limit,
-        ];
+        let spans = [self.ping_timeout, self.rumour_interval, self.revive_interval, self.compare_interval];
+        let counts = [self.suspicion_periods, self.suspicion_stretch, self.retransmits, self.health_limit];
         if spans.iter().any(Duration::is_zero) || counts.contains(&0) || self.rumour_fanout == 0 {
             return Err(ConfigError::Zero);
         }
         if self.ping_timeout.saturating_mul(2) > self.period {
-            return Err(ConfigError::PingTimeout {
-                ping_timeout: self.ping_timeout,
-                period: self.period,
-            });
+            return Err(ConfigError::PingTimeout { ping_timeout: self.ping_timeout, period: self.period });
         }
         Ok(())
     }
@@ -199,31 +186,9 @@ mod tests {
             assert_eq!(name.parse(), Ok(preset));
             assert_eq!(Config::preset(preset).check(), Ok(()), "{name}");
         }
-        let hasty = Config {
-            period: LAN.ping_timeout,
-            ..LAN
-        };
-        assert!(
-            hasty
-                .check()
-                .unwrap_err()
-                .to_string()
-                .contains("more than half the period")
-        );
-        assert_eq!(
-            Config {
-                rumour_fanout: 0,
-                ..LAN
-            }
-            .check(),
-            Err(ConfigError::Zero)
-        );
-        assert!(
-            "fast"
-                .parse::<Preset>()
-                .unwrap_err()
-                .to_string()
-                .contains("choose lan, calm or wan")
-        );
+        let hasty = Config { period: LAN.ping_timeout, ..LAN };
+        assert!(hasty.check().unwrap_err().to_string().contains("more than half the period"));
+        assert_eq!(Config { rumour_fanout: 0, ..LAN }.check(), Err(ConfigError::Zero));
+        assert!("fast".parse::<Preset>().unwrap_err().to_string().contains("choose lan, calm or wan"));
     }
 }

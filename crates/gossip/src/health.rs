@@ -13,10 +13,7 @@ pub(crate) struct LocalHealth {
 
 impl LocalHealth {
     pub(crate) fn new(limit: u32) -> Self {
-        Self {
-            score: 0,
-            limit: limit.max(1),
-        }
+        Self { score: 0, limit: limit.max(1) }
     }
 
     pub(crate) fn worse(&mut self, by: u32) {
@@ -49,9 +46,6 @@ mod tests {
         health.worse(u32::MAX);
         assert_eq!(health.factor(), 8);
         health.better();
-        assert_eq!(
-            health.stretch(Duration::from_millis(10)),
-            Duration::from_millis(70)
-        );
+        assert_eq!(health.stretch(Duration::from_millis(10)), Duration::from_millis(70));
     }
 }

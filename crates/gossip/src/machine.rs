@@ -184,11 +184,7 @@ impl Gossip {
         machine.rumours.push(Rumour::Record(machine.table.me().record()));
         for info in known {
             if info.node != machine.me && info.is_sound() {
-                machine.admit(Record {
-                    info,
-                    incarnation: HEARSAY,
-                    status: Status::Alive,
-                });
+                machine.admit(Record { info, incarnation: HEARSAY, status: Status::Alive });
             }
         }
         machine
@@ -197,10 +193,7 @@ impl Gossip {
     /// Handles one event, then everything that is due at `now`.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         self.absorb_stall(now.instant);
-        self.now = Now {
-            instant: now.instant.max(self.now.instant),
-            wall: now.wall,
-        };
+        self.now = Now { instant: now.instant.max(self.now.instant), wall: now.wall };
         match event {
             Event::Message { from, message } => self.receive(from, message, out),
             Event::Tick => {}
@@ -297,13 +290,8 @@ impl Gossip {
         self.probes.postpone(late);
         self.relays.clear();
         for (node, _) in self.suspicions().collect::<Vec<_>>() {
-            let suspicion = self
-                .table
-                .get_mut(node)
-                .and_then(|entry| entry.suspicion.as_mut());
-            suspicion
-                .into_iter()
-                .for_each(|suspicion| suspicion.postpone(late));
+            let suspicion = self.table.get_mut(node).and_then(|entry| entry.suspicion.as_mut());
+            suspicion.into_iter().for_each(|suspicion| suspicion.postpone(late));
         }
     }
 
@@ -364,8 +352,7 @@ impl Gossip {
         let mut rumours: Vec<Rumour> = doubt.into_iter().chain(first).map(Rumour::Claim).collect();
         let used: usize = rumours.iter().map(Rumour::weight).sum();
         let budget = DATAGRAM_BUDGET.saturating_sub(Message::BARE_WEIGHT + used);
-        self.rumours
-            .fill(budget, self.config.rumour_limit(self.table.live()), &mut rumours);
+        self.rumours.fill(budget, self.config.rumour_limit(self.table.live()), &mut rumours);
         let me = self.table.me();
         let message = Message {
             generation: me.info.generation,
@@ -375,11 +362,7 @@ impl Gossip {
             body,
             rumours,
         };
-        out.push(Effect::Send {
-            to,
-            message,
-            reliable,
-        });
+        out.push(Effect::Send { to, message, reliable });
     }
 
     fn next_number(&mut self) -> u64 {
@@ -399,11 +382,9 @@ impl Gossip {
 }
 
 fn cut_to_limits(mut info: MemberInfo) -> MemberInfo {
-    for (text, limit) in [
-        (&mut info.name, MAX_NAME),
-        (&mut info.zone, MAX_ZONE),
-        (&mut info.version, MAX_VERSION),
-    ] {
+    for (text, limit) in
+        [(&mut info.name, MAX_NAME), (&mut info.zone, MAX_ZONE), (&mut info.version, MAX_VERSION)]
+    {
         while text.len() > limit {
             text.pop();
         }

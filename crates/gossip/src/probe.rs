@@ -54,8 +54,7 @@ impl Probe {
     }
 
     fn deadline(&self) -> Instant {
-        self.escalate_at
-            .map_or(self.expires_at, |at| at.min(self.expires_at))
+        self.escalate_at.map_or(self.expires_at, |at| at.min(self.expires_at))
     }
 
     fn postpone(&mut self, span: Duration) {
@@ -90,25 +89,17 @@ impl Probes {
 
     /// Whether a question is under way whose silence would count against `target`.
     pub(crate) fn is_pressing(&self, target: NodeId) -> bool {
-        self.under_way
-            .get(&target)
-            .is_some_and(|probe| probe.purpose != Purpose::Revive)
+        self.under_way.get(&target).is_some_and(|probe| probe.purpose != Purpose::Revive)
     }
 
     pub(crate) fn urgent(&self) -> usize {
-        self.under_way
-            .values()
-            .filter(|probe| probe.purpose == Purpose::Urgent)
-            .count()
+        self.under_way.values().filter(|probe| probe.purpose == Purpose::Urgent).count()
     }
 
     /// The member about which helpers were asked under `number`.
     pub(crate) fn helped(&mut self, number: u64) -> Option<(NodeId, &mut Probe)> {
         let asked = |probe: &Probe| probe.help == Some(number);
-        self.under_way
-            .iter_mut()
-            .find(|(_, probe)| asked(probe))
-            .map(|(target, probe)| (*target, probe))
+        self.under_way.iter_mut().find(|(_, probe)| asked(probe)).map(|(target, probe)| (*target, probe))
     }
 
     /// Members whose probe must escalate or has expired at `now`.
@@ -201,10 +192,7 @@ impl Relays {
     /// Drops what expired at `now` and returns whom to send a nack.
     pub(crate) fn turn(&mut self, now: Instant) -> Vec<(NodeId, u64)> {
         self.0.retain(|_, relay| relay.expires_at > now);
-        let due = self
-            .0
-            .values_mut()
-            .filter(|relay| relay.nack_at.is_some_and(|at| at <= now));
+        let due = self.0.values_mut().filter(|relay| relay.nack_at.is_some_and(|at| at <= now));
         due.map(|relay| {
             relay.nack_at = None;
             relay.origin
@@ -237,9 +225,8 @@ mod tests {
         let mut probes = Probes::default();
         let live = || (1..=9).map(node).collect::<Vec<_>>();
         for _ in 0..3 {
-            let mut round: Vec<_> = (0..9)
-                .filter_map(|_| probes.next_turn(live, |_| true, &mut rng))
-                .collect();
+            let mut round: Vec<_> =
+                (0..9).filter_map(|_| probes.next_turn(live, |_| true, &mut rng)).collect();
             round.sort_unstable();
             assert_eq!(round, live());
         }
@@ -250,10 +237,7 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut probes = Probes::default();
         probes.join_round(node(1), &mut rng);
-        assert_eq!(
-            probes.next_turn(|| vec![node(1)], |_| true, &mut rng),
-            Some(node(1))
-        );
+        assert_eq!(probes.next_turn(|| vec![node(1)], |_| true, &mut rng), Some(node(1)));
         for bits in 2..=8 {
             probes.join_round(node(bits), &mut rng);
         }
@@ -264,10 +248,7 @@ mod tests {
     #[test]
     fn nobody_ready_means_nobody_asked() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        assert_eq!(
-            Probes::default().next_turn(|| vec![node(1)], |_| false, &mut rng),
-            None
-        );
+        assert_eq!(Probes::default().next_turn(|| vec![node(1)], |_| false, &mut rng), None);
         assert_eq!(Probes::default().next_turn(Vec::new, |_| true, &mut rng), None);
     }
 
@@ -275,22 +256,11 @@ mod tests {
     fn relays_nack_once_expire_and_are_bounded() {
         let mut relays = Relays::default();
         let at = Instant::from_nanos;
-        let relay = Relay {
-            origin: (node(1), 7),
-            target: node(2),
-            nack_at: Some(at(5)),
-            expires_at: at(9),
-        };
+        let relay = Relay { origin: (node(1), 7), target: node(2), nack_at: Some(at(5)), expires_at: at(9) };
         assert!((0..MAX_RELAYS as u64).all(|number| relays.insert(number, relay)));
         assert!(!relays.insert(u64::MAX, relay));
-        assert!(
-            relays.answered(0, node(3)).is_none(),
-            "answered by another than the target"
-        );
-        assert_eq!(
-            relays.answered(0, node(2)).map(|relay| relay.origin),
-            Some((node(1), 7))
-        );
+        assert!(relays.answered(0, node(3)).is_none(), "answered by another than the target");
+        assert_eq!(relays.answered(0, node(2)).map(|relay| relay.origin), Some((node(1), 7)));
         assert_eq!(relays.next_deadline(), Some(at(5)));
         assert_eq!(relays.turn(at(5)).len(), MAX_RELAYS - 1);
         assert!(relays.turn(at(6)).is_empty());

@@ -82,13 +82,7 @@ mod tests {
     fn news(node: u64, incarnation: u64) -> Rumour {
         let node = NodeId::from_bits(node);
         let by = NodeId::from_bits(99);
-        Rumour::Claim(Claim {
-            node,
-            generation: Generation(1),
-            incarnation,
-            status: Status::Dead,
-            by,
-        })
+        Rumour::Claim(Claim { node, generation: Generation(1), incarnation, status: Status::Dead, by })
     }
 
     fn sent(queue: &mut Rumours, budget: usize) -> Vec<Rumour> {

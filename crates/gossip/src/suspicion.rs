@@ -22,13 +22,7 @@ pub(crate) struct Suspicion {
 impl Suspicion {
     /// Raised by `by`; `needed` confirmations bring its span down from `ceiling` to `floor`.
     pub(crate) fn new(began: Instant, by: NodeId, needed: usize, floor: Duration, ceiling: Duration) -> Self {
-        Self {
-            began,
-            floor,
-            ceiling,
-            needed,
-            accusers: vec![by],
-        }
+        Self { began, floor, ceiling, needed, accusers: vec![by] }
     }
 
     /// Counts a further accuser; whether it was news.
@@ -79,10 +73,7 @@ mod tests {
     fn each_accuser_counts_once_and_shortens() {
         let mut doubt = suspicion(3);
         assert_eq!(seconds(&doubt), 5.0);
-        assert!(
-            !doubt.confirm(NodeId::from_bits(1)),
-            "the first accuser confirmed itself"
-        );
+        assert!(!doubt.confirm(NodeId::from_bits(1)), "the first accuser confirmed itself");
         assert!(doubt.confirm(NodeId::from_bits(2)));
         assert!(!doubt.confirm(NodeId::from_bits(2)));
         assert_eq!(seconds(&doubt), 3.0, "half of ln 4 is ln 2");

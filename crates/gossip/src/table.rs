@@ -20,12 +20,7 @@ pub(crate) struct Standing {
 
 impl Standing {
     pub(crate) fn new(generation: Generation, incarnation: u64, status: Status) -> Self {
-        Self {
-            generation,
-            left: status == Status::Left,
-            incarnation,
-            status,
-        }
+        Self { generation, left: status == Status::Left, incarnation, status }
     }
 
     pub(crate) fn of_claim(claim: &Claim) -> Self {
@@ -38,24 +33,15 @@ impl Standing {
 
     /// The same without suspicion, which is local and ends by itself: what tables are compared by.
     pub(crate) fn settled(self) -> Self {
-        let status = if self.status == Status::Suspect {
-            Status::Alive
-        } else {
-            self.status
-        };
+        let status = if self.status == Status::Suspect { Status::Alive } else { self.status };
         Self { status, ..self }
     }
 
     fn digest(self, node: NodeId) -> u64 {
         let settled = self.settled();
-        [
-            node.bits(),
-            self.generation.0,
-            self.incarnation,
-            u64::from(u8::from(settled.status)),
-        ]
-        .into_iter()
-        .fold(0, |sum, word| scramble(sum ^ word))
+        [node.bits(), self.generation.0, self.incarnation, u64::from(u8::from(settled.status))]
+            .into_iter()
+            .fold(0, |sum, word| scramble(sum ^ word))
     }
 }
 
@@ -75,14 +61,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     fn new(info: MemberInfo, incarnation: u64, status: Status) -> Self {
-        Self {
-            info,
-            incarnation,
-            status,
-            suspicion: None,
-            slowest: Duration::ZERO,
-            differed: None,
-        }
+        Self { info, incarnation, status, suspicion: None, slowest: Duration::ZERO, differed: None }
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -95,22 +74,12 @@ impl Entry {
     }
 
     pub(crate) fn record(&self) -> Record {
-        Record {
-            info: self.info.clone(),
-            incarnation: self.incarnation,
-            status: self.status,
-        }
+        Record { info: self.info.clone(), incarnation: self.incarnation, status: self.status }
     }
 
     pub(crate) fn claim(&self, by: NodeId) -> Claim {
         let (node, generation) = (self.info.node, self.info.generation);
-        Claim {
-            node,
-            generation,
-            incarnation: self.incarnation,
-            status: self.status,
-            by,
-        }
+        Claim { node, generation, incarnation: self.incarnation, status: self.status, by }
     }
 }
 
@@ -130,13 +99,7 @@ impl Table {
         let (node, entry) = (me.node, Entry::new(me, FIRST_INCARNATION, Status::Alive));
         let digest = entry.standing().digest(node);
         let entries = BTreeMap::from([(node, entry)]);
-        Self {
-            me: node,
-            entries,
-            forgotten: BTreeSet::new(),
-            digest,
-            live: 1,
-        }
+        Self { me: node, entries, forgotten: BTreeSet::new(), digest, live: 1 }
     }
 
     pub(crate) fn get(&self, node: NodeId) -> Option<&Entry> {
@@ -149,9 +112,7 @@ impl Table {
     }
 
     pub(crate) fn me(&self) -> &Entry {
-        self.entries
-            .get(&self.me)
-            .expect("made with the table and never removed")
+        self.entries.get(&self.me).expect("made with the table and never removed")
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
@@ -278,11 +239,7 @@ mod tests {
         let mut two = Table::new(info(3, 1));
         two.insert(info(2, 1), 1, Status::Dead);
         two.insert(info(1, 1), 1, Status::Suspect);
-        assert_eq!(
-            one.digest(),
-            two.digest(),
-            "suspicion is local and does not count"
-        );
+        assert_eq!(one.digest(), two.digest(), "suspicion is local and does not count");
         assert_eq!((one.live(), two.live()), (2, 2));
         two.change(node(2), |entry| entry.incarnation = 2);
         assert_ne!(one.digest(), two.digest());

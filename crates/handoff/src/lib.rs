@@ -132,18 +132,12 @@ impl HintReplay {
 
     /// When [`Event::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.targets
-            .values()
-            .filter(|t| t.up)
-            .filter_map(Target::next_deadline)
-            .min()
+        self.targets.values().filter(|t| t.up).filter_map(Target::next_deadline).min()
     }
 
     /// Whether nothing is being delivered, or waits to be, to a target that answers.
     pub fn is_quiet(&self) -> bool {
-        self.targets
-            .values()
-            .all(|t| !t.up || (t.pass == Pass::Idle && !t.again))
+        self.targets.values().all(|t| !t.up || (t.pass == Pass::Idle && !t.again))
     }
 
     /// Records delivered since the start.
@@ -155,10 +149,7 @@ impl HintReplay {
         let Some(target) = self.targets.get_mut(&node) else {
             return;
         };
-        *target = Target {
-            again: target.again || target.pass != Pass::Idle,
-            ..Target::default()
-        };
+        *target = Target { again: target.again || target.pass != Pass::Idle, ..Target::default() };
     }
 
     fn page(&mut self, node: NodeId, rows: Vec<HintRow>, next: Option<Bytes>) {
@@ -227,17 +218,12 @@ impl Target {
 
     fn expire(&mut self, now: Instant) {
         let before = self.in_flight.len();
-        self.in_flight
-            .retain(|_, (_, since)| now.since(*since) < DELIVERY_TIMEOUT);
+        self.in_flight.retain(|_, (_, since)| now.since(*since) < DELIVERY_TIMEOUT);
         self.again |= self.in_flight.len() < before;
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let oldest = self
-            .in_flight
-            .values()
-            .map(|(_, since)| *since + DELIVERY_TIMEOUT)
-            .min();
+        let oldest = self.in_flight.values().map(|(_, since)| *since + DELIVERY_TIMEOUT).min();
         let due = if self.pass == Pass::Idle { self.due } else { None };
         [oldest, due].into_iter().flatten().min()
     }

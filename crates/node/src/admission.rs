@@ -20,13 +20,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 impl Admission {
     /// Bounds from the configuration.
     pub const fn new(max_requests: usize, max_bytes: usize) -> Self {
-        Self {
-            max_requests,
-            max_bytes,
-            requests: 0,
-            bytes: 0,
-            shed: 0,
-        }
+        Self { max_requests, max_bytes, requests: 0, bytes: 0, shed: 0 }
     }
 
     /// Takes a request of `bytes` in, or says why not.

@@ -99,10 +99,9 @@ impl Boot {
 }
 
 fn ceiling(value: &[u8]) -> Result<Hlc, BootError> {
-    let bits: [u8; 8] = value.try_into().map_err(|_| BootError {
-        row: "clock ceiling",
-        why: format!("{} bytes", value.len()),
-    })?;
+    let bits: [u8; 8] = value
+        .try_into()
+        .map_err(|_| BootError { row: "clock ceiling", why: format!("{} bytes", value.len()) })?;
     Ok(Hlc::from_bits(u64::from_be_bytes(bits)))
 }
 

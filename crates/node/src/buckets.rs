@@ -12,9 +12,7 @@ pub struct BucketTable {
 
 impl Default for BucketTable {
     fn default() -> Self {
-        Self {
-            buckets: BTreeMap::from([(BucketName::default_bucket(), BucketProps::default())]),
-        }
+        Self { buckets: BTreeMap::from([(BucketName::default_bucket(), BucketProps::default())]) }
     }
 }
 

@@ -72,11 +72,7 @@ impl ControlPlane {
     /// The control plane of a node that just started.
     pub fn new(config: &Config, boot: &Boot, now: Now) -> Self {
         let me = hello(config, boot.layout.as_ref());
-        let known = boot
-            .layout
-            .iter()
-            .flat_map(|l| l.members())
-            .filter(|r| r.node != config.node);
+        let known = boot.layout.iter().flat_map(|l| l.members()).filter(|r| r.node != config.node);
         let known: Vec<MemberInfo> = known.map(member_of_role).collect();
         let gossip = Gossip::new(
             gossip::Config::preset(config.gossip),
@@ -121,10 +117,7 @@ impl ControlPlane {
     pub fn next_deadline(&self) -> Option<Instant> {
         let founding = self.founding.as_ref().and_then(Founding::next_deadline);
         let dial = self.dial_at.values().min().copied();
-        [self.gossip.next_deadline(), founding, dial]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.gossip.next_deadline(), founding, dial].into_iter().flatten().min()
     }
 
     pub(crate) fn started(&mut self, turn: &mut Turn<'_>) {
@@ -206,9 +199,9 @@ impl ControlPlane {
         };
         if let Err(error) = result {
             // The store is poisoned or full: nothing was promised, nobody is answered, the asker asks again.
-            return turn.out.push(Effect::Log(Log::Alarm(format!(
-                "the layout could not be stored: {error}"
-            ))));
+            return turn
+                .out
+                .push(Effect::Log(Log::Alarm(format!("the layout could not be stored: {error}"))));
         }
         self.stored = acceptor;
         match after {
@@ -244,13 +237,7 @@ impl ControlPlane {
             ));
         }
         self.next_exchange += 1;
-        let order = Order {
-            nodes,
-            copies,
-            bits,
-            cluster: self.new_cluster(turn.now),
-            reply,
-        };
+        let order = Order { nodes, copies, bits, cluster: self.new_cluster(turn.now), reply };
         self.founding = Some(Founding::new(turn.now.instant, order));
         self.drive_founding(turn, founding::Event::Tick);
         Ok(())
@@ -297,12 +284,10 @@ impl ControlPlane {
                 self.say(turn, node, Message::Decide(Decide { layout }));
             }
             founding::Effect::Finished(reply, Ok(layout)) => {
-                turn.out
-                    .push(Effect::RespondAdmin(reply, AdminReply::Initialised(layout)));
+                turn.out.push(Effect::RespondAdmin(reply, AdminReply::Initialised(layout)));
             }
             founding::Effect::Finished(reply, Err(why)) => {
-                turn.out
-                    .push(Effect::RespondAdmin(reply, AdminReply::Refused(why)));
+                turn.out.push(Effect::RespondAdmin(reply, AdminReply::Refused(why)));
             }
         }
     }
@@ -316,10 +301,7 @@ impl ControlPlane {
         let verdict = self.acceptor.decide(layout);
         let in_force = layout.version() <= turn.view.epoch();
         if !in_force && matches!(verdict, Verdict::Decided(_)) {
-            let rows = vec![
-                meta_row(META_ACCEPTOR, &self.acceptor),
-                meta_row(META_LAYOUT, layout),
-            ];
+            let rows = vec![meta_row(META_ACCEPTOR, &self.acceptor), meta_row(META_LAYOUT, layout)];
             self.commit(turn, rows, AfterCommit::Adopt(layout.clone(), asker));
         } else if let Some((from, exchange)) = asker {
             self.give_when_stored(turn, from, exchange, verdict);
@@ -345,13 +327,8 @@ impl ControlPlane {
 
     fn commit(&mut self, turn: &mut Turn<'_>, rows: Vec<RowWrite>, after: AfterCommit) {
         self.next_commit += 1;
-        self.after_commit
-            .insert(self.next_commit, (self.acceptor.clone(), after));
-        turn.out.push(Effect::Commit {
-            id: CommitId::Control(self.next_commit),
-            rows,
-            durable: true,
-        });
+        self.after_commit.insert(self.next_commit, (self.acceptor.clone(), after));
+        turn.out.push(Effect::Commit { id: CommitId::Control(self.next_commit), rows, durable: true });
     }
 
     fn adopt(&mut self, turn: &mut Turn<'_>, layout: Layout) {
@@ -386,14 +363,8 @@ impl ControlPlane {
     /// A peer's layout. One that is newer is taken if this node has accepted it or has none of its own.
     fn shared(&mut self, turn: &mut Turn<'_>, from: NodeId, shared: SharedState) {
         let ours = turn.view.epoch();
-        let theirs = shared
-            .layout
-            .as_ref()
-            .map_or(LayoutVersion::NONE, Layout::version);
-        if let Some(layout) = shared
-            .layout
-            .filter(|l| l.is_member(self.me.node) && theirs > ours)
-        {
+        let theirs = shared.layout.as_ref().map_or(LayoutVersion::NONE, Layout::version);
+        if let Some(layout) = shared.layout.filter(|l| l.is_member(self.me.node) && theirs > ours) {
             self.decided(turn, None, &layout);
         }
         if shared.reply || theirs < ours {
@@ -403,11 +374,7 @@ impl ControlPlane {
 
     fn send_shared(&mut self, turn: &mut Turn<'_>, to: NodeId, reply: bool) {
         let layout = turn.view.layout().map(|l| Layout::clone(l));
-        let shared = SharedState {
-            node: self.me.node,
-            layout,
-            reply,
-        };
+        let shared = SharedState { node: self.me.node, layout, reply };
         self.say(turn, to, Message::Shared(shared));
     }
 
@@ -416,11 +383,7 @@ impl ControlPlane {
         self.gossip.handle(turn.now, event, &mut effects);
         for effect in effects {
             match effect {
-                gossip::Effect::Send {
-                    to,
-                    message,
-                    reliable,
-                } => {
+                gossip::Effect::Send { to, message, reliable } => {
                     let class = if reliable { Class::Control } else { Class::Datagram };
                     let exchange = self.exchange();
                     self.send(turn, to, exchange, class, Message::Gossip(message));
@@ -469,11 +432,7 @@ impl ControlPlane {
         let Some(layout) = turn.view.layout() else { return };
         for role in layout.members().filter(|r| r.node != self.me.node) {
             if !self.connected.contains(&role.node) {
-                let wait = if self.me.node < role.node {
-                    Duration::ZERO
-                } else {
-                    RECONNECT_PATIENCE
-                };
+                let wait = if self.me.node < role.node { Duration::ZERO } else { RECONNECT_PATIENCE };
                 self.dial_at.entry(role.node).or_insert(turn.now.instant + wait);
             }
         }
@@ -481,12 +440,7 @@ impl ControlPlane {
 
     fn dial_due(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.instant;
-        let due: Vec<NodeId> = self
-            .dial_at
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(&n, _)| n)
-            .collect();
+        let due: Vec<NodeId> = self.dial_at.iter().filter(|(_, at)| **at <= now).map(|(&n, _)| n).collect();
         for node in due {
             self.dial_at.insert(node, now + RECONNECT);
             if let Some(addr) = self.address(turn.view, node) {
@@ -500,11 +454,7 @@ impl ControlPlane {
 
     /// What a member says of itself beats what the layout remembers.
     fn address(&self, view: &View, node: NodeId) -> Option<SocketAddr> {
-        let said = self
-            .gossip
-            .members()
-            .find(|m| m.info.node == node)
-            .map(|m| m.info.quic);
+        let said = self.gossip.members().find(|m| m.info.node == node).map(|m| m.info.quic);
         said.or_else(|| view.layout()?.role(node).map(|r| r.addr))
     }
 
@@ -520,17 +470,7 @@ impl ControlPlane {
 
     fn send(&self, turn: &mut Turn<'_>, to: NodeId, request: RequestId, class: Class, message: Message) {
         let (cluster, epoch) = (turn.view.cluster(), turn.view.epoch());
-        turn.out.push(Effect::Send(
-            to,
-            class,
-            Envelope {
-                cluster,
-                epoch,
-                request,
-                deadline_ms: 0,
-                message,
-            },
-        ));
+        turn.out.push(Effect::Send(to, class, Envelope { cluster, epoch, request, deadline_ms: 0, message }));
     }
 }
 
@@ -573,9 +513,5 @@ fn meta_row<T: serde::Serialize>(name: &'static [u8], value: &T) -> RowWrite {
     // Layouts and acceptors are plain data: MessagePack has a form for all of it.
     #[expect(clippy::expect_used, reason = "plain data always encodes")]
     let bytes = rmp_serde::to_vec(value).expect("plain data encodes");
-    RowWrite {
-        space: RowSpace::Meta,
-        key: Bytes::from_static(name),
-        value: Some(bytes.into()),
-    }
+    RowWrite { space: RowSpace::Meta, key: Bytes::from_static(name), value: Some(bytes.into()) }
 }

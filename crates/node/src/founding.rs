@@ -80,12 +80,7 @@ enum Phase {
 impl Founding {
     /// Starts; a [`Event::Tick`] is due at once.
     pub fn new(now: Instant, order: Order) -> Self {
-        Self {
-            order,
-            deadline: now + TIMEOUT,
-            ask_at: now,
-            phase: Phase::Gathering,
-        }
+        Self { order, deadline: now + TIMEOUT, ask_at: now, phase: Phase::Gathering }
     }
 
     /// The one entrance. `known`: the nodes this one has a connection with, and itself, by address.
@@ -127,13 +122,7 @@ impl Founding {
     }
 
     fn gather(&mut self, now: Instant, known: &BTreeMap<SocketAddr, NodeHello>, out: &mut Vec<Effect>) {
-        let Some(hellos) = self
-            .order
-            .nodes
-            .iter()
-            .map(|a| known.get(a))
-            .collect::<Option<Vec<_>>>()
-        else {
+        let Some(hellos) = self.order.nodes.iter().map(|a| known.get(a)).collect::<Option<Vec<_>>>() else {
             return;
         };
         match self.first_layout(&hellos) {
@@ -147,10 +136,7 @@ impl Founding {
 
     fn first_layout(&self, hellos: &[&NodeHello]) -> Result<Layout, String> {
         let bits = PartitionBits::try_from(self.order.bits).map_err(|e| e.to_string())?;
-        let roles = hellos
-            .iter()
-            .zip(&self.order.nodes)
-            .map(|(hello, &addr)| role(hello, addr));
+        let roles = hellos.iter().zip(&self.order.nodes).map(|(hello, &addr)| role(hello, addr));
         let roles = roles.collect::<Result<Vec<_>, _>>()?;
         Layout::first(self.order.cluster, self.order.copies, bits, roles)
             .map_err(|e: PlanError| e.to_string())
@@ -163,11 +149,7 @@ impl Founding {
                 out.extend(missing.map(|&addr| Effect::Connect(addr)));
             }
             Phase::Proposing(proposal) => {
-                out.extend(
-                    proposal
-                        .ask()
-                        .map(|node| Effect::Propose(node, proposal.layout().clone())),
-                );
+                out.extend(proposal.ask().map(|node| Effect::Propose(node, proposal.layout().clone())));
             }
             Phase::Telling(layout, missing) => {
                 out.extend(missing.iter().map(|&node| Effect::Decide(node, layout.clone())));
@@ -214,24 +196,17 @@ impl Founding {
 
     fn unanswered(&self, known: &BTreeMap<SocketAddr, NodeHello>) -> String {
         let list = |what: &str, who: Vec<String>| {
-            format!(
-                "{what} {}; run the same command again when they are up",
-                who.join(", ")
-            )
+            format!("{what} {}; run the same command again when they are up", who.join(", "))
         };
         match &self.phase {
             Phase::Gathering => {
                 let missing = self.order.nodes.iter().filter(|a| !known.contains_key(a));
                 let missing = missing.map(ToString::to_string).collect();
-                list(
-                    "no node could be reached, with a certificate of the same authority, at",
-                    missing,
-                )
+                list("no node could be reached, with a certificate of the same authority, at", missing)
             }
-            Phase::Proposing(p) => list(
-                "no answer to the proposal from node",
-                p.ask().iter().map(ToString::to_string).collect(),
-            ),
+            Phase::Proposing(p) => {
+                list("no answer to the proposal from node", p.ask().iter().map(ToString::to_string).collect())
+            }
             Phase::Telling(_, missing) => list(
                 "the cluster is decided, but this was not confirmed by node",
                 missing.iter().map(ToString::to_string).collect(),

@@ -54,11 +54,7 @@ impl Node {
             foreign_frames: 0,
         };
         if boot.was_clean {
-            out.push(Effect::Commit {
-                id: CommitId::Unseal,
-                rows: vec![Vnodes::unseal()],
-                durable: true,
-            });
+            out.push(Effect::Commit { id: CommitId::Unseal, rows: vec![Vnodes::unseal()], durable: true });
         }
         out.push(count_hints(None));
         node.control(now, out, |control, turn| control.started(turn));
@@ -73,9 +69,7 @@ impl Node {
         match event {
             Event::Request(handle, request) => match self.not_serving() {
                 Some(failure) => out.push(Effect::Respond(handle, KvReply::Failed(failure))),
-                None => self.shard(now, out, |s, turn| {
-                    s.request(turn, Route::Client(handle), request)
-                }),
+                None => self.shard(now, out, |s, turn| s.request(turn, Route::Client(handle), request)),
             },
             Event::Admin(handle, request) => self.admin(now, handle, request, out),
             Event::PeerUp(hello, addr) => {
@@ -97,10 +91,7 @@ impl Node {
 
     /// When [`Event::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.control.next_deadline(), self.shard.next_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.control.next_deadline(), self.shard.next_deadline()].into_iter().flatten().min()
     }
 
     /// Where the node is in its life.
@@ -168,9 +159,7 @@ impl Node {
             return out.push(Effect::Log(Log::ForeignFrame(from)));
         }
         if is_control(&envelope.message) {
-            return self.control(now, out, |control, turn| {
-                control.peer_message(turn, from, envelope)
-            });
+            return self.control(now, out, |control, turn| control.peer_message(turn, from, envelope));
         }
         let refused = match self.phase {
             Phase::Running => None,
@@ -181,11 +170,7 @@ impl Node {
         match refused {
             None => self.shard(now, out, |s, turn| s.peer_message(turn, from, envelope)),
             Some(why) => {
-                let mut turn = shard::Turn {
-                    now,
-                    view: &self.view,
-                    out,
-                };
+                let mut turn = shard::Turn { now, view: &self.view, out };
                 replica::not_ready(&mut turn, from, envelope.request, &envelope.message, &why);
             }
         }
@@ -228,9 +213,7 @@ impl Node {
                 }
             }
             (ScanId::HintCount, Err(error)) => {
-                out.push(Effect::Log(Log::Alarm(format!(
-                    "stored hints could not be counted: {error}"
-                ))));
+                out.push(Effect::Log(Log::Alarm(format!("stored hints could not be counted: {error}"))));
                 self.hints_are_counted();
             }
         }
@@ -257,23 +240,12 @@ impl Node {
     fn seal_when_quiet(&mut self, out: &mut Vec<Effect>) {
         if self.phase == Phase::Draining && self.shard.is_quiet() {
             self.phase = Phase::Sealing;
-            out.push(Effect::Commit {
-                id: CommitId::Seal,
-                rows: self.shard.vnodes.seal(),
-                durable: true,
-            });
+            out.push(Effect::Commit { id: CommitId::Seal, rows: self.shard.vnodes.seal(), durable: true });
         }
     }
 
     fn shard(&mut self, now: Now, out: &mut Vec<Effect>, act: impl FnOnce(&mut Shard, &mut shard::Turn<'_>)) {
-        act(
-            &mut self.shard,
-            &mut shard::Turn {
-                now,
-                view: &self.view,
-                out,
-            },
-        );
+        act(&mut self.shard, &mut shard::Turn { now, view: &self.view, out });
     }
 
     /// Runs the control plane and tells the shard what changed.
@@ -284,13 +256,8 @@ impl Node {
         act: impl FnOnce(&mut ControlPlane, &mut control::Turn<'_>),
     ) {
         let (mut reach, mut adopted) = (Vec::new(), None);
-        let mut turn = control::Turn {
-            now,
-            view: &mut self.view,
-            out,
-            reach: &mut reach,
-            adopted: &mut adopted,
-        };
+        let mut turn =
+            control::Turn { now, view: &mut self.view, out, reach: &mut reach, adopted: &mut adopted };
         act(&mut self.control, &mut turn);
         if let Some(layout) = adopted {
             self.shard.vnodes.set_bits(layout.bits());
@@ -317,10 +284,5 @@ const fn is_control(message: &Message) -> bool {
 }
 
 fn count_hints(from: Option<Bytes>) -> Effect {
-    Effect::Scan {
-        id: ScanId::HintCount,
-        space: RowSpace::Hints,
-        prefix: Bytes::new(),
-        from,
-    }
+    Effect::Scan { id: ScanId::HintCount, space: RowSpace::Hints, prefix: Bytes::new(), from }
 }

@@ -320,16 +320,8 @@ impl Shard {
     fn vnode_effect(&mut self, turn: &mut Turn<'_>, effect: vnode::Effect) {
         match effect {
             vnode::Effect::Load(cell) => turn.out.push(Effect::Load(cell)),
-            vnode::Effect::Commit {
-                ticket,
-                rows,
-                durable,
-            } => {
-                turn.out.push(Effect::Commit {
-                    id: CommitId::Shard(ticket),
-                    rows,
-                    durable,
-                });
+            vnode::Effect::Commit { ticket, rows, durable } => {
+                turn.out.push(Effect::Commit { id: CommitId::Shard(ticket), rows, durable });
             }
             vnode::Effect::Staged(op, staged) => {
                 if let Some(&Context::Write(exchange)) = self.contexts.get(&op) {
@@ -357,19 +349,11 @@ impl Shard {
                 self.input(turn, exchange, Input::Put(put::Event::CommittedHere));
             }
             (Context::Write(exchange), Err(refused)) => {
-                self.input(
-                    turn,
-                    exchange,
-                    Input::Put(put::Event::RefusedHere(failure(&refused))),
-                );
+                self.input(turn, exchange, Input::Put(put::Event::RefusedHere(failure(&refused))));
             }
             (Context::MergeHere(exchange), result) => self.merged_here(turn, exchange, result),
             (Context::Read(exchange), Ok(Done::Read(record))) => {
-                self.input(
-                    turn,
-                    exchange,
-                    Input::Get(get::Event::ReadHere(Arc::unwrap_or_clone(record))),
-                );
+                self.input(turn, exchange, Input::Get(get::Event::ReadHere(Arc::unwrap_or_clone(record))));
             }
             (Context::Read(exchange), other) => {
                 let why = other.err().map(|e| e.to_string()).unwrap_or_default();
@@ -384,10 +368,7 @@ impl Shard {
     }
 
     fn merged_here(&mut self, turn: &mut Turn<'_>, exchange: RequestId, result: Result<Done, Refused>) {
-        let is_put = self
-            .in_flight
-            .get(&exchange)
-            .is_some_and(|r| matches!(r.machine, Machine::Put(_)));
+        let is_put = self.in_flight.get(&exchange).is_some_and(|r| matches!(r.machine, Machine::Put(_)));
         let input = match (is_put, result) {
             (true, Ok(_)) => Input::Put(put::Event::MergedHere),
             (true, Err(refused)) => Input::Put(put::Event::RefusedHere(failure(&refused))),
@@ -404,8 +385,7 @@ impl Shard {
         };
         let mut effects = Vec::new();
         request.machine.handle(turn.now.instant, input, &mut effects);
-        self.work
-            .extend(effects.into_iter().map(|e| Work::Request(exchange, e)));
+        self.work.extend(effects.into_iter().map(|e| Work::Request(exchange, e)));
         self.reschedule(exchange);
         // The last answer may end it without another word.
         self.put_away(exchange);
@@ -453,17 +433,7 @@ impl Shard {
                 let lww = self.is_lww(&key);
                 let op = self.op(Context::MergeHere(exchange));
                 let cell = CellKey::data(key);
-                self.vnode(
-                    turn,
-                    vnode::Event::Merge {
-                        op,
-                        cell,
-                        record,
-                        origin,
-                        lww,
-                        durable: true,
-                    },
-                );
+                self.vnode(turn, vnode::Event::Merge { op, cell, record, origin, lww, durable: true });
             }
             coordinator::Effect::KeepHint(target, record) => {
                 let Some(key) = self.in_flight.get(&exchange).map(|r| r.key.clone()) else {
@@ -498,10 +468,7 @@ impl Shard {
     }
 
     fn send(&self, turn: &mut Turn<'_>, exchange: RequestId, node: NodeId, class: Class, message: Message) {
-        let left = self
-            .in_flight
-            .get(&exchange)
-            .map(|r| r.deadline.since(turn.now.instant).as_millis());
+        let left = self.in_flight.get(&exchange).map(|r| r.deadline.since(turn.now.instant).as_millis());
         let deadline_ms = u32::try_from(left.unwrap_or(0)).unwrap_or(u32::MAX).max(1);
         turn.send(exchange, node, class, deadline_ms, message);
     }

@@ -84,9 +84,7 @@ impl Node {
             layout_version: self.view().epoch().0,
             members: self.members(),
             hints,
-            repair: Repair {
-                quiescent: hints.count == 0 && shard.hints.is_quiet(),
-            },
+            repair: Repair { quiescent: hints.count == 0 && shard.hints.is_quiet() },
             transfers: Vec::new(),
             alarms: self.alarms(now),
         }
@@ -112,22 +110,14 @@ impl Node {
             weight: me.weight,
             connected: true,
         };
-        let others = control
-            .members()
-            .members()
-            .filter(|m| m.info.node != me.node)
-            .map(|m| Member {
-                node_id: m.info.node.to_string(),
-                name: m.info.name.clone(),
-                state: word(m.status),
-                zone: m.info.zone.clone(),
-                weight: self
-                    .view()
-                    .layout()
-                    .and_then(|l| l.role(m.info.node))
-                    .map_or(1, |r| r.weight.into()),
-                connected: control.is_connected(m.info.node),
-            });
+        let others = control.members().members().filter(|m| m.info.node != me.node).map(|m| Member {
+            node_id: m.info.node.to_string(),
+            name: m.info.name.clone(),
+            state: word(m.status),
+            zone: m.info.zone.clone(),
+            weight: self.view().layout().and_then(|l| l.role(m.info.node)).map_or(1, |r| r.weight.into()),
+            connected: control.is_connected(m.info.node),
+        });
         std::iter::once(myself).chain(others).collect()
     }
 
@@ -142,9 +132,7 @@ impl Node {
         }
         let lead = self.data_plane().totals().clock_lead(now).as_millis();
         if lead > 1_000 {
-            alarms.push(format!(
-                "the hybrid clock is {lead} ms ahead of the wall clock: check the clocks"
-            ));
+            alarms.push(format!("the hybrid clock is {lead} ms ahead of the wall clock: check the clocks"));
         }
         let conflicts = self.data_plane().vnodes.counters().conflicts;
         if conflicts > 0 {

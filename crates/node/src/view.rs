@@ -21,12 +21,7 @@ pub struct View {
 impl View {
     /// A view that knows nobody yet.
     pub const fn new(me: NodeId, layout: Option<Arc<Layout>>) -> Self {
-        Self {
-            me,
-            layout,
-            reach: BTreeMap::new(),
-            clock_is_off: false,
-        }
+        Self { me, layout, reach: BTreeMap::new(), clock_is_off: false }
     }
 
     /// The layout in force.
@@ -80,10 +75,8 @@ impl View {
         let Some(layout) = &self.layout else {
             return Vec::new();
         };
-        let mut owners: Vec<NodeId> = layout
-            .owners(partition)
-            .filter(|&n| n != self.me && self.reach(n) != Reach::Down)
-            .collect();
+        let mut owners: Vec<NodeId> =
+            layout.owners(partition).filter(|&n| n != self.me && self.reach(n) != Reach::Down).collect();
         owners.sort_by_key(|&n| self.reach(n));
         owners
     }
@@ -94,17 +87,11 @@ impl View {
         let others: Vec<Peer> = layout
             .owners(partition)
             .filter(|&n| n != self.me)
-            .map(|node| Peer {
-                node,
-                reach: self.reach(node),
-            })
+            .map(|node| Peer { node, reach: self.reach(node) })
             .collect();
         let needs_fallbacks = others.iter().any(|p| p.reach != Reach::Up);
         let fallbacks = match needs_fallbacks {
-            true => layout
-                .fallbacks(partition)
-                .filter(|&n| self.reach(n) == Reach::Up)
-                .collect(),
+            true => layout.fallbacks(partition).filter(|&n| self.reach(n) == Reach::Up).collect(),
             false => Vec::new(),
         };
         let plan = Plan {

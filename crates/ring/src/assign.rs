@@ -67,11 +67,7 @@ pub fn assign(
     let before = known_owners(old, &roles, bits)?;
     let held = before.counts(roles.len());
     let targets = targets::targets(&ground, &held);
-    let least = targets
-        .iter()
-        .zip(&held)
-        .map(|(&t, &h)| t.saturating_sub(h) as usize)
-        .sum();
+    let least = targets.iter().zip(&held).map(|(&t, &h)| t.saturating_sub(h) as usize).sum();
 
     let mut board = Board::new(&ground, before, held, targets);
     fill::keep(&mut board);
@@ -81,12 +77,7 @@ pub fn assign(
     let mut owners = board.owners;
     primaries::spread(&mut owners, roles.len());
     let violations = violations(&owners, &ground.zone_of, ground.even_spread());
-    Ok(Assignment {
-        owners,
-        moved,
-        least,
-        violations,
-    })
+    Ok(Assignment { owners, moved, least, violations })
 }
 
 /// The owners in `old` under the numbering of `roles`; [`VACANT`] where one is no longer a member.
@@ -95,15 +86,9 @@ fn known_owners(old: Option<&Layout>, roles: &[Role], bits: PartitionBits) -> Re
         return Ok(OwnerTable::vacant(bits, 0));
     };
     if old.bits() != bits {
-        return Err(PlanError::PartitionCount {
-            old: old.bits().bits(),
-            new: bits.bits(),
-        });
+        return Err(PlanError::PartitionCount { old: old.bits().bits(), new: bits.bits() });
     }
-    let number: Vec<u16> = old
-        .members()
-        .map(|role| position(roles, role.node).unwrap_or(VACANT))
-        .collect();
+    let number: Vec<u16> = old.members().map(|role| position(roles, role.node).unwrap_or(VACANT)).collect();
     Ok(old.owner_table().renumbered(|owner| number[usize::from(owner)]))
 }
 
@@ -134,14 +119,7 @@ impl Ground {
         let sizes: Vec<usize> = zones.iter().map(Vec::len).collect();
         let per_zone = most_per_zone(copies, &sizes, redundancy)?;
         let weights = roles.iter().map(|role| role.weight.units()).collect();
-        Ok(Self {
-            copies,
-            bits,
-            weights,
-            zone_of,
-            zones,
-            per_zone,
-        })
+        Ok(Self { copies, bits, weights, zone_of, zones, per_zone })
     }
 
     /// Most copies of a partition in one zone if all zones were large enough.
@@ -169,9 +147,7 @@ fn most_per_zone(copies: u8, sizes: &[usize], redundancy: ZoneRedundancy) -> Res
         });
     }
     // There are at least as many nodes as copies, so a zone that may hold them all gives room.
-    Ok((even..needed)
-        .find(|&most| room(most) >= needed)
-        .unwrap_or(needed))
+    Ok((even..needed).find(|&most| room(most) >= needed).unwrap_or(needed))
 }
 
 /// Partitions with more than `most` copies in any zone.
@@ -187,13 +163,7 @@ pub(crate) fn violations(owners: &OwnerTable, zone_of: &[u16], most: usize) -> V
 pub(crate) fn crowding(owners: &[u16], zone_of: &[u16], most: usize) -> usize {
     let zone = |owner: u16| zone_of[usize::from(owner)];
     (0..owners.len())
-        .filter(|&i| {
-            owners[..i]
-                .iter()
-                .filter(|&&other| zone(other) == zone(owners[i]))
-                .count()
-                >= most
-        })
+        .filter(|&i| owners[..i].iter().filter(|&&other| zone(other) == zone(owners[i])).count() >= most)
         .count()
 }
 
@@ -241,8 +211,5 @@ pub(crate) fn check_copies(copies: u8, nodes: usize) -> Result<(), PlanError> {
 
 /// The index of `node` in roles sorted by node id.
 pub(crate) fn position(roles: &[Role], node: NodeId) -> Option<u16> {
-    roles
-        .binary_search_by_key(&node, |role| role.node)
-        .ok()
-        .map(|index| index as u16)
+    roles.binary_search_by_key(&node, |role| role.node).ok().map(|index| index as u16)
 }

@@ -189,10 +189,7 @@ pub enum InitError {
 impl Proposal {
     /// Proposes `layout`, which [`Layout::first`] made of the nodes that the operator named.
     pub const fn new(layout: Layout) -> Self {
-        Self {
-            layout,
-            accepted: BTreeSet::new(),
-        }
+        Self { layout, accepted: BTreeSet::new() }
     }
 
     /// What is proposed.
@@ -203,10 +200,7 @@ impl Proposal {
     /// The node to ask next, or again: the first by id that has not accepted. Only the order makes a race of
     /// two proposers end well; its outcome is safe in any order.
     pub fn ask(&self) -> Option<NodeId> {
-        self.layout
-            .members()
-            .map(|role| role.node)
-            .find(|node| !self.accepted.contains(node))
+        self.layout.members().map(|role| role.node).find(|node| !self.accepted.contains(node))
     }
 
     /// Counts an answer. Repeated, late and foreign answers do no harm.
@@ -233,11 +227,7 @@ impl Proposal {
     }
 
     fn progress(&self) -> Progress {
-        if self.ask().is_none() {
-            Progress::Decided
-        } else {
-            Progress::Waiting
-        }
+        if self.ask().is_none() { Progress::Decided } else { Progress::Waiting }
     }
 
     /// `from` is bound to the layout `other`, by a decision or by its own acceptance.
@@ -246,24 +236,13 @@ impl Proposal {
         let members = |layout: &Layout| layout.members().map(|role| role.node).collect::<Vec<_>>();
         let error = if members(&other) == members(&self.layout) {
             if self.accepted.is_empty() {
-                return Progress::Adopt(Box::new(Self {
-                    layout: other,
-                    accepted: BTreeSet::from([from]),
-                }));
+                return Progress::Adopt(Box::new(Self { layout: other, accepted: BTreeSet::from([from]) }));
             }
-            InitError::Split {
-                node: from,
-                theirs: cluster,
-                ours: self.layout.cluster(),
-            }
+            InitError::Split { node: from, theirs: cluster, ours: self.layout.cluster() }
         } else if is_decided {
             InitError::OtherCluster { node: from, cluster }
         } else {
-            InitError::OtherMembers {
-                node: from,
-                cluster,
-                members: members(&other),
-            }
+            InitError::OtherMembers { node: from, cluster, members: members(&other) }
         };
         Progress::Failed(error)
     }

@@ -90,10 +90,7 @@ impl Layout {
             slots.extend_from_slice(owners);
             slots.extend_from_slice(owners);
         }
-        let owners = OwnerTable {
-            copies: self.n(),
-            slots,
-        };
+        let owners = OwnerTable { copies: self.n(), slots };
         Ok(self.successor(bits, self.roles.clone(), owners))
     }
 
@@ -170,10 +167,7 @@ impl Layout {
     /// The partition of `token` and its owners, primary first. Does not allocate.
     pub fn preference_list(&self, token: Token) -> PreferenceList {
         let partition = self.partition_of(token);
-        PreferenceList {
-            partition,
-            owners: OwnerList::collect(self.owners(partition)),
-        }
+        PreferenceList { partition, owners: OwnerList::collect(self.owners(partition)) }
     }
 
     /// The partitions that `node` holds a copy of, in ring order. Looks through the whole table.
@@ -198,10 +192,7 @@ impl Layout {
     }
 
     fn index(&self, node: NodeId) -> Option<u16> {
-        self.roles
-            .binary_search_by_key(&node, |role| role.node)
-            .ok()
-            .map(|index| index as u16)
+        self.roles.binary_search_by_key(&node, |role| role.node).ok().map(|index| index as u16)
     }
 
     fn node(&self, index: u16) -> NodeId {

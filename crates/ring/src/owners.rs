@@ -17,10 +17,7 @@ pub struct OwnerList {
 impl OwnerList {
     /// Takes the first [`limits::MAX_COPIES`] of `nodes`; no layout has more owners.
     pub(crate) fn collect(nodes: impl Iterator<Item = NodeId>) -> Self {
-        let mut list = Self {
-            len: 0,
-            nodes: [NodeId::from_bits(0); MOST],
-        };
+        let mut list = Self { len: 0, nodes: [NodeId::from_bits(0); MOST] };
         for (slot, node) in list.nodes.iter_mut().zip(nodes) {
             *slot = node;
             list.len += 1;
@@ -61,10 +58,7 @@ const _: () = assert!(limits::MAX_MEMBERS < VACANT as usize);
 impl OwnerTable {
     /// A table without owners, to be filled.
     pub(crate) fn vacant(bits: PartitionBits, copies: u8) -> Self {
-        Self {
-            copies,
-            slots: vec![VACANT; bits.count() as usize * usize::from(copies)],
-        }
+        Self { copies, slots: vec![VACANT; bits.count() as usize * usize::from(copies)] }
     }
 
     /// N.
@@ -88,9 +82,7 @@ impl OwnerTable {
 
     /// Every partition with its owners.
     pub fn iter(&self) -> impl Iterator<Item = (PartitionId, &[u16])> {
-        (0u32..)
-            .map(PartitionId)
-            .zip(self.slots.chunks(usize::from(self.copies).max(1)))
+        (0u32..).map(PartitionId).zip(self.slots.chunks(usize::from(self.copies).max(1)))
     }
 
     /// Copies held by each of `members` nodes.
@@ -104,9 +96,6 @@ impl OwnerTable {
 
     /// The same table over another numbering of the nodes.
     pub(crate) fn renumbered(&self, number: impl Fn(u16) -> u16) -> Self {
-        Self {
-            copies: self.copies,
-            slots: self.slots.iter().map(|&owner| number(owner)).collect(),
-        }
+        Self { copies: self.copies, slots: self.slots.iter().map(|&owner| number(owner)).collect() }
     }
 }

@@ -46,24 +46,14 @@ pub fn next(old: &Layout, roles: &[Role]) -> Result<Layout, PlanError> {
 /// [`next`] with what it costs, and with a choice of what to do if zones are too small.
 pub fn plan(old: &Layout, roles: &[Role], zones: ZoneRedundancy) -> Result<Plan, PlanError> {
     let desired = sorted_roles(roles)?;
-    let n = usize::from(old.wanted_copies())
-        .min(desired.len())
-        .min(usize::from(old.n()) + 1) as u8;
+    let n = usize::from(old.wanted_copies()).min(desired.len()).min(usize::from(old.n()) + 1) as u8;
     let goal = assign(Some(old), &desired, n, old.bits(), zones)?.owners;
     let change = Change::new(old, &desired, &goal)?;
     let (mut owners, deferred) = change.first_step();
     primaries::spread(&mut owners, change.roles.len());
-    let moved = owners
-        .iter()
-        .map(|(p, owners)| missing(owners, change.before.of(p)).count())
-        .sum();
+    let moved = owners.iter().map(|(p, owners)| missing(owners, change.before.of(p)).count()).sum();
     let violations = violations(&owners, &change.zone_of, change.per_zone);
-    Ok(Plan {
-        layout: change.layout(old, &owners),
-        moved,
-        deferred,
-        violations,
-    })
+    Ok(Plan { layout: change.layout(old, &owners), moved, deferred, violations })
 }
 
 /// New owners that one version may bring to a partition of `n` copies: N−W, but at least one, or clusters of one
@@ -91,25 +81,17 @@ struct Change {
 
 impl Change {
     fn new(old: &Layout, desired: &[Role], goal: &OwnerTable) -> Result<Self, PlanError> {
-        let going = old
-            .members()
-            .filter(|role| position(desired, role.node).is_none());
+        let going = old.members().filter(|role| position(desired, role.node).is_none());
         let roles = sorted_roles(&desired.iter().chain(going).cloned().collect::<Vec<_>>())?;
         let numbers = |of: &mut dyn Iterator<Item = &Role>| -> Vec<u16> {
-            of.map(|role| position(&roles, role.node).unwrap_or(VACANT))
-                .collect()
+            of.map(|role| position(&roles, role.node).unwrap_or(VACANT)).collect()
         };
         let (old_numbers, new_numbers) = (numbers(&mut old.members()), numbers(&mut desired.iter()));
         Ok(Self {
-            stays: roles
-                .iter()
-                .map(|role| position(desired, role.node).is_some())
-                .collect(),
+            stays: roles.iter().map(|role| position(desired, role.node).is_some()).collect(),
             zone_of: zone_numbers(&roles),
             per_zone: usize::from(goal.copies()).div_ceil(zone_count(&zone_numbers(desired))),
-            before: old
-                .owner_table()
-                .renumbered(|owner| old_numbers[usize::from(owner)]),
+            before: old.owner_table().renumbered(|owner| old_numbers[usize::from(owner)]),
             goal: goal.renumbered(|owner| new_numbers[usize::from(owner)]),
             roles,
         })
@@ -149,13 +131,7 @@ impl Change {
 
     /// Drops the owner whose absence crowds the zones least; of equals, one that is to leave the cluster.
     fn drop_one(&self, owners: &mut Vec<u16>, goal: &[u16]) {
-        let without = |owner: u16| {
-            owners
-                .iter()
-                .copied()
-                .filter(|&other| other != owner)
-                .collect::<Vec<_>>()
-        };
+        let without = |owner: u16| owners.iter().copied().filter(|&other| other != owner).collect::<Vec<_>>();
         let best = missing(owners, goal)
             .min_by_key(|&owner| (self.crowding(&without(owner)), self.stays[usize::from(owner)]));
         owners.retain(|&owner| Some(owner) != best);
@@ -174,10 +150,7 @@ impl Change {
     /// (the exchange property of the bases of a matroid).
     fn swap_one(&self, owners: &mut [u16], goal: &[u16]) {
         let swapped = |leaver: u16, newcomer: u16| -> Vec<u16> {
-            owners
-                .iter()
-                .map(|&owner| if owner == leaver { newcomer } else { owner })
-                .collect()
+            owners.iter().map(|&owner| if owner == leaver { newcomer } else { owner }).collect()
         };
         let best = missing(owners, goal)
             .flat_map(|leaver| missing(goal, owners).map(move |newcomer| (leaver, newcomer)))
@@ -203,10 +176,6 @@ impl Change {
                 roles.push(role.clone());
             }
         }
-        old.successor(
-            old.bits(),
-            roles,
-            owners.renumbered(|owner| numbers[usize::from(owner)]),
-        )
+        old.successor(old.bits(), roles, owners.renumbered(|owner| numbers[usize::from(owner)]))
     }
 }

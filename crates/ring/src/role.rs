@@ -24,11 +24,7 @@ impl Weight {
 
     /// `units` of the fair share, at least 1.
     pub const fn new(units: u32) -> Result<Self, ZeroWeight> {
-        if units == 0 {
-            Err(ZeroWeight)
-        } else {
-            Ok(Self(units))
-        }
+        if units == 0 { Err(ZeroWeight) } else { Ok(Self(units)) }
     }
 
     /// The weight as a number.

@@ -20,10 +20,7 @@ fn worst(layout: &Layout) -> (f64, f64) {
     let n = f64::from(layout.n());
     let over = |node: &NodeId, held: u32, part: f64| f64::from(held) / (fair[node] / part);
     loads(layout).iter().fold((0.0, 0.0), |(all, led), (node, load)| {
-        (
-            f64::max(all, over(node, load.0, 1.0)),
-            f64::max(led, over(node, load.1, n)),
-        )
+        (f64::max(all, over(node, load.0, 1.0)), f64::max(led, over(node, load.1, n)))
     })
 }
 
@@ -56,12 +53,9 @@ fn excess(old: &Layout, roles: &[Role]) -> f64 {
 
 #[test]
 fn a_join_or_a_leave_moves_little_more_than_it_must() {
-    for (nodes, b, weights, zones) in [
-        (10, 10, &[1][..], 1),
-        (10, 10, &[1, 2, 4], 3),
-        (100, 12, &[1], 1),
-        (100, 12, &[1, 2, 4], 3),
-    ] {
+    for (nodes, b, weights, zones) in
+        [(10, 10, &[1][..], 1), (10, 10, &[1, 2, 4], 3), (100, 12, &[1], 1), (100, 12, &[1, 2, 4], 3)]
+    {
         let all = roles(0..nodes + 1, weights, zones);
         let old = Layout::first(CLUSTER, 3, bits(b), all[..nodes as usize].to_vec()).unwrap();
         let (join, leave) = (excess(&old, &all), excess(&old, &all[1..nodes as usize]));
@@ -87,17 +81,11 @@ fn history_does_not_spoil_placement() {
         }
         let fair = fair_shares(&members(&layout), 3, bits(9));
         for (node, (held, _)) in loads(&layout) {
-            assert!(
-                (f64::from(held) - fair[&node]).abs() < 1.0 + 1e-6,
-                "{size} nodes: {node} holds {held}"
-            );
+            assert!((f64::from(held) - fair[&node]).abs() < 1.0 + 1e-6, "{size} nodes: {node} holds {held}");
         }
     }
     println!("moved {moved}, least {least}");
-    assert!(
-        moved as f64 <= 1.02 * least as f64,
-        "moved {moved}, least {least}"
-    );
+    assert!(moved as f64 <= 1.02 * least as f64, "moved {moved}, least {least}");
 }
 
 /// Ten nodes join ten: no partition changes twice at once, and the detour costs nothing.

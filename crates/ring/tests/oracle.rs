@@ -26,12 +26,7 @@ struct Flow {
 
 impl Flow {
     fn new(vertices: usize) -> Self {
-        Self {
-            heads: vec![],
-            room: vec![],
-            cost: vec![],
-            out: vec![vec![]; vertices],
-        }
+        Self { heads: vec![], room: vec![], cost: vec![], out: vec![vec![]; vertices] }
     }
 
     fn arc(&mut self, from: usize, to: usize, room: i64, cost: i64) {
@@ -96,16 +91,9 @@ fn least_movement(old: &Layout, after: &OwnerTable, roles: &[Role]) -> usize {
     for p in old.bits().partitions() {
         let at = p.0 as usize;
         flow.arc(source, partition_at(at), i64::from(n), 0);
-        zones
-            .values()
-            .for_each(|&z| flow.arc(partition_at(at), zone_at(at, z), most, 0));
+        zones.values().for_each(|&z| flow.arc(partition_at(at), zone_at(at, z), most, 0));
         for (i, role) in roles.iter().enumerate() {
-            flow.arc(
-                zone_at(at, zones[&role.zone]),
-                node_at(i),
-                1,
-                i64::from(!old.owns(role.node, p)),
-            );
+            flow.arc(zone_at(at, zones[&role.zone]), node_at(i), 1, i64::from(!old.owns(role.node, p)));
         }
     }
     let (amount, cost) = flow.run(source, sink);
@@ -122,12 +110,7 @@ fn movement(before: &[Role], after: &[Role], n: u8) -> Option<(usize, usize)> {
     let old = Layout::first(CLUSTER, n, bits(6), before.to_vec()).unwrap();
     let new = assign(Some(&old), after, n, bits(6), ZoneRedundancy::Strict).unwrap();
     let least = least_movement(&old, &new.owners, after);
-    assert!(
-        new.moved >= least && least >= new.least,
-        "{} < {least} < {}",
-        new.moved,
-        new.least
-    );
+    assert!(new.moved >= least && least >= new.least, "{} < {least} < {}", new.moved, new.least);
     Some((new.moved, least))
 }
 
@@ -140,13 +123,7 @@ fn small_changes_move_the_true_least() {
             let (first, last) = (&all[..nodes as usize], &all[1..]);
             for (before, after) in [(first, &all[..]), (&all[..], first), (first, last)] {
                 let (moved, least) = movement(before, after, 3).unwrap_or_default();
-                assert_eq!(
-                    moved,
-                    least,
-                    "{} to {} nodes, {zones} zones",
-                    before.len(),
-                    after.len()
-                );
+                assert_eq!(moved, least, "{} to {} nodes, {zones} zones", before.len(), after.len());
             }
         }
     }
@@ -161,13 +138,7 @@ fn any_changes_move_hardly_more_than_the_true_least() {
     for _ in 0..300 {
         let (nodes, zones) = (rng.random_range(3..17), rng.random_range(1..6));
         let all: Vec<Role> = (0..nodes + 3)
-            .map(|number| {
-                role(
-                    number as u32,
-                    1 << rng.random_range(0..3),
-                    rng.random_range(0..zones),
-                )
-            })
+            .map(|number| role(number as u32, 1 << rng.random_range(0..3), rng.random_range(0..zones)))
             .collect();
         let after = rng.random_range(0..3)..nodes + rng.random_range(0..3);
         let (some_moved, some_least) =

@@ -27,12 +27,7 @@ fn some_roles(most: u32) -> impl Strategy<Value = Vec<Role>> {
         (0..nodes)
             .map(move |number| {
                 role_at(number).prop_map(move |mut role| {
-                    let zone = role
-                        .zone
-                        .as_str()
-                        .trim_start_matches("zone-")
-                        .parse::<u32>()
-                        .unwrap();
+                    let zone = role.zone.as_str().trim_start_matches("zone-").parse::<u32>().unwrap();
                     role.zone = common::role(0, 1, zone % zones).zone;
                     role
                 })
@@ -58,11 +53,7 @@ fn check_spread(assignment: &Assignment, roles: &[Role]) {
         assert_eq!(distinct.len(), usize::from(n), "{partition} has an owner twice");
     }
     let crowded = most_in_a_zone(&assignment.owners, roles) > even_spread(n, zone_sizes(roles).len());
-    assert_eq!(
-        crowded,
-        !zones_suffice(roles, n),
-        "zones are crowded without need, or should be"
-    );
+    assert_eq!(crowded, !zones_suffice(roles, n), "zones are crowded without need, or should be");
     assert_eq!(crowded, !assignment.violations.is_empty());
 }
 
@@ -74,10 +65,7 @@ fn check_shares(assignment: &Assignment, roles: &[Role], b: u8) {
     let fair = fair_shares(roles, n, bits(b));
     for (node, held) in nodes.iter().zip(assignment.owners.counts(nodes.len())) {
         let share = fair[node];
-        assert!(
-            (f64::from(held) - share).abs() < 1.0 + 1e-6,
-            "node {node} holds {held} of {share}"
-        );
+        assert!((f64::from(held) - share).abs() < 1.0 + 1e-6, "node {node} holds {held} of {share}");
     }
 }
 
@@ -85,10 +73,7 @@ fn check_shares(assignment: &Assignment, roles: &[Role], b: u8) {
 fn check_primaries(layout: &Layout) {
     let n = u32::from(layout.n());
     for (node, (held, led)) in loads(layout) {
-        assert!(
-            (held / n..=held.div_ceil(n)).contains(&led),
-            "node {node} leads {led} of {held}"
-        );
+        assert!((held / n..=held.div_ceil(n)).contains(&led), "node {node} leads {led} of {held}");
     }
 }
 
@@ -96,13 +81,8 @@ fn check_primaries(layout: &Layout) {
 fn count_moved(old: &Layout, after: &Assignment, roles: &[Role]) -> usize {
     let mut nodes: Vec<NodeId> = roles.iter().map(|role| role.node).collect();
     nodes.sort();
-    let copies = after
-        .owners
-        .iter()
-        .flat_map(|(p, owners)| owners.iter().map(move |&o| (p, usize::from(o))));
-    copies
-        .filter(|&(partition, owner)| !old.owns(nodes[owner], partition))
-        .count()
+    let copies = after.owners.iter().flat_map(|(p, owners)| owners.iter().map(move |&o| (p, usize::from(o))));
+    copies.filter(|&(partition, owner)| !old.owns(nodes[owner], partition)).count()
 }
 
 /// R1, R5 and R6 for every version of a change; the last holds nobody but `roles`.
@@ -113,10 +93,7 @@ fn check_change(old: &Layout, roles: &[Role]) -> Layout {
         let n = usize::from(after.n());
         let budget = (n - (n / 2 + 1)).max(1);
         for partition in after.bits().partitions() {
-            assert!(
-                newcomers(&before, &after, partition) <= budget,
-                "{partition} changes too much at once"
-            );
+            assert!(newcomers(&before, &after, partition) <= budget, "{partition} changes too much at once");
             assert_eq!(owner_set(&after, partition).len(), n);
         }
         let even = even_spread(after.n(), zone_sizes(roles).len());
@@ -126,10 +103,7 @@ fn check_change(old: &Layout, roles: &[Role]) -> Layout {
             assert!(most_in_a_zone(after.owner_table(), &members(&after)) <= even);
         }
         assert_eq!(plan.moved, moved(&before, &after));
-        assert_eq!(
-            (after.version().0, after.parent()),
-            (before.version().0 + 1, before.hash())
-        );
+        assert_eq!((after.version().0, after.parent()), (before.version().0 + 1, before.hash()));
         check_primaries(&after);
         before = after;
     }
@@ -300,9 +274,8 @@ fn fallbacks_walk_clockwise() {
     for partition in layout.bits().partitions() {
         let owners = owner_set(&layout, partition);
         let following = (1..64).map(|step| PartitionId((partition.0 + step) % 64));
-        let first = following
-            .flat_map(|p| layout.owners(p).collect::<Vec<_>>())
-            .find(|n| !owners.contains(n));
+        let first =
+            following.flat_map(|p| layout.owners(p).collect::<Vec<_>>()).find(|n| !owners.contains(n));
         assert_eq!(layout.fallbacks(partition).next(), first, "{partition}");
     }
 }
@@ -311,11 +284,8 @@ fn fallbacks_walk_clockwise() {
 #[test]
 fn members_that_own_nothing_are_visited_last() {
     let layout = Layout::first(CLUSTER, 1, bits(2), roles(0..9, &[1], 1)).unwrap();
-    let idle: BTreeSet<NodeId> = loads(&layout)
-        .into_iter()
-        .filter(|(_, load)| load.0 == 0)
-        .map(|(node, _)| node)
-        .collect();
+    let idle: BTreeSet<NodeId> =
+        loads(&layout).into_iter().filter(|(_, load)| load.0 == 0).map(|(node, _)| node).collect();
     assert_eq!(idle.len(), 5);
     let walk: Vec<NodeId> = layout.fallbacks(PartitionId(0)).collect();
     assert_eq!(walk[3..].iter().copied().collect::<BTreeSet<_>>(), idle);
@@ -327,10 +297,7 @@ fn copies_follow_the_number_of_nodes() {
     let all = roles(0..4, &[1], 1);
     let mut layout = Layout::first(CLUSTER, 3, bits(6), all[..1].to_vec()).unwrap();
     assert_eq!((layout.n(), layout.wanted_copies()), (1, 3));
-    let grown: Vec<u8> = all_plans(&layout, &all)
-        .iter()
-        .map(|plan| plan.layout.n())
-        .collect();
+    let grown: Vec<u8> = all_plans(&layout, &all).iter().map(|plan| plan.layout.n()).collect();
     assert_eq!(grown[..2], [2, 3]);
     layout = check_change(&layout, &all);
     layout = check_change(&layout, &all[2..]);
@@ -354,14 +321,8 @@ fn replacing_everybody_takes_one_version_for_each_copy() {
     let all = roles(0..6, &[1], 1);
     let old = Layout::first(CLUSTER, 3, bits(6), all[..3].to_vec()).unwrap();
     let plans = all_plans(&old, &all[3..]);
-    assert_eq!(
-        plans.iter().map(|plan| plan.moved).collect::<Vec<_>>(),
-        [64, 64, 64]
-    );
-    assert_eq!(
-        plans.iter().map(|plan| plan.deferred).collect::<Vec<_>>(),
-        [128, 64, 0]
-    );
+    assert_eq!(plans.iter().map(|plan| plan.moved).collect::<Vec<_>>(), [64, 64, 64]);
+    assert_eq!(plans.iter().map(|plan| plan.deferred).collect::<Vec<_>>(), [128, 64, 0]);
     assert!(plans[0].layout.is_member(all[0].node) || plans[0].layout.is_member(all[1].node));
     check_change(&old, &all[3..]);
 }
@@ -384,10 +345,7 @@ fn errors_name_what_is_wrong() {
     assert_eq!(first(3, &twice), Err(PlanError::DuplicateNode(three[0].node)));
     let many = roles(0..4097, &[1], 1);
     assert_eq!(first(3, &many), Err(PlanError::TooManyNodes(4097)));
-    let unnamed = [Role {
-        name: String::new(),
-        ..three[0].clone()
-    }];
+    let unnamed = [Role { name: String::new(), ..three[0].clone() }];
     assert_eq!(first(3, &unnamed), Err(PlanError::BadName(three[0].node)));
     assert_eq!(
         assign(None, &three, 4, bits(6), ZoneRedundancy::Strict).unwrap_err(),
@@ -395,15 +353,7 @@ fn errors_name_what_is_wrong() {
     );
     let lopsided = [role(0, 1, 0), role(1, 1, 1), role(2, 1, 1), role(3, 1, 1)];
     let refused = first(4, &lopsided).unwrap_err();
-    assert_eq!(
-        refused,
-        PlanError::ZonesTooSmall {
-            copies: 4,
-            zones: 2,
-            per_zone: 2,
-            room: 3
-        }
-    );
+    assert_eq!(refused, PlanError::ZonesTooSmall { copies: 4, zones: 2, per_zone: 2, room: 3 });
     let relaxed = assign(None, &lopsided, 4, bits(6), ZoneRedundancy::Relaxed).unwrap();
     assert_eq!(relaxed.violations.len(), 64);
     let old = first(3, &three).unwrap();

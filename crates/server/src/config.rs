@@ -126,33 +126,20 @@ pub struct TelemetrySettings {
 
 impl Default for NodeSettings {
     fn default() -> Self {
-        Self {
-            name: "node".into(),
-            data: "./starling-data/node".into(),
-            zone: "default".into(),
-            weight: 1,
-        }
+        Self { name: "node".into(), data: "./starling-data/node".into(), zone: "default".into(), weight: 1 }
     }
 }
 
 impl Default for ListenSettings {
     fn default() -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self {
-            resp: local(7001),
-            http: local(7101),
-            quic: local(7201),
-            advertise: None,
-        }
+        Self { resp: local(7001), http: local(7101), quic: local(7201), advertise: None }
     }
 }
 
 impl Default for StorageSettings {
     fn default() -> Self {
-        Self {
-            engine_cache_bytes: 16 << 20,
-            record_cache_bytes: limits::DEFAULT_CACHE_BYTES,
-        }
+        Self { engine_cache_bytes: 16 << 20, record_cache_bytes: limits::DEFAULT_CACHE_BYTES }
     }
 }
 
@@ -171,9 +158,7 @@ impl Default for LimitSettings {
 
 impl Default for TlsSettings {
     fn default() -> Self {
-        Self {
-            dir: "./starling-tls".into(),
-        }
+        Self { dir: "./starling-tls".into() }
     }
 }
 
@@ -196,13 +181,9 @@ impl Settings {
     ) -> Result<Self, ConfigError> {
         let mut loading = Loading::default();
         if let Some(path) = file {
-            file::read(path)?
-                .into_iter()
-                .try_for_each(|a| loading.assign(a))?;
+            file::read(path)?.into_iter().try_for_each(|a| loading.assign(a))?;
         }
-        keys::from_env(env)?
-            .into_iter()
-            .try_for_each(|a| loading.assign(a))?;
+        keys::from_env(env)?.into_iter().try_for_each(|a| loading.assign(a))?;
         keys::from_flags(&flags).try_for_each(|a| loading.assign(a))?;
         loading.finish()
     }
@@ -210,11 +191,8 @@ impl Settings {
     /// Every key with its value here and its default, in the order of the file.
     pub fn describe(&self) -> Vec<Description> {
         let defaults = Self::default();
-        let describe = |key: &'static Key| Description {
-            key,
-            value: key.show(self),
-            default: key.show(&defaults),
-        };
+        let describe =
+            |key: &'static Key| Description { key, value: key.show(self), default: key.show(&defaults) };
         KEYS.iter().map(describe).collect()
     }
 
@@ -266,10 +244,7 @@ impl Loading {
             ));
         }
         if overlap(listen.resp, listen.http) {
-            let why = format!(
-                "listen.resp = {} is there already: choose another port",
-                listen.resp
-            );
+            let why = format!("listen.resp = {} is there already: choose another port", listen.resp);
             return Err(self.conflict("listen.http", listen.http, why));
         }
         Ok(())
@@ -290,12 +265,7 @@ impl Loading {
     }
 
     fn conflict(&self, key: &'static str, value: impl ToString, why: String) -> ConfigError {
-        ConfigError::Conflict {
-            origin: self.origin(key),
-            key,
-            value: value.to_string(),
-            why,
-        }
+        ConfigError::Conflict { origin: self.origin(key), key, value: value.to_string(), why }
     }
 
     fn origin(&self, key: &str) -> Origin {

@@ -52,7 +52,9 @@ pub enum StartError {
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// A port.
-    #[error("cannot listen for {door} at {addr} ({source}): if another process has the port, stop it or set listen.{door}")]
+    #[error(
+        "cannot listen for {door} at {addr} ({source}): if another process has the port, stop it or set listen.{door}"
+    )]
     Listen {
         /// Whose door.
         door: &'static str,

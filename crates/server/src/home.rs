@@ -89,9 +89,12 @@ impl Home {
         let file = path.join(FILE);
         let mut inhabitant = match fs::read(&file) {
             Ok(bytes) => read(&file, &bytes)?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !had_store => {
-                Inhabitant { format_version: FORMAT, node_id: fresh, cluster_id: None, generation: Generation(0) }
-            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !had_store => Inhabitant {
+                format_version: FORMAT,
+                node_id: fresh,
+                cluster_id: None,
+                generation: Generation(0),
+            },
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 return Err(HomeError::Nobody { path: path.into() });
             }
@@ -186,7 +189,10 @@ mod tests {
         let other = Home::enter(dir.path(), true, NODE, Some(ClusterId::from_bits(8)));
         assert!(matches!(other, Err(HomeError::OtherCluster { .. })));
         for (content, is_expected) in [
-            ("{\"format_version\": 2, \"new\": 1}", (|e| matches!(e, HomeError::TooNew { found: 2, .. })) as fn(&_) -> bool),
+            (
+                "{\"format_version\": 2, \"new\": 1}",
+                (|e| matches!(e, HomeError::TooNew { found: 2, .. })) as fn(&_) -> bool,
+            ),
             ("{\"format_version\": 1}", |e| matches!(e, HomeError::Damaged { .. })),
             ("nonsense", |e| matches!(e, HomeError::Damaged { .. })),
         ] {

@@ -104,8 +104,8 @@ declare! {
 
 /// Seconds, from 50 µs to 10 s.
 const SECONDS_BUCKETS: &[f64] = &[
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-    10.0,
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
 ];
 const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
 
@@ -126,7 +126,8 @@ impl Telemetry {
     /// Installs the process's recorder, if this is the first daemon in it, and takes the handles.
     pub fn install() -> Self {
         let prometheus = RECORDER.get_or_init(|| recorder().unwrap_or_else(|_| detached())).clone();
-        let outcome = |op, outcome: &'static str| metrics::counter!(REQUESTS, "op" => op, "outcome" => outcome);
+        let outcome =
+            |op, outcome: &'static str| metrics::counter!(REQUESTS, "op" => op, "outcome" => outcome);
         Self {
             prometheus,
             requests: OPS.map(|op| ["ok", "not_applied", "unknown"].map(|o| outcome(op, o))),
@@ -322,7 +323,8 @@ fn publish_transport(stats: &Stats) {
 fn publish_process() {
     const PAGE: f64 = 4_096.0;
     const TICKS: f64 = 100.0;
-    let field = |text: &str, index: usize| text.split_whitespace().nth(index).and_then(|f| f.parse::<f64>().ok());
+    let field =
+        |text: &str, index: usize| text.split_whitespace().nth(index).and_then(|f| f.parse::<f64>().ok());
     if let Some(pages) = fs::read_to_string("/proc/self/statm").ok().and_then(|text| field(&text, 1)) {
         gauge(RSS).set(pages * PAGE);
     }

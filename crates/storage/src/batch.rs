@@ -106,11 +106,7 @@ impl Batch {
     /// Adds the writing of a row.
     pub fn put(&mut self, namespace: Namespace, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         let (key, value) = (key.into(), value.into());
-        self.push(Op::Put {
-            namespace,
-            key,
-            value,
-        });
+        self.push(Op::Put { namespace, key, value });
     }
 
     /// Adds the removal of a row.

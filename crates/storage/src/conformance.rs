@@ -188,10 +188,7 @@ fn run<H: Home>(steps: &[Step]) {
             }
         }
     }
-    let limit = ScanLimit {
-        rows: 7,
-        bytes: 9_999,
-    };
+    let limit = ScanLimit { rows: 7, bytes: 9_999 };
     for namespace in Namespace::ALL {
         let found = walk(&engine, namespace, &KeyRange::all(), limit);
         assert_eq!(found, model.within(namespace, &KeyRange::all()));
@@ -238,10 +235,7 @@ on_every_engine! {
     sizes_grow_with_what_is_written
 }
 
-const LIMIT: ScanLimit = ScanLimit {
-    rows: 1_000,
-    bytes: 1 << 20,
-};
+const LIMIT: ScanLimit = ScanLimit { rows: 1_000, bytes: 1 << 20 };
 
 fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Batch {
     let mut batch = Batch::new();
@@ -296,17 +290,13 @@ fn the_longest_rows_fit<H: Home>() {
     let mut home = H::new();
     let engine = home.open();
     let key = vec![255; MAX_ROW_KEY];
-    let value: Bytes = (0..starling_types::limits::MAX_VALUE)
-        .map(|at| (at / 7) as u8)
-        .collect();
+    let value: Bytes = (0..starling_types::limits::MAX_VALUE).map(|at| (at / 7) as u8).collect();
     let check = |engine: &H::Engine| {
         assert_eq!(engine.get(Namespace::Data, &key).unwrap().as_ref(), Some(&value));
         let found = walk(engine, Namespace::Data, &KeyRange::all(), LIMIT);
         assert!(found == [(Bytes::from(key.clone()), value.clone())]);
     };
-    engine
-        .commit(&[put(key.clone(), value.clone())], Durability::Synced)
-        .unwrap();
+    engine.commit(&[put(key.clone(), value.clone())], Durability::Synced).unwrap();
     check(&engine);
     H::settle(&engine);
     check(&engine);
@@ -318,27 +308,13 @@ fn the_longest_rows_fit<H: Home>() {
 fn rows_beyond_the_limits_are_refused_and_harm_nothing<H: Home>() {
     let mut home = H::new();
     let engine = home.open();
-    let refused = |batch| {
-        engine
-            .commit(&[put("first", "1"), batch], Durability::Synced)
-            .unwrap_err()
-    };
+    let refused = |batch| engine.commit(&[put("first", "1"), batch], Durability::Synced).unwrap_err();
     assert_eq!(refused(put("", "v")), StorageError::KeyLength { bytes: 0 });
     let bytes = MAX_ROW_KEY + 1;
-    assert_eq!(
-        refused(put(vec![1; bytes], "v")),
-        StorageError::KeyLength { bytes }
-    );
+    assert_eq!(refused(put(vec![1; bytes], "v")), StorageError::KeyLength { bytes });
     let bytes = MAX_ROW_VALUE + 1;
-    assert_eq!(
-        refused(put("k", vec![0; bytes])),
-        StorageError::ValueLength { bytes }
-    );
-    assert_eq!(
-        engine.get(Namespace::Data, b"first").unwrap(),
-        None,
-        "none of the group was written"
-    );
+    assert_eq!(refused(put("k", vec![0; bytes])), StorageError::ValueLength { bytes });
+    assert_eq!(engine.get(Namespace::Data, b"first").unwrap(), None, "none of the group was written");
     engine.commit(&[put("k", "v")], Durability::Synced).unwrap();
 }
 
@@ -348,15 +324,7 @@ fn odd_ranges_and_keys_find_nothing<H: Home>() {
     engine.commit(&[put("k", "v")], Durability::Synced).unwrap();
     let reversed = KeyRange::new("z", Some("a".into()));
     assert_eq!(walk(&engine, Namespace::Data, &reversed, LIMIT), []);
-    assert_eq!(
-        walk(
-            &engine,
-            Namespace::Data,
-            &KeyRange::prefix(vec![255; 99_999]),
-            LIMIT
-        ),
-        []
-    );
+    assert_eq!(walk(&engine, Namespace::Data, &KeyRange::prefix(vec![255; 99_999]), LIMIT), []);
     assert_eq!(engine.get(Namespace::Data, b"").unwrap(), None);
     assert_eq!(engine.get(Namespace::Data, &vec![1; 99_999]).unwrap(), None);
 }
@@ -371,10 +339,7 @@ fn a_large_row_gets_a_page_of_its_own<H: Home>() {
     let mut rest = KeyRange::all();
     for (key, next) in [("a", Some("b")), ("b", Some("c")), ("c", None)] {
         let page = engine.scan(Namespace::Data, &rest, limit).unwrap();
-        assert_eq!(
-            (keys(&page), page.next.clone()),
-            (vec![key.into()], next.map(Bytes::from))
-        );
+        assert_eq!((keys(&page), page.next.clone()), (vec![key.into()], next.map(Bytes::from)));
         rest = page.next.map_or(rest.clone(), |next| rest.resume(next));
     }
 }
@@ -383,15 +348,9 @@ fn a_closed_engine_says_so<H: Home>() {
     let mut home = H::new();
     let engine = home.open();
     engine.close().unwrap();
-    assert_eq!(
-        engine.commit(&[put("k", "v")], Durability::Synced),
-        Err(StorageError::Closed)
-    );
+    assert_eq!(engine.commit(&[put("k", "v")], Durability::Synced), Err(StorageError::Closed));
     assert_eq!(engine.get(Namespace::Data, b"k"), Err(StorageError::Closed));
-    assert_eq!(
-        engine.scan(Namespace::Data, &KeyRange::all(), LIMIT),
-        Err(StorageError::Closed)
-    );
+    assert_eq!(engine.scan(Namespace::Data, &KeyRange::all(), LIMIT), Err(StorageError::Closed));
     assert_eq!(engine.sizes(), crate::Sizes::default());
     engine.close().unwrap();
 }
@@ -400,9 +359,7 @@ fn sizes_grow_with_what_is_written<H: Home>() {
     let mut home = H::new();
     let engine = home.open();
     let before = engine.sizes();
-    engine
-        .commit(&[put("k", vec![7; 100_000])], Durability::Synced)
-        .unwrap();
+    engine.commit(&[put("k", vec![7; 100_000])], Durability::Synced).unwrap();
     H::settle(&engine);
     assert!(engine.sizes().disk_bytes > before.disk_bytes);
 }

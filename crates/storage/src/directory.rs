@@ -99,32 +99,22 @@ impl DataDirectory {
 
     fn check_format(&self, text: &[u8]) -> Result<(), StorageError> {
         let text = String::from_utf8_lossy(text);
-        let format = text
-            .strip_prefix(FORMAT_WORDS)
-            .and_then(|rest| rest.trim().parse().ok());
+        let format = text.strip_prefix(FORMAT_WORDS).and_then(|rest| rest.trim().parse().ok());
         match format {
-            Some(found) if found > STORE_FORMAT => Err(StorageError::FormatTooNew {
-                dir: self.dir.clone(),
-                found,
-                supported: STORE_FORMAT,
-            }),
+            Some(found) if found > STORE_FORMAT => {
+                Err(StorageError::FormatTooNew { dir: self.dir.clone(), found, supported: STORE_FORMAT })
+            }
             Some(STORE_FORMAT) => Ok(()),
             _ => Err(StorageError::Foreign {
                 path: self.tables(),
-                detail: format!(
-                    "{FORMAT_FILE} says {:?}",
-                    text.chars().take(40).collect::<String>()
-                ),
+                detail: format!("{FORMAT_FILE} says {:?}", text.chars().take(40).collect::<String>()),
             }),
         }
     }
 
     /// No store, and nothing in the place of one.
     fn check_vacant(&self, tables: &Path) -> Result<(), StorageError> {
-        let foreign = |detail: &str| StorageError::Foreign {
-            path: tables.into(),
-            detail: detail.into(),
-        };
+        let foreign = |detail: &str| StorageError::Foreign { path: tables.into(), detail: detail.into() };
         match fs::read_dir(tables) {
             Ok(mut entries) => match entries.next() {
                 None => Ok(()),
@@ -144,10 +134,7 @@ impl DataDirectory {
             "" => "another process".into(),
             named => named.into(),
         };
-        StorageError::Locked {
-            dir: self.dir.clone(),
-            holder,
-        }
+        StorageError::Locked { dir: self.dir.clone(), holder }
     }
 }
 

@@ -44,9 +44,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            cache_bytes: 32 << 20,
-        }
+        Self { cache_bytes: 32 << 20 }
     }
 }
 
@@ -67,10 +65,7 @@ impl DurableEngine {
     /// [`StorageError::Unreadable`] if it is damaged.
     pub fn open(dir: &Path, options: Options) -> Result<Self, StorageError> {
         let tables = Tables::open(&DataDirectory::new(dir), options)?;
-        Ok(Self {
-            tables: RwLock::new(Some(tables)),
-            poison: OnceLock::new(),
-        })
+        Ok(Self { tables: RwLock::new(Some(tables)), poison: OnceLock::new() })
     }
 
     /// Runs `work` on the tables, unless the engine is closed or poisoned.
@@ -153,11 +148,7 @@ impl Tables {
         }
         check_whole(directory)?;
         let (database, keyspaces) = open_database(directory, &directory.tables(), options)?;
-        Ok(Self {
-            keyspaces,
-            database,
-            _lock: lock,
-        })
+        Ok(Self { keyspaces, database, _lock: lock })
     }
 
     fn commit(&self, batches: &[Batch], durability: Durability) -> Result<(), StorageError> {
@@ -196,10 +187,7 @@ impl Tables {
         };
         while self.keyspaces.iter().any(crowded) {
             self.check_background()?;
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the library offers no condition to wait for"
-            )]
+            #[expect(clippy::disallowed_methods, reason = "the library offers no condition to wait for")]
             std::thread::sleep(CROWDED_PAUSE);
         }
         Ok(())
@@ -219,15 +207,11 @@ impl Tables {
 
     /// Fails if a background thread did. A buffered persist of an empty buffer does nothing but look.
     fn check_background(&self) -> Result<(), StorageError> {
-        self.database
-            .persist(PersistMode::Buffer)
-            .map_err(failure::of_commit)
+        self.database.persist(PersistMode::Buffer).map_err(failure::of_commit)
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        self.database
-            .persist(PersistMode::SyncData)
-            .map_err(failure::of_commit)
+        self.database.persist(PersistMode::SyncData).map_err(failure::of_commit)
     }
 
     fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
@@ -252,9 +236,8 @@ impl Tables {
         };
         let mut reached = range.start().clone();
         let rows = rows.map(|row| {
-            let (key, stored) = row
-                .into_inner()
-                .map_err(|error| failure::of_read(namespace, &reached, &error))?;
+            let (key, stored) =
+                row.into_inner().map_err(|error| failure::of_read(namespace, &reached, &error))?;
             reached = successor(&key);
             let value = read_row(namespace, &key, stored)?;
             Ok((detach(key.into()), value))
@@ -295,10 +278,7 @@ fn open_database(directory: &DataDirectory, tables: &Path, options: Options) -> 
     // The library asserts some properties of its files; a damaged file must not look like a bug of ours.
     match catch_unwind(AssertUnwindSafe(open)) {
         Ok(opened) => opened.map_err(|error| failure::of_open(directory.path(), &error)),
-        Err(_) => Err(failure::unreadable(
-            directory.path(),
-            "the files contradict each other",
-        )),
+        Err(_) => Err(failure::unreadable(directory.path(), "the files contradict each other")),
     }
 }
 
@@ -309,10 +289,7 @@ fn check_whole(directory: &DataDirectory) -> Result<(), StorageError> {
     let markers = (0..=Namespace::ALL.len()).map(|id| format!("keyspaces/{id}/current"));
     for marker in markers.chain(["version".into()]) {
         if !tables.join(&marker).is_file() {
-            return Err(failure::unreadable(
-                directory.path(),
-                &format!("{marker} is missing"),
-            ));
+            return Err(failure::unreadable(directory.path(), &format!("{marker} is missing")));
         }
     }
     Ok(())
@@ -343,11 +320,7 @@ fn read_row(namespace: Namespace, key: &[u8], stored: Slice) -> Result<Bytes, St
 
 /// Frees small bytes from the block they came in; large ones have their block to themselves.
 fn detach(bytes: Bytes) -> Bytes {
-    if bytes.len() < BLOCK_BYTES {
-        Bytes::copy_from_slice(&bytes)
-    } else {
-        bytes
-    }
+    if bytes.len() < BLOCK_BYTES { Bytes::copy_from_slice(&bytes) } else { bytes }
 }
 
 /// One thread for write buffers and one to compact: with a single one, a long compaction would let write

@@ -61,9 +61,7 @@ impl MemoryEngine {
         disk.unsynced.clear();
         disk.fsync_fails = false;
         disk.state = State::Open;
-        Self {
-            disk: Mutex::new(disk),
-        }
+        Self { disk: Mutex::new(disk) }
     }
 
     /// Makes the next commit write its batches and then fail in fsync: it poisons the engine, and only a crash
@@ -97,8 +95,7 @@ impl Engine for MemoryEngine {
         let mut disk = self.disk();
         disk.check_open()?;
         row::check(batches)?;
-        disk.commit(batches, durability)
-            .inspect_err(|error| disk.poison(error))
+        disk.commit(batches, durability).inspect_err(|error| disk.poison(error))
     }
 
     fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
@@ -114,25 +111,15 @@ impl Engine for MemoryEngine {
         if range.is_empty() {
             return Ok(Page::default());
         }
-        let end = range
-            .end()
-            .map_or(Bound::Unbounded, |end| Bound::Excluded(&**end));
-        let rows = disk
-            .rows(namespace)
-            .range::<[u8], _>((Bound::Included(&**range.start()), end));
-        Page::fill(
-            limit,
-            rows.map(|(key, row)| Ok((key.clone(), row.read(namespace, key)?))),
-        )
+        let end = range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(&**end));
+        let rows = disk.rows(namespace).range::<[u8], _>((Bound::Included(&**range.start()), end));
+        Page::fill(limit, rows.map(|(key, row)| Ok((key.clone(), row.read(namespace, key)?))))
     }
 
     fn sizes(&self) -> Sizes {
         let disk = self.disk();
         match disk.check_open() {
-            Ok(()) => Sizes {
-                disk_bytes: disk.row_bytes,
-                ..Sizes::default()
-            },
+            Ok(()) => Sizes { disk_bytes: disk.row_bytes, ..Sizes::default() },
             Err(_) => Sizes::default(),
         }
     }
@@ -211,10 +198,7 @@ impl Disk {
 
     fn apply(&mut self, op: &Op) -> (Namespace, Bytes, Option<Row>) {
         let (namespace, key) = (op.namespace(), op.key().clone());
-        let row = op.value().map(|value| Row {
-            value: value.clone(),
-            damaged: false,
-        });
+        let row = op.value().map(|value| Row { value: value.clone(), damaged: false });
         let replaced = self.set(namespace, key.clone(), row);
         (namespace, key, replaced)
     }

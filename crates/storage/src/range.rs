@@ -15,10 +15,7 @@ impl KeyRange {
     /// Keys from `start`, inclusive, to `end`, exclusive, or to the last one. Nothing if `end` is not above
     /// `start`.
     pub fn new(start: impl Into<Bytes>, end: Option<Bytes>) -> Self {
-        Self {
-            start: shorten(start.into()),
-            end: end.map(shorten),
-        }
+        Self { start: shorten(start.into()), end: end.map(shorten) }
     }
 
     /// Every key.

@@ -50,11 +50,8 @@ pub(crate) fn encode(namespace: Namespace, key: &[u8], value: &[u8]) -> Vec<u8> 
 
 /// The value within a row's stored form.
 pub(crate) fn decode(namespace: Namespace, key: &[u8], stored: Bytes) -> Result<Bytes, StorageError> {
-    let corrupt = |detail: String| StorageError::Corrupt {
-        namespace,
-        key: Bytes::copy_from_slice(key),
-        detail,
-    };
+    let corrupt =
+        |detail: String| StorageError::Corrupt { namespace, key: Bytes::copy_from_slice(key), detail };
     let Some((header, value)) = stored.split_first_chunk::<HEADER>() else {
         return Err(corrupt(format!("{} bytes are no row", stored.len())));
     };
@@ -107,11 +104,9 @@ mod tests {
     #[test]
     fn a_row_in_the_wrong_place_is_damage() {
         let stored = Bytes::from(encode(Namespace::Data, b"key", b"value"));
-        for (namespace, key) in [
-            (Namespace::Hints, &b"key"[..]),
-            (Namespace::Data, b"kez"),
-            (Namespace::Data, b"keyv"),
-        ] {
+        for (namespace, key) in
+            [(Namespace::Hints, &b"key"[..]), (Namespace::Data, b"kez"), (Namespace::Data, b"keyv")]
+        {
             assert!(decode(namespace, key, stored.clone()).is_err());
         }
         let shifted = Bytes::from(encode(Namespace::Data, b"ke", b"yvalue"));

@@ -39,11 +39,7 @@ impl Authority {
         let key = KeyPair::from_pem(&text(dir, CA_KEY)?).map_err(|e| malformed(CA_KEY, e))?;
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(|e| malformed(CA, e))?;
         let client = Credentials::load_client(dir)?;
-        Ok(Self {
-            ca_pem,
-            issuer,
-            client,
-        })
+        Ok(Self { ca_pem, issuer, client })
     }
 
     /// New credentials for a node. Who holds them is that node: they go to its data directory and nowhere
@@ -85,18 +81,12 @@ fn issue(
 ) -> Result<Credentials, IdentityError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = named(&names[0]);
-    params.subject_alt_names = CertificateParams::new(names)
-        .map_err(generation)?
-        .subject_alt_names;
+    params.subject_alt_names = CertificateParams::new(names).map_err(generation)?.subject_alt_names;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let key = KeyPair::generate_for(&PKCS_ED25519).map_err(generation)?;
-    let certificate = with_validity(params)
-        .signed_by(&key, issuer)
-        .map_err(generation)?;
+    let certificate = with_validity(params).signed_by(&key, issuer).map_err(generation)?;
     Credentials::from_pem(ca_pem.into(), certificate.pem(), key.serialize_pem())
 }
 

@@ -57,26 +57,13 @@ impl Dialer {
         cluster: ClusterId,
         inbox: Rc<dyn ChannelInbox>,
     ) -> Result<Channel, GreetingError> {
-        let ours = Hello {
-            protocols: (PROTOCOL, PROTOCOL),
-            cluster,
-            node: None,
-        };
+        let ours = Hello { protocols: (PROTOCOL, PROTOCOL), cluster, node: None };
         let to = (addr, ANY_NODE);
         let (connection, greeted) =
             connect(&self.endpoint, &self.config, Protocols::Client, to, &ours).await?;
         let node = greeted.node()?.clone();
-        let link = Link::new(
-            connection,
-            greeted.streams.len(),
-            self.stats.clone(),
-            self.budget.clone(),
-        );
-        let channel = Channel {
-            node,
-            cluster: greeted.hello.cluster,
-            link: link.clone(),
-        };
+        let link = Link::new(connection, greeted.streams.len(), self.stats.clone(), self.budget.clone());
+        let channel = Channel { node, cluster: greeted.hello.cluster, link: link.clone() };
         spawn_local(async move {
             let sink = Rc::new(ChannelSink(inbox.clone()));
             let reason = link::run(&link, greeted.streams, sink).await;
@@ -92,8 +79,7 @@ impl Dialer {
 
     /// Tells the nodes that this client goes; what is under way is lost.
     pub async fn close(&self) {
-        self.endpoint
-            .close(Farewell::Finished.code(), b"the client has finished");
+        self.endpoint.close(Farewell::Finished.code(), b"the client has finished");
         let _ = timeout(GOODBYE, self.endpoint.wait_idle()).await;
     }
 }

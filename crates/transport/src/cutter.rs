@@ -14,10 +14,7 @@ pub(crate) struct Cutter {
 impl Cutter {
     /// Refuses frames above `limit` bytes before it keeps any of them.
     pub(crate) const fn new(limit: usize) -> Self {
-        Self {
-            carry: Vec::new(),
-            limit,
-        }
+        Self { carry: Vec::new(), limit }
     }
 
     /// Hands every frame that `chunk` completes to `deliver`, in order.

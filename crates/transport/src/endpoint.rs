@@ -63,10 +63,7 @@ impl Transport {
     pub fn bind(config: Config, inbox: Rc<dyn Inbox>) -> Result<Rc<Self>, TransportError> {
         let certified = config.credentials.identity();
         if certified != Identity::Node(config.node) {
-            return Err(TransportError::OtherNode {
-                node: config.node,
-                certified,
-            });
+            return Err(TransportError::OtherNode { node: config.node, certified });
         }
         let server = quic::server_config(&config.credentials)?;
         let transport = Rc::new(Self {
@@ -110,18 +107,13 @@ impl Transport {
 
     /// Hands a message to the connection to a peer.
     pub fn send(&self, to: NodeId, class: Class, envelope: &Envelope) -> Sent {
-        self.peers
-            .borrow()
-            .link(to)
-            .map_or(Sent::NotConnected, |link| link.send(class, envelope))
+        self.peers.borrow().link(to).map_or(Sent::NotConnected, |link| link.send(class, envelope))
     }
 
     /// Hands a message to a client's connection.
     pub fn reply(&self, to: ClientId, envelope: &Envelope) -> Sent {
         let clients = self.clients.borrow();
-        clients
-            .get(&to)
-            .map_or(Sent::NotConnected, |link| link.send(Class::Foreground, envelope))
+        clients.get(&to).map_or(Sent::NotConnected, |link| link.send(Class::Foreground, envelope))
     }
 
     /// The peers that can be sent to, in order.
@@ -132,9 +124,7 @@ impl Transport {
     /// Closes every connection to a peer, losing what is under way.
     pub fn disconnect(&self, peer: NodeId) {
         let links = self.peers.borrow().links_to(peer);
-        links
-            .iter()
-            .for_each(|link| link.close(Farewell::Disconnected, "disconnected"));
+        links.iter().for_each(|link| link.close(Farewell::Disconnected, "disconnected"));
     }
 
     /// Accepts and dials no more, and tells everybody, so that they start nothing new here. What is under way
@@ -143,9 +133,7 @@ impl Transport {
         if self.leaving.replace(true) {
             return;
         }
-        let notice = Message::GoAway(GoAway {
-            reason: reason.into(),
-        });
+        let notice = Message::GoAway(GoAway { reason: reason.into() });
         let notice = greeting::envelope(&self.inbox.hello(), notice);
         for link in self.links() {
             // Who cannot be told learns from the lanes being finished.
@@ -234,10 +222,7 @@ impl Transport {
         self.next_client.set(id.0 + 1);
         let link = self.link(connection, &greeted);
         self.clients.borrow_mut().insert(id, link.clone());
-        let sink = Rc::new(ClientSink {
-            client: id,
-            inbox: self.inbox.clone(),
-        });
+        let sink = Rc::new(ClientSink { client: id, inbox: self.inbox.clone() });
         let reason = link::run(&link, greeted.streams, sink).await;
         tracing::debug!(client = id.0, reason, "client gone");
         self.clients.borrow_mut().remove(&id);
@@ -277,14 +262,7 @@ impl Transport {
     ) -> Result<(Connection, Greeted), GreetingError> {
         let name = expect.map_or_else(|| ANY_NODE.to_owned(), node_name);
         let ours = self.inbox.hello();
-        connect(
-            &self.endpoint,
-            &self.dialer,
-            Protocols::Peer,
-            (addr, &name),
-            &ours,
-        )
-        .await
+        connect(&self.endpoint, &self.dialer, Protocols::Peer, (addr, &name), &ours).await
     }
 }
 
@@ -306,10 +284,7 @@ impl Transport {
             link.dialed(dialed);
         }
         self.welcome(hello, addr, &link, dialed.is_some());
-        let sink = Rc::new(PeerSink {
-            peer,
-            inbox: self.inbox.clone(),
-        });
+        let sink = Rc::new(PeerSink { peer, inbox: self.inbox.clone() });
         let reason = link::run(&link, greeted.streams, sink).await;
         let last = self.peers.borrow_mut().remove(peer, &link);
         self.unlink();
@@ -326,9 +301,7 @@ impl Transport {
             Arrival::New => self.peer_up(hello, addr),
             Arrival::Another => self.retire_surplus(peer),
             Arrival::Restarted(stale) => {
-                stale
-                    .iter()
-                    .for_each(|old| old.close(Farewell::Restarted, RESTARTED));
+                stale.iter().for_each(|old| old.close(Farewell::Restarted, RESTARTED));
                 self.inbox.peer_down(peer, RESTARTED);
                 self.peer_up(hello, addr);
             }
@@ -336,9 +309,7 @@ impl Transport {
     }
 
     fn arrive(&self, peer: NodeId, generation: Generation, link: &Rc<Link>, dialed: bool) -> Arrival {
-        self.peers
-            .borrow_mut()
-            .add(peer, generation, link.clone(), dialed)
+        self.peers.borrow_mut().add(peer, generation, link.clone(), dialed)
     }
 
     fn peer_up(&self, hello: NodeHello, addr: SocketAddr) {
@@ -362,12 +333,7 @@ impl Transport {
         loop {
             let frames = link.frames();
             tokio::time::sleep(QUIET).await;
-            let still_surplus = self
-                .peers
-                .borrow()
-                .surplus(peer)
-                .iter()
-                .any(|l| Rc::ptr_eq(l, &link));
+            let still_surplus = self.peers.borrow().surplus(peer).iter().any(|l| Rc::ptr_eq(l, &link));
             if !still_surplus {
                 return;
             }
@@ -379,12 +345,7 @@ impl Transport {
 
     fn link(&self, connection: Connection, greeted: &Greeted) -> Rc<Link> {
         stats::add(&self.stats.connections, 1);
-        Link::new(
-            connection,
-            greeted.streams.len(),
-            self.stats.clone(),
-            self.budget.clone(),
-        )
+        Link::new(connection, greeted.streams.len(), self.stats.clone(), self.budget.clone())
     }
 
     fn unlink(&self) {
@@ -405,9 +366,7 @@ pub(crate) async fn connect(
         .connect_with(config.clone(), addr, name)
         .map_err(|error| GreetingError::Handshake(error.to_string()))?;
     let connected = timeout(CONNECT_TIME, connecting).await;
-    let connection = connected
-        .map_err(|_| GreetingError::Silent(CONNECT_TIME))?
-        .map_err(lost)?;
+    let connection = connected.map_err(|_| GreetingError::Silent(CONNECT_TIME))?.map_err(lost)?;
     let greeted = timeout(GREET_TIME, greeting::greet(&connection, protocol, ours)).await;
     match greeted.unwrap_or(Err(GreetingError::Silent(GREET_TIME))) {
         Ok(greeted) => Ok((connection, greeted)),

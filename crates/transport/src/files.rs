@@ -28,33 +28,20 @@ impl Readers {
 /// Reads a whole file; `advice` tells a person what to do if it is not there.
 pub(crate) fn read(path: &Path, advice: &'static str) -> Result<Vec<u8>, IdentityError> {
     std::fs::read(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => IdentityError::Missing {
-            path: path.into(),
-            advice,
-        },
-        _ => IdentityError::Io {
-            path: path.into(),
-            source,
-        },
+        io::ErrorKind::NotFound => IdentityError::Missing { path: path.into(), advice },
+        _ => IdentityError::Io { path: path.into(), source },
     })
 }
 
 /// Writes a whole file: after a crash it is there with all its bytes, or as it was before.
 pub(crate) fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), IdentityError> {
-    replace(path, bytes, readers).map_err(|source| IdentityError::Io {
-        path: path.into(),
-        source,
-    })
+    replace(path, bytes, readers).map_err(|source| IdentityError::Io { path: path.into(), source })
 }
 
 fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let staged = staged(path);
     remove_leftover(&staged)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(readers.mode())
-        .open(&staged)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(readers.mode()).open(&staged)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&staged, path)?;
@@ -87,18 +74,11 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 pub(crate) fn lock_dir(dir: &Path) -> Result<File, IdentityError> {
     let lock = || {
         std::fs::create_dir_all(dir)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(dir.join(LOCK))?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(dir.join(LOCK))?;
         file.lock()?;
         Ok(file)
     };
-    lock().map_err(|source| IdentityError::Io {
-        path: dir.into(),
-        source,
-    })
+    lock().map_err(|source| IdentityError::Io { path: dir.into(), source })
 }
 
 const LOCK: &str = ".lock";

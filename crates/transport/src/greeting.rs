@@ -52,10 +52,7 @@ pub(crate) struct Greeted {
 impl Greeted {
     /// What the other end said of itself as a node.
     pub(crate) fn node(&self) -> Result<&NodeHello, GreetingError> {
-        self.hello
-            .node
-            .as_ref()
-            .ok_or_else(|| GreetingError::Nonsense("the other end names no node".into()))
+        self.hello.node.as_ref().ok_or_else(|| GreetingError::Nonsense("the other end names no node".into()))
     }
 }
 
@@ -130,10 +127,7 @@ fn judge(
 }
 
 fn is_itself(connection: &Connection, theirs: &Hello) -> Result<(), HelloRefusal> {
-    let claimed = theirs
-        .node
-        .as_ref()
-        .map_or(NodeId::from_bits(0), |node| node.node);
+    let claimed = theirs.node.as_ref().map_or(NodeId::from_bits(0), |node| node.node);
     match certified(connection) {
         Some(Identity::Node(node)) if node == claimed => Ok(()),
         _ => Err(HelloRefusal::NotYou(claimed)),
@@ -149,10 +143,7 @@ fn judge_dialed(connection: &Connection, ours: &Hello, greeted: &Greeted) -> Res
 }
 
 fn certified(connection: &Connection) -> Option<Identity> {
-    let chain = connection
-        .peer_identity()?
-        .downcast::<Vec<CertificateDer<'static>>>()
-        .ok()?;
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     identity_of(chain.first()?).ok()
 }
 
@@ -239,11 +230,7 @@ fn read_lost(error: ReadExactError) -> GreetingError {
     }
 }
 
-const PEER_LANES: [(u8, Class); LANES as usize] = [
-    (0, Class::Control),
-    (1, Class::Foreground),
-    (2, Class::Foreground),
-    (3, Class::Background),
-];
+const PEER_LANES: [(u8, Class); LANES as usize] =
+    [(0, Class::Control), (1, Class::Foreground), (2, Class::Foreground), (3, Class::Background)];
 const CLIENT_LANES: [(u8, Class); 1] = [(1, Class::Foreground)];
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -93,12 +93,7 @@ impl Credentials {
         let leaf = certificates(&chain, "the certificate")?.swap_remove(0);
         certificates(&ca, "the authority's certificate")?;
         let identity = identity_of(&leaf)?;
-        let credentials = Self {
-            ca_pem: ca,
-            chain_pem: chain,
-            key_pem: key,
-            identity,
-        };
+        let credentials = Self { ca_pem: ca, chain_pem: chain, key_pem: key, identity };
         credentials.key()?;
         Ok(credentials)
     }
@@ -116,10 +111,7 @@ impl Credentials {
     /// Writes what [`Self::load_node`] or [`Self::load_client`] reads, whichever this is; the key with mode
     /// 0600, and last, so that a directory with a key is complete.
     pub fn save(&self, dir: &Path) -> Result<(), IdentityError> {
-        std::fs::create_dir_all(dir).map_err(|source| IdentityError::Io {
-            path: dir.into(),
-            source,
-        })?;
+        std::fs::create_dir_all(dir).map_err(|source| IdentityError::Io { path: dir.into(), source })?;
         files::write(&dir.join(CA), self.ca_pem.as_bytes(), Readers::Everybody)?;
         self.save_leaf(dir)
     }
@@ -130,11 +122,7 @@ impl Credentials {
             Identity::Node(_) => NODE,
             Identity::Client => CLIENT,
         };
-        files::write(
-            &dir.join(names.certificate),
-            self.chain_pem.as_bytes(),
-            Readers::Everybody,
-        )?;
+        files::write(&dir.join(names.certificate), self.chain_pem.as_bytes(), Readers::Everybody)?;
         files::write(&dir.join(names.key), self.key_pem.as_bytes(), Readers::Owner)
     }
 
@@ -183,16 +171,9 @@ pub(crate) fn node_name(node: NodeId) -> String {
 pub(crate) fn identity_of(certificate: &CertificateDer<'_>) -> Result<Identity, IdentityError> {
     let (_, parsed) =
         x509_parser::parse_x509_certificate(certificate).map_err(|e| malformed("the certificate", e))?;
-    let names = parsed
-        .subject_alternative_name()
-        .map_err(|e| malformed("the certificate", e))?;
-    let names = names
-        .map(|extension| extension.value.general_names.as_slice())
-        .unwrap_or_default();
-    names
-        .iter()
-        .find_map(identity_named)
-        .ok_or(IdentityError::Nameless)
+    let names = parsed.subject_alternative_name().map_err(|e| malformed("the certificate", e))?;
+    let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
+    names.iter().find_map(identity_named).ok_or(IdentityError::Nameless)
 }
 
 fn identity_named(name: &GeneralName<'_>) -> Option<Identity> {
@@ -215,10 +196,7 @@ fn certificates(pem: &str, what: &str) -> Result<Vec<CertificateDer<'static>>, I
 }
 
 pub(crate) fn malformed(what: impl Into<String>, reason: impl fmt::Display) -> IdentityError {
-    IdentityError::Malformed {
-        what: what.into(),
-        reason: reason.to_string(),
-    }
+    IdentityError::Malformed { what: what.into(), reason: reason.to_string() }
 }
 
 #[derive(Clone, Copy)]
@@ -259,10 +237,7 @@ mod tests {
         authority.issue_node(node).unwrap().save(dir.path()).unwrap();
         let loaded = Credentials::load_node(dir.path()).unwrap();
         assert_eq!(loaded.identity(), Identity::Node(node));
-        let mode = std::fs::metadata(dir.path().join("node-key.pem"))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(dir.path().join("node-key.pem")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(!format!("{loaded:?}").contains("KEY"));
     }
@@ -271,17 +246,10 @@ mod tests {
     fn errors_name_the_file_and_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::open_or_create(&dir.path().join("ca")).unwrap();
-        authority
-            .issue_node(NodeId::from_bits(7))
-            .unwrap()
-            .save(dir.path())
-            .unwrap();
+        authority.issue_node(NodeId::from_bits(7)).unwrap().save(dir.path()).unwrap();
         std::fs::remove_file(dir.path().join("node-key.pem")).unwrap();
         let error = Credentials::load_node(dir.path()).unwrap_err().to_string();
-        assert!(
-            error.contains("node-key.pem") && error.contains("issue new credentials"),
-            "{error}"
-        );
+        assert!(error.contains("node-key.pem") && error.contains("issue new credentials"), "{error}");
         std::fs::write(dir.path().join("node-key.pem"), "no key").unwrap();
         let error = Credentials::load_node(dir.path()).unwrap_err().to_string();
         assert!(error.contains("private key"), "{error}");

@@ -54,12 +54,7 @@ struct Batch {
 
 impl Lane {
     pub(crate) fn new(stats: Rc<Stats>) -> Self {
-        Self {
-            queue: RefCell::default(),
-            wake: Notify::new(),
-            writer_waits: Cell::new(false),
-            stats,
-        }
+        Self { queue: RefCell::default(), wake: Notify::new(), writer_waits: Cell::new(false), stats }
     }
 
     /// Encodes a frame into the queue.
@@ -149,16 +144,9 @@ impl Queue {
         if self.buffer.is_empty() {
             return None;
         }
-        let room = self
-            .buffer
-            .len()
-            .next_power_of_two()
-            .clamp(LEAST_BUFFER, limits::LANE_FRAME);
+        let room = self.buffer.len().next_power_of_two().clamp(LEAST_BUFFER, limits::LANE_FRAME);
         let batch = std::mem::replace(&mut self.buffer, Vec::with_capacity(room));
-        self.taken = Batch {
-            frames: std::mem::take(&mut self.frames),
-            bytes: batch.len(),
-        };
+        self.taken = Batch { frames: std::mem::take(&mut self.frames), bytes: batch.len() };
         Some(batch.into())
     }
 }
@@ -193,9 +181,7 @@ mod tests {
             epoch: LayoutVersion::NONE,
             request: RequestId::from_bits(1),
             deadline_ms: 0,
-            message: Message::GoAway(GoAway {
-                reason: "x".repeat(length),
-            }),
+            message: Message::GoAway(GoAway { reason: "x".repeat(length) }),
         }
     }
 
@@ -207,10 +193,7 @@ mod tests {
         }
         assert!(matches!(lane.offer(&envelope(1)), Offer::Full));
         assert!(lane.queue.borrow_mut().take().is_some());
-        assert!(
-            matches!(lane.offer(&envelope(1)), Offer::Full),
-            "taken is not yet written"
-        );
+        assert!(matches!(lane.offer(&envelope(1)), Offer::Full), "taken is not yet written");
         lane.written();
         assert!(matches!(lane.offer(&envelope(1)), Offer::Taken));
         assert_eq!(lane.stats.queued_frames.get(), 1);

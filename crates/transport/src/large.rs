@@ -62,10 +62,7 @@ impl LargeQueue {
         stats::add(&self.stats.bytes_out, frame.len());
         stats::add(&self.stats.queued_frames, 1);
         stats::add(&self.stats.queued_bytes, frame.len());
-        self.frames.borrow_mut().push_back(LargeFrame {
-            bytes: frame.into(),
-            priority,
-        });
+        self.frames.borrow_mut().push_back(LargeFrame { bytes: frame.into(), priority });
         self.wake.notify_one();
         Sent::Queued
     }
@@ -174,21 +171,13 @@ pub(crate) async fn read_one(stream: &mut RecvStream, budget: &Budget) -> Result
     let _reserved = budget.reserve(length).await.ok_or(LargeError::Gone)?;
     let mut frame = Vec::with_capacity(length.min(FIRST_ALLOCATION));
     frame.extend_from_slice(&field);
-    while let Some(chunk) = stream
-        .read_chunk(usize::MAX, true)
-        .await
-        .map_err(|_| LargeError::Gone)?
-    {
+    while let Some(chunk) = stream.read_chunk(usize::MAX, true).await.map_err(|_| LargeError::Gone)? {
         if frame.len() + chunk.bytes.len() > length {
             return Err(LargeError::Length);
         }
         frame.extend_from_slice(&chunk.bytes);
     }
-    if frame.len() == length {
-        Ok(frame)
-    } else {
-        Err(LargeError::Length)
-    }
+    if frame.len() == length { Ok(frame) } else { Err(LargeError::Length) }
 }
 
 const UNIT: usize = 1 << 10;

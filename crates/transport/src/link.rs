@@ -104,9 +104,7 @@ impl Link {
     pub(crate) fn send(&self, class: Class, envelope: &Envelope) -> Sent {
         let lane = &self.lanes[self.lane_of(class, envelope)];
         let offer = match class {
-            Class::Datagram => self
-                .send_datagram(envelope)
-                .unwrap_or_else(|| lane.offer(envelope)),
+            Class::Datagram => self.send_datagram(envelope).unwrap_or_else(|| lane.offer(envelope)),
             _ => lane.offer(envelope),
         };
         self.frames.set(self.frames.get() + 1);
@@ -182,9 +180,7 @@ impl Link {
 
     /// Ends the link now.
     pub(crate) fn close(&self, farewell: Farewell, reason: &str) {
-        self.last_words
-            .borrow_mut()
-            .get_or_insert_with(|| reason.to_owned());
+        self.last_words.borrow_mut().get_or_insert_with(|| reason.to_owned());
         self.connection.close(farewell.code(), reason.as_bytes());
     }
 

@@ -39,11 +39,7 @@ pub(crate) enum Arrival {
 
 impl Peers {
     pub(crate) const fn new(me: NodeId) -> Self {
-        Self {
-            me,
-            links: BTreeMap::new(),
-            next_serial: 0,
-        }
+        Self { me, links: BTreeMap::new(), next_serial: 0 }
     }
 
     /// Adds a usable link to `peer`.
@@ -58,15 +54,8 @@ impl Peers {
         self.next_serial += 1;
         let links = self.links.entry(peer).or_default();
         let known = !links.is_empty();
-        let stale: Vec<_> = links
-            .extract_if(.., |known| known.generation != generation)
-            .collect();
-        links.push(PeerLink {
-            link,
-            generation,
-            dialed_by_me,
-            serial,
-        });
+        let stale: Vec<_> = links.extract_if(.., |known| known.generation != generation).collect();
+        links.push(PeerLink { link, generation, dialed_by_me, serial });
         let i_am_lower = self.me < peer;
         links.sort_by_key(|l| (l.dialed_by_me != i_am_lower, std::cmp::Reverse(l.serial)));
         match (known, stale.is_empty()) {
@@ -92,11 +81,7 @@ impl Peers {
 
     /// The link to send on.
     pub(crate) fn link(&self, peer: NodeId) -> Option<&Rc<Link>> {
-        self.links
-            .get(&peer)?
-            .iter()
-            .map(|known| &known.link)
-            .find(|link| link.is_usable())
+        self.links.get(&peer)?.iter().map(|known| &known.link).find(|link| link.is_usable())
     }
 
     /// The links of this node's own dialing to `peer` that nothing is sent on.
@@ -108,38 +93,21 @@ impl Peers {
                 && known.link.is_usable()
                 && !preferred.is_some_and(|p| Rc::ptr_eq(p, &known.link))
         };
-        links
-            .iter()
-            .filter(surplus)
-            .map(|known| known.link.clone())
-            .collect()
+        links.iter().filter(surplus).map(|known| known.link.clone()).collect()
     }
 
     /// The peers that can be sent to.
     pub(crate) fn connected(&self) -> Vec<NodeId> {
-        self.links
-            .keys()
-            .copied()
-            .filter(|peer| self.link(*peer).is_some())
-            .collect()
+        self.links.keys().copied().filter(|peer| self.link(*peer).is_some()).collect()
     }
 
     /// Every link to `peer`.
     pub(crate) fn links_to(&self, peer: NodeId) -> Vec<Rc<Link>> {
-        self.links
-            .get(&peer)
-            .into_iter()
-            .flatten()
-            .map(|known| known.link.clone())
-            .collect()
+        self.links.get(&peer).into_iter().flatten().map(|known| known.link.clone()).collect()
     }
 
     /// Every link to anybody.
     pub(crate) fn all(&self) -> Vec<Rc<Link>> {
-        self.links
-            .values()
-            .flatten()
-            .map(|known| known.link.clone())
-            .collect()
+        self.links.values().flatten().map(|known| known.link.clone()).collect()
     }
 }

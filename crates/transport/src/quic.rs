@@ -69,14 +69,9 @@ impl Protocols {
     }
 
     pub(crate) fn of(connection: &quinn::Connection) -> Option<Self> {
-        let data = connection
-            .handshake_data()?
-            .downcast::<quinn::crypto::rustls::HandshakeData>()
-            .ok()?;
+        let data = connection.handshake_data()?.downcast::<quinn::crypto::rustls::HandshakeData>().ok()?;
         let spoken = data.protocol?;
-        [Self::Peer, Self::Client]
-            .into_iter()
-            .find(|known| known.alpn() == spoken)
+        [Self::Peer, Self::Client].into_iter().find(|known| known.alpn() == spoken)
     }
 
     /// Idle timeout and keep-alive. Silence of a peer is noticed by request timeouts and gossip, long before
@@ -93,9 +88,8 @@ impl Protocols {
 pub(crate) fn server_config(credentials: &Credentials) -> Result<quinn::ServerConfig, TransportError> {
     let provider = provider();
     let roots = Arc::new(credentials.roots()?);
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
-        .build()
-        .map_err(tls)?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build().map_err(tls)?;
     let mut tls_config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(tls)?
@@ -166,11 +160,7 @@ fn socket(addr: SocketAddr) -> io::Result<Socket> {
     socket.bind(&addr.into())?;
     let granted = socket.recv_buffer_size()?;
     if granted < SOCKET_BUFFER {
-        tracing::warn!(
-            granted,
-            wanted = SOCKET_BUFFER,
-            "small UDP receive buffer: raise net.core.rmem_max"
-        );
+        tracing::warn!(granted, wanted = SOCKET_BUFFER, "small UDP receive buffer: raise net.core.rmem_max");
     }
     Ok(socket)
 }
@@ -180,8 +170,7 @@ fn transport_config(protocol: Protocols) -> TransportConfig {
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(MTU);
     let mut acks = AckFrequencyConfig::default();
-    acks.ack_eliciting_threshold(VarInt::from_u32(10))
-        .max_ack_delay(Some(Duration::from_millis(5)));
+    acks.ack_eliciting_threshold(VarInt::from_u32(10)).max_ack_delay(Some(Duration::from_millis(5)));
     let mut cubic = CubicConfig::default();
     cubic.initial_window(256 << 10);
     let mut config = TransportConfig::default();
@@ -207,9 +196,7 @@ fn transport_config(protocol: Protocols) -> TransportConfig {
 /// AES-128 first: a tenth cheaper than AES-256, a third cheaper than ChaCha20 where the processor has AES.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     let mut provider = rustls::crypto::ring::default_provider();
-    provider
-        .cipher_suites
-        .sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
     Arc::new(provider)
 }
 

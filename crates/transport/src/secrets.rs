@@ -45,10 +45,7 @@ impl EndpointSecrets {
         }
         let bytes = files::read(&path, "it was there a moment ago: start again")?;
         let bytes = bytes.try_into().map_err(|_| {
-            malformed(
-                path.display().to_string(),
-                "wrong length; it may be deleted, a new one is made",
-            )
+            malformed(path.display().to_string(), "wrong length; it may be deleted, a new one is made")
         })?;
         Ok(Self(bytes))
     }
@@ -78,9 +75,7 @@ mod tests {
         assert_eq!(first.0, again.0);
         assert_ne!(first.0, EndpointSecrets::random().unwrap().0);
         std::fs::write(dir.path().join(FILE), "short").unwrap();
-        let error = EndpointSecrets::open_or_create(dir.path())
-            .unwrap_err()
-            .to_string();
+        let error = EndpointSecrets::open_or_create(dir.path()).unwrap_err().to_string();
         assert!(error.contains(FILE), "{error}");
     }
 }

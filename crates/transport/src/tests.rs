@@ -82,25 +82,11 @@ impl Recorder {
     }
 
     async fn down(&self) -> String {
-        self.first(|told| {
-            if let Told::Down(_, reason) = told {
-                Some(reason.clone())
-            } else {
-                None
-            }
-        })
-        .await
+        self.first(|told| if let Told::Down(_, reason) = told { Some(reason.clone()) } else { None }).await
     }
 
     async fn failed(&self) -> GreetingError {
-        self.first(|told| {
-            if let Told::Failed(error) = told {
-                Some(error.clone())
-            } else {
-                None
-            }
-        })
-        .await
+        self.first(|told| if let Told::Failed(error) = told { Some(error.clone()) } else { None }).await
     }
 }
 
@@ -201,11 +187,7 @@ fn recorder(id: u64) -> Rc<Recorder> {
         layout: LayoutVersion::NONE,
         version: "test".into(),
     };
-    let hello = Hello {
-        protocols: (PROTOCOL, PROTOCOL),
-        cluster: ClusterId::from_bits(9),
-        node: Some(node),
-    };
+    let hello = Hello { protocols: (PROTOCOL, PROTOCOL), cluster: ClusterId::from_bits(9), node: Some(node) };
     Rc::new(Recorder {
         hello: RefCell::new(hello),
         told: RefCell::default(),
@@ -241,10 +223,7 @@ fn authority(dir: &Path) -> Authority {
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Authority) -> F) {
     let dir = tempfile::tempdir().unwrap();
     let test = test(authority(dir.path()));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let limited = async { tokio::time::timeout(HANG, test).await.expect("the test hangs") };
     LocalSet::new().block_on(&runtime, limited);
 }

@@ -5,10 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 /// A table whose keys hash to a token they already carry ([`crate::QualifiedKey`]) or to one random integer
 /// ([`crate::RequestId`]).
-#[expect(
-    clippy::disallowed_types,
-    reason = "fixed hasher; looked up, never iterated where order is seen"
-)]
+#[expect(clippy::disallowed_types, reason = "fixed hasher; looked up, never iterated where order is seen")]
 pub type TokenMap<K, V> = std::collections::HashMap<K, V, TokenHashBuilder>;
 
 /// Builds [`TokenHasher`]s.

@@ -142,13 +142,7 @@ mod tests {
         let id = NodeId::from_bits(0xabc);
         assert_eq!(id.to_string(), "0000000000000abc");
         assert_eq!("0000000000000abc".parse(), Ok(id));
-        for bad in [
-            "",
-            "abc",
-            "0000000000000abg",
-            "+000000000000abc",
-            "00000000000000abc",
-        ] {
+        for bad in ["", "abc", "0000000000000abg", "+000000000000abc", "00000000000000abc"] {
             assert!(bad.parse::<NodeId>().is_err(), "{bad:?}");
         }
     }
@@ -156,10 +150,7 @@ mod tests {
     #[test]
     fn people_read_text_and_machines_read_bits() {
         let id = ClusterId::from_bits(7);
-        assert_eq!(
-            serde_json::to_string(&id).unwrap(),
-            "\"00000000000000000000000000000007\""
-        );
+        assert_eq!(serde_json::to_string(&id).unwrap(), "\"00000000000000000000000000000007\"");
         let packed = rmp_serde::to_vec(&id).unwrap();
         assert_eq!(rmp_serde::from_slice::<ClusterId>(&packed).unwrap(), id);
     }

@@ -35,10 +35,7 @@ impl Add<Duration> for Instant {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -46,10 +43,7 @@ impl Sub<Duration> for Instant {
     type Output = Self;
 
     fn sub(self, span: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -71,10 +65,7 @@ impl WallTime {
 
     /// `span` later, saturating.
     pub fn after(self, span: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// Time from `earlier` to `self`, zero if `earlier` is later.
@@ -108,9 +99,6 @@ mod tests {
         assert_eq!(late.nanos(), u64::MAX);
         assert_eq!(Instant::ORIGIN - Duration::from_secs(1), Instant::ORIGIN);
         assert_eq!(Instant::ORIGIN.since(late), Duration::ZERO);
-        assert_eq!(
-            WallTime::from_millis(5).since(WallTime::from_millis(9)),
-            Duration::ZERO
-        );
+        assert_eq!(WallTime::from_millis(5).since(WallTime::from_millis(9)), Duration::ZERO);
     }
 }

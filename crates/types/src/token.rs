@@ -69,11 +69,7 @@ impl TryFrom<u8> for PartitionBits {
     type Error = TooManyPartitions;
 
     fn try_from(bits: u8) -> Result<Self, TooManyPartitions> {
-        if bits <= limits::MAX_PARTITION_BITS {
-            Ok(Self(bits))
-        } else {
-            Err(TooManyPartitions(bits))
-        }
+        if bits <= limits::MAX_PARTITION_BITS { Ok(Self(bits)) } else { Err(TooManyPartitions(bits)) }
     }
 }
 
@@ -99,11 +95,7 @@ impl PartitionBits {
 
     /// The partition that holds `token`. Every token has exactly one.
     pub const fn partition_of(self, token: Token) -> PartitionId {
-        if self.0 == 0 {
-            PartitionId(0)
-        } else {
-            PartitionId((token.0 >> (64 - self.0)) as u32)
-        }
+        if self.0 == 0 { PartitionId(0) } else { PartitionId((token.0 >> (64 - self.0)) as u32) }
     }
 
     /// The first and last token of `partition`.

@@ -17,11 +17,7 @@ pub(crate) struct RecordCache {
 
 impl RecordCache {
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            records: LruCache::unbounded_with_hasher(TokenHashBuilder::default()),
-            bytes: 0,
-            limit,
-        }
+        Self { records: LruCache::unbounded_with_hasher(TokenHashBuilder::default()), bytes: 0, limit }
     }
 
     pub(crate) fn get(&mut self, key: &CellKey) -> Option<&Arc<Record>> {

@@ -14,13 +14,7 @@ use crate::event::{ClientWrite, Done, OpId, Ticket};
 #[derive(Debug)]
 pub(crate) enum Task {
     Coordinate(OpId, ClientWrite),
-    Merge {
-        op: OpId,
-        record: Record,
-        origin: Option<Origin>,
-        lww: bool,
-        durable: bool,
-    },
+    Merge { op: OpId, record: Record, origin: Option<Origin>, lww: bool, durable: bool },
     Read(OpId),
     DropHint(OpId, Digest),
 }
@@ -61,10 +55,7 @@ pub(crate) struct Cell {
 
 impl Cell {
     pub(crate) fn loaded(record: Arc<Record>) -> Self {
-        Self {
-            committed: Some(record),
-            ..Self::default()
-        }
+        Self { committed: Some(record), ..Self::default() }
     }
 
     /// What the next change starts from; `None` until it is loaded.

@@ -20,21 +20,13 @@ impl Mint {
     /// forgotten something must not speak under its old name (semantics, section 2).
     pub(crate) fn new(ceiling: Hlc, actors: BTreeMap<PartitionId, ActorId>, seed: u64) -> Self {
         let rng = rand::rngs::ChaCha8Rng::seed_from_u64(seed);
-        Self {
-            clock: HlcClock::new(ceiling),
-            actors,
-            rng,
-            lease_asked: None,
-        }
+        Self { clock: HlcClock::new(ceiling), actors, rng, lease_asked: None }
     }
 
     /// A dot above `above`, or the ceiling that must be durable first.
     pub(crate) fn dot(&mut self, partition: PartitionId, wall: WallTime, above: Hlc) -> Result<Dot, Hlc> {
         let hlc = self.clock.mint(wall, above).map_err(|needs| needs.ceiling)?;
-        Ok(Dot {
-            actor: self.actor(partition),
-            hlc,
-        })
+        Ok(Dot { actor: self.actor(partition), hlc })
     }
 
     /// Whether time ends at `above` (or has ended for this clock): no lease will ever help.
@@ -44,10 +36,7 @@ impl Mint {
     }
 
     fn actor(&mut self, partition: PartitionId) -> ActorId {
-        *self
-            .actors
-            .entry(partition)
-            .or_insert_with(|| ActorId::from_bits(self.rng.next_u64()))
+        *self.actors.entry(partition).or_insert_with(|| ActorId::from_bits(self.rng.next_u64()))
     }
 
     /// After a commit that failed behind a dot already sent: nobody will use that actor again.
@@ -57,9 +46,7 @@ impl Mint {
 
     /// The highest time this node has claimed under the vnode's present actor, if it has one.
     pub(crate) fn claimed(&self, partition: PartitionId) -> Option<(ActorId, Hlc)> {
-        self.actors
-            .get(&partition)
-            .map(|&actor| (actor, self.clock.last()))
+        self.actors.get(&partition).map(|&actor| (actor, self.clock.last()))
     }
 
     pub(crate) fn observe(&mut self, remote: Hlc, wall: WallTime) {
@@ -69,10 +56,7 @@ impl Mint {
     /// The ceiling to make durable now, if one is due (or `needed`) and not yet under way.
     pub(crate) fn lease_due(&mut self, wall: WallTime, needed: Option<Hlc>) -> Option<Hlc> {
         let ceiling = needed.or_else(|| self.clock.wants_lease(wall))?;
-        if self
-            .lease_asked
-            .is_some_and(|asked| asked >= ceiling || needed.is_none())
-        {
+        if self.lease_asked.is_some_and(|asked| asked >= ceiling || needed.is_none()) {
             return None;
         }
         self.lease_asked = Some(ceiling);

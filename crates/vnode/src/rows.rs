@@ -67,18 +67,12 @@ pub struct RowWrite {
 impl CellKey {
     /// A record held as an owner.
     pub const fn data(key: QualifiedKey) -> Self {
-        Self {
-            space: Space::Data,
-            key,
-        }
+        Self { space: Space::Data, key }
     }
 
     /// A record held for `target`.
     pub const fn hint(target: NodeId, key: QualifiedKey) -> Self {
-        Self {
-            space: Space::Hint(target),
-            key,
-        }
+        Self { space: Space::Hint(target), key }
     }
 
     /// The row that holds it.
@@ -142,14 +136,7 @@ pub fn decode_actors(bytes: &[u8]) -> Option<Vec<(PartitionId, ActorId)>> {
     let entry = |e: &[u8; 12]| {
         let (partition, actor) = e.split_first_chunk::<4>()?;
         let actor = u64::from_be_bytes(*actor.first_chunk::<8>()?);
-        Some((
-            PartitionId(u32::from_be_bytes(*partition)),
-            ActorId::from_bits(actor),
-        ))
+        Some((PartitionId(u32::from_be_bytes(*partition)), ActorId::from_bits(actor)))
     };
-    if rest.is_empty() {
-        entries.iter().map(entry).collect()
-    } else {
-        None
-    }
+    if rest.is_empty() { entries.iter().map(entry).collect() } else { None }
 }

@@ -53,13 +53,7 @@ struct Bench {
 }
 
 fn boot(actors: BTreeMap<starling_types::PartitionId, ActorId>, ceiling: Hlc, seed: u64) -> Boot {
-    Boot {
-        ceiling,
-        actors,
-        seed,
-        cache_bytes: 1 << 20,
-        max_value: 1 << 10,
-    }
+    Boot { ceiling, actors, seed, cache_bytes: 1 << 20, max_value: 1 << 10 }
 }
 
 impl Bench {
@@ -82,10 +76,7 @@ impl Bench {
         let wall = WallTime::from_millis(NOON);
         Self {
             vnodes: Vnodes::new(boot, PartitionBits::DEFAULT),
-            now: Now {
-                instant: Instant::ORIGIN,
-                wall,
-            },
+            now: Now { instant: Instant::ORIGIN, wall },
             loads: VecDeque::new(),
             commits: VecDeque::new(),
             staged: BTreeMap::new(),
@@ -102,15 +93,9 @@ impl Bench {
         for effect in effects {
             match effect {
                 Effect::Load(cell) => self.loads.push_back(cell),
-                Effect::Commit {
-                    ticket,
-                    rows,
-                    durable,
-                } => self.commits.push_back(Commit {
-                    ticket,
-                    rows,
-                    durable,
-                }),
+                Effect::Commit { ticket, rows, durable } => {
+                    self.commits.push_back(Commit { ticket, rows, durable })
+                }
                 Effect::Staged(op, staged) => {
                     assert!(!self.done.contains_key(&op), "staged after its end");
                     assert!(self.staged.insert(op, staged).is_none(), "staged twice");
@@ -141,14 +126,7 @@ impl Bench {
 
     fn merge(&mut self, cell: CellKey, record: Record, origin: Option<Origin>, durable: bool) -> OpId {
         let op = self.op();
-        self.handle(Event::Merge {
-            op,
-            cell,
-            record,
-            origin,
-            lww: false,
-            durable,
-        });
+        self.handle(Event::Merge { op, cell, record, origin, lww: false, durable });
         op
     }
 
@@ -261,10 +239,7 @@ fn client_write(request: RequestId, key: &str, text: &str, seen: Option<VersionV
 
 /// What another node wrote: its actor, its clock `ms` after noon.
 fn foreign(actor: u64, ms: u64, text: &str) -> Record {
-    let dot = Dot {
-        actor: ActorId::from_bits(actor),
-        hlc: Hlc::from_parts(NOON + ms, 0),
-    };
+    let dot = Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_parts(NOON + ms, 0) };
     Record::default().write(&VersionVector::new(), dot, value(text), None)
 }
 
@@ -274,11 +249,7 @@ fn nothing() -> Option<VersionVector> {
 
 fn values(record: &Record) -> Vec<String> {
     let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-    let mut values: Vec<String> = record
-        .siblings()
-        .iter()
-        .filter_map(|s| s.value().map(text))
-        .collect();
+    let mut values: Vec<String> = record.siblings().iter().filter_map(|s| s.value().map(text)).collect();
     values.sort();
     values
 }

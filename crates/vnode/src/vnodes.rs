@@ -118,26 +118,8 @@ impl Vnodes {
                 let cell = CellKey::data(write.key.clone());
                 self.enqueue(now, cell, Task::Coordinate(op, write), out);
             }
-            Event::Merge {
-                op,
-                cell,
-                record,
-                origin,
-                lww,
-                durable,
-            } => {
-                self.enqueue(
-                    now,
-                    cell,
-                    Task::Merge {
-                        op,
-                        record,
-                        origin,
-                        lww,
-                        durable,
-                    },
-                    out,
-                );
+            Event::Merge { op, cell, record, origin, lww, durable } => {
+                self.enqueue(now, cell, Task::Merge { op, record, origin, lww, durable }, out);
             }
             Event::Read(op, cell) => self.read(now, op, cell, out),
             Event::DropHint { op, cell, digest } => self.enqueue(now, cell, Task::DropHint(op, digest), out),
@@ -165,10 +147,7 @@ impl Vnodes {
     pub fn seal(&self) -> Vec<RowWrite> {
         let ceiling = self.mint.clock().last();
         let actors = rows::encode_actors(self.mint.actors());
-        vec![
-            ceiling_row(ceiling),
-            meta_row(rows::META_CLEAN_STOP, Some(actors)),
-        ]
+        vec![ceiling_row(ceiling), meta_row(rows::META_CLEAN_STOP, Some(actors))]
     }
 
     /// The row whose commit makes the mark of a clean stop disappear, before the first mint.
@@ -199,10 +178,7 @@ impl Vnodes {
                     Some(record) => Cell::loaded(record),
                     None => {
                         out.push(Effect::Load(key.clone()));
-                        Cell {
-                            loading: true,
-                            ..Cell::default()
-                        }
+                        Cell { loading: true, ..Cell::default() }
                     }
                 };
                 self.cells.entry(key.clone()).or_insert(fresh)
@@ -262,26 +238,8 @@ impl Vnodes {
         match task {
             Task::Read(op) => self.show(cell, op, out),
             Task::Coordinate(op, write) => return self.coordinate(now, key, cell, op, write, out),
-            Task::Merge {
-                op,
-                record,
-                origin,
-                lww,
-                durable,
-            } => {
-                self.merge(
-                    now,
-                    key,
-                    cell,
-                    Incoming {
-                        op,
-                        record,
-                        origin,
-                        lww,
-                        durable,
-                    },
-                    out,
-                );
+            Task::Merge { op, record, origin, lww, durable } => {
+                self.merge(now, key, cell, Incoming { op, record, origin, lww, durable }, out);
             }
             Task::DropHint(op, digest) => self.drop_hint(key, cell, op, digest, out),
         }
@@ -312,10 +270,7 @@ impl Vnodes {
     /// Issues the commit of a cell's new record and lets `waiter` know when it is done.
     pub(crate) fn stage(&mut self, key: &CellKey, cell: &mut Cell, stage: Stage, out: &mut Vec<Effect>) {
         self.count_hint(key, cell, &stage.record);
-        let ticket = self.ticket(Pending::Cell {
-            key: key.clone(),
-            durable: stage.durable,
-        });
+        let ticket = self.ticket(Pending::Cell { key: key.clone(), durable: stage.durable });
         cell.staged.push_back(InFlight {
             ticket,
             record: stage.record,
@@ -328,11 +283,7 @@ impl Vnodes {
         if !stage.durable {
             self.unsynced = ticket;
         }
-        out.push(Effect::Commit {
-            ticket,
-            rows: vec![key.write(stage.row)],
-            durable: stage.durable,
-        });
+        out.push(Effect::Commit { ticket, rows: vec![key.write(stage.row)], durable: stage.durable });
     }
 
     fn count_hint(&mut self, key: &CellKey, cell: &Cell, after: &Record) {
@@ -377,11 +328,7 @@ impl Vnodes {
             return;
         };
         let ticket = self.ticket(Pending::Lease(ceiling));
-        out.push(Effect::Commit {
-            ticket,
-            rows: vec![ceiling_row(ceiling)],
-            durable: true,
-        });
+        out.push(Effect::Commit { ticket, rows: vec![ceiling_row(ceiling)], durable: true });
     }
 
     fn committed(&mut self, now: Now, ticket: Ticket, result: Result<(), String>, out: &mut Vec<Effect>) {
@@ -413,12 +360,7 @@ impl Vnodes {
             staged.committed = true;
         }
         while let Some(staged) = cell.staged.pop_front_if(|s| s.committed) {
-            out.extend(
-                staged
-                    .waiters
-                    .into_iter()
-                    .map(|op| Effect::Done(op, Ok(staged.done.clone()))),
-            );
+            out.extend(staged.waiters.into_iter().map(|op| Effect::Done(op, Ok(staged.done.clone()))));
             cell.committed = Some(staged.record);
         }
         self.run(now, key, out);
@@ -433,16 +375,9 @@ impl Vnodes {
         let Some(cell) = self.cells.remove(key) else {
             return;
         };
-        self.count_hint(
-            key,
-            &cell,
-            cell.committed.as_deref().unwrap_or(&Record::default()),
-        );
+        self.count_hint(key, &cell, cell.committed.as_deref().unwrap_or(&Record::default()));
         for staged in cell.staged {
-            staged
-                .request
-                .into_iter()
-                .for_each(|request| self.requests.forget(request));
+            staged.request.into_iter().for_each(|request| self.requests.forget(request));
             let refuse = |op| Effect::Done(op, Err(Refused::Commit(error.into())));
             out.extend(staged.waiters.into_iter().map(refuse));
         }
@@ -457,11 +392,7 @@ impl Vnodes {
                 continue;
             };
             let waiting = std::mem::take(&mut cell.waiting);
-            out.extend(
-                waiting
-                    .into_iter()
-                    .map(|t| Effect::Done(t.op(), Err(Refused::Load(error.into())))),
-            );
+            out.extend(waiting.into_iter().map(|t| Effect::Done(t.op(), Err(Refused::Load(error.into())))));
             self.put_back(&key, cell);
         }
     }
@@ -486,16 +417,9 @@ fn decode(row: Result<Option<Bytes>, String>) -> Result<Record, String> {
 }
 
 fn meta_row(name: &'static [u8], value: Option<Bytes>) -> RowWrite {
-    RowWrite {
-        space: RowSpace::Meta,
-        key: Bytes::from_static(name),
-        value,
-    }
+    RowWrite { space: RowSpace::Meta, key: Bytes::from_static(name), value }
 }
 
 fn ceiling_row(ceiling: Hlc) -> RowWrite {
-    meta_row(
-        rows::META_HLC_CEILING,
-        Some(Bytes::copy_from_slice(&ceiling.bits().to_be_bytes())),
-    )
+    meta_row(rows::META_HLC_CEILING, Some(Bytes::copy_from_slice(&ceiling.bits().to_be_bytes())))
 }

@@ -43,13 +43,8 @@ impl Vnodes {
             out.push(Effect::Done(op, Err(refused)));
             return None;
         }
-        let above = base.context().max_hlc().max(
-            write
-                .seen
-                .as_ref()
-                .map(VersionVector::max_hlc)
-                .unwrap_or_default(),
-        );
+        let above =
+            base.context().max_hlc().max(write.seen.as_ref().map(VersionVector::max_hlc).unwrap_or_default());
         if self.mint.is_spent(above) {
             let lead = WallTime::from_millis(above.millis()).since(now.wall);
             out.push(Effect::Done(op, Err(too_far_ahead(lead))));
@@ -112,10 +107,7 @@ impl Vnodes {
         if let Some(seen) = &write.seen {
             self.check_context(wall, key, base, seen)?;
         }
-        let drops = write
-            .seen
-            .as_ref()
-            .map_or(base.siblings().len(), |seen| base.drops(seen));
+        let drops = write.seen.as_ref().map_or(base.siblings().len(), |seen| base.drops(seen));
         let crowded = base.siblings().len() >= limits::SIBLINGS_CAP || base.value_bytes() >= self.max_record;
         if crowded && drops == 0 && matches!(write.payload, Payload::Value(_)) {
             return Err(Refused::TooManySiblings(base.siblings().len()));
@@ -131,11 +123,7 @@ impl Vnodes {
         seen: &VersionVector,
     ) -> Result<(), Refused> {
         let partition = self.bits.partition_of(key.key.token());
-        if self
-            .mint
-            .claimed(partition)
-            .is_some_and(|(actor, last)| seen.get(actor) > last)
-        {
+        if self.mint.claimed(partition).is_some_and(|(actor, last)| seen.get(actor) > last) {
             return Err(Refused::ForgedContext);
         }
         let lead = WallTime::from_millis(seen.max_hlc().millis()).since(wall);
@@ -154,13 +142,7 @@ impl Vnodes {
         incoming: Incoming,
         out: &mut Vec<Effect>,
     ) {
-        let Incoming {
-            op,
-            record,
-            origin,
-            lww,
-            durable,
-        } = incoming;
+        let Incoming { op, record, origin, lww, durable } = incoming;
         if let Some(origin) = origin {
             self.requests.remember(now.instant, origin.request, origin.dot);
         }
@@ -168,11 +150,7 @@ impl Vnodes {
         let base = cell.base().cloned().unwrap_or_default();
         let merge = base.merge(&record);
         self.counters.conflicts += u64::from(merge.conflict);
-        let record = if lww {
-            merge.record.settle_lww()
-        } else {
-            merge.record
-        };
+        let record = if lww { merge.record.settle_lww() } else { merge.record };
         if record == *base {
             self.counters.merged_nothing_new += 1;
             return self.await_base(key, cell, op, durable, out);
@@ -185,14 +163,7 @@ impl Vnodes {
         self.stage(
             key,
             cell,
-            Stage {
-                record,
-                row,
-                durable,
-                waiter: op,
-                request,
-                done: Done::Committed,
-            },
+            Stage { record, row, durable, waiter: op, request, done: Done::Committed },
             out,
         );
     }
@@ -207,19 +178,7 @@ impl Vnodes {
             let record = cell.base().cloned().unwrap_or_default();
             let row = (!record.is_empty()).then(|| record.encode());
             let done = Done::Committed;
-            self.stage(
-                key,
-                cell,
-                Stage {
-                    record,
-                    row,
-                    durable,
-                    waiter: op,
-                    request: None,
-                    done,
-                },
-                out,
-            );
+            self.stage(key, cell, Stage { record, row, durable, waiter: op, request: None, done }, out);
         }
     }
 

@@ -42,11 +42,7 @@ impl KvRequest {
 
     /// Bytes it occupies while in flight.
     pub fn weight(&self) -> usize {
-        let value = if let KvOp::Put { value, .. } = &self.op {
-            value.len()
-        } else {
-            0
-        };
+        let value = if let KvOp::Put { value, .. } = &self.op { value.len() } else { 0 };
         size_of::<Self>() + self.key.as_bytes().len() + value
     }
 }
@@ -208,22 +204,12 @@ pub struct Failure {
 impl Failure {
     /// A failure before anything was staged or sent.
     pub fn refused(kind: FailureKind, detail: impl Into<String>) -> Self {
-        Self {
-            kind,
-            outcome: Outcome::NotApplied,
-            detail: detail.into(),
-            retry_after_ms: None,
-        }
+        Self { kind, outcome: Outcome::NotApplied, detail: detail.into(), retry_after_ms: None }
     }
 
     /// A failure after something was staged or sent.
     pub fn unknown(kind: FailureKind, detail: impl Into<String>) -> Self {
-        Self {
-            kind,
-            outcome: Outcome::Unknown,
-            detail: detail.into(),
-            retry_after_ms: None,
-        }
+        Self { kind, outcome: Outcome::Unknown, detail: detail.into(), retry_after_ms: None }
     }
 
     /// The same, with a time after which a retry makes sense.

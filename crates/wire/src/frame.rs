@@ -119,13 +119,7 @@ impl Envelope {
         let message = Message::decode(op, header)
             .ok_or(FrameError::Op(op))?
             .map_err(|error| FrameError::Body { op, error })?;
-        Ok(Self {
-            cluster,
-            epoch,
-            request,
-            deadline_ms,
-            message,
-        })
+        Ok(Self { cluster, epoch, request, deadline_ms, message })
     }
 }
 

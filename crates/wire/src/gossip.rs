@@ -54,10 +54,8 @@ impl MemberInfo {
 
     /// An upper bound of the encoded size, in bytes.
     fn weight(&self) -> usize {
-        let addresses = [Some(self.quic), self.resp, self.http]
-            .into_iter()
-            .map(address_weight)
-            .sum::<usize>();
+        let addresses =
+            [Some(self.quic), self.resp, self.http].into_iter().map(address_weight).sum::<usize>();
         32 + self.name.len() + self.zone.len() + self.version.len() + addresses
     }
 }
@@ -250,10 +248,7 @@ mod tests {
 
     #[test]
     fn weights_bound_the_encoded_size() {
-        for far in [
-            SocketAddr::from(([0xffff; 8], u16::MAX)),
-            SocketAddr::from(([0xff; 4], u16::MAX)),
-        ] {
+        for far in [SocketAddr::from(([0xffff; 8], u16::MAX)), SocketAddr::from(([0xff; 4], u16::MAX))] {
             bound_rumours_of(far);
         }
     }
@@ -270,27 +265,12 @@ mod tests {
             version: "v".repeat(MAX_VERSION),
         };
         let node = info.node;
-        let record = Rumour::Record(Record {
-            info,
-            incarnation: u64::MAX,
-            status: Status::Left,
-        });
+        let record = Rumour::Record(Record { info, incarnation: u64::MAX, status: Status::Left });
         let (generation, incarnation) = (Generation(u64::MAX), u64::MAX);
-        let claim = Rumour::Claim(Claim {
-            node,
-            generation,
-            incarnation,
-            status: Status::Dead,
-            by: node,
-        });
+        let claim = Rumour::Claim(Claim { node, generation, incarnation, status: Status::Dead, by: node });
         for rumour in [record, claim] {
             let encoded = rmp_serde::to_vec(&rumour).unwrap();
-            assert!(
-                encoded.len() <= rumour.weight(),
-                "{} > {}",
-                encoded.len(),
-                rumour.weight()
-            );
+            assert!(encoded.len() <= rumour.weight(), "{} > {}", encoded.len(), rumour.weight());
             assert!(rumour.weight() + Message::BARE_WEIGHT <= DATAGRAM_BUDGET);
             assert_eq!(rmp_serde::from_slice::<Rumour>(&encoded).unwrap(), rumour);
         }
@@ -317,11 +297,7 @@ mod tests {
                 rumours: Vec::new(),
             };
             let encoded = rmp_serde::to_vec(&message).unwrap();
-            assert!(
-                encoded.len() <= Message::BARE_WEIGHT,
-                "{message:?}: {}",
-                encoded.len()
-            );
+            assert!(encoded.len() <= Message::BARE_WEIGHT, "{message:?}: {}", encoded.len());
             assert_eq!(rmp_serde::from_slice::<Message>(&encoded).unwrap(), message);
         }
     }

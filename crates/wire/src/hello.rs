@@ -98,7 +98,5 @@ pub fn common_protocol(theirs: (u16, u16)) -> Result<u16, HelloRefusal> {
     if theirs.0 <= PROTOCOL && PROTOCOL <= theirs.1 {
         return Ok(PROTOCOL);
     }
-    Err(HelloRefusal::Protocol {
-        ours: (PROTOCOL, PROTOCOL),
-    })
+    Err(HelloRefusal::Protocol { ours: (PROTOCOL, PROTOCOL) })
 }

@@ -72,10 +72,7 @@ fn a_length_is_refused_before_anything_is_buffered_for_it() {
         let error = frame_length(&field.to_be_bytes());
         assert!(matches!(error, Err(FrameError::Length(_))), "{field}");
     }
-    assert_eq!(
-        frame_length(&(beyond - 1).to_be_bytes()),
-        Ok(Some(limits::MAX_MESSAGE))
-    );
+    assert_eq!(frame_length(&(beyond - 1).to_be_bytes()), Ok(Some(limits::MAX_MESSAGE)));
     let mut buffer = FrameBuffer::default();
     buffer.extend(&1_000u32.to_be_bytes());
     assert_eq!(buffer.next_frame(1_003), Err(FrameError::Length(1_004)));
@@ -88,10 +85,7 @@ fn other_releases_are_told_apart_from_garbage() {
     other[4] = 2;
     assert_eq!(Envelope::decode(&other), Err(FrameError::Version(2)));
     assert_eq!(Envelope::decode(&framed(999, &[])), Err(FrameError::Op(999)));
-    assert!(matches!(
-        Envelope::decode(&framed(1, &[0xc1])),
-        Err(FrameError::Body { op: 1, .. })
-    ));
+    assert!(matches!(Envelope::decode(&framed(1, &[0xc1])), Err(FrameError::Body { op: 1, .. })));
 }
 
 proptest! {

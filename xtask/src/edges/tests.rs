@@ -68,107 +68,39 @@ fn forbidden_edges_are_found() {
         ("starling-wire", "socket2", Some("build"), "in its build script"),
         ("starling-coordinator", "fjall", None, "below the shell a library"),
         // Rule 2.
-        (
-            "starling-storage",
-            "starling-causality",
-            None,
-            "it may import types",
-        ),
+        ("starling-storage", "starling-causality", None, "it may import types"),
         ("starling-storage", "starling-ring", None, "it may import types"),
         ("starling-storage", "starling-wire", None, "it may import types"),
         ("starling-vnode", "starling-ring", None, "must not import ring"),
-        (
-            "starling-vnode",
-            "starling-gossip",
-            None,
-            "must not import gossip",
-        ),
-        (
-            "starling-vnode",
-            "starling-coordinator",
-            None,
-            "must not import coordinator",
-        ),
-        (
-            "starling-coordinator",
-            "starling-vnode",
-            None,
-            "must not import vnode",
-        ),
-        (
-            "starling-coordinator",
-            "starling-storage",
-            None,
-            "must not import storage",
-        ),
+        ("starling-vnode", "starling-gossip", None, "must not import gossip"),
+        ("starling-vnode", "starling-coordinator", None, "must not import coordinator"),
+        ("starling-coordinator", "starling-vnode", None, "must not import vnode"),
+        ("starling-coordinator", "starling-storage", None, "must not import storage"),
         ("starling-gossip", "starling-ring", None, "must not import ring"),
-        (
-            "starling-node",
-            "starling-storage",
-            None,
-            "must not import storage",
-        ),
+        ("starling-node", "starling-storage", None, "must not import storage"),
         // Rule 3.
-        (
-            "starling-transport",
-            "starling-node",
-            None,
-            "must not import node",
-        ),
+        ("starling-transport", "starling-node", None, "must not import node"),
         ("starling-frontend", "starling-node", None, "must not import node"),
-        (
-            "starling-frontend",
-            "starling-transport",
-            None,
-            "must not import transport",
-        ),
-        (
-            "starling-transport",
-            "starling-frontend",
-            None,
-            "must not import frontend",
-        ),
+        ("starling-frontend", "starling-transport", None, "must not import transport"),
+        ("starling-transport", "starling-frontend", None, "must not import frontend"),
         ("starling-sim", "tokio", None, "no runtime, no socket"),
         ("starling-sim", "tokio", DEV, "no runtime, no socket"),
-        (
-            "starling-sim",
-            "starling-transport",
-            None,
-            "must not import transport",
-        ),
+        ("starling-sim", "starling-transport", None, "must not import transport"),
         ("starling-checker", "quinn", None, "no runtime, no socket"),
         // Rule 4.
-        (
-            "starling-client",
-            "starling-server",
-            None,
-            "must not import server",
-        ),
+        ("starling-client", "starling-server", None, "must not import server"),
         ("starling-server", "starling-sim", None, "must not import sim"),
         ("starling-server", "starling-cli", DEV, "nothing imports it"),
         ("starling-server", "starling-xtask", DEV, "nothing imports it"),
         ("xtask", "starling-types", None, "no part of it"),
         // Upwards, and to itself in a test through the shell.
         ("starling-types", "starling-causality", None, "none of our crates"),
-        (
-            "starling-ring",
-            "starling-server",
-            DEV,
-            "only what is below the shell",
-        ),
+        ("starling-ring", "starling-server", DEV, "only what is below the shell"),
         // A crate that nobody has placed.
-        (
-            "starling-novelty",
-            "starling-types",
-            None,
-            "crate novelty is unknown",
-        ),
+        ("starling-novelty", "starling-types", None, "crate novelty is unknown"),
     ] {
         let found = findings(from, to, kind);
-        assert!(
-            found.len() == 1 && found[0].contains(said),
-            "{from} -> {to}: {found:?}"
-        );
+        assert!(found.len() == 1 && found[0].contains(said), "{from} -> {to}: {found:?}");
     }
 }
 

@@ -45,24 +45,13 @@ const MACHINE_PATHS: &[&str] = &[
 ];
 
 /// The parts with which a crate introduces itself.
-const PARTS: &[&str] = &[
-    "**Job.**",
-    "**Invariants.**",
-    "**Deliberately absent.**",
-    "**How to read this crate.**",
-];
+const PARTS: &[&str] =
+    &["**Job.**", "**Invariants.**", "**Deliberately absent.**", "**How to read this crate.**"];
 
 /// A rule: what it finds in a file.
 type Rule = fn(&Page, &mut Vec<String>);
 
-const RULES: &[Rule] = &[
-    length,
-    purity,
-    unfinished,
-    machine_paths,
-    introduction,
-    workspace_lints,
-];
+const RULES: &[Rule] = &[length, purity, unfinished, machine_paths, introduction, workspace_lints];
 
 pub(super) fn check(page: &Page) -> Vec<String> {
     let mut findings = Vec::new();
@@ -73,10 +62,8 @@ pub(super) fn check(page: &Page) -> Vec<String> {
 fn length(page: &Page, findings: &mut Vec<String>) {
     let lines = page.text.lines().count();
     if page.is_rust() && lines > LONGEST {
-        findings.push(format!(
-            "{}: {lines} lines; above {LONGEST} a file has two subjects: split it",
-            page.path
-        ));
+        findings
+            .push(format!("{}: {lines} lines; above {LONGEST} a file has two subjects: split it", page.path));
     }
 }
 
@@ -85,14 +72,14 @@ fn purity(page: &Page, findings: &mut Vec<String>) {
         return;
     };
     for (number, line) in page.code() {
-        let reach = IMPURE
-            .iter()
-            .find(|(path, except)| *except != Some(name) && holds_path(line, path));
+        let reach = IMPURE.iter().find(|(path, except)| *except != Some(name) && holds_path(line, path));
         if let Some((path, _)) = reach {
-            findings.push(page.at(
-                number,
-                &format!("{path} below the shell: make it an event, an effect or an argument"),
-            ));
+            findings.push(
+                page.at(
+                    number,
+                    &format!("{path} below the shell: make it an event, an effect or an argument"),
+                ),
+            );
         }
     }
 }
@@ -107,10 +94,8 @@ fn unfinished(page: &Page, findings: &mut Vec<String>) {
             continue;
         }
         if let Some(word) = UNFINISHED.iter().find(|word| holds_word(line, word)) {
-            findings.push(page.at(
-                number,
-                &format!("{word}: finish it, or leave it out and say so in the docs"),
-            ));
+            findings
+                .push(page.at(number, &format!("{word}: finish it, or leave it out and say so in the docs")));
         }
     }
 }
@@ -118,10 +103,12 @@ fn unfinished(page: &Page, findings: &mut Vec<String>) {
 fn machine_paths(page: &Page, findings: &mut Vec<String>) {
     for (number, line) in page.lines() {
         if let Some(path) = MACHINE_PATHS.iter().find(|path| holds_path(line, path)) {
-            findings.push(page.at(
-                number,
-                &format!("{path} is a place on one machine: use a relative path, or tempfile"),
-            ));
+            findings.push(
+                page.at(
+                    number,
+                    &format!("{path} is a place on one machine: use a relative path, or tempfile"),
+                ),
+            );
         }
     }
 }
@@ -130,16 +117,8 @@ fn introduction(page: &Page, findings: &mut Vec<String>) {
     if !page.path.ends_with("src/lib.rs") {
         return;
     }
-    let opening: String = page
-        .text
-        .lines()
-        .take_while(|line| line.starts_with("//!"))
-        .collect();
-    let missing: Vec<_> = PARTS
-        .iter()
-        .copied()
-        .filter(|part| !opening.contains(part))
-        .collect();
+    let opening: String = page.text.lines().take_while(|line| line.starts_with("//!")).collect();
+    let missing: Vec<_> = PARTS.iter().copied().filter(|part| !opening.contains(part)).collect();
     if !missing.is_empty() {
         findings.push(format!("{}: its opening lacks {}", page.path, missing.join(", ")));
     }
@@ -173,8 +152,7 @@ impl Page {
 
     /// Lines without their comments.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.lines()
-            .map(|(number, line)| (number, line.split("//").next().unwrap_or(line)))
+        self.lines().map(|(number, line)| (number, line.split("//").next().unwrap_or(line)))
     }
 
     fn at(&self, line: usize, what: &str) -> String {

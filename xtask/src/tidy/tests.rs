@@ -2,19 +2,13 @@ use super::Page;
 use super::rules::check;
 
 fn found(path: &str, text: &str) -> Vec<String> {
-    check(&Page {
-        path: path.into(),
-        text: text.into(),
-    })
+    check(&Page { path: path.into(), text: text.into() })
 }
 
 #[track_caller]
 fn finds(path: &str, text: &str, said: &str) {
     let found = found(path, text);
-    assert!(
-        found.len() == 1 && found[0].contains(said),
-        "{path}: {text:?}: {found:?}"
-    );
+    assert!(found.len() == 1 && found[0].contains(said), "{path}: {text:?}: {found:?}");
 }
 
 #[track_caller]
@@ -64,15 +58,8 @@ fn what_only_looks_like_it_passes() {
 
 #[test]
 fn storage_has_files_and_no_clock() {
-    passes(
-        "crates/storage/src/directory.rs",
-        "use std::fs::File;\nstd::thread::sleep(PAUSE);\n",
-    );
-    finds(
-        "crates/storage/src/directory.rs",
-        "let now = Instant::now();",
-        "Instant::now",
-    );
+    passes("crates/storage/src/directory.rs", "use std::fs::File;\nstd::thread::sleep(PAUSE);\n");
+    finds("crates/storage/src/directory.rs", "let now = Instant::now();", "Instant::now");
 }
 
 #[test]
@@ -88,19 +75,14 @@ fn unfinished_work_is_found_and_its_letters_in_other_words_are_not() {
         finds("crates/cli/src/main.rs", line, "finish it");
     }
     passes("crates/cli/src/main.rs", "let MAXXXX = my_todo!();");
-    passes(
-        "crates/cli/src/main.rs",
-        concat!("    #[ig", "nore = \"run by the test above\"]"),
-    );
+    passes("crates/cli/src/main.rs", concat!("    #[ig", "nore = \"run by the test above\"]"));
 }
 
 #[test]
 fn a_path_of_one_machine_is_found_in_any_text() {
-    for line in [
-        concat!("data = \"/ho", "me/me/data\""),
-        concat!("see /wo", "rk/main"),
-        concat!("cd /ro", "ot/x"),
-    ] {
+    for line in
+        [concat!("data = \"/ho", "me/me/data\""), concat!("see /wo", "rk/main"), concat!("cd /ro", "ot/x")]
+    {
         finds("docs/guide.md", line, "docs/guide.md:1: ");
     }
     passes("docs/guide.md", "see ./work/main and https://example.org/home/x");
@@ -115,19 +97,12 @@ fn a_crate_introduces_itself() {
     let without = OPENING.replace("**Job.**", "Job");
     finds("crates/ring/src/lib.rs", &without, "lacks **Job.**");
     let late = OPENING.replace("//! # A crate\n", "mod first;\n");
-    finds(
-        "crates/ring/src/lib.rs",
-        &late,
-        "lacks **Job.**, **Invariants.**, ",
-    );
+    finds("crates/ring/src/lib.rs", &late, "lacks **Job.**, **Invariants.**, ");
 }
 
 #[test]
 fn every_package_takes_the_lints_of_the_workspace() {
-    passes(
-        "crates/ring/Cargo.toml",
-        "[package]\n\n[lints]\nworkspace = true\n",
-    );
+    passes("crates/ring/Cargo.toml", "[package]\n\n[lints]\nworkspace = true\n");
     finds("crates/ring/Cargo.toml", "[package]\n", "lints of the workspace");
     passes("Cargo.toml", "[workspace]\n");
 }
@@ -136,22 +111,12 @@ fn every_package_takes_the_lints_of_the_workspace() {
 fn the_walk_reads_text_and_skips_what_is_not_ours() {
     let root = tempfile::tempdir().unwrap();
     let bad = concat!("/ho", "me/me");
-    for path in [
-        "target/a.md",
-        ".git/a.md",
-        "a.bin",
-        "docs/a.md",
-        ".ci/run",
-        "config/a.toml",
-    ] {
+    for path in ["target/a.md", ".git/a.md", "a.bin", "docs/a.md", ".ci/run", "config/a.toml"] {
         let path = root.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, format!("{bad}/x")).unwrap();
     }
     let found = super::findings(root.path()).unwrap();
-    let places: Vec<_> = found
-        .iter()
-        .map(|finding| finding.split(':').next().unwrap())
-        .collect();
+    let places: Vec<_> = found.iter().map(|finding| finding.split(':').next().unwrap()).collect();
     assert_eq!(places, [".ci/run", "config/a.toml", "docs/a.md"]);
 }

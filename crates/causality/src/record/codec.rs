@@ -67,9 +67,7 @@ impl Record {
             return Err(RecordError::Malformed("bytes after the last sibling"));
         }
         if !siblings.iter().all(|sibling| context.covers(sibling.dot)) {
-            return Err(RecordError::Malformed(
-                "a sibling that the context does not cover",
-            ));
+            return Err(RecordError::Malformed("a sibling that the context does not cover"));
         }
         Ok(Self { context, siblings })
     }
@@ -112,13 +110,8 @@ fn take_siblings(body: &mut Bytes) -> Result<Vec<Sibling>, RecordError> {
     let mut siblings: Vec<Sibling> = Vec::with_capacity(count);
     for _ in 0..count {
         let sibling = take_sibling(body)?;
-        if siblings
-            .last()
-            .is_some_and(|last| last.is_tombstone() || last.dot >= sibling.dot)
-        {
-            return Err(RecordError::Malformed(
-                "siblings out of order, or one above a tombstone",
-            ));
+        if siblings.last().is_some_and(|last| last.is_tombstone() || last.dot >= sibling.dot) {
+            return Err(RecordError::Malformed("siblings out of order, or one above a tombstone"));
         }
         siblings.push(sibling);
     }
@@ -148,19 +141,13 @@ fn take_sibling(body: &mut Bytes) -> Result<Sibling, RecordError> {
     }
     let mut expires_at = None;
     if flags & EXPIRES != 0 {
-        expires_at = Some(WallTime::from_millis(
-            body.try_get_u64_le().map_err(|_| CUT_SHORT)?,
-        ));
+        expires_at = Some(WallTime::from_millis(body.try_get_u64_le().map_err(|_| CUT_SHORT)?));
     }
     let payload = match flags & TOMBSTONE {
         0 => Payload::Value(take_value(body)?),
         _ => Payload::Tombstone,
     };
-    Ok(Sibling {
-        dot: Dot { actor, hlc },
-        payload,
-        expires_at,
-    })
+    Ok(Sibling { dot: Dot { actor, hlc }, payload, expires_at })
 }
 
 fn take_value(body: &mut Bytes) -> Result<Bytes, RecordError> {
@@ -173,9 +160,7 @@ fn take_value(body: &mut Bytes) -> Result<Bytes, RecordError> {
 
 fn sibling_len(sibling: &Sibling) -> usize {
     let expires = sibling.expires_at.map_or(0, |_| size_of::<u64>());
-    let value = sibling
-        .value()
-        .map_or(0, |value| count_len(value.len()) + value.len());
+    let value = sibling.value().map_or(0, |value| count_len(value.len()) + value.len());
     ENTRY_BYTES + 1 + expires + value
 }
 
@@ -199,11 +184,7 @@ fn take_count(body: &mut Bytes) -> Result<usize, RecordError> {
         count |= bits << shift;
         if byte < 0x80 {
             let shortest = (byte != 0 || shift == 0) && count >> shift == bits;
-            return if shortest {
-                Ok(count)
-            } else {
-                Err(RecordError::Malformed("an overlong count"))
-            };
+            return if shortest { Ok(count) } else { Err(RecordError::Malformed("an overlong count")) };
         }
     }
     Err(RecordError::Malformed("an overlong count"))

@@ -9,10 +9,7 @@ use crate::Hlc;
 use crate::history::{History, steps};
 
 fn dot(actor: u64, time: u64) -> Dot {
-    Dot {
-        actor: ActorId::from_bits(actor),
-        hlc: Hlc::from_bits(time),
-    }
+    Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_bits(time) }
 }
 
 fn seen(dots: &[Dot]) -> VersionVector {
@@ -32,12 +29,7 @@ fn dots(record: &Record) -> Vec<Dot> {
 }
 
 fn texts(record: &Record, at: WallTime) -> Vec<&[u8]> {
-    record
-        .live(at)
-        .into_iter()
-        .filter_map(Sibling::value)
-        .map(|value| &value[..])
-        .collect()
+    record.live(at).into_iter().filter_map(Sibling::value).map(|value| &value[..]).collect()
 }
 
 fn merged(a: &Record, b: &Record) -> Record {
@@ -170,9 +162,7 @@ fn forged() -> impl Strategy<Value = Record> {
             let payload = if delete { Payload::Tombstone } else { value("v") };
             record = record.write(&blind, dot(actor, time), payload, None);
         }
-        record
-            .context
-            .join(&claim.into_iter().map(|(actor, time)| dot(actor, time)).collect());
+        record.context.join(&claim.into_iter().map(|(actor, time)| dot(actor, time)).collect());
         record
     })
 }
@@ -200,11 +190,7 @@ fn interleaved_writers_leave_no_more_siblings_than_there_are_writers() {
         let writer = time as usize % 7;
         record = record.write(&contexts[writer], dot(1, time), value("v"), None);
         contexts[writer] = record.context().clone();
-        assert!(
-            record.sibling_count() <= 7,
-            "{} siblings after {time} writes",
-            record.sibling_count()
-        );
+        assert!(record.sibling_count() <= 7, "{} siblings after {time} writes", record.sibling_count());
     }
 }
 
@@ -213,10 +199,7 @@ fn a_write_that_saw_nothing_stands_beside_what_is_there() {
     let record = alone(dot(1, 1), value("a"));
     let blind = record.write(&VersionVector::new(), dot(1, 2), value("b"), None);
     assert_eq!(dots(&blind), [dot(1, 1), dot(1, 2)]);
-    assert_eq!(
-        (record.drops(blind.context()), blind.drops(record.context())),
-        (1, 1)
-    );
+    assert_eq!((record.drops(blind.context()), blind.drops(record.context())), (1, 1));
     let resolved = blind.write(blind.context(), dot(2, 3), value("ab"), None);
     assert_eq!(dots(&resolved), [dot(2, 3)]);
     assert_eq!(resolved.context(), &seen(&[dot(1, 2), dot(2, 3)]));
@@ -229,10 +212,7 @@ fn of_concurrent_deletes_the_highest_stays_and_the_context_covers_the_rest() {
     let both = merged(&first, &second);
     assert_eq!(dots(&both), [dot(2, 2)]);
     assert_eq!(both.context(), &seen(&[dot(1, 1), dot(2, 2)]));
-    assert_eq!(
-        dots(&first.write(&VersionVector::new(), dot(1, 3), Payload::Tombstone, None)),
-        [dot(1, 3)]
-    );
+    assert_eq!(dots(&first.write(&VersionVector::new(), dot(1, 3), Payload::Tombstone, None)), [dot(1, 3)]);
     let beside = merged(&alone(dot(3, 1), value("v")), &second);
     assert_eq!(dots(&beside), [dot(3, 1), dot(2, 2)]);
     assert!(!beside.is_tombstone(wall(0)));
@@ -256,20 +236,9 @@ fn clients_see_live_values_once_with_the_newest_last() {
         .write(&blind, dot(1, 2), value("soon gone"), Some(wall(100)))
         .write(&blind, dot(2, 3), value("same"), None)
         .write(&blind, dot(1, 4), value("last"), Some(wall(200)));
-    assert_eq!(
-        texts(&record, wall(99)),
-        [b"soon gone".as_slice(), b"same", b"last"]
-    );
-    assert_eq!(
-        record.live(wall(99))[1].dot,
-        dot(2, 3),
-        "an equal value goes by its highest dot"
-    );
-    assert_eq!(
-        texts(&record, wall(100)),
-        [b"same".as_slice(), b"last"],
-        "expired at expires_at, not after"
-    );
+    assert_eq!(texts(&record, wall(99)), [b"soon gone".as_slice(), b"same", b"last"]);
+    assert_eq!(record.live(wall(99))[1].dot, dot(2, 3), "an equal value goes by its highest dot");
+    assert_eq!(texts(&record, wall(100)), [b"same".as_slice(), b"last"], "expired at expires_at, not after");
     assert_eq!(texts(&record, wall(200)), [b"same".as_slice()]);
     assert_eq!((record.sibling_count(), record.value_bytes()), (4, 21));
 }
@@ -277,10 +246,7 @@ fn clients_see_live_values_once_with_the_newest_last() {
 #[test]
 fn a_record_reads_as_absent_when_nothing_in_it_is_live() {
     assert!(Record::default().is_empty());
-    assert!(
-        !Record::default().is_tombstone(wall(0)),
-        "never heard of is not deleted"
-    );
+    assert!(!Record::default().is_tombstone(wall(0)), "never heard of is not deleted");
     let deleted = alone(dot(1, 1), Payload::Tombstone);
     assert!(deleted.is_tombstone(wall(0)) && !deleted.is_empty());
     let expiring = Record::default().write(&VersionVector::new(), dot(1, 1), value("v"), Some(wall(5)));
@@ -340,12 +306,7 @@ fn golden_digest() {
 #[test]
 fn weight_grows_with_what_is_kept() {
     let small = alone(dot(1, 1), value("v"));
-    let large = small.write(
-        &seen(&[dot(2, 2)]),
-        dot(1, 3),
-        Payload::Value(vec![0; 5_000].into()),
-        None,
-    );
+    let large = small.write(&seen(&[dot(2, 2)]), dot(1, 3), Payload::Value(vec![0; 5_000].into()), None);
     assert!(small.weight() > size_of::<Record>() && small.weight() < 300);
     assert!(large.weight() > small.weight() + 5_000);
 }

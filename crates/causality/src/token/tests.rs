@@ -8,18 +8,11 @@ use crate::history::{History, steps};
 const CLUSTER: ClusterId = ClusterId::from_bits(0xc1);
 
 fn key(bucket: &str, key: &'static str) -> QualifiedKey {
-    QualifiedKey::new(
-        CLUSTER.hash_seed(),
-        BucketName::new(bucket).unwrap(),
-        Key::new(key).unwrap(),
-    )
+    QualifiedKey::new(CLUSTER.hash_seed(), BucketName::new(bucket).unwrap(), Key::new(key).unwrap())
 }
 
 fn actors(count: usize) -> VersionVector {
-    let dot = |i: u64| Dot {
-        actor: ActorId::from_bits(i),
-        hlc: Hlc::from_parts(1_700_000_000_000 + i, 0),
-    };
+    let dot = |i: u64| Dot { actor: ActorId::from_bits(i), hlc: Hlc::from_parts(1_700_000_000_000 + i, 0) };
     (1..=count as u64).map(dot).collect()
 }
 
@@ -68,18 +61,10 @@ fn every_flipped_byte_and_every_cut_is_damage() {
         for flip in 1..=u8::MAX {
             let mut bytes = token.as_bytes().to_vec();
             bytes[at] ^= flip;
-            assert_eq!(
-                open(&ContextToken::from_bytes(bytes.into())),
-                Err(TokenError::Damaged),
-                "byte {at}"
-            );
+            assert_eq!(open(&ContextToken::from_bytes(bytes.into())), Err(TokenError::Damaged), "byte {at}");
         }
         let cut = token.as_bytes().slice(..at);
-        assert_eq!(
-            open(&ContextToken::from_bytes(cut)),
-            Err(TokenError::Damaged),
-            "cut at {at}"
-        );
+        assert_eq!(open(&ContextToken::from_bytes(cut)), Err(TokenError::Damaged), "cut at {at}");
     }
 }
 
@@ -91,34 +76,17 @@ fn a_token_opens_for_its_own_key_only() {
     };
     let own = key("default", "k");
     assert_eq!(try_open(CLUSTER, 3, &own), Ok(actors(3)));
-    assert_eq!(
-        try_open(ClusterId::from_bits(0xc2), 3, &own),
-        Err(TokenError::Foreign)
-    );
-    assert_eq!(
-        try_open(CLUSTER, 4, &own),
-        Err(TokenError::Foreign),
-        "the bucket was dropped and made anew"
-    );
-    assert_eq!(
-        try_open(CLUSTER, 3, &key("default", "l")),
-        Err(TokenError::Foreign)
-    );
-    assert_eq!(
-        try_open(CLUSTER, 3, &key("defaul", "tk")),
-        Err(TokenError::Foreign)
-    );
+    assert_eq!(try_open(ClusterId::from_bits(0xc2), 3, &own), Err(TokenError::Foreign));
+    assert_eq!(try_open(CLUSTER, 4, &own), Err(TokenError::Foreign), "the bucket was dropped and made anew");
+    assert_eq!(try_open(CLUSTER, 3, &key("default", "l")), Err(TokenError::Foreign));
+    assert_eq!(try_open(CLUSTER, 3, &key("defaul", "tk")), Err(TokenError::Foreign));
 }
 
 #[test]
 fn intact_tokens_that_no_release_seals_are_refused() {
     let with_tail = |tail: &[u8]| resealed([&unsealed(&sample())[..], tail].concat());
     assert_eq!(open(&with_tail(&[0])), Err(TokenError::Damaged));
-    assert_eq!(
-        open(&with_tail(&[0; ENTRY_BYTES])),
-        Err(TokenError::Damaged),
-        "actors out of order"
-    );
+    assert_eq!(open(&with_tail(&[0; ENTRY_BYTES])), Err(TokenError::Damaged), "actors out of order");
     let versioned = |version| {
         let mut body = unsealed(&sample());
         body[0] = version;
@@ -133,23 +101,11 @@ fn tokens_are_bounded_before_they_are_read() {
     let largest = ContextToken::seal(CLUSTER, 3, &key("default", "k"), &actors(MAX_ACTORS));
     assert_eq!(largest.as_bytes().len(), MAX_BYTES);
     assert!(largest.to_text().len() <= MAX_TEXT);
-    assert_eq!(
-        open(&ContextToken::from_text(&largest.to_text()).unwrap()),
-        Ok(actors(MAX_ACTORS))
-    );
+    assert_eq!(open(&ContextToken::from_text(&largest.to_text()).unwrap()), Ok(actors(MAX_ACTORS)));
     let giant = ContextToken::from_bytes(vec![0; MAX_BYTES + 1].into());
-    assert_eq!(
-        open(&giant),
-        Err(TokenError::TooLong {
-            length: MAX_BYTES + 1,
-            limit: MAX_BYTES
-        })
-    );
+    assert_eq!(open(&giant), Err(TokenError::TooLong { length: MAX_BYTES + 1, limit: MAX_BYTES }));
     let text = "A".repeat(MAX_TEXT + 1);
-    assert!(matches!(
-        ContextToken::from_text(&text),
-        Err(TokenError::TooLong { .. })
-    ));
+    assert!(matches!(ContextToken::from_text(&text), Err(TokenError::TooLong { .. })));
 }
 
 #[test]
@@ -161,12 +117,7 @@ fn a_context_with_too_many_actors_claims_only_the_latest() {
 
 #[test]
 fn text_is_url_safe_and_unpadded() {
-    assert!(
-        sample()
-            .to_text()
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    );
+    assert!(sample().to_text().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
     for bad in ["A===", "a+b/", "a b", "ä"] {
         assert_eq!(ContextToken::from_text(bad), Err(TokenError::Damaged), "{bad}");
     }

@@ -42,22 +42,9 @@ fn calls_carry_what_they_were_told() {
     run(async |authority: Authority| {
         let node = Node::new(&authority, 1, []);
         let client = client(&authority, &[&node]).await;
-        let read = client
-            .get(bucket(), key("k"))
-            .quorum(3)
-            .strict(true)
-            .send()
-            .await
-            .unwrap();
-        let put = client
-            .put(bucket(), key("k"), vec![7; 200_000])
-            .context(read.context.unwrap())
-            .quorum(1);
-        put.ttl(Duration::from_secs(5))
-            .timeout(Duration::from_secs(9))
-            .send()
-            .await
-            .unwrap();
+        let read = client.get(bucket(), key("k")).quorum(3).strict(true).send().await.unwrap();
+        let put = client.put(bucket(), key("k"), vec![7; 200_000]).context(read.context.unwrap()).quorum(1);
+        put.ttl(Duration::from_secs(5)).timeout(Duration::from_secs(9)).send().await.unwrap();
         client.delete(bucket(), key("k")).blind().send().await.unwrap();
         let asked = node.asked();
         assert_eq!((asked[0].quorum.r, asked[0].quorum.strict), (Some(3), Some(true)));
@@ -67,12 +54,7 @@ fn calls_carry_what_they_were_told() {
         };
         assert_eq!((value.len(), *ttl_ms), (200_000, Some(5_000)));
         assert_eq!(*seen, starling_wire::Seen::Context(Bytes::from_static(b"seen")));
-        assert_eq!(
-            asked[2].op,
-            KvOp::Delete {
-                seen: starling_wire::Seen::Local
-            }
-        );
+        assert_eq!(asked[2].op, KvOp::Delete { seen: starling_wire::Seen::Local });
     });
 }
 
@@ -96,9 +78,7 @@ fn a_write_lost_with_its_connection_is_retried_under_the_same_id() {
         let one = Node::new(&authority, 1, [Act::Leave]);
         let two = Node::new(&authority, 2, []);
         let client = client(&authority, &[&one, &two]).await;
-        let put = client
-            .put(bucket(), key("k"), "v")
-            .timeout(Duration::from_secs(20));
+        let put = client.put(bucket(), key("k"), "v").timeout(Duration::from_secs(20));
         put.send().await.unwrap();
         assert_eq!((one.attempts(), two.attempts()), (vec![0], vec![1]));
         assert_eq!(one.asked()[0].id, two.asked()[0].id);
@@ -112,12 +92,7 @@ fn a_silent_node_is_asked_again_before_another_is() {
         let one = Node::new(&authority, 1, [Act::Silence, Act::Silence]);
         let two = Node::new(&authority, 2, []);
         let client = client(&authority, &[&one, &two]).await;
-        client
-            .put(bucket(), key("k"), "v")
-            .timeout(Duration::from_secs(4))
-            .send()
-            .await
-            .unwrap();
+        client.put(bucket(), key("k"), "v").timeout(Duration::from_secs(4)).send().await.unwrap();
         assert_eq!((one.attempts(), two.attempts()), (vec![0, 1], vec![2]));
         assert_eq!(one.asked()[0].id, two.asked()[0].id);
     });
@@ -133,10 +108,7 @@ fn an_unknown_outcome_stays_unknown_when_a_later_try_is_refused() {
         let error = client.put(bucket(), key("k"), "v").send().await.unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown);
         assert_eq!(one.attempts(), [0, 1]);
-        assert!(
-            error.to_string().contains("send the very same request again"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("send the very same request again"), "{error}");
     });
 }
 
@@ -159,20 +131,10 @@ fn silence_ends_with_the_time_limit() {
         let one = Node::new(&authority, 1, vec![Act::Silence; 100]);
         let client = client(&authority, &[&one]).await;
         let short = Duration::from_millis(300);
-        let error = client
-            .put(bucket(), key("k"), "v")
-            .timeout(short)
-            .send()
-            .await
-            .unwrap_err();
+        let error = client.put(bucket(), key("k"), "v").timeout(short).send().await.unwrap_err();
         assert!(matches!(error, ClientError::Unanswered { .. }), "{error}");
         assert_eq!(error.outcome(), Outcome::Unknown);
-        let error = client
-            .get(bucket(), key("k"))
-            .timeout(short)
-            .send()
-            .await
-            .unwrap_err();
+        let error = client.get(bucket(), key("k")).timeout(short).send().await.unwrap_err();
         assert_eq!(error.outcome(), Outcome::NotApplied);
     });
 }
@@ -183,22 +145,14 @@ fn the_first_address_that_answers_is_taken_and_none_is_an_error() {
         let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
         let one = Node::new(&authority, 1, []);
         let credentials = authority.client_credentials();
-        let client = Client::connect(&[nobody, one.addr()], credentials.clone())
-            .await
-            .unwrap();
-        assert!(matches!(
-            client.admin(AdminRequest::Status).await,
-            Ok(AdminReply::Status(_))
-        ));
+        let client = Client::connect(&[nobody, one.addr()], credentials.clone()).await.unwrap();
+        assert!(matches!(client.admin(AdminRequest::Status).await, Ok(AdminReply::Status(_))));
         let Err(error) = Client::connect(&[nobody], credentials.clone()).await else {
             panic!("connected to nobody");
         };
         assert_eq!(error.outcome(), Outcome::NotApplied);
         assert!(error.to_string().contains("is a node running there"), "{error}");
-        assert!(matches!(
-            Client::connect(&[], credentials).await,
-            Err(ClientError::NoAddress)
-        ));
+        assert!(matches!(Client::connect(&[], credentials).await, Err(ClientError::NoAddress)));
     });
 }
 
@@ -208,12 +162,7 @@ fn a_node_of_another_cluster_is_no_way_out() {
         let one = Node::new(&authority, 1, [refused(FailureKind::NotReady)]);
         let two = Node::of_cluster(&authority, 2, 8, []);
         let client = client(&authority, &[&one, &two]).await;
-        client
-            .get(bucket(), key("k"))
-            .timeout(Duration::from_secs(4))
-            .send()
-            .await
-            .unwrap();
+        client.get(bucket(), key("k")).timeout(Duration::from_secs(4)).send().await.unwrap();
         assert_eq!((one.asked().len(), two.asked().len()), (2, 0));
     });
 }

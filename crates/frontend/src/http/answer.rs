@@ -88,9 +88,7 @@ fn multipart(siblings: &[SiblingView]) -> Response<Chunks> {
     body.push(format!("--{boundary}--\r\n"));
     let mut response = response(StatusCode::MULTIPLE_CHOICES, body);
     let kind = HeaderValue::try_from(format!("multipart/mixed; boundary={boundary}"));
-    response
-        .headers_mut()
-        .extend(kind.map(|kind| (CONTENT_TYPE, kind)));
+    response.headers_mut().extend(kind.map(|kind| (CONTENT_TYPE, kind)));
     response
 }
 
@@ -99,12 +97,7 @@ fn boundary(siblings: &[SiblingView]) -> String {
     let candidates = (0_u32..).map(|number| format!("starling-{number}"));
     let clashes = |boundary: &String| {
         let mark = format!("--{boundary}");
-        siblings.iter().any(|sibling| {
-            sibling
-                .value
-                .windows(mark.len())
-                .any(|bytes| bytes == mark.as_bytes())
-        })
+        siblings.iter().any(|sibling| sibling.value.windows(mark.len()).any(|bytes| bytes == mark.as_bytes()))
     };
     candidates.skip_while(clashes).take(1).collect()
 }
@@ -112,10 +105,7 @@ fn boundary(siblings: &[SiblingView]) -> String {
 fn siblings_json(siblings: &[SiblingView], token: Option<&Bytes>) -> Response<Chunks> {
     let shown: Vec<Value> = siblings.iter().map(sibling_json).collect();
     let context = token.map(context::to_text);
-    json_response(
-        StatusCode::MULTIPLE_CHOICES,
-        &json!({ "siblings": shown, "context": context }),
-    )
+    json_response(StatusCode::MULTIPLE_CHOICES, &json!({ "siblings": shown, "context": context }))
 }
 
 fn sibling_json(sibling: &SiblingView) -> Value {
@@ -146,9 +136,7 @@ fn receipt_json(receipt: &Receipt) -> Value {
 
 fn json_response(status: StatusCode, json: &Value) -> Response<Chunks> {
     let mut response = response(status, Chunks::from(Bytes::from(json.to_string())));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -158,10 +146,7 @@ fn response(status: StatusCode, body: Chunks) -> Response<Chunks> {
     response
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "base64url has no character that a header value refuses"
-)]
+#[expect(clippy::expect_used, reason = "base64url has no character that a header value refuses")]
 fn context_header(token: &Bytes) -> HeaderValue {
     HeaderValue::try_from(context::to_text(token)).expect("base64url is visible ASCII")
 }

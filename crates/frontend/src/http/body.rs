@@ -30,9 +30,7 @@ where
     if body.size_hint().lower() > limit as u64 {
         return Err(BodyError::TooLarge);
     }
-    timeout(time, gather(body, limit))
-        .await
-        .unwrap_or(Err(BodyError::Slow))
+    timeout(time, gather(body, limit)).await.unwrap_or(Err(BodyError::Slow))
 }
 
 /// Reads a body and drops it, for a moment: a client that writes all of its request before it reads would

@@ -15,12 +15,7 @@ pub(super) async fn ask<S: KvService>(service: &S, request: KvRequest) -> KvRepl
     let exchange = Rc::new(Exchange(RefCell::new(Some(sender))));
     service.submit(request, ReplyTo::new(exchange, 0));
     service.turn();
-    let lost = || {
-        Failure::unknown(
-            FailureKind::NotReady,
-            "the node gave the request up without an answer",
-        )
-    };
+    let lost = || Failure::unknown(FailureKind::NotReady, "the node gave the request up without an answer");
     receiver.await.unwrap_or_else(|_| KvReply::Failed(lost()))
 }
 

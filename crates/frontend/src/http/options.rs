@@ -50,10 +50,8 @@ impl Options {
         let mut seen = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = *NAMES
-                .iter()
-                .find(|known| **known == name)
-                .ok_or_else(|| OptionError::Unknown(cut(name)))?;
+            let name =
+                *NAMES.iter().find(|known| **known == name).ok_or_else(|| OptionError::Unknown(cut(name)))?;
             if seen.contains(&name) {
                 return Err(OptionError::Twice(name));
             }
@@ -85,11 +83,7 @@ impl Options {
             "receipt" => self.receipt = switch(name, value)?,
             _ if value == "local" => self.local = true,
             _ => {
-                return Err(refuse(
-                    name,
-                    "local; another context travels in X-Starling-Context",
-                    value,
-                ));
+                return Err(refuse(name, "local; another context travels in X-Starling-Context", value));
             }
         }
         Ok(())
@@ -110,11 +104,7 @@ fn switch(name: &'static str, value: &str) -> Result<bool, OptionError> {
 }
 
 fn refuse(name: &'static str, expected: impl Into<String>, got: &str) -> OptionError {
-    OptionError::Value {
-        name,
-        expected: expected.into(),
-        got: cut(got),
-    }
+    OptionError::Value { name, expected: expected.into(), got: cut(got) }
 }
 
 fn cut(text: &str) -> String {
@@ -130,18 +120,9 @@ mod tests {
     fn every_parameter_is_read() {
         let options =
             Options::parse("r=1&w=2&&strict=true&timeout_ms=30000&ttl_ms=5&receipt=1&context=local").unwrap();
-        let quorum = QuorumChoice {
-            r: Some(1),
-            w: Some(2),
-            strict: Some(true),
-        };
-        let expected = Options {
-            quorum,
-            timeout_ms: Some(30_000),
-            ttl_ms: Some(5),
-            receipt: true,
-            local: true,
-        };
+        let quorum = QuorumChoice { r: Some(1), w: Some(2), strict: Some(true) };
+        let expected =
+            Options { quorum, timeout_ms: Some(30_000), ttl_ms: Some(5), receipt: true, local: true };
         assert_eq!(options, expected);
         assert_eq!(Options::parse(""), Ok(Options::default()));
     }

@@ -20,12 +20,7 @@ pub struct Problem {
 impl Problem {
     /// A request that was refused before anything was done.
     pub fn refused(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            detail: detail.into(),
-            outcome: Outcome::NotApplied,
-            headers: Vec::new(),
-        }
+        Self { status, detail: detail.into(), outcome: Outcome::NotApplied, headers: Vec::new() }
     }
 
     /// A request that makes no sense.
@@ -35,19 +30,13 @@ impl Problem {
 
     /// No such page.
     pub fn no_such_path() -> Self {
-        Self::refused(
-            StatusCode::NOT_FOUND,
-            "there is nothing here: keys are at /v1/kv/{bucket}/{key}",
-        )
+        Self::refused(StatusCode::NOT_FOUND, "there is nothing here: keys are at /v1/kv/{bucket}/{key}")
     }
 
     /// The page exists, but not for this method.
     pub fn wrong_method(allowed: &'static str) -> Self {
-        Self::refused(
-            StatusCode::METHOD_NOT_ALLOWED,
-            format!("this path takes {allowed}"),
-        )
-        .with(ALLOW, HeaderValue::from_static(allowed))
+        Self::refused(StatusCode::METHOD_NOT_ALLOWED, format!("this path takes {allowed}"))
+            .with(ALLOW, HeaderValue::from_static(allowed))
     }
 
     /// The same with a header.
@@ -73,9 +62,7 @@ impl Problem {
         });
         let mut response = Response::new(Chunks::from(Bytes::from(json.to_string())));
         *response.status_mut() = self.status;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response.headers_mut().extend(self.headers);
         response
     }
@@ -84,12 +71,7 @@ impl Problem {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let status = status(failure.kind);
-        let problem = Self {
-            status,
-            detail: failure.detail,
-            outcome: failure.outcome,
-            headers: Vec::new(),
-        };
+        let problem = Self { status, detail: failure.detail, outcome: failure.outcome, headers: Vec::new() };
         let retriable = matches!(failure.kind, FailureKind::Overloaded | FailureKind::NotReady);
         match failure.retry_after_ms.or(retriable.then_some(0)) {
             None => problem,

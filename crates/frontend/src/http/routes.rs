@@ -97,13 +97,7 @@ async fn dispatch<S: KvService>(
         }
         Route::Page(_) => Err(Problem::wrong_method("GET, HEAD")),
         Route::Key(bucket, key) => {
-            let door = KeyDoor {
-                service,
-                limits,
-                bucket,
-                key,
-                request,
-            };
+            let door = KeyDoor { service, limits, bucket, key, request };
             door.answer(incoming).await
         }
     }
@@ -153,22 +147,10 @@ impl<S: KvService> KeyDoor<'_, S> {
             Method::GET => ("get", KvOp::Get),
             Method::HEAD => ("head", KvOp::Get),
             // Without a context it deletes what the coordinating replica holds: to delete nothing is of no use.
-            Method::DELETE => (
-                "delete",
-                KvOp::Delete {
-                    seen: seen.unwrap_or(Seen::Local),
-                },
-            ),
+            Method::DELETE => ("delete", KvOp::Delete { seen: seen.unwrap_or(Seen::Local) }),
             Method::PUT => {
                 let value = self.value(incoming).await?;
-                (
-                    "put",
-                    KvOp::Put {
-                        value,
-                        seen: seen.unwrap_or(Seen::Nothing),
-                        ttl_ms: None,
-                    },
-                )
+                ("put", KvOp::Put { value, seen: seen.unwrap_or(Seen::Nothing), ttl_ms: None })
             }
             _ => return Err(Problem::wrong_method("GET, HEAD, PUT, DELETE")),
         };
@@ -194,21 +176,19 @@ impl<S: KvService> KeyDoor<'_, S> {
         let Some(body) = incoming.as_mut() else {
             return Ok(Bytes::new());
         };
-        body::collect(body, limit, self.limits.body_timeout)
-            .await
-            .map_err(|error| match error {
-                BodyError::TooLarge => {
-                    let detail = value_too_large(format_args!("more than {limit}"), limit);
-                    Problem::refused(StatusCode::PAYLOAD_TOO_LARGE, detail)
-                }
-                BodyError::Slow => {
-                    let detail = format!("the body did not arrive within {:?}", self.limits.body_timeout);
-                    Problem::refused(StatusCode::REQUEST_TIMEOUT, detail).closing()
-                }
-                BodyError::Broken => {
-                    Problem::bad_request("the body broke off or is not framed as HTTP wants").closing()
-                }
-            })
+        body::collect(body, limit, self.limits.body_timeout).await.map_err(|error| match error {
+            BodyError::TooLarge => {
+                let detail = value_too_large(format_args!("more than {limit}"), limit);
+                Problem::refused(StatusCode::PAYLOAD_TOO_LARGE, detail)
+            }
+            BodyError::Slow => {
+                let detail = format!("the body did not arrive within {:?}", self.limits.body_timeout);
+                Problem::refused(StatusCode::REQUEST_TIMEOUT, detail).closing()
+            }
+            BodyError::Broken => {
+                Problem::bad_request("the body broke off or is not framed as HTTP wants").closing()
+            }
+        })
     }
 }
 
@@ -221,19 +201,14 @@ fn seen(headers: &HeaderMap, local: bool) -> Result<Option<Seen>, Problem> {
         (Some(text), None, false) => context::from_text(text.as_bytes())
             .map(|token| Some(Seen::Context(token)))
             .map_err(Problem::bad_request),
-        _ => Err(Problem::bad_request(
-            "give one context: one X-Starling-Context header, or ?context=local",
-        )),
+        _ => Err(Problem::bad_request("give one context: one X-Starling-Context header, or ?context=local")),
     }
 }
 
 /// In which form the client wants siblings.
 fn siblings_wanted(headers: &HeaderMap) -> Siblings {
-    let accepted = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|v| v.split(','));
+    let accepted =
+        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
     let mut kinds = accepted.map(|range| range.split(';').next().unwrap_or("").trim());
     let json = kinds.any(|kind| kind.eq_ignore_ascii_case("application/json"));
     if json { Siblings::Json } else { Siblings::Multipart }
@@ -241,8 +216,6 @@ fn siblings_wanted(headers: &HeaderMap) -> Siblings {
 
 fn text(kind: &'static str, text: impl Into<Bytes>) -> Response<Chunks> {
     let mut response = Response::new(Chunks::from(text.into()));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

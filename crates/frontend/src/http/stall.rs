@@ -19,11 +19,7 @@ pub(super) struct StallGuard<IO> {
 
 impl<IO> StallGuard<IO> {
     pub(super) fn new(io: IO, limit: Duration) -> Self {
-        Self {
-            io,
-            limit,
-            stall: None,
-        }
+        Self { io, limit, stall: None }
     }
 
     fn watch<T>(&mut self, progress: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -32,12 +28,7 @@ impl<IO> StallGuard<IO> {
             return progress;
         }
         let limit = self.limit;
-        ready!(
-            self.stall
-                .get_or_insert_with(|| Box::pin(sleep(limit)))
-                .as_mut()
-                .poll(cx)
-        );
+        ready!(self.stall.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

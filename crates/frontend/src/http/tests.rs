@@ -58,21 +58,12 @@ async fn raw(service: &Rc<Fake>, input: &[u8]) -> Vec<u8> {
 }
 
 fn take_apart(output: &[u8]) -> Seen {
-    let end = output
-        .windows(4)
-        .position(|bytes| bytes == b"\r\n\r\n")
-        .unwrap_or_else(|| {
-            panic!("no response, but {}", output.escape_ascii());
-        });
-    let head = String::from_utf8(output[..end].to_vec())
-        .unwrap()
-        .replace("\r\n", "\n");
+    let end = output.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or_else(|| {
+        panic!("no response, but {}", output.escape_ascii());
+    });
+    let head = String::from_utf8(output[..end].to_vec()).unwrap().replace("\r\n", "\n");
     let status = head["HTTP/1.1 ".len()..][..3].parse().unwrap();
-    Seen {
-        status,
-        head,
-        body: output[end + 4..].to_vec(),
-    }
+    Seen { status, head, body: output[end + 4..].to_vec() }
 }
 
 /// One request on a connection of its own. `lines` are further header lines.
@@ -102,32 +93,20 @@ async fn pages_about_the_node() {
     let table = [
         ("/healthz", "text/plain; charset=utf-8", "ok\n"),
         ("/readyz", "text/plain; charset=utf-8", "ready\n"),
-        (
-            "/metrics",
-            "text/plain; version=0.0.4",
-            "starling_requests_total 1\n",
-        ),
+        ("/metrics", "text/plain; version=0.0.4", "starling_requests_total 1\n"),
         ("/v1/status", "application/json", r#"{"state":"serving"}"#),
         ("/v1/ring", "application/json", r#"{"partitions":[]}"#),
     ];
     for (target, kind, body) in table {
         let seen = get(&service, target).await;
-        assert_eq!(
-            (seen.status, seen.header("content-type"), seen.text().as_str()),
-            (200, Some(kind), body)
-        );
+        assert_eq!((seen.status, seen.header("content-type"), seen.text().as_str()), (200, Some(kind), body));
         let seen = request(&service, "POST", target, &[], b"x").await;
         assert_eq!((seen.status, seen.header("allow")), (405, Some("GET, HEAD")));
     }
     service.unready.set(true);
     let seen = get(&service, "/readyz").await;
     assert_eq!(seen.status, 503);
-    assert!(
-        seen.json()["detail"]
-            .as_str()
-            .unwrap()
-            .contains("starling cluster init")
-    );
+    assert!(seen.json()["detail"].as_str().unwrap().contains("starling cluster init"));
     assert_eq!(get(&service, "/healthz").await.status, 200);
 }
 
@@ -135,47 +114,28 @@ async fn pages_about_the_node() {
 async fn a_value_is_written_read_and_deleted() {
     let service = Fake::new();
     let seen = put(&service, "/v1/kv/b/k", b"v\0\xff").await;
-    assert_eq!(
-        (seen.status, seen.header("x-starling-context")),
-        (204, Some("AAAAAAAAAAE"))
-    );
+    assert_eq!((seen.status, seen.header("x-starling-context")), (204, Some("AAAAAAAAAAE")));
     let seen = get(&service, "/v1/kv/b/k").await;
     assert_eq!((seen.status, seen.body.as_slice()), (200, b"v\0\xff".as_slice()));
     assert_eq!(seen.header("content-type"), Some("application/octet-stream"));
     assert_eq!(seen.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(seen.header("x-starling-context"), Some("AAAAAAAAAAE"));
-    assert_eq!(
-        seen.header("x-starling-dot"),
-        Some("0000000000000001@0000000000000001")
-    );
+    assert_eq!(seen.header("x-starling-dot"), Some("0000000000000001@0000000000000001"));
     let seen = request(&service, "HEAD", "/v1/kv/b/k", &[], b"").await;
-    assert_eq!(
-        (seen.status, seen.header("content-length"), seen.body.len()),
-        (200, Some("3"), 0)
-    );
+    assert_eq!((seen.status, seen.header("content-length"), seen.body.len()), (200, Some("3"), 0));
     assert_eq!(get(&service, "/v1/kv/other/k").await.status, 404);
-    assert_eq!(
-        request(&service, "DELETE", "/v1/kv/b/k", &[], b"").await.status,
-        204
-    );
+    assert_eq!(request(&service, "DELETE", "/v1/kv/b/k", &[], b"").await.status, 204);
     let seen = get(&service, "/v1/kv/b/k").await;
-    assert_eq!(
-        (seen.status, seen.json()["outcome"].as_str()),
-        (404, Some("not_applied"))
-    );
+    assert_eq!((seen.status, seen.json()["outcome"].as_str()), (404, Some("not_applied")));
     assert_eq!(put(&service, "/v1/kv/b/empty", b"").await.status, 204);
     assert_eq!(get(&service, "/v1/kv/b/empty").await.status, 200);
 }
 
 #[tokio::test]
 async fn an_absent_key_has_a_context_when_there_was_a_delete() {
-    let reply = starling_wire::client::ReadReply {
-        siblings: vec![],
-        context: Some(crate::testing::token(3)),
-    };
-    let response = answer::read(reply, answer::Siblings::Json)
-        .unwrap_err()
-        .into_response();
+    let reply =
+        starling_wire::client::ReadReply { siblings: vec![], context: Some(crate::testing::token(3)) };
+    let response = answer::read(reply, answer::Siblings::Json).unwrap_err().into_response();
     assert_eq!(response.status(), 404);
     assert_eq!(response.headers()["x-starling-context"], "AAAAAAAAAAM");
 }
@@ -186,27 +146,17 @@ async fn contexts_decide_what_a_write_replaces() {
     put(&service, "/v1/kv/b/k", b"one").await;
     let seen = put(&service, "/v1/kv/b/k", b"two").await;
     assert_eq!(
-        (
-            seen.status,
-            seen.header("x-starling-siblings"),
-            seen.header("x-starling-context")
-        ),
+        (seen.status, seen.header("x-starling-siblings"), seen.header("x-starling-context")),
         (204, Some("2"), None)
     );
-    let context = get(&service, "/v1/kv/b/k")
-        .await
-        .header("x-starling-context")
-        .unwrap()
-        .to_owned();
+    let context = get(&service, "/v1/kv/b/k").await.header("x-starling-context").unwrap().to_owned();
     let line = format!("X-Starling-Context: {context}");
     let seen = request(&service, "PUT", "/v1/kv/b/k", &[&line], b"three").await;
     assert_eq!(seen.header("x-starling-context"), Some("AAAAAAAAAAM"));
     assert_eq!(get(&service, "/v1/kv/b/k").await.text(), "three");
     put(&service, "/v1/kv/b/k", b"four").await;
     assert_eq!(
-        put(&service, "/v1/kv/b/k?context=local", b"five")
-            .await
-            .header("x-starling-context"),
+        put(&service, "/v1/kv/b/k?context=local", b"five").await.header("x-starling-context"),
         Some("AAAAAAAAAAU")
     );
     assert_eq!(get(&service, "/v1/kv/b/k").await.text(), "five");
@@ -214,14 +164,8 @@ async fn contexts_decide_what_a_write_replaces() {
     let twice = request(&service, "PUT", "/v1/kv/b/k?context=local", &[&line], b"x").await;
     assert_eq!(twice.status, 400);
     for bad in ["", "a b", "AA==", "\u{ff}"] {
-        let seen = request(
-            &service,
-            "PUT",
-            "/v1/kv/b/k",
-            &[&format!("X-Starling-Context: {bad}")],
-            b"x",
-        )
-        .await;
+        let seen =
+            request(&service, "PUT", "/v1/kv/b/k", &[&format!("X-Starling-Context: {bad}")], b"x").await;
         assert_eq!(seen.status, 400, "{bad}: {seen:?}");
     }
     assert_eq!(get(&service, "/v1/kv/b/k").await.text(), "five");
@@ -233,19 +177,10 @@ async fn siblings_come_as_parts_or_as_json() {
     put(&service, "/v1/kv/b/k", b"one\r\n--starling-0--\r\n").await;
     put(&service, "/v1/kv/b/k", b"two").await;
     let seen = get(&service, "/v1/kv/b/k").await;
-    assert_eq!(
-        (seen.status, seen.header("x-starling-siblings")),
-        (300, Some("2"))
-    );
+    assert_eq!((seen.status, seen.header("x-starling-siblings")), (300, Some("2")));
     assert_eq!(seen.header("x-starling-context"), Some("AAAAAAAAAAI"));
-    assert_eq!(
-        seen.header("content-type"),
-        Some("multipart/mixed; boundary=starling-1")
-    );
-    assert_eq!(
-        seen.header("content-length").unwrap(),
-        seen.body.len().to_string()
-    );
+    assert_eq!(seen.header("content-type"), Some("multipart/mixed; boundary=starling-1"));
+    assert_eq!(seen.header("content-length").unwrap(), seen.body.len().to_string());
     let parts = concat!(
         "--starling-1\r\nContent-Type: application/octet-stream\r\nContent-Length: 21\r\n",
         "x-starling-dot: 0000000000000001@0000000000000001\r\n\r\none\r\n--starling-0--\r\n\r\n",
@@ -254,18 +189,9 @@ async fn siblings_come_as_parts_or_as_json() {
     );
     assert_eq!(seen.text(), parts);
 
-    let seen = request(
-        &service,
-        "GET",
-        "/v1/kv/b/k",
-        &["accept: text/html, Application/JSON;q=0.9"],
-        b"",
-    )
-    .await;
-    assert_eq!(
-        (seen.status, seen.header("content-type")),
-        (300, Some("application/json"))
-    );
+    let seen =
+        request(&service, "GET", "/v1/kv/b/k", &["accept: text/html, Application/JSON;q=0.9"], b"").await;
+    assert_eq!((seen.status, seen.header("content-type")), (300, Some("application/json")));
     let json = seen.json();
     assert_eq!(json["context"], "AAAAAAAAAAI");
     assert_eq!(json["siblings"][1]["value"], "dHdv");
@@ -292,11 +218,7 @@ async fn keys_are_the_bytes_behind_the_percent_signs() {
             assert_eq!(seen.status, 400, "{path}");
             continue;
         }
-        assert_eq!(
-            (seen.status, service.log.borrow()[0].key.as_bytes()),
-            (204, *key),
-            "{path}"
-        );
+        assert_eq!((seen.status, service.log.borrow()[0].key.as_bytes()), (204, *key), "{path}");
     }
 }
 
@@ -328,10 +250,7 @@ async fn what_is_wrong_is_refused_before_anything_is_asked() {
             "{shown}"
         );
         let json = seen.json();
-        assert!(
-            json["detail"].as_str().unwrap().contains(words),
-            "{shown}: {json}"
-        );
+        assert!(json["detail"].as_str().unwrap().contains(words), "{shown}: {json}");
         assert_eq!(
             (json["status"].as_u64(), json["outcome"].as_str()),
             (Some(status.into()), Some("not_applied"))
@@ -343,39 +262,15 @@ async fn what_is_wrong_is_refused_before_anything_is_asked() {
 #[tokio::test]
 async fn the_query_reaches_the_request() {
     let service = Fake::new();
-    let seen = put(
-        &service,
-        "/v1/kv/b/k?w=3&strict=true&timeout_ms=50&ttl_ms=900&receipt=1",
-        b"v",
-    )
-    .await;
-    assert_eq!(
-        (seen.status, seen.header("x-starling-context")),
-        (200, Some("AAAAAAAAAAE"))
-    );
+    let seen = put(&service, "/v1/kv/b/k?w=3&strict=true&timeout_ms=50&ttl_ms=900&receipt=1", b"v").await;
+    assert_eq!((seen.status, seen.header("x-starling-context")), (200, Some("AAAAAAAAAAE")));
     let json = seen.json();
-    assert_eq!(
-        (json["acked"].as_u64(), json["durable"].as_bool()),
-        (Some(2), Some(true))
-    );
+    assert_eq!((json["acked"].as_u64(), json["durable"].as_bool()), (Some(2), Some(true)));
     assert_eq!(json["coordinator"], "0000000000000007");
     get(&service, "/v1/kv/b/k?r=1").await;
     let log = service.log.borrow();
-    assert_eq!(
-        log[0].quorum,
-        QuorumChoice {
-            r: None,
-            w: Some(3),
-            strict: Some(true)
-        }
-    );
-    assert!(matches!(
-        log[0].op,
-        starling_wire::KvOp::Put {
-            ttl_ms: Some(900),
-            ..
-        }
-    ));
+    assert_eq!(log[0].quorum, QuorumChoice { r: None, w: Some(3), strict: Some(true) });
+    assert!(matches!(log[0].op, starling_wire::KvOp::Put { ttl_ms: Some(900), .. }));
     assert_eq!((log[0].timeout_ms, log[1].quorum.r), (50, Some(1)));
 }
 
@@ -394,15 +289,8 @@ async fn failures_have_a_status_and_an_outcome() {
     ];
     for (kind, status, retry) in table {
         let service = Fake::failing(kind);
-        for seen in [
-            get(&service, "/v1/kv/b/k").await,
-            put(&service, "/v1/kv/b/k", b"v").await,
-        ] {
-            assert_eq!(
-                (seen.status, seen.header("retry-after")),
-                (status, retry),
-                "{kind:?}"
-            );
+        for seen in [get(&service, "/v1/kv/b/k").await, put(&service, "/v1/kv/b/k", b"v").await] {
+            assert_eq!((seen.status, seen.header("retry-after")), (status, retry), "{kind:?}");
             let json = seen.json();
             assert_eq!(
                 (json["outcome"].as_str(), json["detail"].as_str()),
@@ -422,13 +310,7 @@ async fn a_connection_serves_one_request_after_the_other() {
     let last = "GET /v1/kv/b/k HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     let output = raw(&service, format!("{}{last}", one.repeat(500)).as_bytes()).await;
     let text = String::from_utf8(output).unwrap();
-    assert_eq!(
-        (
-            text.matches("HTTP/1.1 204").count(),
-            text.matches("HTTP/1.1 200").count()
-        ),
-        (500, 1)
-    );
+    assert_eq!((text.matches("HTTP/1.1 204").count(), text.matches("HTTP/1.1 200").count()), (500, 1));
 }
 
 #[tokio::test]
@@ -449,10 +331,7 @@ async fn a_lost_request_is_answered_unknown() {
         take_apart(&output)
     })
     .await;
-    assert_eq!(
-        (seen.status, seen.json()["outcome"].as_str()),
-        (503, Some("unknown"))
-    );
+    assert_eq!((seen.status, seen.json()["outcome"].as_str()), (503, Some("unknown")));
 }
 
 #[tokio::test]
@@ -463,9 +342,7 @@ async fn a_stop_finishes_what_is_in_flight() {
     let (node, shutdown) = running();
     let server = serve(far, Rc::clone(&service), Rc::new(service.limits()), shutdown);
     let client = async {
-        near.write_all(b"GET /v1/kv/b/k HTTP/1.1\r\nhost: a\r\n\r\n")
-            .await
-            .unwrap();
+        near.write_all(b"GET /v1/kv/b/k HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         while service.waiting.borrow().is_empty() {
             tokio::task::yield_now().await;
         }

@@ -28,12 +28,7 @@ async fn start(service: &Rc<Fake>) -> Node {
     let doors = spawn_local(async move {
         tokio::join!(resp, http);
     });
-    Node {
-        resp: resp_at,
-        http: http_at,
-        stop,
-        doors,
-    }
+    Node { resp: resp_at, http: http_at, stop, doors }
 }
 
 async fn say(at: SocketAddr, words: &str) -> String {
@@ -76,49 +71,30 @@ async fn a_client_that_sends_too_much_still_learns_the_reason() {
     LocalSet::new()
         .run_until(async {
             let node = start(&service).await;
-            let set = format!(
-                "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n{too_much}\r\n",
-                too_much.len()
-            );
+            let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n{too_much}\r\n", too_much.len());
             let put = format!(
                 "PUT /v1/kv/b/k HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
                 too_much.len()
             );
             assert!(say(node.resp, &set).await.contains("at most 8388608"));
-            assert!(
-                say(node.http, &(put + &too_much))
-                    .await
-                    .starts_with("HTTP/1.1 413 ")
-            );
+            assert!(say(node.http, &(put + &too_much)).await.starts_with("HTTP/1.1 413 "));
         })
         .await;
 }
 
 #[tokio::test]
 async fn a_full_door_says_so_and_opens_again() {
-    let service = Fake::with_limits(FrontLimits {
-        max_connections: 1,
-        ..FrontLimits::default()
-    });
+    let service = Fake::with_limits(FrontLimits { max_connections: 1, ..FrontLimits::default() });
     LocalSet::new()
         .run_until(async {
             let node = start(&service).await;
-            for (at, words) in [
-                (node.resp, "-ERR max number of clients"),
-                (node.http, "HTTP/1.1 503 "),
-            ] {
+            for (at, words) in [(node.resp, "-ERR max number of clients"), (node.http, "HTTP/1.1 503 ")] {
                 let first = TcpStream::connect(at).await.unwrap();
                 let refused = say(at, "").await;
                 assert!(refused.starts_with(words), "{refused}");
                 drop(first);
             }
-            while service
-                .events
-                .borrow()
-                .iter()
-                .filter(|(_, event)| *event == FrontEvent::Closed)
-                .count()
-                < 2
+            while service.events.borrow().iter().filter(|(_, event)| *event == FrontEvent::Closed).count() < 2
             {
                 tokio::task::yield_now().await;
             }

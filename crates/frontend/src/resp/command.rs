@@ -4,10 +4,7 @@ use super::reply::Reply;
 
 /// What a command does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "each is named after its command, whose usage is in the table"
-)]
+#[expect(missing_docs, reason = "each is named after its command, whose usage is in the table")]
 pub enum Verb {
     Get,
     Set,
@@ -54,41 +51,14 @@ pub struct Entry {
 /// All of them, the most frequent first.
 pub static TABLE: &[Entry] = &[
     key(Verb::Get, "get", 2, 2, "GET key"),
-    write(
-        Verb::Set,
-        "set",
-        3,
-        9,
-        "SET key value [EX s|PX ms|EXAT s|PXAT ms]",
-    ),
-    Entry {
-        keys: (1, -1),
-        ..write(Verb::Del, "del", 2, MANY, "DEL key [key ...]")
-    },
-    Entry {
-        keys: (1, -1),
-        ..key(Verb::Exists, "exists", 2, MANY, "EXISTS key [key ...]")
-    },
-    Entry {
-        keys: (1, -1),
-        ..key(Verb::Mget, "mget", 2, MANY, "MGET key [key ...]")
-    },
+    write(Verb::Set, "set", 3, 9, "SET key value [EX s|PX ms|EXAT s|PXAT ms]"),
+    Entry { keys: (1, -1), ..write(Verb::Del, "del", 2, MANY, "DEL key [key ...]") },
+    Entry { keys: (1, -1), ..key(Verb::Exists, "exists", 2, MANY, "EXISTS key [key ...]") },
+    Entry { keys: (1, -1), ..key(Verb::Mget, "mget", 2, MANY, "MGET key [key ...]") },
     key(Verb::Strlen, "strlen", 2, 2, "STRLEN key"),
     key(Verb::StarlingGet, "starling.get", 2, 2, "STARLING.GET key"),
-    write(
-        Verb::StarlingPut,
-        "starling.put",
-        3,
-        7,
-        "STARLING.PUT key value [CONTEXT c] [W n]",
-    ),
-    write(
-        Verb::StarlingDel,
-        "starling.del",
-        2,
-        4,
-        "STARLING.DEL key [CONTEXT c]",
-    ),
+    write(Verb::StarlingPut, "starling.put", 3, 7, "STARLING.PUT key value [CONTEXT c] [W n]"),
+    write(Verb::StarlingDel, "starling.del", 2, 4, "STARLING.DEL key [CONTEXT c]"),
     plain(
         Verb::StarlingConsistency,
         "starling.consistency",
@@ -96,39 +66,15 @@ pub static TABLE: &[Entry] = &[
         7,
         "STARLING.CONSISTENCY [R n|DEFAULT] [W n|DEFAULT] [STRICT YES|NO|DEFAULT]",
     ),
-    plain(
-        Verb::StarlingBucket,
-        "starling.bucket",
-        1,
-        2,
-        "STARLING.BUCKET [name]",
-    ),
+    plain(Verb::StarlingBucket, "starling.bucket", 1, 2, "STARLING.BUCKET [name]"),
     plain(Verb::Ping, "ping", 1, 2, "PING [message]"),
     plain(Verb::Echo, "echo", 2, 2, "ECHO message"),
     plain(Verb::Hello, "hello", 1, 7, "HELLO [2|3] [SETNAME name]"),
     plain(Verb::Select, "select", 2, 2, "SELECT 0"),
     plain(Verb::Info, "info", 1, MANY, "INFO [section ...]"),
-    plain(
-        Verb::Command,
-        "command",
-        1,
-        MANY,
-        "COMMAND [COUNT|LIST|DOCS|INFO [name ...]]",
-    ),
-    plain(
-        Verb::Client,
-        "client",
-        2,
-        MANY,
-        "CLIENT ID|INFO|GETNAME|SETNAME name|SETINFO attribute value",
-    ),
-    plain(
-        Verb::Config,
-        "config",
-        2,
-        MANY,
-        "CONFIG GET parameter [parameter ...]",
-    ),
+    plain(Verb::Command, "command", 1, MANY, "COMMAND [COUNT|LIST|DOCS|INFO [name ...]]"),
+    plain(Verb::Client, "client", 2, MANY, "CLIENT ID|INFO|GETNAME|SETNAME name|SETINFO attribute value"),
+    plain(Verb::Config, "config", 2, MANY, "CONFIG GET parameter [parameter ...]"),
     plain(Verb::Reset, "reset", 1, 1, "RESET"),
     plain(Verb::Quit, "quit", 1, MANY, "QUIT"),
 ];
@@ -136,9 +82,7 @@ pub static TABLE: &[Entry] = &[
 impl Entry {
     /// The row of a command, by its name in any case.
     pub fn find(name: &[u8]) -> Option<&'static Self> {
-        TABLE
-            .iter()
-            .find(|entry| entry.name.as_bytes().eq_ignore_ascii_case(name))
+        TABLE.iter().find(|entry| entry.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// Whether a request with `args` arguments can be this command.
@@ -148,10 +92,7 @@ impl Entry {
 
     /// The answer to a request with too few or too many arguments.
     pub fn wrong_arguments(&self) -> Reply {
-        Reply::error(format_args!(
-            "wrong number of arguments for '{}' command: {}",
-            self.name, self.usage
-        ))
+        Reply::error(format_args!("wrong number of arguments for '{}' command: {}", self.name, self.usage))
     }
 
     /// Its row as `COMMAND` shows it.
@@ -204,37 +145,20 @@ fn advice(name: &[u8]) -> Option<&'static str> {
 }
 
 fn all_names() -> String {
-    let names: Vec<_> = TABLE
-        .iter()
-        .map(|entry| entry.name.to_ascii_uppercase())
-        .collect();
+    let names: Vec<_> = TABLE.iter().map(|entry| entry.name.to_ascii_uppercase()).collect();
     format!("there are {}", names.join(" "))
 }
 
 const fn plain(verb: Verb, name: &'static str, least: usize, most: usize, usage: &'static str) -> Entry {
-    Entry {
-        name,
-        verb,
-        least,
-        most,
-        keys: (0, 0),
-        writes: false,
-        usage,
-    }
+    Entry { name, verb, least, most, keys: (0, 0), writes: false, usage }
 }
 
 const fn key(verb: Verb, name: &'static str, least: usize, most: usize, usage: &'static str) -> Entry {
-    Entry {
-        keys: (1, 1),
-        ..plain(verb, name, least, most, usage)
-    }
+    Entry { keys: (1, 1), ..plain(verb, name, least, most, usage) }
 }
 
 const fn write(verb: Verb, name: &'static str, least: usize, most: usize, usage: &'static str) -> Entry {
-    Entry {
-        writes: true,
-        ..key(verb, name, least, most, usage)
-    }
+    Entry { writes: true, ..key(verb, name, least, most, usage) }
 }
 
 /// As many as a request can have.
@@ -248,17 +172,9 @@ mod tests {
     fn names_are_unique_small_and_found_in_any_case() {
         for (index, entry) in TABLE.iter().enumerate() {
             assert_eq!(entry.name, entry.name.to_ascii_lowercase());
-            assert!(
-                entry.usage.starts_with(&entry.name.to_ascii_uppercase()),
-                "{}",
-                entry.usage
-            );
+            assert!(entry.usage.starts_with(&entry.name.to_ascii_uppercase()), "{}", entry.usage);
             let found = Entry::find(entry.name.to_ascii_uppercase().as_bytes()).unwrap();
-            assert!(
-                std::ptr::eq(found, &TABLE[index]),
-                "{} is there twice",
-                entry.name
-            );
+            assert!(std::ptr::eq(found, &TABLE[index]), "{} is there twice", entry.name);
         }
     }
 }

@@ -133,9 +133,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: KvService> Connection<IO, S> {
             }
             Action::Ask(shape, request) => self.service.submit(request, self.pipeline.ask(protocol, shape)),
             Action::Gather(harvest, requests) => {
-                let replies = self
-                    .pipeline
-                    .gather(protocol, Gathering::new(harvest, requests.len()));
+                let replies = self.pipeline.gather(protocol, Gathering::new(harvest, requests.len()));
                 for (request, reply) in requests.into_iter().zip(replies) {
                     self.service.submit(request, reply);
                 }
@@ -175,11 +173,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: KvService> Connection<IO, S> {
             self.stall = None;
             self.out.trim();
             let count = result?;
-            return Poll::Ready(if count == 0 {
-                Err(io::ErrorKind::WriteZero.into())
-            } else {
-                Ok(())
-            });
+            return Poll::Ready(if count == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(()) });
         }
         let limit = self.limits.stall_timeout;
         let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(limit)));

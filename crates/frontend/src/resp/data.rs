@@ -22,12 +22,7 @@ pub(super) fn action<S: KvService>(
     session: &Session,
     service: &S,
 ) -> Result<Action, Reply> {
-    let ask = Asking {
-        entry,
-        request,
-        session,
-        service,
-    };
+    let ask = Asking { entry, request, session, service };
     match entry.verb {
         Verb::Get => ask.one(Shape::Value, KvOp::Get),
         Verb::Strlen => ask.one(Shape::Length, KvOp::Get),
@@ -38,9 +33,7 @@ pub(super) fn action<S: KvService>(
         Verb::Mget => ask.many(Harvest::Values, || KvOp::Get),
         Verb::Exists => ask.many(Harvest::Found, || KvOp::Get),
         Verb::Del => ask.many(Harvest::Found, || KvOp::Delete { seen: Seen::Local }),
-        _ => Err(Reply::error(
-            "internal error: a command without keys; please report it",
-        )),
+        _ => Err(Reply::error("internal error: a command without keys; please report it")),
     }
 }
 
@@ -72,14 +65,7 @@ impl<S: KvService> Asking<'_, S> {
     fn set(&self) -> Result<Action, Reply> {
         let value = self.value(2)?;
         let life = self.life()?;
-        let mut request = self.draft(
-            1,
-            KvOp::Put {
-                value,
-                seen: Seen::Local,
-                ttl_ms: None,
-            },
-        )?;
+        let mut request = self.draft(1, KvOp::Put { value, seen: Seen::Local, ttl_ms: None })?;
         let issued = request.issued;
         if let KvOp::Put { ttl_ms, .. } = &mut request.op {
             *ttl_ms = life.map(|life| life.from(issued)).transpose()?;
@@ -92,14 +78,7 @@ impl<S: KvService> Asking<'_, S> {
         let value = self.value(2)?;
         let options = self.options(3)?;
         let seen = options.context.map_or(Seen::Nothing, Seen::Context);
-        let mut request = self.draft(
-            1,
-            KvOp::Put {
-                value,
-                seen,
-                ttl_ms: None,
-            },
-        )?;
+        let mut request = self.draft(1, KvOp::Put { value, seen, ttl_ms: None })?;
         request.quorum.w = options.w.or(request.quorum.w);
         Ok(Action::Ask(Shape::Written, request))
     }
@@ -157,16 +136,12 @@ impl<S: KvService> Asking<'_, S> {
                 _ => return Err(no_such_option(&option, self.entry.usage)),
             };
             let number = decimal(words.value(&option)?).filter(|number| *number > 0);
-            let ms = number
-                .and_then(|number| number.checked_mul(unit))
-                .filter(|ms| *ms <= LONGEST_LIFE_MS);
+            let ms = number.and_then(|number| number.checked_mul(unit)).filter(|ms| *ms <= LONGEST_LIFE_MS);
             let ms = ms.ok_or_else(|| {
                 Reply::error("invalid expire time in 'set' command: expected a positive whole number")
             })?;
             if life.replace(make(ms)).is_some() {
-                return Err(Reply::error(
-                    "syntax error: SET takes one of EX, PX, EXAT and PXAT",
-                ));
+                return Err(Reply::error("syntax error: SET takes one of EX, PX, EXAT and PXAT"));
             }
         }
         Ok(life)
@@ -208,34 +183,22 @@ impl Life {
     fn from(self, issued: WallTime) -> Result<u64, Reply> {
         match self {
             Self::For(ms) => Ok(ms),
-            Self::Until(ms) => ms
-                .checked_sub(issued.millis())
-                .filter(|ms| *ms > 0)
-                .ok_or_else(|| {
-                    Reply::error("invalid expire time in 'set' command: it has passed; use DEL to delete")
-                }),
+            Self::Until(ms) => ms.checked_sub(issued.millis()).filter(|ms| *ms > 0).ok_or_else(|| {
+                Reply::error("invalid expire time in 'set' command: it has passed; use DEL to delete")
+            }),
         }
     }
 }
 
 fn unless_default<T>(text: &[u8], parse: impl Fn(&[u8]) -> Result<T, Reply>) -> Result<Option<T>, Reply> {
-    if text.eq_ignore_ascii_case(b"default") {
-        Ok(None)
-    } else {
-        parse(text).map(Some)
-    }
+    if text.eq_ignore_ascii_case(b"default") { Ok(None) } else { parse(text).map(Some) }
 }
 
 fn quorum(text: &[u8]) -> Result<u8, Reply> {
     decimal(text)
         .and_then(|number| u8::try_from(number).ok())
         .filter(|number| (1..=limits::MAX_COPIES).contains(number))
-        .ok_or_else(|| {
-            Reply::error(format_args!(
-                "a quorum is a number from 1 to {}",
-                limits::MAX_COPIES
-            ))
-        })
+        .ok_or_else(|| Reply::error(format_args!("a quorum is a number from 1 to {}", limits::MAX_COPIES)))
 }
 
 fn yes_or_no(text: &[u8]) -> Result<bool, Reply> {

@@ -126,13 +126,7 @@ impl Parser {
     /// For bulks up to `max_bulk` bytes.
     pub fn new(max_bulk: usize) -> Self {
         let max_bulk = max_bulk.min(starling_types::limits::MAX_VALUE);
-        Self {
-            max_bulk,
-            state: State::Start,
-            at: 0,
-            searched: 0,
-            spans: Vec::new(),
-        }
+        Self { max_bulk, state: State::Start, at: 0, searched: 0, spans: Vec::new() }
     }
 
     /// The next request, cut off the front of `inbox`; `None` when more bytes are needed. After an error the
@@ -144,10 +138,7 @@ impl Parser {
         }
         match self.request(inbox)? {
             None => Ok(None),
-            Some(bytes) => Ok(Some(Request {
-                bytes,
-                spans: &self.spans,
-            })),
+            Some(bytes) => Ok(Some(Request { bytes, spans: &self.spans })),
         }
     }
 
@@ -215,14 +206,8 @@ impl Parser {
         let Some((len, next)) = number(inbox, self.at).map_err(|_| FrameError::Length)? else {
             return Ok(None);
         };
-        let too_large = FrameError::BulkTooLarge {
-            len,
-            limit: self.max_bulk,
-        };
-        let len = usize::try_from(len)
-            .ok()
-            .filter(|len| *len <= self.max_bulk)
-            .ok_or(too_large)?;
+        let too_large = FrameError::BulkTooLarge { len, limit: self.max_bulk };
+        let len = usize::try_from(len).ok().filter(|len| *len <= self.max_bulk).ok_or(too_large)?;
         let limit = self.max_bulk + MAX_OVERHEAD;
         if next + len + CRLF > limit {
             return Err(FrameError::RequestTooLarge(limit));
@@ -251,11 +236,7 @@ impl Parser {
         let Some(offset) = inbox[self.searched..].iter().position(|&b| b == b'\n') else {
             self.searched = inbox.len();
             let bounded = inbox.len() <= MAX_INLINE;
-            return if bounded {
-                Ok(Line::Partial)
-            } else {
-                Err(FrameError::InlineTooLong)
-            };
+            return if bounded { Ok(Line::Partial) } else { Err(FrameError::InlineTooLong) };
         };
         let end = std::mem::take(&mut self.searched) + offset;
         if end > MAX_INLINE {
@@ -263,18 +244,11 @@ impl Parser {
         }
         let line = inbox.split_to(end + 1);
         let bytes = inline::split(&line, &mut self.spans).map_err(|Unbalanced| FrameError::Quotes)?;
-        let request = Request {
-            bytes,
-            spans: &self.spans,
-        };
+        let request = Request { bytes, spans: &self.spans };
         if inline::is_http(&request) {
             return Err(FrameError::Http);
         }
-        Ok(if request.is_empty() {
-            Line::Empty
-        } else {
-            Line::Command(request.bytes)
-        })
+        Ok(if request.is_empty() { Line::Empty } else { Line::Command(request.bytes) })
     }
 }
 
@@ -287,10 +261,7 @@ enum Line {
 
 pub(super) fn span(start: usize, len: usize) -> Span {
     // Both are below MAX_VALUE + MAX_OVERHEAD, which the assertion below holds under 2^32.
-    Span {
-        start: start as u32,
-        len: len as u32,
-    }
+    Span { start: start as u32, len: len as u32 }
 }
 
 /// A header that is no number.
@@ -305,9 +276,7 @@ fn number(inbox: &[u8], at: usize) -> Result<Option<(u64, usize)>, NotNumber> {
     match (canonical, &digits[len..]) {
         (true, [] | [b'\r']) if len > 0 || digits.is_empty() => Ok(None),
         (true, [b'\r', b'\n', ..]) if len > 0 => {
-            let value = digits[..len]
-                .iter()
-                .fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+            let value = digits[..len].iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
             Ok(Some((value, at + 1 + len + CRLF)))
         }
         _ => Err(NotNumber),

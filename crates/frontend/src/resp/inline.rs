@@ -37,10 +37,7 @@ pub(super) fn is_http(request: &Request<'_>) -> bool {
 }
 
 fn plain<'a>(text: &'a [u8], words: &mut BytesMut) -> Result<&'a [u8], Unbalanced> {
-    let end = text
-        .iter()
-        .position(u8::is_ascii_whitespace)
-        .unwrap_or(text.len());
+    let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
     if word.iter().any(|b| matches!(b, b'"' | b'\'')) {
         return Err(Unbalanced);
@@ -97,12 +94,7 @@ mod tests {
     fn words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
         let mut spans = Vec::new();
         let bytes = split(line, &mut spans).ok()?;
-        Some(
-            spans
-                .iter()
-                .map(|s| bytes[s.start as usize..][..s.len as usize].to_vec())
-                .collect(),
-        )
+        Some(spans.iter().map(|s| bytes[s.start as usize..][..s.len as usize].to_vec()).collect())
     }
 
     #[test]
@@ -113,10 +105,7 @@ mod tests {
             (b"get  a\r\n", &[b"get", b"a"]),
             (b"set k \"\"\n", &[b"set", b"k", b""]),
             (br#"set "a b" 'c "d"'"#, &[b"set", b"a b", b"c \"d\""]),
-            (
-                br#"set "\x00\xfF\n\q" '\'\n'"#,
-                &[b"set", b"\x00\xff\nq", b"'\\n"],
-            ),
+            (br#"set "\x00\xfF\n\q" '\'\n'"#, &[b"set", b"\x00\xff\nq", b"'\\n"]),
             (br#""\xg0""#, &[b"xg0"]),
             (b"a\0b \xff", &[b"a\0b", b"\xff"]),
         ];

@@ -53,20 +53,13 @@ impl Buf for Output {
     }
 
     fn chunk(&self) -> &[u8] {
-        self.sealed
-            .iter()
-            .find(|piece| !piece.is_empty())
-            .map_or(&self.tail, |piece| piece)
+        self.sealed.iter().find(|piece| !piece.is_empty()).map_or(&self.tail, |piece| piece)
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let pieces = self.sealed.iter().map(|piece| &piece[..]).chain([&self.tail[..]]);
         let pieces = pieces.filter(|piece| !piece.is_empty());
-        slices
-            .iter_mut()
-            .zip(pieces)
-            .map(|(slice, piece)| *slice = IoSlice::new(piece))
-            .count()
+        slices.iter_mut().zip(pieces).map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
     }
 
     fn advance(&mut self, mut count: usize) {

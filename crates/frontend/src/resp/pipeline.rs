@@ -48,18 +48,12 @@ impl Pipeline {
     pub fn answer(&self, protocol: Protocol, reply: Reply) {
         let mut slots = self.0.borrow_mut();
         slots.held += reply.weight();
-        slots.queue.push_back(Slot {
-            protocol,
-            state: State::Answered(reply),
-        });
+        slots.queue.push_back(Slot { protocol, state: State::Answered(reply) });
     }
 
     /// A slot for a request of one key, and the right to answer it.
     pub fn ask(self: &Rc<Self>, protocol: Protocol, shape: Shape) -> ReplyTo {
-        let number = self.push(Slot {
-            protocol,
-            state: State::Asked(shape),
-        });
+        let number = self.push(Slot { protocol, state: State::Asked(shape) });
         self.reply_to(number, 0)
     }
 
@@ -71,10 +65,7 @@ impl Pipeline {
     ) -> impl Iterator<Item = ReplyTo> {
         let parts = gathering.parts();
         debug_assert!(parts > 0 && parts <= MAX_PARTS);
-        let number = self.push(Slot {
-            protocol,
-            state: State::Gathering(Box::new(gathering)),
-        });
+        let number = self.push(Slot { protocol, state: State::Gathering(Box::new(gathering)) });
         let pipeline = Rc::clone(self);
         (0..parts).map(move |part| pipeline.reply_to(number, part))
     }
@@ -115,10 +106,7 @@ impl Pipeline {
 
     /// Forgets everything: nobody is left to answer.
     pub fn close(&self) {
-        *self.0.borrow_mut() = Slots {
-            closed: true,
-            ..Slots::default()
-        };
+        *self.0.borrow_mut() = Slots { closed: true, ..Slots::default() };
     }
 
     fn push(&self, slot: Slot) -> u64 {
@@ -135,10 +123,7 @@ impl Pipeline {
 
 impl ReplySink for Pipeline {
     fn deliver(&self, slot: u64, reply: KvReply) {
-        let waker = self
-            .0
-            .borrow_mut()
-            .deliver(slot >> PART_BITS, slot as usize % MAX_PARTS, reply);
+        let waker = self.0.borrow_mut().deliver(slot >> PART_BITS, slot as usize % MAX_PARTS, reply);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -148,11 +133,7 @@ impl ReplySink for Pipeline {
 impl Slots {
     /// The reply at the front, if it is there.
     fn pop(&mut self) -> Option<(Protocol, Reply)> {
-        let Slot {
-            protocol,
-            state: State::Answered(reply),
-        } = self.queue.front_mut()?
-        else {
+        let Slot { protocol, state: State::Answered(reply) } = self.queue.front_mut()? else {
             return None;
         };
         let answered = (*protocol, std::mem::replace(reply, Reply::Null));

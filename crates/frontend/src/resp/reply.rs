@@ -91,11 +91,7 @@ impl Reply {
                 out.parts(&[b"\r\n"]);
             }
             Self::Text(text) => encode_text(&text, protocol, out),
-            Self::Null => out.parts(&[if protocol == Protocol::V2 {
-                b"$-1\r\n"
-            } else {
-                b"_\r\n"
-            }]),
+            Self::Null => out.parts(&[if protocol == Protocol::V2 { b"$-1\r\n" } else { b"_\r\n" }]),
             Self::Array(items) => {
                 out.header(b'*', len(items.len()));
                 items.into_iter().for_each(|item| item.encode(protocol, out));
@@ -106,11 +102,7 @@ impl Reply {
 }
 
 fn encode_text(text: &str, protocol: Protocol, out: &mut Output) {
-    let (marker, kind): (u8, &[u8]) = if protocol == Protocol::V2 {
-        (b'$', b"")
-    } else {
-        (b'=', b"txt:")
-    };
+    let (marker, kind): (u8, &[u8]) = if protocol == Protocol::V2 { (b'$', b"") } else { (b'=', b"txt:") };
     out.header(marker, len(kind.len() + text.len()));
     out.parts(&[kind, text.as_bytes(), b"\r\n"]);
 }
@@ -161,11 +153,7 @@ mod tests {
             (Reply::bulk(""), "$0\r\n\r\n", "$0\r\n\r\n"),
             (Reply::Text("hi".into()), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
             (Reply::Null, "$-1\r\n", "_\r\n"),
-            (
-                Reply::Array(vec![Reply::Null, Reply::OK]),
-                "*2\r\n$-1\r\n+OK\r\n",
-                "*2\r\n_\r\n+OK\r\n",
-            ),
+            (Reply::Array(vec![Reply::Null, Reply::OK]), "*2\r\n$-1\r\n+OK\r\n", "*2\r\n_\r\n+OK\r\n"),
             (map(), "*2\r\n$1\r\na\r\n$-1\r\n", "%1\r\n$1\r\na\r\n_\r\n"),
         ];
         for (reply, v2, v3) in table {

@@ -67,8 +67,7 @@ impl Session {
         if !entry.takes(request.len()) {
             return Action::Answer(entry.wrong_arguments());
         }
-        self.perform(entry, request, service)
-            .unwrap_or_else(Action::Answer)
+        self.perform(entry, request, service).unwrap_or_else(Action::Answer)
     }
 
     fn perform<S: KvService>(
@@ -109,9 +108,7 @@ impl Session {
             b"2" => Protocol::V2,
             b"3" => Protocol::V3,
             _ => {
-                return Err(Reply::Error(
-                    "NOPROTO unsupported protocol version: HELLO 2 or HELLO 3".into(),
-                ));
+                return Err(Reply::Error("NOPROTO unsupported protocol version: HELLO 2 or HELLO 3".into()));
             }
         };
         let mut words = Words::from(request, 2);
@@ -151,10 +148,7 @@ impl Session {
             return Ok(Reply::OK);
         }
         let number = |quorum: Option<u8>| quorum.map_or(Reply::bulk("default"), |n| Reply::Integer(n.into()));
-        let strict = self
-            .quorum
-            .strict
-            .map_or("default", |strict| if strict { "yes" } else { "no" });
+        let strict = self.quorum.strict.map_or("default", |strict| if strict { "yes" } else { "no" });
         Ok(Reply::Map(vec![
             ("r", number(self.quorum.r)),
             ("w", number(self.quorum.w)),
@@ -216,9 +210,7 @@ impl Session {
                 .any(|i| request.arg(i) == b"*" || request.arg(i).eq_ignore_ascii_case(name.as_bytes()))
         };
         let found = all.into_iter().filter(|(name, _)| asked(name));
-        Ok(Reply::Map(
-            found.map(|(name, value)| (name, Reply::bulk(value))).collect(),
-        ))
+        Ok(Reply::Map(found.map(|(name, value)| (name, Reply::bulk(value))).collect()))
     }
 
     fn reset(&mut self) -> Reply {
@@ -234,9 +226,9 @@ impl Session {
 fn select(request: &Request<'_>) -> Result<Reply, Reply> {
     match request.arg(1) {
         b"0" => Ok(Reply::OK),
-        _ => Err(Reply::error(
-            "there is only database 0: use STARLING.BUCKET name to work in another bucket",
-        )),
+        _ => {
+            Err(Reply::error("there is only database 0: use STARLING.BUCKET name to work in another bucket"))
+        }
     }
 }
 
@@ -246,9 +238,7 @@ fn commands(entry: &Entry, request: &Request<'_>) -> Result<Reply, Reply> {
     match (capitals(request.arg(1)).as_str(), request.len()) {
         (_, 1) => Ok(Reply::Array(TABLE.iter().map(Entry::describe).collect())),
         ("COUNT", 2) => Ok(Reply::count(TABLE.len())),
-        ("LIST", 2) => Ok(Reply::Array(
-            TABLE.iter().map(|entry| Reply::bulk(entry.name)).collect(),
-        )),
+        ("LIST", 2) => Ok(Reply::Array(TABLE.iter().map(|entry| Reply::bulk(entry.name)).collect())),
         ("DOCS", _) => Ok(Reply::Map(Vec::new())),
         ("INFO", 2) => Ok(Reply::Array(TABLE.iter().map(Entry::describe).collect())),
         ("INFO", count) if count <= most_names() => Ok(Reply::Array(names().map(row).collect())),
@@ -262,19 +252,12 @@ fn most_names() -> usize {
 }
 
 fn info<S: KvService>(request: &Request<'_>, service: &S) -> Reply {
-    let asked: Vec<_> = (1..request.len().min(INFO_SECTIONS))
-        .map(|i| capitals(request.arg(i)))
-        .collect();
+    let asked: Vec<_> = (1..request.len().min(INFO_SECTIONS)).map(|i| capitals(request.arg(i))).collect();
     let everything = |word: &String| matches!(word.as_str(), "ALL" | "DEFAULT" | "EVERYTHING");
     let all = asked.is_empty() || asked.iter().any(everything);
     let sections = std::iter::once(server_section(service)).chain(service.info());
     let wanted = sections.filter(|section| all || asked.contains(&section.name.to_ascii_uppercase()));
-    Reply::Text(
-        wanted
-            .map(|section| section_text(&section))
-            .collect::<Vec<_>>()
-            .join("\r\n"),
-    )
+    Reply::Text(wanted.map(|section| section_text(&section)).collect::<Vec<_>>().join("\r\n"))
 }
 
 fn server_section<S: KvService>(service: &S) -> InfoSection {
@@ -289,22 +272,13 @@ fn server_section<S: KvService>(service: &S) -> InfoSection {
         ("http", identity.http.to_string()),
         ("quic", identity.quic.to_string()),
         ("data_dir", identity.data_dir.display().to_string()),
-        (
-            "ready",
-            service.ready().map_or_else(|reason| reason, |()| "yes".into()),
-        ),
+        ("ready", service.ready().map_or_else(|reason| reason, |()| "yes".into())),
     ];
-    InfoSection {
-        name: "Server",
-        fields: fields.map(|(name, value)| (name.into(), value)).into(),
-    }
+    InfoSection { name: "Server", fields: fields.map(|(name, value)| (name.into(), value)).into() }
 }
 
 fn section_text(section: &InfoSection) -> String {
-    let lines = section
-        .fields
-        .iter()
-        .map(|(name, value)| format!("{name}:{value}\r\n"));
+    let lines = section.fields.iter().map(|(name, value)| format!("{name}:{value}\r\n"));
     format!("# {}\r\n{}", section.name, lines.collect::<String>())
 }
 

@@ -62,19 +62,8 @@ pub struct Gathering {
 impl Gathering {
     /// For `parts` keys.
     pub fn new(harvest: Harvest, parts: usize) -> Self {
-        let values = if harvest == Harvest::Values {
-            vec![None; parts]
-        } else {
-            Vec::new()
-        };
-        Self {
-            harvest,
-            values,
-            found: 0,
-            written: 0,
-            missing: parts,
-            failure: None,
-        }
+        let values = if harvest == Harvest::Values { vec![None; parts] } else { Vec::new() };
+        Self { harvest, values, found: 0, written: 0, missing: parts, failure: None }
     }
 
     /// Replies still to come.
@@ -120,12 +109,7 @@ impl Gathering {
             None if self.harvest == Harvest::Found => Reply::count(self.found),
             None => {
                 let values = std::mem::take(&mut self.values);
-                Reply::Array(
-                    values
-                        .into_iter()
-                        .map(|value| value.map_or(Reply::Null, Reply::Bulk))
-                        .collect(),
-                )
+                Reply::Array(values.into_iter().map(|value| value.map_or(Reply::Null, Reply::Bulk)).collect())
             }
         }
     }
@@ -134,10 +118,8 @@ impl Gathering {
     fn partly(&self, mut failure: Failure) -> Failure {
         if self.written > 0 {
             failure.outcome = Outcome::Unknown;
-            failure.detail = format!(
-                "{} keys were written, another was not: {}",
-                self.written, failure.detail
-            );
+            failure.detail =
+                format!("{} keys were written, another was not: {}", self.written, failure.detail);
         }
         failure
     }
@@ -145,16 +127,8 @@ impl Gathering {
 
 /// A failure as an error reply: a prefix for programs, words for people, what became of the data for both.
 pub fn failed(failure: &Failure) -> Reply {
-    let retry = failure
-        .retry_after_ms
-        .map(|ms| format!(" retry_after_ms={ms}"))
-        .unwrap_or_default();
-    let text = format!(
-        "{} {} outcome={}{retry}",
-        prefix(failure.kind),
-        failure.detail,
-        failure.outcome
-    );
+    let retry = failure.retry_after_ms.map(|ms| format!(" retry_after_ms={ms}")).unwrap_or_default();
+    let text = format!("{} {} outcome={}{retry}", prefix(failure.kind), failure.detail, failure.outcome);
     Reply::Error(text.into())
 }
 
@@ -177,19 +151,12 @@ fn newest(read: &ReadReply) -> Option<Bytes> {
 }
 
 fn siblings(read: ReadReply) -> Reply {
-    let values = read
-        .siblings
-        .into_iter()
-        .map(|sibling| Reply::Bulk(sibling.value))
-        .collect();
+    let values = read.siblings.into_iter().map(|sibling| Reply::Bulk(sibling.value)).collect();
     Reply::Array(vec![context_of(read.context.as_ref()), Reply::Array(values)])
 }
 
 fn receipt(written: &WriteReply) -> Reply {
-    Reply::Array(vec![
-        context_of(written.context.as_ref()),
-        Reply::Integer(written.siblings.into()),
-    ])
+    Reply::Array(vec![context_of(written.context.as_ref()), Reply::Integer(written.siblings.into())])
 }
 
 fn context_of(token: Option<&Bytes>) -> Reply {

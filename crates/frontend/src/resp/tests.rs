@@ -67,14 +67,8 @@ async fn transcripts() {
         // Connection.
         ("PING\nping hi\necho x\n", "+PONG\r\n$2\r\nhi\r\n$1\r\nx\r\n"),
         ("select 0\n", "+OK\r\n"),
-        (
-            "client setname me\nclient getname\nclient id\n",
-            "+OK\r\n$2\r\nme\r\n:5\r\n",
-        ),
-        (
-            "client setinfo lib-name x\nclient setinfo LIB-VER 1\nclient getname\n",
-            "+OK\r\n+OK\r\n$-1\r\n",
-        ),
+        ("client setname me\nclient getname\nclient id\n", "+OK\r\n$2\r\nme\r\n:5\r\n"),
+        ("client setinfo lib-name x\nclient setinfo LIB-VER 1\nclient getname\n", "+OK\r\n+OK\r\n$-1\r\n"),
         ("quit\nping\n", "+OK\r\n"),
         (
             "hello 3\nget a\nreset\nget a\n",
@@ -104,24 +98,15 @@ async fn transcripts() {
         ),
         ("info keyspace\n", "$20\r\n# Keyspace\r\nkeys:0\r\n\r\n"),
         // Keys.
-        (
-            "set a 1\nget a\nstrlen a\nget b\nstrlen b\n",
-            "+OK\r\n$1\r\n1\r\n:1\r\n$-1\r\n:0\r\n",
-        ),
+        ("set a 1\nget a\nstrlen a\nget b\nstrlen b\n", "+OK\r\n$1\r\n1\r\n:1\r\n$-1\r\n:0\r\n"),
         ("set a 1\nset a 22\nget a\n", "+OK\r\n+OK\r\n$2\r\n22\r\n"),
         ("set a \"\"\nget a\nexists a\n", "+OK\r\n$0\r\n\r\n:1\r\n"),
         (
             "set a 1\nset b 2\nexists a b c a\nmget a c b\n",
             "+OK\r\n+OK\r\n:3\r\n*3\r\n$1\r\n1\r\n$-1\r\n$1\r\n2\r\n",
         ),
-        (
-            "set a 1\nset b 2\ndel a b c\ndel a\nget a\n",
-            "+OK\r\n+OK\r\n:2\r\n:0\r\n$-1\r\n",
-        ),
-        (
-            "set a 1\nstarling.bucket other\nget a\nstarling.bucket\n",
-            "+OK\r\n+OK\r\n$-1\r\n$5\r\nother\r\n",
-        ),
+        ("set a 1\nset b 2\ndel a b c\ndel a\nget a\n", "+OK\r\n+OK\r\n:2\r\n:0\r\n$-1\r\n"),
+        ("set a 1\nstarling.bucket other\nget a\nstarling.bucket\n", "+OK\r\n+OK\r\n$-1\r\n$5\r\nother\r\n"),
         // Contexts.
         ("starling.get k\n", "*2\r\n$-1\r\n*0\r\n"),
         (
@@ -135,21 +120,14 @@ async fn transcripts() {
             &format!("set k a\nset k b\n{put}starling.get k\n"),
             "+OK\r\n+OK\r\n*2\r\n$11\r\nAAAAAAAAAAM\r\n:1\r\n*2\r\n$11\r\nAAAAAAAAAAM\r\n*1\r\n$1\r\nc\r\n",
         ),
-        (
-            "set k a\nstarling.del k\nget k\n",
-            "+OK\r\n*2\r\n$11\r\nAAAAAAAAAAI\r\n:0\r\n$-1\r\n",
-        ),
+        ("set k a\nstarling.del k\nget k\n", "+OK\r\n*2\r\n$11\r\nAAAAAAAAAAI\r\n:0\r\n$-1\r\n"),
         (
             "starling.consistency r 1 STRICT yes\nstarling.consistency\n",
             "+OK\r\n*6\r\n$1\r\nr\r\n:1\r\n$1\r\nw\r\n$7\r\ndefault\r\n$6\r\nstrict\r\n$3\r\nyes\r\n",
         ),
     ];
     for (input, expected) in table {
-        assert_eq!(
-            replies(&Fake::new(), input.as_bytes()).await,
-            *expected,
-            "{input}"
-        );
+        assert_eq!(replies(&Fake::new(), input.as_bytes()).await, *expected, "{input}");
     }
 }
 
@@ -196,13 +174,8 @@ async fn refusals() {
     ];
     for (input, words) in table {
         let got = replies(&Fake::new(), format!("{input}\nping\n").as_bytes()).await;
-        let error = got
-            .strip_suffix("\r\n+PONG\r\n")
-            .unwrap_or_else(|| panic!("{input}: {got}"));
-        assert!(
-            error.starts_with('-') && error.contains(words) && !error.contains('\n'),
-            "{input}: {error}"
-        );
+        let error = got.strip_suffix("\r\n+PONG\r\n").unwrap_or_else(|| panic!("{input}: {got}"));
+        assert!(error.starts_with('-') && error.contains(words) && !error.contains('\n'), "{input}: {error}");
     }
 }
 
@@ -214,26 +187,14 @@ async fn keys_and_values_are_bytes_with_limits() {
     assert_eq!(replies(&Fake::new(), &input).await, "+OK\r\n:100000\r\n");
 
     let longest = vec![b'k'; MAX_KEY];
-    assert_eq!(
-        replies(&Fake::new(), &request(&[b"SET", &longest, b"v"])).await,
-        "+OK\r\n"
-    );
+    assert_eq!(replies(&Fake::new(), &request(&[b"SET", &longest, b"v"])).await, "+OK\r\n");
     let longer = vec![b'k'; MAX_KEY + 1];
     let got = replies(&Fake::new(), &request(&[b"SET", &longer, b"v"])).await;
-    assert!(
-        got.contains("4097 bytes") && got.contains("at most 4096"),
-        "{got}"
-    );
+    assert!(got.contains("4097 bytes") && got.contains("at most 4096"), "{got}");
 
-    let service = Fake::with_limits(FrontLimits {
-        max_value: 100,
-        ..FrontLimits::default()
-    });
+    let service = Fake::with_limits(FrontLimits { max_value: 100, ..FrontLimits::default() });
     let got = replies(&service, &request(&[b"SET", b"k", &[0; 101]])).await;
-    assert!(
-        got.starts_with("-ERR the value has 101 bytes") && got.contains("at most 100"),
-        "{got}"
-    );
+    assert!(got.starts_with("-ERR the value has 101 bytes") && got.contains("at most 100"), "{got}");
     assert!(service.log.borrow().is_empty());
 }
 
@@ -252,24 +213,13 @@ async fn a_value_over_the_limit_is_refused_unread() {
 async fn lives_are_relative_to_the_issue_of_the_request() {
     let service = Fake::new();
     let at = NOW_MS + 5_000;
-    let input = format!(
-        "set a v ex 2\nset a v px 3\nset a v exat {}\nset a v PXAT {at}\nset a v\n",
-        at / 1_000
-    );
+    let input =
+        format!("set a v ex 2\nset a v px 3\nset a v exat {}\nset a v PXAT {at}\nset a v\n", at / 1_000);
     replies(&service, input.as_bytes()).await;
     let ttl = |op: &KvOp| {
-        if let KvOp::Put { ttl_ms, .. } = op {
-            *ttl_ms
-        } else {
-            None
-        }
+        if let KvOp::Put { ttl_ms, .. } = op { *ttl_ms } else { None }
     };
-    let lives: Vec<_> = service
-        .log
-        .borrow()
-        .iter()
-        .map(|request| ttl(&request.op))
-        .collect();
+    let lives: Vec<_> = service.log.borrow().iter().map(|request| ttl(&request.op)).collect();
     assert_eq!(lives, [Some(2_000), Some(3), Some(5_000), Some(5_000), None]);
 }
 
@@ -285,22 +235,8 @@ async fn writers_say_what_they_have_seen() {
         KvOp::Put { seen, .. } | KvOp::Delete { seen } => seen.clone(),
         KvOp::Get => panic!("no read was asked for"),
     };
-    let all: Vec<_> = service
-        .log
-        .borrow()
-        .iter()
-        .map(|request| seen(&request.op))
-        .collect();
-    assert_eq!(
-        all,
-        [
-            Seen::Local,
-            Seen::Local,
-            Seen::Nothing,
-            Seen::Local,
-            Seen::Context(token(1))
-        ]
-    );
+    let all: Vec<_> = service.log.borrow().iter().map(|request| seen(&request.op)).collect();
+    assert_eq!(all, [Seen::Local, Seen::Local, Seen::Nothing, Seen::Local, Seen::Context(token(1))]);
 }
 
 #[tokio::test]
@@ -312,10 +248,7 @@ async fn consistency_holds_for_the_connection_until_changed() {
     let choice = |r, w, strict| QuorumChoice { r, w, strict };
     let set = |w| choice(Some(1), w, Some(false));
     let default = choice(None, None, None);
-    assert_eq!(
-        service.quorums(),
-        [default, set(Some(3)), set(Some(2)), set(None), set(None), default]
-    );
+    assert_eq!(service.quorums(), [default, set(Some(3)), set(Some(2)), set(None), set(None), default]);
 }
 
 #[tokio::test]
@@ -333,18 +266,8 @@ async fn failures_have_a_prefix_for_programs_and_an_outcome() {
     ];
     for (kind, prefix) in table {
         let expected = format!("-{prefix} it went wrong outcome=unknown\r\n");
-        for input in [
-            "get a\n",
-            "set a b\n",
-            "mget a b\n",
-            "del a b\n",
-            "starling.get a\n",
-        ] {
-            assert_eq!(
-                replies(&Fake::failing(kind), input.as_bytes()).await,
-                expected,
-                "{input}"
-            );
+        for input in ["get a\n", "set a b\n", "mget a b\n", "del a b\n", "starling.get a\n"] {
+            assert_eq!(replies(&Fake::failing(kind), input.as_bytes()).await, expected, "{input}");
         }
     }
 }
@@ -363,10 +286,7 @@ async fn a_delete_of_several_keys_that_fails_half_way_says_so() {
         line(&mut stream).await
     })
     .await;
-    assert_eq!(
-        got,
-        "-BUSY 1 keys were written, another was not: too much outcome=unknown\r\n"
-    );
+    assert_eq!(got, "-BUSY 1 keys were written, another was not: too much outcome=unknown\r\n");
 }
 
 #[tokio::test]
@@ -376,10 +296,7 @@ async fn replies_keep_their_order_when_answers_do_not() {
     replies(&service, store).await;
     service.held.set(true);
     let got = converse(&service, async |mut stream| {
-        stream
-            .write_all(b"get a\nping\nget b\nmget c a\nget c\n")
-            .await
-            .unwrap();
+        stream.write_all(b"get a\nping\nget b\nmget c a\nget c\n").await.unwrap();
         until(|| service.waiting.borrow().len() == 5).await;
         service.answer_waiting(|waiting| waiting.reverse());
         stream.shutdown().await.unwrap();
@@ -388,10 +305,7 @@ async fn replies_keep_their_order_when_answers_do_not() {
         output
     })
     .await;
-    assert_eq!(
-        got,
-        "$1\r\n1\r\n+PONG\r\n$1\r\n2\r\n*2\r\n$1\r\n3\r\n$1\r\n1\r\n$1\r\n3\r\n"
-    );
+    assert_eq!(got, "$1\r\n1\r\n+PONG\r\n$1\r\n2\r\n*2\r\n$1\r\n3\r\n$1\r\n1\r\n$1\r\n3\r\n");
 }
 
 /// Lets the other tasks run until `condition` holds.

@@ -41,8 +41,5 @@ pub(super) fn capitals(word: &[u8]) -> String {
 
 /// The answer to an option that the command does not have.
 pub(super) fn no_such_option(option: &str, usage: &str) -> Reply {
-    Reply::error(format_args!(
-        "syntax error at '{}': {usage}",
-        option.escape_debug()
-    ))
+    Reply::error(format_args!("syntax error at '{}': {usage}", option.escape_debug()))
 }

@@ -27,13 +27,7 @@ pub(super) struct Schedule {
 
 impl Schedule {
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            next: now,
-            answered: false,
-            mismatch_after: now,
-            pause: MISMATCH_PAUSE,
-            settled: (0, now),
-        }
+        Self { next: now, answered: false, mismatch_after: now, pause: MISMATCH_PAUSE, settled: (0, now) }
     }
 
     pub(super) fn next(&self) -> Instant {
@@ -74,19 +68,12 @@ impl Gossip {
     fn compare_with(&mut self, peer: NodeId, out: &mut Vec<Effect>) {
         let interval = self.config.compare_interval;
         let jitter = self.rng.random_range(0.9..1.1);
-        let wait = if self.exchange.answered {
-            interval.mul_f64(jitter)
-        } else {
-            UNANSWERED_PAUSE
-        };
+        let wait = if self.exchange.answered { interval.mul_f64(jitter) } else { UNANSWERED_PAUSE };
         self.exchange.next = self.now.instant + wait;
         self.tally.compares += 1;
         let short = |entry: &Entry| {
             let claim = entry.claim(self.me);
-            Claim {
-                status: settled(claim.status),
-                ..claim
-            }
+            Claim { status: settled(claim.status), ..claim }
         };
         let claims = self.table.entries().map(short).collect();
         self.send(peer, Body::Compare { claims }, None, true, out);
@@ -115,25 +102,14 @@ impl Gossip {
     }
 
     pub(super) fn on_compare(&mut self, from: NodeId, claims: Vec<Claim>, out: &mut Vec<Effect>) {
-        let theirs: BTreeMap<NodeId, Claim> = claims
-            .into_iter()
-            .take(limits::MAX_MEMBERS)
-            .map(|claim| (claim.node, claim))
-            .collect();
+        let theirs: BTreeMap<NodeId, Claim> =
+            claims.into_iter().take(limits::MAX_MEMBERS).map(|claim| (claim.node, claim)).collect();
         if let Some(me) = theirs.get(&self.me) {
             self.take_claim(*me, out);
         }
-        let records = self
-            .table
-            .entries()
-            .filter(|entry| is_newer(entry, &theirs))
-            .map(settled_record)
-            .collect();
-        let wanted = theirs
-            .values()
-            .filter(|claim| self.lacks(claim))
-            .map(|claim| claim.node)
-            .collect();
+        let records =
+            self.table.entries().filter(|entry| is_newer(entry, &theirs)).map(settled_record).collect();
+        let wanted = theirs.values().filter(|claim| self.lacks(claim)).map(|claim| claim.node).collect();
         self.send(from, Body::Delta { records, wanted }, None, true, out);
     }
 
@@ -165,16 +141,7 @@ impl Gossip {
         let known = wanted.into_iter().filter_map(|node| self.table.get(node));
         let records: Vec<Record> = known.map(settled_record).collect();
         if !records.is_empty() {
-            self.send(
-                from,
-                Body::Delta {
-                    records,
-                    wanted: Vec::new(),
-                },
-                None,
-                true,
-                out,
-            );
+            self.send(from, Body::Delta { records, wanted: Vec::new() }, None, true, out);
         }
     }
 
@@ -205,25 +172,16 @@ impl Gossip {
 }
 
 fn is_newer(ours: &Entry, theirs: &BTreeMap<NodeId, Claim>) -> bool {
-    let theirs = theirs
-        .get(&ours.info.node)
-        .map(|claim| Standing::of_claim(claim).settled());
+    let theirs = theirs.get(&ours.info.node).map(|claim| Standing::of_claim(claim).settled());
     theirs.is_none_or(|theirs| ours.standing().settled() > theirs)
 }
 
 fn settled_record(entry: &Entry) -> Record {
-    Record {
-        status: settled(entry.status),
-        ..entry.record()
-    }
+    Record { status: settled(entry.status), ..entry.record() }
 }
 
 fn settled(status: Status) -> Status {
-    if status == Status::Suspect {
-        Status::Alive
-    } else {
-        status
-    }
+    if status == Status::Suspect { Status::Alive } else { status }
 }
 
 /// Shortest time between two comparisons because of differing digests.

@@ -16,14 +16,7 @@ impl Gossip {
         }
         let stranger = self.table.get(node).is_none();
         self.table.remember(node);
-        self.take_record(
-            Record {
-                info,
-                incarnation: HEARSAY,
-                status: Status::Alive,
-            },
-            out,
-        );
+        self.take_record(Record { info, incarnation: HEARSAY, status: Status::Alive }, out);
         if stranger {
             self.exchange_with_stranger(node, out);
         } else {
@@ -127,11 +120,7 @@ impl Gossip {
             self.tally.refused += 1;
         } else if claim.node == self.me {
             self.hear_of_self(claim.generation, claim.incarnation, claim.status, out);
-        } else if self
-            .table
-            .get(claim.node)
-            .is_some_and(|known| known.info.generation == claim.generation)
-        {
+        } else if self.table.get(claim.node).is_some_and(|known| known.info.generation == claim.generation) {
             match claim.status {
                 Status::Alive => {}
                 Status::Suspect => self.accuse(claim.node, claim.incarnation, claim.by, out),
@@ -145,13 +134,7 @@ impl Gossip {
         let Some(known) = self.table.get(node) else { return };
         let (known, generation) = (known.standing(), known.info.generation);
         let doubted = Standing::new(generation, incarnation, Status::Suspect);
-        let claim = Claim {
-            node,
-            generation,
-            incarnation,
-            status: Status::Suspect,
-            by,
-        };
+        let claim = Claim { node, generation, incarnation, status: Status::Suspect, by };
         if doubted > known {
             self.set_status(claim, out);
             self.start_suspicion(node, by);
@@ -162,10 +145,7 @@ impl Gossip {
     }
 
     fn confirm(&mut self, node: NodeId, by: NodeId) -> bool {
-        let suspicion = self
-            .table
-            .get_mut(node)
-            .and_then(|entry| entry.suspicion.as_mut());
+        let suspicion = self.table.get_mut(node).and_then(|entry| entry.suspicion.as_mut());
         suspicion.is_some_and(|suspicion| suspicion.confirm(by))
     }
 
@@ -173,17 +153,11 @@ impl Gossip {
     fn start_suspicion(&mut self, node: NodeId, by: NodeId) {
         let others = self.table.live_others();
         let witnesses = others.filter(|entry| entry.status == Status::Alive).count();
-        let needed = usize::try_from(self.config.confirmations)
-            .unwrap_or(usize::MAX)
-            .min(witnesses);
+        let needed = usize::try_from(self.config.confirmations).unwrap_or(usize::MAX).min(witnesses);
         let floor = self.config.suspicion_floor(self.table.live());
         let ceiling = floor.saturating_mul(self.config.suspicion_stretch);
         let suspicion = Suspicion::new(self.now.instant, by, needed, floor, ceiling);
-        if let Some(entry) = self
-            .table
-            .get_mut(node)
-            .filter(|entry| entry.status == Status::Suspect)
-        {
+        if let Some(entry) = self.table.get_mut(node).filter(|entry| entry.status == Status::Suspect) {
             entry.suspicion = Some(suspicion);
         }
     }
@@ -199,17 +173,12 @@ impl Gossip {
 
     /// Convicts the members whose time to refute is over.
     pub(super) fn turn_suspicions(&mut self, out: &mut Vec<Effect>) {
-        let due = self
-            .suspicions()
-            .filter(|(_, deadline)| *deadline <= self.now.instant);
+        let due = self.suspicions().filter(|(_, deadline)| *deadline <= self.now.instant);
         for (node, _) in due.collect::<Vec<_>>() {
             let Some(entry) = self.table.get(node) else {
                 continue;
             };
-            let verdict = Claim {
-                status: Status::Dead,
-                ..entry.claim(self.me)
-            };
+            let verdict = Claim { status: Status::Dead, ..entry.claim(self.me) };
             self.tally.convictions += 1;
             self.condemn(verdict, out);
         }
@@ -265,8 +234,7 @@ impl Gossip {
     fn refute(&mut self, incarnation: u64) {
         self.tally.refutations += 1;
         self.health.worse(1);
-        self.table
-            .change(self.me, |entry| entry.incarnation = incarnation + 1);
+        self.table.change(self.me, |entry| entry.incarnation = incarnation + 1);
         self.rumours.push(Rumour::Record(self.table.me().record()));
     }
 

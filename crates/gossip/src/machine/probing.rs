@@ -48,10 +48,7 @@ impl Gossip {
             return;
         }
         let expires_at = self.now.instant + self.health.stretch(self.config.period);
-        let mut probe = Probe {
-            claim,
-            ..Probe::new(Purpose::Urgent, expires_at)
-        };
+        let mut probe = Probe { claim, ..Probe::new(Purpose::Urgent, expires_at) };
         self.ask(target, &mut probe, false, out);
         self.escalate(target, &mut probe, out);
         self.probes.insert(target, probe);
@@ -101,16 +98,9 @@ impl Gossip {
         }
         self.tally.probes_failed += 1;
         // Helpers that hear us say so even when the target is silent: their silence is our own trouble.
-        self.health.worse(if probe.asked > 0 {
-            probe.silent.len() as u32
-        } else {
-            1
-        });
-        let incarnation = self
-            .table
-            .get(target)
-            .filter(|entry| entry.is_live())
-            .map(|entry| entry.incarnation);
+        self.health.worse(if probe.asked > 0 { probe.silent.len() as u32 } else { 1 });
+        let incarnation =
+            self.table.get(target).filter(|entry| entry.is_live()).map(|entry| entry.incarnation);
         if let Some(incarnation) = incarnation {
             self.accuse(target, incarnation, self.me, out);
         }
@@ -139,10 +129,7 @@ impl Gossip {
 
     /// How long `target` may take for a ping: three times its slow round trips, but leaving time for helpers.
     fn patience(&self, target: NodeId) -> Duration {
-        let slow = self
-            .table
-            .get(target)
-            .map_or(Duration::ZERO, |entry| entry.slowest.saturating_mul(3));
+        let slow = self.table.get(target).map_or(Duration::ZERO, |entry| entry.slowest.saturating_mul(3));
         let most = (self.config.period / 2).max(self.config.ping_timeout);
         self.health.stretch(self.config.ping_timeout.max(slow).min(most))
     }
@@ -154,13 +141,7 @@ impl Gossip {
             self.send(origin, Body::Reached { seq: number }, None, false, out);
             return None;
         }
-        let sent = self
-            .probes
-            .get_mut(from)?
-            .pings
-            .iter()
-            .find(|(number, _)| *number == seq)?
-            .1;
+        let sent = self.probes.get_mut(from)?.pings.iter().find(|(number, _)| *number == seq)?.1;
         self.succeed(from);
         self.note_round_trip(from, self.now.instant.since(sent));
         Some(sent)
@@ -182,11 +163,7 @@ impl Gossip {
     }
 
     fn succeed(&mut self, target: NodeId) {
-        if self
-            .probes
-            .remove(target)
-            .is_some_and(|probe| probe.purpose == Purpose::Turn)
-        {
+        if self.probes.remove(target).is_some_and(|probe| probe.purpose == Purpose::Turn) {
             self.health.better();
         }
     }
@@ -211,16 +188,7 @@ impl Gossip {
         if self.table.get(target).is_none() || !self.relays.insert(number, relay) {
             return self.send(origin, Body::Unreached { seq }, None, false, out);
         }
-        self.send(
-            target,
-            Body::Ping {
-                seq: number,
-                reliable: false,
-            },
-            None,
-            false,
-            out,
-        );
+        self.send(target, Body::Ping { seq: number, reliable: false }, None, false, out);
     }
 
     pub(super) fn turn_relays(&mut self, out: &mut Vec<Effect>) {

@@ -22,10 +22,7 @@ impl Gossip {
             self.take_rumour(rumour, out);
         }
         self.compare_digests(from, message.members, message.shared, &message.body, out);
-        let current = self
-            .table
-            .get(from)
-            .is_none_or(|known| known.info.generation <= message.generation);
+        let current = self.table.get(from).is_none_or(|known| known.info.generation <= message.generation);
         self.receive_body(from, message.body, current, out);
     }
 
@@ -37,8 +34,7 @@ impl Gossip {
             Body::Ack { seq, wall } if current => {
                 let (now, sent) = (self.now, self.on_ack(from, seq, out));
                 if let Some(sent) = sent {
-                    self.clocks
-                        .take(now.instant, from, now.wall, wall, now.instant.since(sent));
+                    self.clocks.take(now.instant, from, now.wall, wall, now.instant.since(sent));
                 }
             }
             Body::PingFor { seq, target } => self.on_ping_for(from, seq, target, out),
@@ -51,16 +47,7 @@ impl Gossip {
     }
 
     fn answer(&mut self, from: NodeId, seq: u64, reliable: bool, out: &mut Vec<Effect>) {
-        self.send(
-            from,
-            Body::Ack {
-                seq,
-                wall: self.now.wall,
-            },
-            None,
-            reliable,
-            out,
-        );
+        self.send(from, Body::Ack { seq, wall: self.now.wall }, None, reliable, out);
     }
 
     fn answer_as_departed(&mut self, from: NodeId, body: Body, out: &mut Vec<Effect>) {
@@ -91,10 +78,7 @@ impl Gossip {
         let Some(entry) = self.table.get_mut(peer) else {
             return;
         };
-        if entry
-            .differed
-            .is_none_or(|last| now.since(last) >= SHARED_NOTICE_INTERVAL)
-        {
+        if entry.differed.is_none_or(|last| now.since(last) >= SHARED_NOTICE_INTERVAL) {
             entry.differed = Some(now);
             out.push(Effect::Notify(Notice::SharedDiffers { peer }));
         }

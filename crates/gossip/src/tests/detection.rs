@@ -20,16 +20,9 @@ fn detections(members: u64, loss: f64, seeds: std::ops::Range<u64>) -> (Vec<u64>
         world.notices.clear();
         let (victim, crashed) = (1 + seed % members, world.now);
         world.crash(victim);
-        let known = |world: &World| {
-            world
-                .nodes
-                .keys()
-                .all(|n| world.status(*n, victim) == Some(Status::Dead))
-        };
-        assert!(
-            world.run_for(20 * SECOND, known),
-            "seed {seed}: not everybody knows"
-        );
+        let known =
+            |world: &World| world.nodes.keys().all(|n| world.status(*n, victim) == Some(Status::Dead));
+        assert!(world.run_for(20 * SECOND, known), "seed {seed}: not everybody knows");
         let told = world.told(Notice::Dead, victim);
         first.push(told.first().unwrap().0 - millis(crashed));
         last.push(told.last().unwrap().0 - millis(crashed));
@@ -51,21 +44,9 @@ fn assert_goal(members: u64, loss: f64, seeds: u64, goal_ms: u64) {
     let (first, last) = detections(members, loss, 0..seeds);
     let show =
         |name: &str, ms: &[u64]| format!("{name} p50 {} p99 {}", percentile(ms, 50), percentile(ms, 99));
-    println!(
-        "{members} members, loss {loss}: {}, {}",
-        show("first", &first),
-        show("all know", &last)
-    );
-    assert!(
-        percentile(&first, 99) < goal_ms,
-        "first p99 {} ms",
-        percentile(&first, 99)
-    );
-    assert!(
-        percentile(&last, 99) < goal_ms + 500,
-        "all know p99 {} ms",
-        percentile(&last, 99)
-    );
+    println!("{members} members, loss {loss}: {}, {}", show("first", &first), show("all know", &last));
+    assert!(percentile(&first, 99) < goal_ms, "first p99 {} ms", percentile(&first, 99));
+    assert!(percentile(&last, 99) < goal_ms + 500, "all know p99 {} ms", percentile(&last, 99));
 }
 
 #[test]
@@ -100,11 +81,7 @@ fn false_positives(members: u64, loss: f64, span: Duration) -> usize {
 #[test]
 fn nobody_alive_is_convicted_at_five_percent_loss() {
     for members in [2, 3, 10] {
-        assert_eq!(
-            false_positives(members, 0.05, 15 * 60 * SECOND),
-            0,
-            "{members} members"
-        );
+        assert_eq!(false_positives(members, 0.05, 15 * 60 * SECOND), 0, "{members} members");
     }
 }
 
@@ -172,11 +149,7 @@ fn a_connection_heals_a_partition_at_once() {
     world.tell(1, Event::Connected(node(3)));
     world.run(Duration::from_millis(20));
     assert_eq!(world.status(1, 3), Some(Status::Alive));
-    assert_eq!(
-        world.status(3, 1),
-        Some(Status::Alive),
-        "the one who was asked knows it is not alone"
-    );
+    assert_eq!(world.status(3, 1), Some(Status::Alive), "the one who was asked knows it is not alone");
 }
 
 #[test]
@@ -196,10 +169,7 @@ fn idle_traffic_is_within_the_goal() {
     (world.bytes, world.datagrams) = (0, 0);
     world.run(seconds * SECOND);
     let per_node = |total: u64| total as f64 / members as f64 / f64::from(seconds);
-    let (messages, bytes) = (
-        per_node(world.datagrams),
-        per_node(world.bytes + world.datagrams * 63),
-    );
+    let (messages, bytes) = (per_node(world.datagrams), per_node(world.bytes + world.datagrams * 63));
     println!("{messages:.1} messages, {bytes:.0} bytes a second and node");
     assert!(bytes < 1_000.0, "{bytes} bytes a second and node");
 }

@@ -14,36 +14,17 @@ const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn claim(bits: u64, generation: u64, incarnation: u64, status: Status) -> Rumour {
     let generation = Generation(generation);
-    Rumour::Claim(Claim {
-        node: node(bits),
-        generation,
-        incarnation,
-        status,
-        by: node(99),
-    })
+    Rumour::Claim(Claim { node: node(bits), generation, incarnation, status, by: node(99) })
 }
 
 /// A message from member 2 with one rumour, to `to`.
 pub(super) fn whisper(world: &mut World, to: u64, rumour: Rumour) {
     let message = message(Body::Rumours, vec![rumour]);
-    world.tell(
-        to,
-        Event::Message {
-            from: node(2),
-            message,
-        },
-    );
+    world.tell(to, Event::Message { from: node(2), message });
 }
 
 fn message(body: Body, rumours: Vec<Rumour>) -> Message {
-    Message {
-        generation: Generation(1),
-        incarnation: 1,
-        members: 7,
-        shared: 0,
-        body,
-        rumours,
-    }
+    Message { generation: Generation(1), incarnation: 1, members: 7, shared: 0, body, rumours }
 }
 
 fn alone() -> Gossip {
@@ -52,10 +33,7 @@ fn alone() -> Gossip {
 
 fn hear(machine: &mut Gossip, body: Body, rumours: Vec<Rumour>) -> Vec<Effect> {
     let mut out = Vec::new();
-    let event = Event::Message {
-        from: node(2),
-        message: message(body, rumours),
-    };
+    let event = Event::Message { from: node(2), message: message(body, rumours) };
     machine.handle(Now::default(), event, &mut out);
     out
 }
@@ -63,21 +41,10 @@ fn hear(machine: &mut Gossip, body: Body, rumours: Vec<Rumour>) -> Vec<Effect> {
 #[test]
 fn a_million_members_are_too_many() {
     let mut machine = alone();
-    let record = |bits| Record {
-        info: info(bits, 1),
-        incarnation: 1,
-        status: Status::Alive,
-    };
+    let record = |bits| Record { info: info(bits, 1), incarnation: 1, status: Status::Alive };
     for batch in 0..4u64 {
         let records = (0..25_000).map(|n| record(10 + batch * 25_000 + n)).collect();
-        hear(
-            &mut machine,
-            Body::Delta {
-                records,
-                wanted: Vec::new(),
-            },
-            Vec::new(),
-        );
+        hear(&mut machine, Body::Delta { records, wanted: Vec::new() }, Vec::new());
     }
     assert_eq!(machine.members().count(), limits::MAX_MEMBERS);
     assert!(machine.tally().refused > 0);
@@ -116,22 +83,8 @@ fn a_word_at_the_very_end_of_counting_raises_the_alarm_once() {
     };
     assert_eq!(alarms(hear(&mut machine, Body::Rumours, vec![last.clone()])), 1);
     assert_eq!(alarms(hear(&mut machine, Body::Rumours, vec![last])), 0);
-    assert_eq!(
-        alarms(hear(
-            &mut machine,
-            Body::Rumours,
-            vec![claim(1, 9, 1, Status::Alive)]
-        )),
-        1
-    );
-    assert_eq!(
-        alarms(hear(
-            &mut machine,
-            Body::Rumours,
-            vec![claim(1, 8, 1, Status::Alive)]
-        )),
-        0
-    );
+    assert_eq!(alarms(hear(&mut machine, Body::Rumours, vec![claim(1, 9, 1, Status::Alive)])), 1);
+    assert_eq!(alarms(hear(&mut machine, Body::Rumours, vec![claim(1, 8, 1, Status::Alive)])), 0);
 }
 
 #[test]
@@ -139,11 +92,7 @@ fn overlong_texts_are_refused_from_others_and_cut_in_ourselves() {
     let mut machine = alone();
     let mut long = info(7, 1);
     long.name = "ä".repeat(MAX_NAME);
-    let record = Record {
-        info: long.clone(),
-        incarnation: 1,
-        status: Status::Alive,
-    };
+    let record = Record { info: long.clone(), incarnation: 1, status: Status::Alive };
     hear(&mut machine, Body::Rumours, vec![Rumour::Record(record)]);
     assert_eq!(machine.status(node(7)), None);
     let machine = Gossip::new(Config::default(), long, Vec::new(), 5, Now::default());
@@ -154,48 +103,24 @@ fn overlong_texts_are_refused_from_others_and_cut_in_ourselves() {
 fn one_delta_of_verdicts_sets_off_a_bounded_burst() {
     let mut machine = alone();
     let records = |status: Status| -> Vec<Record> {
-        (10..1_000)
-            .map(|bits| Record {
-                info: info(bits, 1),
-                incarnation: 1,
-                status,
-            })
-            .collect()
+        (10..1_000).map(|bits| Record { info: info(bits, 1), incarnation: 1, status }).collect()
     };
-    let delta = |status| Body::Delta {
-        records: records(status),
-        wanted: Vec::new(),
-    };
+    let delta = |status| Body::Delta { records: records(status), wanted: Vec::new() };
     hear(&mut machine, delta(Status::Alive), Vec::new());
     let burst = hear(&mut machine, delta(Status::Dead), Vec::new());
     assert!(burst.len() <= 200, "{} effects", burst.len());
-    assert!(
-        machine.members().all(|member| member.status == Status::Alive),
-        "believed without asking"
-    );
+    assert!(machine.members().all(|member| member.status == Status::Alive), "believed without asking");
 }
 
 #[test]
 fn wanting_a_record_often_brings_it_once() {
     let mut machine = alone();
     let wanted = vec![node(1); 5_000];
-    let out = hear(
-        &mut machine,
-        Body::Delta {
-            records: Vec::new(),
-            wanted,
-        },
-        Vec::new(),
-    );
+    let out = hear(&mut machine, Body::Delta { records: Vec::new(), wanted }, Vec::new());
     let sent = out.iter().find_map(|effect| match effect {
-        Effect::Send {
-            message:
-                Message {
-                    body: Body::Delta { records, .. },
-                    ..
-                },
-            ..
-        } => Some(records.len()),
+        Effect::Send { message: Message { body: Body::Delta { records, .. }, .. }, .. } => {
+            Some(records.len())
+        }
         _ => None,
     });
     assert_eq!(sent, Some(1));
@@ -229,11 +154,7 @@ fn any_record() -> impl Strategy<Value = Record> {
     (any_claim(), 0..=70usize).prop_map(|(claim, name)| {
         let mut info = info(claim.node.bits(), claim.generation.0);
         info.name = "n".repeat(name);
-        Record {
-            info,
-            incarnation: claim.incarnation,
-            status: claim.status,
-        }
+        Record { info, incarnation: claim.incarnation, status: claim.status }
     })
 }
 
@@ -241,42 +162,30 @@ fn any_body() -> impl Strategy<Value = Body> {
     let target = || any_node().prop_map(node);
     prop_oneof![
         (0..9u64, any::<bool>()).prop_map(|(seq, reliable)| Body::Ping { seq, reliable }),
-        (any::<u64>(), any::<u64>()).prop_map(|(seq, wall)| Body::Ack {
-            seq,
-            wall: WallTime::from_millis(wall)
-        }),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(seq, wall)| Body::Ack { seq, wall: WallTime::from_millis(wall) }),
         (0..9u64, target()).prop_map(|(seq, target)| Body::PingFor { seq, target }),
         any::<u64>().prop_map(|seq| Body::Reached { seq }),
         any::<u64>().prop_map(|seq| Body::Unreached { seq }),
         Just(Body::Rumours),
         prop::collection::vec(any_claim(), 0..8).prop_map(|claims| Body::Compare { claims }),
-        (
-            prop::collection::vec(any_record(), 0..8),
-            prop::collection::vec(target(), 0..8)
-        )
+        (prop::collection::vec(any_record(), 0..8), prop::collection::vec(target(), 0..8))
             .prop_map(|(records, wanted)| Body::Delta { records, wanted }),
     ]
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
-    let rumour = prop_oneof![
-        any_claim().prop_map(Rumour::Claim),
-        any_record().prop_map(Rumour::Record)
-    ];
-    let message = (
-        any_count(),
-        any_count(),
-        any_body(),
-        prop::collection::vec(rumour, 0..6),
-    )
-        .prop_map(|(generation, incarnation, body, rumours)| Message {
+    let rumour = prop_oneof![any_claim().prop_map(Rumour::Claim), any_record().prop_map(Rumour::Record)];
+    let message = (any_count(), any_count(), any_body(), prop::collection::vec(rumour, 0..6)).prop_map(
+        |(generation, incarnation, body, rumours)| Message {
             generation: Generation(generation),
             incarnation,
             members: 0,
             shared: 1,
             body,
             rumours,
-        });
+        },
+    );
     let whom = || any_node().prop_map(node);
     prop_oneof![
         8 => (whom(), message).prop_map(|(from, message)| Event::Message { from, message }),
@@ -327,6 +236,5 @@ proptest! {
 
 fn departed(machine: &Gossip) -> Vec<(NodeId, Generation)> {
     let left = machine.members().filter(|member| member.status == Status::Left);
-    left.map(|member| (member.info.node, member.info.generation))
-        .collect()
+    left.map(|member| (member.info.node, member.info.generation)).collect()
 }

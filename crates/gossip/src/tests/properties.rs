@@ -46,10 +46,7 @@ struct Ordeal {
 impl Ordeal {
     fn new(seed: u64, loss: f64) -> Self {
         let world = World::cluster(seed, loss, MEMBERS, 2 * SECOND);
-        Self {
-            world,
-            generations: [1; MEMBERS as usize + 1],
-        }
+        Self { world, generations: [1; MEMBERS as usize + 1] }
     }
 
     fn suffer(&mut self, fault: &Fault) {
@@ -156,10 +153,7 @@ fn suspicion_of_the_living_is_refuted() {
         world.run(5 * SECOND);
         assert_eq!(world.convictions(), 0, "incarnation {incarnation}");
         assert!(world.agrees(), "incarnation {incarnation}");
-        let word = world.nodes[&1]
-            .members()
-            .find(|member| member.info.node == node(3))
-            .unwrap();
+        let word = world.nodes[&1].members().find(|member| member.info.node == node(3)).unwrap();
         assert_eq!(word.incarnation, incarnation + 1);
     }
 }

@@ -10,11 +10,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Who was told what since the last chapter, without times: those belong to the detection tests.
 fn chapter(world: &mut World) -> String {
-    let mut lines: Vec<String> = world
-        .notices
-        .drain(..)
-        .map(|(_, who, notice)| line(who, &notice))
-        .collect();
+    let mut lines: Vec<String> = world.notices.drain(..).map(|(_, who, notice)| line(who, &notice)).collect();
     lines.sort();
     lines.dedup();
     lines.concat()
@@ -117,10 +113,7 @@ fn other_shared_state_is_noticed_and_not_too_often() {
     world.run(10 * SECOND);
     let told = world.told(|peer| Notice::SharedDiffers { peer }, 1);
     assert!(told.len() >= 8, "node 2 was hardly told: {told:?}");
-    assert!(
-        told.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 1_000),
-        "{told:?}"
-    );
+    assert!(told.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 1_000), "{told:?}");
     world.tell(2, Event::Shared(42));
     world.run(SECOND);
     world.notices.clear();
@@ -138,18 +131,11 @@ fn a_copied_data_directory_raises_one_alarm_a_generation() {
     world.notices.clear();
     world.start(3, 2, &[1]);
     world.run(60 * SECOND);
-    let alarms: Vec<_> = world
-        .notices
-        .iter()
-        .filter(|(_, _, n)| matches!(n, Notice::Impostor { .. }))
-        .collect();
+    let alarms: Vec<_> =
+        world.notices.iter().filter(|(_, _, n)| matches!(n, Notice::Impostor { .. })).collect();
     assert_eq!(alarms.len(), 1, "{alarms:?}");
     assert_eq!(alarms[0].1, 3);
-    assert_eq!(
-        world.status(1, 3),
-        Some(Status::Dead),
-        "an older life answers for nothing"
-    );
+    assert_eq!(world.status(1, 3), Some(Status::Dead), "an older life answers for nothing");
 }
 
 #[test]
@@ -162,15 +148,8 @@ fn the_clock_is_held_against_the_median_of_the_peers() {
     world.run(30 * SECOND);
     for (bits, expected) in [(1, 0), (2, 0), (3, 2_000)] {
         let offset = world.nodes[&bits].clock_offset().unwrap();
-        assert!(
-            (offset - expected).abs() <= 5,
-            "node {bits} thinks it is {offset} ms ahead"
-        );
+        assert!((offset - expected).abs() <= 5, "node {bits} thinks it is {offset} ms ahead");
     }
     let pair = World::cluster(1, 0.0, 2, 10 * SECOND);
-    assert_eq!(
-        pair.nodes[&1].clock_offset(),
-        None,
-        "of two clocks neither is wrong"
-    );
+    assert_eq!(pair.nodes[&1].clock_offset(), None, "of two clocks neither is wrong");
 }

@@ -19,17 +19,11 @@ impl Lone {
     fn among(members: u64) -> Self {
         let known = (2..=members).map(|bits| info(bits, 1)).collect();
         let machine = Gossip::new(Config::default(), info(1, 1), known, 3, Now::default());
-        Self {
-            machine,
-            at: Duration::ZERO,
-        }
+        Self { machine, at: Duration::ZERO }
     }
 
     fn tell(&mut self, event: Event) -> Vec<Effect> {
-        let now = Now {
-            instant: Instant::ORIGIN + self.at,
-            wall: WallTime::from_millis(0),
-        };
+        let now = Now { instant: Instant::ORIGIN + self.at, wall: WallTime::from_millis(0) };
         let mut out = Vec::new();
         self.machine.handle(now, event, &mut out);
         out
@@ -41,18 +35,9 @@ impl Lone {
     }
 
     fn hear_digest(&mut self, from: u64, members: u64, body: Body, rumours: Vec<Rumour>) -> Vec<Effect> {
-        let message = Message {
-            generation: Generation(1),
-            incarnation: 1,
-            members,
-            shared: 0,
-            body,
-            rumours,
-        };
-        self.tell(Event::Message {
-            from: node(from),
-            message,
-        })
+        let message =
+            Message { generation: Generation(1), incarnation: 1, members, shared: 0, body, rumours };
+        self.tell(Event::Message { from: node(from), message })
     }
 
     /// Ticks when due, for `span`; everything that came of it.
@@ -72,19 +57,13 @@ impl Lone {
 
 fn sends(effects: &[Effect]) -> impl Iterator<Item = (NodeId, &Message, bool)> {
     effects.iter().filter_map(|effect| match effect {
-        Effect::Send {
-            to,
-            message,
-            reliable,
-        } => Some((*to, message, *reliable)),
+        Effect::Send { to, message, reliable } => Some((*to, message, *reliable)),
         Effect::Notify(_) => None,
     })
 }
 
 fn compares(effects: &[Effect]) -> usize {
-    sends(effects)
-        .filter(|(_, message, _)| matches!(message.body, Body::Compare { .. }))
-        .count()
+    sends(effects).filter(|(_, message, _)| matches!(message.body, Body::Compare { .. })).count()
 }
 
 const PERIOD: Duration = Duration::from_millis(400);
@@ -97,18 +76,10 @@ fn a_stall_gives_probe_and_suspicion_their_time_again() {
     lone.at = Duration::from_secs(20);
     lone.tell(Event::Tick);
     assert_eq!(lone.machine.tally().stalls, 1);
-    assert_eq!(
-        lone.machine.tally().probes_failed,
-        0,
-        "the probe ran out while nobody could hear its answer"
-    );
+    assert_eq!(lone.machine.tally().probes_failed, 0, "the probe ran out while nobody could hear its answer");
     assert_eq!(lone.machine.status(node(3)), Some(Status::Suspect));
     lone.wait(Duration::from_secs(6));
-    assert_eq!(
-        lone.machine.status(node(3)),
-        Some(Status::Dead),
-        "there is an end to patience"
-    );
+    assert_eq!(lone.machine.status(node(3)), Some(Status::Dead), "there is an end to patience");
 }
 
 #[test]
@@ -116,22 +87,10 @@ fn a_doubted_member_is_told_so_first() {
     let mut lone = Lone::among(3);
     lone.hear(2, Body::Rumours, vec![claim(3, 1, 5, Status::Dead)]);
     lone.wait(Duration::from_secs(5));
-    let out = lone.hear(
-        3,
-        Body::Ping {
-            seq: 9,
-            reliable: false,
-        },
-        Vec::new(),
-    );
+    let out = lone.hear(3, Body::Ping { seq: 9, reliable: false }, Vec::new());
     let (_, ack, _) = sends(&out).find(|(to, _, _)| *to == node(3)).unwrap();
-    let Some(Rumour::Claim(first)) = ack.rumours.first() else {
-        panic!("{ack:?}")
-    };
-    assert_eq!(
-        (first.node, first.incarnation, first.status),
-        (node(3), 5, Status::Dead)
-    );
+    let Some(Rumour::Claim(first)) = ack.rumours.first() else { panic!("{ack:?}") };
+    assert_eq!((first.node, first.incarnation, first.status), (node(3), 5, Status::Dead));
 }
 
 #[test]
@@ -147,37 +106,16 @@ fn an_ack_takes_the_way_its_ping_took() {
 
 #[test]
 fn being_asked_to_ping_ourselves_is_being_reached() {
-    let out = Lone::among(2).hear(
-        2,
-        Body::PingFor {
-            seq: 7,
-            target: node(1),
-        },
-        Vec::new(),
-    );
+    let out = Lone::among(2).hear(2, Body::PingFor { seq: 7, target: node(1) }, Vec::new());
     assert!(sends(&out).any(|(to, message, _)| to == node(2) && message.body == Body::Reached { seq: 7 }));
-    let out = Lone::among(2).hear(
-        2,
-        Body::PingFor {
-            seq: 7,
-            target: node(77),
-        },
-        Vec::new(),
-    );
+    let out = Lone::among(2).hear(2, Body::PingFor { seq: 7, target: node(77) }, Vec::new());
     assert!(sends(&out).any(|(_, message, _)| message.body == Body::Unreached { seq: 7 }));
 }
 
 #[test]
 fn a_helper_pings_and_reports_either_way() {
     let mut lone = Lone::among(3);
-    let out = lone.hear(
-        2,
-        Body::PingFor {
-            seq: 7,
-            target: node(3),
-        },
-        Vec::new(),
-    );
+    let out = lone.hear(2, Body::PingFor { seq: 7, target: node(3) }, Vec::new());
     let ping = |(to, message, _): (NodeId, &Message, bool)| match message.body {
         Body::Ping { seq, .. } if to == node(3) => Some(seq),
         _ => None,
@@ -186,14 +124,7 @@ fn a_helper_pings_and_reports_either_way() {
     let seq = sends(&out).find_map(ping).unwrap();
     let out = lone.wait(Duration::from_millis(100));
     assert!(sends(&out).any(|(_, message, _)| message.body == Body::Unreached { seq: 7 }));
-    let out = lone.hear(
-        3,
-        Body::Ack {
-            seq,
-            wall: WallTime::from_millis(0),
-        },
-        Vec::new(),
-    );
+    let out = lone.hear(3, Body::Ack { seq, wall: WallTime::from_millis(0) }, Vec::new());
     assert!(sends(&out).any(|(_, message, _)| message.body == Body::Reached { seq: 7 }));
 }
 
@@ -218,11 +149,7 @@ fn factor_after_failure(helpers_answer: bool) -> u32 {
 
 #[test]
 fn silent_helpers_count_against_ourselves_and_answering_ones_do_not() {
-    assert_eq!(
-        factor_after_failure(false),
-        4,
-        "one, and one for each of three silent helpers"
-    );
+    assert_eq!(factor_after_failure(false), 4, "one, and one for each of three silent helpers");
     assert_eq!(factor_after_failure(true), 1);
 }
 
@@ -230,10 +157,7 @@ fn silent_helpers_count_against_ourselves_and_answering_ones_do_not() {
 fn a_lasting_difference_is_compared_soon_and_then_ever_more_seldom() {
     let mut lone = Lone::among(2);
     lone.tell(Event::Tick);
-    let answered = Body::Delta {
-        records: Vec::new(),
-        wanted: Vec::new(),
-    };
+    let answered = Body::Delta { records: Vec::new(), wanted: Vec::new() };
     lone.hear(2, answered, Vec::new());
     lone.wait(Duration::from_millis(990));
     let early = lone.hear_digest(2, 7, Body::Rumours, Vec::new());

@@ -162,10 +162,7 @@ impl World {
         let mut out = Vec::new();
         machine.handle(now, event, &mut out);
         let deadline = machine.next_deadline();
-        assert!(
-            deadline.is_none_or(|at| at > now.instant),
-            "a deadline of node {bits} is over but not done"
-        );
+        assert!(deadline.is_none_or(|at| at > now.instant), "a deadline of node {bits} is over but not done");
         assert!(machine.members().count() <= limits::MAX_MEMBERS);
         if let Some(at) = deadline {
             self.schedule(at, bits, Event::Tick);
@@ -179,11 +176,7 @@ impl World {
         self.record(&format!("{from} {effect:?}"));
         match effect {
             Effect::Notify(notice) => self.notices.push((self.now, from, notice)),
-            Effect::Send {
-                to,
-                message,
-                reliable,
-            } => self.transmit(from, to.bits(), message, reliable),
+            Effect::Send { to, message, reliable } => self.transmit(from, to.bits(), message, reliable),
         }
     }
 
@@ -200,10 +193,7 @@ impl World {
             delay += Duration::from_millis(50);
         }
         if !self.cut.contains(&(from, to)) {
-            let event = Event::Message {
-                from: node(from),
-                message,
-            };
+            let event = Event::Message { from: node(from), message };
             self.schedule(self.now + delay, to, event);
         }
     }
@@ -211,22 +201,13 @@ impl World {
     fn schedule(&mut self, at: Instant, to: u64, event: Event) {
         self.order += 1;
         let life = self.lives.get(&to).copied().unwrap_or_default();
-        self.pending.push(Reverse(Pending {
-            at,
-            order: self.order,
-            to,
-            event,
-            life,
-        }));
+        self.pending.push(Reverse(Pending { at, order: self.order, to, event, life }));
     }
 
     fn clock(&self, bits: u64) -> Now {
         let skew = self.skew_ms.get(&bits).copied().unwrap_or_default();
         let millis = 1_700_000_000_000 + self.now.nanos() / 1_000_000;
-        Now {
-            instant: self.now,
-            wall: WallTime::from_millis(millis.saturating_add_signed(skew)),
-        }
+        Now { instant: self.now, wall: WallTime::from_millis(millis.saturating_add_signed(skew)) }
     }
 
     fn record(&mut self, line: &str) {
@@ -255,19 +236,12 @@ impl World {
     }
 
     pub(super) fn convictions(&self) -> usize {
-        self.notices
-            .iter()
-            .filter(|(_, _, notice)| matches!(notice, Notice::Dead(_)))
-            .count()
+        self.notices.iter().filter(|(_, _, notice)| matches!(notice, Notice::Dead(_))).count()
     }
 }
 
 fn alive(machine: &Gossip) -> Vec<NodeId> {
-    machine
-        .members()
-        .filter(|member| member.status == Status::Alive)
-        .map(|member| member.info.node)
-        .collect()
+    machine.members().filter(|member| member.status == Status::Alive).map(|member| member.info.node).collect()
 }
 
 impl PartialEq for Pending {

@@ -17,18 +17,12 @@ fn an_empty_directory_is_a_node_without_a_past() {
 
 #[test]
 fn a_promise_that_cannot_be_read_keeps_the_node_from_starting() {
-    let rows: [(&'static [u8], &str); 3] = [
-        (rows::META_HLC_CEILING, "clock ceiling"),
-        (META_LAYOUT, "layout"),
-        (META_ACCEPTOR, "acceptor"),
-    ];
+    let rows: [(&'static [u8], &str); 3] =
+        [(rows::META_HLC_CEILING, "clock ceiling"), (META_LAYOUT, "layout"), (META_ACCEPTOR, "acceptor")];
     for (row, name) in rows {
         for damage in [&b""[..], b"\xc1", b"\x93\x01"] {
             let error = Boot::read(&meta(&[(row, damage)])).unwrap_err().to_string();
-            assert!(
-                error.contains(name) && error.contains("remove the data directory"),
-                "{error}"
-            );
+            assert!(error.contains(name) && error.contains("remove the data directory"), "{error}");
         }
     }
 }
@@ -46,18 +40,12 @@ fn the_mark_of_a_clean_stop_gives_the_actors_back_and_a_damaged_one_does_not() {
     let actors = [(PartitionId(3), ActorId::from_bits(9))];
     let mark = rows::encode_actors(actors.into_iter());
     let ceiling = 77u64.to_be_bytes();
-    let clean = Boot::read(&meta(&[
-        (rows::META_CLEAN_STOP, &mark),
-        (rows::META_HLC_CEILING, &ceiling),
-    ]))
-    .unwrap();
+    let clean =
+        Boot::read(&meta(&[(rows::META_CLEAN_STOP, &mark), (rows::META_HLC_CEILING, &ceiling)])).unwrap();
     assert!(clean.was_clean);
     assert_eq!(clean.ceiling, Hlc::from_bits(77));
     assert_eq!(clean.actors, BTreeMap::from(actors));
-    let damaged = [
-        (rows::META_CLEAN_STOP, &mark[1..]),
-        (rows::META_HLC_CEILING, &ceiling),
-    ];
+    let damaged = [(rows::META_CLEAN_STOP, &mark[1..]), (rows::META_HLC_CEILING, &ceiling)];
     let unclean = Boot::read(&meta(&damaged)).unwrap();
     assert!(!unclean.was_clean && unclean.actors.is_empty());
     // A mark without its ceiling: the old actors could mint the same dots again.

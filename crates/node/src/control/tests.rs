@@ -64,11 +64,7 @@ fn handle(node: &mut Node, event: Event) -> (Vec<Verdict>, Vec<CommitId>) {
                     verdicts.push(verdict);
                 }
             }
-            Effect::Commit {
-                id: id @ CommitId::Control(_),
-                durable,
-                ..
-            } => {
+            Effect::Commit { id: id @ CommitId::Control(_), durable, .. } => {
                 assert!(durable);
                 commits.push(id);
             }

@@ -122,10 +122,7 @@ impl Nodes {
     }
 
     fn decided(&self) -> Vec<Option<ClusterId>> {
-        self.0
-            .values()
-            .map(|a| a.decided().map(Layout::cluster))
-            .collect()
+        self.0.values().map(|a| a.decided().map(Layout::cluster)).collect()
     }
 }
 
@@ -136,10 +133,7 @@ fn three_nodes_become_a_cluster() {
     let mut nodes = Nodes::default();
     let mut init = Init::new(&ALL, 5, &ALL);
     let layout = init.finish(&mut nodes).unwrap();
-    assert_eq!(
-        (layout.cluster(), layout.n(), layout.members().len()),
-        (ClusterId::from_bits(5), 3, 3)
-    );
+    assert_eq!((layout.cluster(), layout.n(), layout.members().len()), (ClusterId::from_bits(5), 3, 3));
     assert_eq!(nodes.decided(), [Some(ClusterId::from_bits(5)); 3]);
     assert!(init.founding.is_over() && init.founding.next_deadline().is_none());
 }
@@ -253,11 +247,7 @@ fn overlapping_inits_never_both_succeed() {
     assert!(Init::new(&[1, 2], 5, &[1, 2]).finish(&mut nodes).is_ok());
     let why = Init::new(&ALL, 6, &ALL).finish(&mut nodes).unwrap_err();
     assert!(why.contains("member of cluster"), "{why}");
-    assert_eq!(
-        nodes.at(node(3)).accepted(),
-        None,
-        "the third stays free for another cluster"
-    );
+    assert_eq!(nodes.at(node(3)).accepted(), None, "the third stays free for another cluster");
 }
 
 #[test]
@@ -270,9 +260,6 @@ fn an_order_that_makes_no_layout_is_refused_before_anybody_is_asked() {
         let mut founding = Founding::new(Instant::ORIGIN, order);
         let mut out = Vec::new();
         founding.handle(Instant::ORIGIN, &known, Event::Tick, &mut out);
-        assert!(
-            matches!(&out[..], [Effect::Finished(_, Err(_))]),
-            "{bits} {zone:?}: {out:?}"
-        );
+        assert!(matches!(&out[..], [Effect::Finished(_, Err(_))]), "{bits} {zone:?}: {out:?}");
     }
 }

@@ -26,11 +26,8 @@ impl Shard {
         }
         let layout = turn.view.layout().ok_or_else(no_cluster)?;
         let props = self.check(turn, &request)?;
-        let key = QualifiedKey::new(
-            layout.cluster().hash_seed(),
-            request.bucket.clone(),
-            request.key.clone(),
-        );
+        let key =
+            QualifiedKey::new(layout.cluster().hash_seed(), request.bucket.clone(), request.key.clone());
         let partition = layout.partition_of(key.token());
         let (size, strict) = quorum(&props, &request.quorum, layout.n(), request.op.is_write())
             .map_err(|e| Failure::refused(FailureKind::BadRequest, e.to_string()))?;
@@ -38,9 +35,7 @@ impl Shard {
         self.admission.enter(weight)?;
         let started = if turn.view.owns(partition) && turn.view.may_coordinate() {
             let plan = turn.view.plan(partition, size, strict).ok_or_else(no_cluster)?;
-            let plan = plan
-                .with_bucket(&props)
-                .starting(turn.now.instant, request.timeout());
+            let plan = plan.with_bucket(&props).starting(turn.now.instant, request.timeout());
             self.coordinate(turn, route, plan, &props, key, request)
         } else {
             self.forward(turn, route, partition, key, request)
@@ -68,12 +63,7 @@ impl Shard {
     fn check(&self, turn: &Turn<'_>, request: &KvRequest) -> Result<BucketProps, Failure> {
         let refuse = |kind, detail: String| Err(Failure::refused(kind, detail));
         let Some(props) = self.buckets.props(&request.bucket) else {
-            let names = self
-                .buckets
-                .names()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ");
+            let names = self.buckets.names().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let detail = format!("there is no bucket {}; there are: {names}", request.bucket);
             return refuse(FailureKind::NoSuchBucket, detail);
         };
@@ -89,11 +79,8 @@ impl Shard {
         }
         match &request.op {
             KvOp::Put { value, .. } if value.len() > self.max_value => {
-                let detail = format!(
-                    "the value has {} bytes: at most {} are taken",
-                    value.len(),
-                    self.max_value
-                );
+                let detail =
+                    format!("the value has {} bytes: at most {} are taken", value.len(), self.max_value);
                 refuse(FailureKind::TooLarge, detail)
             }
             _ => Ok(props.clone()),
@@ -118,12 +105,7 @@ impl Shard {
             let (bucket, key) = (request.bucket.clone(), request.key.clone());
             Machine::Put(Put::start(plan, request.id, bucket, key, ask_first, &mut effects))
         } else {
-            Machine::Get(Get::start(
-                plan,
-                request.bucket.clone(),
-                request.key.clone(),
-                &mut effects,
-            ))
+            Machine::Get(Get::start(plan, request.bucket.clone(), request.key.clone(), &mut effects))
         };
         let in_flight = InFlight {
             machine,
@@ -156,12 +138,7 @@ impl Shard {
         let deadline = turn.now.instant + request.timeout();
         let candidates = turn.view.reachable_owners(partition);
         let mut effects = Vec::new();
-        let machine = Machine::Forward(Forward::start(
-            turn.now.instant,
-            request,
-            candidates,
-            &mut effects,
-        ));
+        let machine = Machine::Forward(Forward::start(turn.now.instant, request, candidates, &mut effects));
         let in_flight = InFlight {
             machine,
             key,
@@ -184,8 +161,7 @@ impl Shard {
     ) {
         self.by_client.insert(in_flight.client, exchange);
         self.in_flight.insert(exchange, in_flight);
-        self.work
-            .extend(effects.into_iter().map(|e| Work::Request(exchange, e)));
+        self.work.extend(effects.into_iter().map(|e| Work::Request(exchange, e)));
         self.reschedule(exchange);
     }
 }

@@ -23,17 +23,7 @@ impl Shard {
         let lww = self.is_lww(&key);
         let op = self.op(Context::Hint(target));
         let cell = CellKey::hint(target, key);
-        self.vnode(
-            turn,
-            vnode::Event::Merge {
-                op,
-                cell,
-                record,
-                origin: None,
-                lww,
-                durable: true,
-            },
-        );
+        self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
     }
 
     pub(super) fn hint_kept(&mut self, turn: &mut Turn<'_>, target: NodeId) {
@@ -43,11 +33,7 @@ impl Shard {
 
     /// The target answers again, or is gone.
     pub(crate) fn hint_target(&mut self, turn: &mut Turn<'_>, target: NodeId, up: bool) {
-        let event = if up {
-            handoff::Event::Up(target)
-        } else {
-            handoff::Event::Down(target)
-        };
+        let event = if up { handoff::Event::Up(target) } else { handoff::Event::Down(target) };
         if !up {
             self.deliveries.retain(|_, (to, _)| *to != target);
         }
@@ -90,13 +76,7 @@ impl Shard {
         // An ack of an earlier try is for an earlier record: it must not pass for one of this.
         self.deliveries.retain(|_, earlier| *earlier != delivery);
         self.deliveries.insert(exchange, delivery);
-        turn.send(
-            exchange,
-            target,
-            Class::Background,
-            DELIVERY_MS,
-            Message::Merge(merge),
-        );
+        turn.send(exchange, target, Class::Background, DELIVERY_MS, Message::Merge(merge));
     }
 
     fn drop_hint(&mut self, turn: &Turn<'_>, target: NodeId, row: HintRow) {
@@ -105,14 +85,7 @@ impl Shard {
         };
         let op = self.op(Context::HintDrop);
         let cell = CellKey::hint(target, row.key);
-        self.vnode(
-            turn,
-            vnode::Event::DropHint {
-                op,
-                cell,
-                digest: record.digest(),
-            },
-        );
+        self.vnode(turn, vnode::Event::DropHint { op, cell, digest: record.digest() });
     }
 
     /// A page of the rows kept for one target.
@@ -124,15 +97,9 @@ impl Shard {
     ) {
         // A page that cannot be read is tried again with the next pass; the rows stay.
         let page = page.unwrap_or_default();
-        let rows = self.parse(turn, &page).into_iter().map(|(cell, record)| HintRow {
-            key: cell.key,
-            record,
-        });
-        let event = handoff::Event::Page {
-            target,
-            rows: rows.collect(),
-            next: page.next,
-        };
+        let rows =
+            self.parse(turn, &page).into_iter().map(|(cell, record)| HintRow { key: cell.key, record });
+        let event = handoff::Event::Page { target, rows: rows.collect(), next: page.next };
         self.hint_event(turn, event);
         self.pump(turn);
     }

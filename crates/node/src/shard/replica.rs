@@ -42,11 +42,7 @@ impl Shard {
                 self.input(turn, exchange, Input::Put(put::Event::Recalled(from, answer)));
             }
             Message::Reply(reply) => {
-                self.input(
-                    turn,
-                    exchange,
-                    Input::Forward(forward::Event::Replied(from, reply)),
-                );
+                self.input(turn, exchange, Input::Forward(forward::Event::Replied(from, reply)));
             }
             // Control messages never come here.
             _ => {}
@@ -56,13 +52,7 @@ impl Shard {
 
     fn refuse_merge(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, why: Refusal) {
         self.counters.remote_refused += 1;
-        turn.send(
-            exchange,
-            from,
-            Class::Foreground,
-            0,
-            Message::Merged(Merged::Refused(why)),
-        );
+        turn.send(exchange, from, Class::Foreground, 0, Message::Merged(Merged::Refused(why)));
     }
 
     /// The fence: a sender with another layout than ours is not served (semantics, section 3).
@@ -78,11 +68,9 @@ impl Shard {
         match epoch.cmp(&ours) {
             std::cmp::Ordering::Less => Err(Refusal::StaleEpoch(ours)),
             std::cmp::Ordering::Greater => Err(Refusal::NotReady),
-            std::cmp::Ordering::Equal => Ok(QualifiedKey::new(
-                layout.cluster().hash_seed(),
-                bucket.clone(),
-                key.clone(),
-            )),
+            std::cmp::Ordering::Equal => {
+                Ok(QualifiedKey::new(layout.cluster().hash_seed(), bucket.clone(), key.clone()))
+            }
         }
     }
 
@@ -112,17 +100,7 @@ impl Shard {
         let op = self.op(Context::Remote(from, exchange, remote));
         // A fallback is no owner: it would be asked neither for the request nor for its dot.
         let origin = merge.origin.filter(|_| merge.stands_for.is_none());
-        self.vnode(
-            turn,
-            vnode::Event::Merge {
-                op,
-                cell,
-                record,
-                origin,
-                lww,
-                durable,
-            },
-        );
+        self.vnode(turn, vnode::Event::Merge { op, cell, record, origin, lww, durable });
         Ok(())
     }
 
@@ -141,11 +119,7 @@ impl Shard {
             return turn.send(exchange, from, Class::Foreground, 0, answer);
         }
         self.counters.remote_reads += 1;
-        let op = self.op(Context::Remote(
-            from,
-            exchange,
-            Remote::Read { digest: read.digest },
-        ));
+        let op = self.op(Context::Remote(from, exchange, Remote::Read { digest: read.digest }));
         self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
     }
 
@@ -156,31 +130,15 @@ impl Shard {
             .layout()
             .map(|l| QualifiedKey::new(l.cluster().hash_seed(), recall.bucket.clone(), recall.key.clone()));
         let (Some(dot), Some(key)) = (self.vnodes.recall(recall.request), key) else {
-            let unknown = Message::Recalled(Recalled {
-                dot: None,
-                record: None,
-            });
+            let unknown = Message::Recalled(Recalled { dot: None, record: None });
             return turn.send(exchange, from, Class::Foreground, 0, unknown);
         };
         let lww = self.is_lww(&key);
         let cell = CellKey::data(key);
-        let remote = Remote::RecallSettle {
-            cell: cell.clone(),
-            dot,
-        };
+        let remote = Remote::RecallSettle { cell: cell.clone(), dot };
         let op = self.op(Context::Remote(from, exchange, remote));
         let record = Record::default();
-        self.vnode(
-            turn,
-            vnode::Event::Merge {
-                op,
-                cell,
-                record,
-                origin: None,
-                lww,
-                durable: true,
-            },
-        );
+        self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
     }
 
     pub(super) fn remote_done(
@@ -204,11 +162,7 @@ impl Shard {
             }
             (Remote::Read { digest }, Ok(Done::Read(record))) => {
                 let same = digest == Some(record.digest());
-                let answer = if same {
-                    ReadAnswer::Same
-                } else {
-                    ReadAnswer::Record(record.encode())
-                };
+                let answer = if same { ReadAnswer::Same } else { ReadAnswer::Record(record.encode()) };
                 Message::ReadAnswer(answer)
             }
             (Remote::Read { .. }, _) => Message::ReadAnswer(ReadAnswer::Unknown),
@@ -216,14 +170,12 @@ impl Shard {
                 let op = self.op(Context::Remote(from, exchange, Remote::RecallRead { dot }));
                 return self.vnode(turn, vnode::Event::Read(op, cell));
             }
-            (Remote::RecallRead { dot }, Ok(Done::Read(record))) => Message::Recalled(Recalled {
-                dot: Some(dot),
-                record: Some(record.encode()),
-            }),
-            (Remote::RecallSettle { .. } | Remote::RecallRead { .. }, _) => Message::Recalled(Recalled {
-                dot: None,
-                record: None,
-            }),
+            (Remote::RecallRead { dot }, Ok(Done::Read(record))) => {
+                Message::Recalled(Recalled { dot: Some(dot), record: Some(record.encode()) })
+            }
+            (Remote::RecallSettle { .. } | Remote::RecallRead { .. }, _) => {
+                Message::Recalled(Recalled { dot: None, record: None })
+            }
         };
         turn.send(exchange, from, Class::Foreground, 0, message);
     }
@@ -257,10 +209,7 @@ pub(crate) fn not_ready(
     let answer = match message {
         Message::Merge(_) => Message::Merged(Merged::Refused(refusal)),
         Message::Read(_) => Message::ReadAnswer(ReadAnswer::Refused(refusal)),
-        Message::Recall(_) => Message::Recalled(Recalled {
-            dot: None,
-            record: None,
-        }),
+        Message::Recall(_) => Message::Recalled(Recalled { dot: None, record: None }),
         Message::Request(_) => {
             let failure = starling_wire::Failure::refused(starling_wire::FailureKind::NotReady, why);
             Message::Reply(KvReply::Failed(failure))

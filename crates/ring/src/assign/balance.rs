@@ -15,10 +15,7 @@ pub(super) fn balance(board: &mut Board<'_>) {
     let mut hosted = Hosted::of(board);
     hosted.relieve(board, direct);
     hosted.relieve(board, any_chain);
-    debug_assert!(
-        board.held == board.targets,
-        "targets can be reached, so some chain leads there"
-    );
+    debug_assert!(board.held == board.targets, "targets can be reached, so some chain leads there");
     hosted.reclaim(board);
 }
 
@@ -51,9 +48,7 @@ impl Hosted {
     /// Partitions that `node` can hand over without moving data: it is new there, or an old owner is missing.
     fn free_to_go(&self, board: &Board<'_>, node: u16) -> Vec<PartitionId> {
         let partitions = self.by(node).iter().copied();
-        partitions
-            .filter(|&p| !board.held_before(p, node) || board.misses_an_old_owner(p))
-            .collect()
+        partitions.filter(|&p| !board.held_before(p, node) || board.misses_an_old_owner(p)).collect()
     }
 
     /// Takes the steps that `find` sees from each surplus node towards nodes in need, until it sees none.
@@ -76,11 +71,7 @@ impl Hosted {
     fn reclaim(&mut self, board: &mut Board<'_>) {
         let least: u32 = board.nodes().map(|node| board.least_moved(node)).sum();
         let mut excess = board.moved().saturating_sub(least as usize);
-        let lost = board
-            .ground
-            .bits
-            .partitions()
-            .filter(|&p| board.misses_an_old_owner(p));
+        let lost = board.ground.bits.partitions().filter(|&p| board.misses_an_old_owner(p));
         let mut failures = 0;
         for partition in lost.collect::<Vec<_>>() {
             while excess > 0 && failures < RECLAIM_PATIENCE {
@@ -99,29 +90,16 @@ impl Hosted {
     /// Steps that bring an old owner back to `partition` and leave every node with as many copies as before.
     fn circle(&self, board: &Board<'_>, partition: PartitionId) -> Option<Vec<Step>> {
         let owners = board.owners.of(partition);
-        let newcomers = || {
-            owners
-                .iter()
-                .copied()
-                .filter(|&owner| !board.held_before(partition, owner))
-        };
-        let losers = board
-            .before
-            .of(partition)
-            .iter()
-            .copied()
-            .filter(|old| *old != VACANT && !owners.contains(old));
-        losers
-            .flat_map(|to| newcomers().map(move |from| (from, to)))
-            .find_map(|(from, to)| {
-                let back = board
-                    .may_replace(partition, from, to)
-                    .then_some(Step { partition, from, to })?;
-                let free = |node| self.free_to_go(board, node);
-                let mut circle = shortest_chain(board, to, free, |cost| cost.is_le(), |node| node == from);
-                (!circle.is_empty()).then(|| circle.push(back))?;
-                meets_each_partition_once(&circle).then_some(circle)
-            })
+        let newcomers = || owners.iter().copied().filter(|&owner| !board.held_before(partition, owner));
+        let losers =
+            board.before.of(partition).iter().copied().filter(|old| *old != VACANT && !owners.contains(old));
+        losers.flat_map(|to| newcomers().map(move |from| (from, to))).find_map(|(from, to)| {
+            let back = board.may_replace(partition, from, to).then_some(Step { partition, from, to })?;
+            let free = |node| self.free_to_go(board, node);
+            let mut circle = shortest_chain(board, to, free, |cost| cost.is_le(), |node| node == from);
+            (!circle.is_empty()).then(|| circle.push(back))?;
+            meets_each_partition_once(&circle).then_some(circle)
+        })
     }
 
     fn apply(&mut self, board: &mut Board<'_>, step: Step) {
@@ -141,9 +119,7 @@ fn meets_each_partition_once(steps: &[Step]) -> bool {
 fn direct(board: &Board<'_>, hosted: &Hosted, surplus: u16) -> Vec<Step> {
     let mut needy: Vec<u16> = board.nodes().filter(|&node| board.is_deficit(node)).collect();
     needy.sort_by(|&a, &b| board.by_fullness(a, b).then(a.cmp(&b)));
-    let step = needy
-        .into_iter()
-        .find_map(|to| cheapest(board, hosted.by(surplus), surplus, to));
+    let step = needy.into_iter().find_map(|to| cheapest(board, hosted.by(surplus), surplus, to));
     step.map(|(_, step)| step).into_iter().collect()
 }
 
@@ -152,13 +128,7 @@ fn direct(board: &Board<'_>, hosted: &Hosted, surplus: u16) -> Vec<Step> {
 /// Each step is valid by itself on the present board. Two steps of a *shortest* chain that met in one partition
 /// and stood in each other's way could be replaced by a single one, so all of them are valid together.
 fn any_chain(board: &Board<'_>, hosted: &Hosted, surplus: u16) -> Vec<Step> {
-    shortest_chain(
-        board,
-        surplus,
-        |from| hosted.by(from).to_vec(),
-        |_| true,
-        |node| board.is_deficit(node),
-    )
+    shortest_chain(board, surplus, |from| hosted.by(from).to_vec(), |_| true, |node| board.is_deficit(node))
 }
 
 /// The steps of a shortest chain from `start` to any node at which it `ends`, made of partitions that each node
@@ -200,9 +170,7 @@ fn shortest_chain(
 fn open_zones(board: &Board<'_>, partitions: &[PartitionId], from: u16) -> Vec<bool> {
     let mut open = vec![false; board.ground.zones.len()];
     for (zone, open) in (0u16..).zip(&mut open) {
-        *open = partitions
-            .iter()
-            .any(|&partition| board.has_room(partition, from, zone));
+        *open = partitions.iter().any(|&partition| board.has_room(partition, from, zone));
     }
     open
 }
@@ -219,20 +187,14 @@ fn cheapest(board: &Board<'_>, partitions: &[PartitionId], from: u16, to: u16) -
         .filter(|&&partition| board.may_replace(partition, from, to))
         .map(|&partition| (cost(board, partition, from, to), partition))
         .min_by_key(|&(cost, partition)| {
-            (
-                cost,
-                board.newcomers(partition),
-                scatter(partition.0, u32::from(to)),
-            )
+            (cost, board.newcomers(partition), scatter(partition.0, u32::from(to)))
         })
         .map(|(cost, partition)| (cost, Step { partition, from, to }))
 }
 
 /// Data moved: less if `to` has them already, or `from` does not have them yet.
 fn cost(board: &Board<'_>, partition: PartitionId, from: u16, to: u16) -> Ordering {
-    board
-        .held_before(partition, from)
-        .cmp(&board.held_before(partition, to))
+    board.held_before(partition, from).cmp(&board.held_before(partition, to))
 }
 
 /// Partitions in a row for which no circle is found before the excess is taken to be forced by the zones.

@@ -23,14 +23,7 @@ impl<'a> Board<'a> {
     /// An empty board; `held` counts what `before` lists, until [`super::fill::keep`] has taken it over.
     pub fn new(ground: &'a Ground, before: OwnerTable, held: Vec<u32>, targets: Vec<u32>) -> Self {
         let owners = OwnerTable::vacant(ground.bits, ground.copies);
-        Self {
-            ground,
-            before,
-            owners,
-            held_at_first: held.clone(),
-            held,
-            targets,
-        }
+        Self { ground, before, owners, held_at_first: held.clone(), held, targets }
     }
 
     pub fn zone(&self, node: u16) -> u16 {
@@ -70,12 +63,7 @@ impl<'a> Board<'a> {
     /// Whether `zone` can take one more copy of `partition` once `leaver` has left it.
     pub fn has_room(&self, partition: PartitionId, leaver: u16, zone: u16) -> bool {
         let stays = |owner: u16| owner != leaver && owner != VACANT && self.zone(owner) == zone;
-        self.owners
-            .of(partition)
-            .iter()
-            .filter(|&&owner| stays(owner))
-            .count()
-            < self.ground.per_zone
+        self.owners.of(partition).iter().filter(|&&owner| stays(owner)).count() < self.ground.per_zone
     }
 
     /// Whether `node` held a copy of `partition` before, so that keeping it there moves nothing.
@@ -86,20 +74,12 @@ impl<'a> Board<'a> {
     /// Whether a member that held `partition` before is not among its owners.
     pub fn misses_an_old_owner(&self, partition: PartitionId) -> bool {
         let owners = self.owners.of(partition);
-        self.before
-            .of(partition)
-            .iter()
-            .any(|&old| old != VACANT && !owners.contains(&old))
+        self.before.of(partition).iter().any(|&old| old != VACANT && !owners.contains(&old))
     }
 
     /// Puts `node` in the place of `leaver`, or of a hole.
     pub fn replace(&mut self, partition: PartitionId, leaver: u16, node: u16) {
-        if let Some(slot) = self
-            .owners
-            .of_mut(partition)
-            .iter_mut()
-            .find(|owner| **owner == leaver)
-        {
+        if let Some(slot) = self.owners.of_mut(partition).iter_mut().find(|owner| **owner == leaver) {
             *slot = node;
             self.held[usize::from(node)] += 1;
             if leaver != VACANT {
@@ -110,20 +90,12 @@ impl<'a> Board<'a> {
 
     /// Copies whose owner did not hold them before.
     pub fn moved(&self) -> usize {
-        self.ground
-            .bits
-            .partitions()
-            .map(|partition| self.newcomers(partition))
-            .sum()
+        self.ground.bits.partitions().map(|partition| self.newcomers(partition)).sum()
     }
 
     /// Owners of `partition` that did not hold it before.
     pub fn newcomers(&self, partition: PartitionId) -> usize {
-        self.owners
-            .of(partition)
-            .iter()
-            .filter(|&&owner| !self.held_before(partition, owner))
-            .count()
+        self.owners.of(partition).iter().filter(|&&owner| !self.held_before(partition, owner)).count()
     }
 }
 

@@ -10,13 +10,8 @@ use crate::owners::VACANT;
 /// Order is kept and holes come last, so that a lost primary is followed by an owner that has the data.
 pub(super) fn keep(board: &mut Board<'_>) {
     for partition in board.ground.bits.partitions() {
-        let mut kept: Vec<u16> = board
-            .before
-            .of(partition)
-            .iter()
-            .copied()
-            .filter(|&owner| owner != VACANT)
-            .collect();
+        let mut kept: Vec<u16> =
+            board.before.of(partition).iter().copied().filter(|&owner| owner != VACANT).collect();
         while let Some(position) = misfit(board, &kept) {
             board.held[usize::from(kept.remove(position))] -= 1;
         }
@@ -26,12 +21,8 @@ pub(super) fn keep(board: &mut Board<'_>) {
 
 /// The owner to drop, if one must be: the fullest of a crowded zone, else the fullest of a list that is too long.
 fn misfit(board: &Board<'_>, owners: &[u16]) -> Option<usize> {
-    let in_zone_of = |node: u16| {
-        owners
-            .iter()
-            .filter(|&&other| board.zone(other) == board.zone(node))
-            .count()
-    };
+    let in_zone_of =
+        |node: u16| owners.iter().filter(|&&other| board.zone(other) == board.zone(node)).count();
     let fullest = |positions: &mut dyn Iterator<Item = usize>| {
         positions.max_by(|&a, &b| board.by_fullness(owners[a], owners[b]).then(a.cmp(&b)))
     };
@@ -63,12 +54,8 @@ fn neediest(board: &Board<'_>, partition: PartitionId) -> Option<u16> {
     let tie = |node: u16| scatter(partition.0, u32::from(node) << 16);
     let mut best: Option<u16> = None;
     for node in board.nodes() {
-        let needier = best.is_none_or(|best| {
-            board
-                .by_fullness(node, best)
-                .then_with(|| tie(node).cmp(&tie(best)))
-                .is_lt()
-        });
+        let needier = best
+            .is_none_or(|best| board.by_fullness(node, best).then_with(|| tie(node).cmp(&tie(best))).is_lt());
         if needier && board.may_replace(partition, VACANT, node) {
             best = Some(node);
         }

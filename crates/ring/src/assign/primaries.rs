@@ -18,11 +18,7 @@ pub(crate) fn spread(owners: &mut OwnerTable, nodes: usize) {
     let most = |node: usize| held[node].div_ceil(n) as usize;
     let mut leads = Leads::of(owners, nodes);
     leads.relieve(owners, |led, node| led > most(node), |led, node| led < most(node));
-    leads.relieve(
-        owners,
-        |led, node| led > least(node),
-        |led, node| led < least(node),
-    );
+    leads.relieve(owners, |led, node| led > least(node), |led, node| led < least(node));
 }
 
 /// The partitions that each node leads.

@@ -16,10 +16,7 @@ pub(super) fn targets(ground: &Ground, held: &[u32]) -> Vec<u32> {
         .map(|(zone, level)| ZoneShare::new(ground, zone, level, held))
         .collect();
     let extra = total(ground) - zones.iter().map(|zone| zone.whole).sum::<u64>();
-    let raised = most_deserving(
-        extra,
-        zones.iter().map(|zone| (zone.spare_holders, zone.fraction)),
-    );
+    let raised = most_deserving(extra, zones.iter().map(|zone| (zone.spare_holders, zone.fraction)));
 
     let mut targets = vec![0; ground.weights.len()];
     for (zone, raised) in zones.iter().zip(raised) {
@@ -51,10 +48,7 @@ impl Level {
 /// Needs `total <= weights.len() * partitions`; then the heaviest nodes that are full leave work for the rest.
 fn level(total: u64, mut weights: Vec<u32>, partitions: u64) -> Level {
     weights.sort_unstable_by(|a, b| b.cmp(a));
-    let mut level = Level {
-        copies: total.into(),
-        weight: weights.iter().map(|&w| u128::from(w)).sum(),
-    };
+    let mut level = Level { copies: total.into(), weight: weights.iter().map(|&w| u128::from(w)).sum() };
     for weight in weights {
         let weight = u128::from(weight);
         if weight * level.copies <= u128::from(partitions) * level.weight {
@@ -71,18 +65,12 @@ fn level(total: u64, mut weights: Vec<u32>, partitions: u64) -> Level {
 /// Setting a full zone aside only raises the level of the others, so a zone once found full stays full.
 fn zone_levels(ground: &Ground) -> Vec<Level> {
     let partitions = u64::from(ground.bits.count());
-    let weights = |zone: usize| {
-        ground.zones[zone]
-            .iter()
-            .map(|&node| ground.weights[usize::from(node)])
-    };
+    let weights = |zone: usize| ground.zones[zone].iter().map(|&node| ground.weights[usize::from(node)]);
     let mut full: Vec<Option<Level>> = vec![None; ground.zones.len()];
     loop {
         let open: Vec<usize> = (0..full.len()).filter(|&zone| full[zone].is_none()).collect();
-        let set_aside: u64 = (0..full.len())
-            .filter(|&zone| full[zone].is_some())
-            .map(|z| ground.room(z))
-            .sum();
+        let set_aside: u64 =
+            (0..full.len()).filter(|&zone| full[zone].is_some()).map(|z| ground.room(z)).sum();
         let common = level(
             total(ground) - set_aside,
             open.iter().flat_map(|&zone| weights(zone)).collect(),
@@ -117,17 +105,9 @@ struct ZoneShare {
 
 impl ZoneShare {
     fn new(ground: &Ground, zone: usize, level: Level, held: &[u32]) -> Self {
-        let mut share = Self {
-            zone,
-            level,
-            whole: 0,
-            fraction: 0,
-            spare_holders: false,
-        };
-        let volume: u128 = share
-            .nodes(ground)
-            .map(|(_, floor, fraction)| floor * level.weight + fraction)
-            .sum();
+        let mut share = Self { zone, level, whole: 0, fraction: 0, spare_holders: false };
+        let volume: u128 =
+            share.nodes(ground).map(|(_, floor, fraction)| floor * level.weight + fraction).sum();
         share.whole = (volume / level.weight) as u64;
         share.fraction = volume % level.weight;
         let floors: u128 = share.nodes(ground).map(|(_, floor, _)| floor).sum();
@@ -151,9 +131,8 @@ impl ZoneShare {
     /// Gives the nodes `copies` in all.
     fn round_nodes(&self, ground: &Ground, held: &[u32], copies: u64, targets: &mut [u32]) {
         let floors: u128 = self.nodes(ground).map(|(_, floor, _)| floor).sum();
-        let claims = self
-            .nodes(ground)
-            .map(|(node, floor, fraction)| (u128::from(held[node]) > floor, fraction));
+        let claims =
+            self.nodes(ground).map(|(node, floor, fraction)| (u128::from(held[node]) > floor, fraction));
         let raised = most_deserving(copies - floors as u64, claims);
         for ((node, floor, _), raised) in self.nodes(ground).zip(raised) {
             targets[node] = floor as u32 + u32::from(raised);

@@ -20,13 +20,7 @@ fn layout(cluster: u128, nodes: &[u64]) -> Layout {
         weight: Weight::ONE,
     };
     let bits = PartitionBits::try_from(0).unwrap();
-    Layout::first(
-        ClusterId::from_bits(cluster),
-        2,
-        bits,
-        nodes.iter().map(role).collect(),
-    )
-    .unwrap()
+    Layout::first(ClusterId::from_bits(cluster), 2, bits, nodes.iter().map(role).collect()).unwrap()
 }
 
 #[test]
@@ -44,10 +38,7 @@ fn a_node_accepts_one_first_layout_ever() {
     let member = Verdict::Refused(Refusal::Member(Box::new(ours.clone())));
     assert_eq!(acceptor.propose(node(1), &theirs), member);
     assert_eq!(acceptor.decide(&theirs), member);
-    assert_eq!(
-        (acceptor.accepted(), acceptor.decided()),
-        (Some(&ours), Some(&ours))
-    );
+    assert_eq!((acceptor.accepted(), acceptor.decided()), (Some(&ours), Some(&ours)));
 }
 
 #[test]
@@ -55,10 +46,7 @@ fn a_node_refuses_what_does_not_concern_it() {
     let ours = layout(1, &[1, 2]);
     let later = ours.split().unwrap();
     let mut acceptor = Acceptor::default();
-    assert_eq!(
-        acceptor.propose(node(3), &ours),
-        Verdict::Refused(Refusal::NotNamed(node(3)))
-    );
+    assert_eq!(acceptor.propose(node(3), &ours), Verdict::Refused(Refusal::NotNamed(node(3))));
     let not_first = Verdict::Refused(Refusal::NotFirst(LayoutVersion(2)));
     assert_eq!(acceptor.propose(node(1), &later), not_first);
     assert_eq!(acceptor.decide(&ours), Verdict::Refused(Refusal::NeverAccepted));
@@ -86,10 +74,7 @@ fn a_proposal_needs_every_member_and_no_one_else() {
     assert_eq!(proposal.answer(node(9), yes()), Progress::Waiting);
     let objection = Verdict::Refused(Refusal::NotNamed(node(9)));
     assert_eq!(proposal.answer(node(9), objection), Progress::Waiting);
-    assert_eq!(
-        proposal.answer(node(1), Verdict::Accepted(layout(2, &[1]).hash())),
-        Progress::Waiting
-    );
+    assert_eq!(proposal.answer(node(1), Verdict::Accepted(layout(2, &[1]).hash())), Progress::Waiting);
     assert_eq!(proposal.answer(node(1), yes()), Progress::Waiting);
     assert_eq!(proposal.ask(), Some(node(3)));
     assert_eq!(proposal.answer(node(3), yes()), Progress::Decided);
@@ -118,9 +103,7 @@ fn init_again_finishes_what_was_begun_and_tells_what_was_done() {
     acceptors[1].propose(node(1), &begun);
     let again = drive(Proposal::new(layout(2, &[1, 2, 3])), &mut acceptors).unwrap();
     assert_eq!(again, begun);
-    acceptors[1..]
-        .iter_mut()
-        .for_each(|acceptor| drop(acceptor.decide(&begun)));
+    acceptors[1..].iter_mut().for_each(|acceptor| drop(acceptor.decide(&begun)));
     let third = drive(Proposal::new(layout(3, &[1, 2, 3])), &mut acceptors).unwrap();
     assert_eq!(third, begun);
 }
@@ -130,27 +113,14 @@ fn init_explains_why_it_cannot_go_on() {
     let mut acceptors = vec![Acceptor::default(); 4];
     acceptors[2].propose(node(2), &layout(7, &[2, 3]));
     let others = drive(Proposal::new(layout(1, &[1, 2])), &mut acceptors).unwrap_err();
-    assert!(
-        others.to_string().contains("run init with exactly those nodes"),
-        "{others}"
-    );
+    assert!(others.to_string().contains("run init with exactly those nodes"), "{others}");
 
     let split = drive(Proposal::new(layout(2, &[2, 3])), &mut acceptors).map(|l| l.cluster());
-    assert_eq!(
-        split,
-        Ok(ClusterId::from_bits(7)),
-        "the same nodes: finish what node 2 waits for"
-    );
+    assert_eq!(split, Ok(ClusterId::from_bits(7)), "the same nodes: finish what node 2 waits for");
     acceptors[2].decide(&layout(7, &[2, 3]));
     acceptors[1] = Acceptor::default();
     let member = drive(Proposal::new(layout(1, &[1, 2])), &mut acceptors).unwrap_err();
-    assert_eq!(
-        member,
-        InitError::OtherCluster {
-            node: node(2),
-            cluster: ClusterId::from_bits(7)
-        }
-    );
+    assert_eq!(member, InitError::OtherCluster { node: node(2), cluster: ClusterId::from_bits(7) });
 }
 
 #[test]
@@ -161,10 +131,7 @@ fn split_acceptance_ends_with_advice_instead_of_a_circle() {
     for cluster in 1..=3 {
         let error = drive(Proposal::new(layout(cluster, &[1, 2])), &mut acceptors).unwrap_err();
         assert!(matches!(error, InitError::Split { .. }), "{error}");
-        assert!(
-            error.to_string().contains("remove their data directories"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("remove their data directories"), "{error}");
     }
 }
 
@@ -177,10 +144,7 @@ fn answers_in_any_order_end_with_the_same_advice() {
     };
     assert_eq!((adopted.layout(), adopted.ask()), (&second, Some(node(1))));
     let split = adopted.answer(node(1), bound(&first));
-    assert!(
-        matches!(split, Progress::Failed(InitError::Split { .. })),
-        "{split:?}"
-    );
+    assert!(matches!(split, Progress::Failed(InitError::Split { .. })), "{split:?}");
 }
 
 /// A node's verdict. Worlds share what they do not change, or exploring them would take minutes.
@@ -215,9 +179,7 @@ impl World {
             disk: vec![Rc::default(); nodes],
             waiting: Vec::new(),
             network: Vec::new(),
-            proposals: proposals
-                .map(|layout| Rc::new(Proposal::new(layout.clone())))
-                .into(),
+            proposals: proposals.map(|layout| Rc::new(Proposal::new(layout.clone()))).into(),
             decisions: Vec::new(),
         }
     }
@@ -228,10 +190,7 @@ impl World {
         let acceptor = |a: &Rc<Acceptor>| [a.accepted().map_or(0, number), a.decided().map_or(0, number)];
         let answer = |(node, verdict): &Answer| match &**verdict {
             Verdict::Refused(Refusal::Promised(other)) => [*node as u8, 2 + number(other)],
-            verdict => [
-                *node as u8,
-                u8::from(*verdict == Verdict::Accepted(original[0].hash())),
-            ],
+            verdict => [*node as u8, u8::from(*verdict == Verdict::Accepted(original[0].hash()))],
         };
         let sorted = |answers: &[Answer]| {
             let set: BTreeSet<_> = answers.iter().map(answer).collect();
@@ -242,13 +201,7 @@ impl World {
         key.extend(sorted(&self.network));
         for proposal in &self.proposals {
             key.push(number(&proposal.layout));
-            key.extend(
-                proposal
-                    .accepted
-                    .iter()
-                    .map(|node| node.bits() as u8)
-                    .chain([255]),
-            );
+            key.extend(proposal.accepted.iter().map(|node| node.bits() as u8).chain([255]));
         }
         key.extend(self.decisions.iter().map(|layout| number(layout)));
         key
@@ -259,10 +212,7 @@ impl World {
     /// To keep the world small, verdicts that a proposer treats alike are made one, and those that stop it
     /// are left out.
     fn hear(&mut self, node: usize, ask: impl FnOnce(&mut Acceptor, NodeId) -> Verdict) {
-        let verdict = match ask(
-            Rc::make_mut(&mut self.memory[node]),
-            NodeId::from_bits(node as u64 + 1),
-        ) {
+        let verdict = match ask(Rc::make_mut(&mut self.memory[node]), NodeId::from_bits(node as u64 + 1)) {
             Verdict::Accepted(hash) | Verdict::Decided(hash) => Verdict::Accepted(hash),
             Verdict::Refused(Refusal::Promised(other) | Refusal::Member(other)) => {
                 Verdict::Refused(Refusal::Promised(other))
@@ -335,15 +285,9 @@ impl World {
     }
 
     fn is_safe(&self) -> bool {
-        let decided: Vec<_> = self
-            .memory
-            .iter()
-            .filter_map(|acceptor| acceptor.decided())
-            .collect();
+        let decided: Vec<_> = self.memory.iter().filter_map(|acceptor| acceptor.decided()).collect();
         self.decisions.len() <= 1
-            && decided
-                .iter()
-                .all(|layout| self.decisions.iter().any(|decision| **decision == **layout))
+            && decided.iter().all(|layout| self.decisions.iter().any(|decision| **decision == **layout))
     }
 }
 
@@ -373,10 +317,7 @@ fn two_racing_inits_are_never_both_decided() {
     for (first, second) in [(&[1, 2][..], &[1, 2][..]), (&[1, 2], &[2, 3])] {
         let states = explore(first, second, Disk::Durable);
         println!("{first:?} against {second:?}: {states:?} states");
-        assert!(
-            states.is_some_and(|states| states > 500),
-            "{first:?} against {second:?} is unsafe"
-        );
+        assert!(states.is_some_and(|states| states > 500), "{first:?} against {second:?} is unsafe");
     }
 }
 

@@ -69,15 +69,7 @@ impl Body {
         let (copies, wanted, members) = (self.owners.copies, self.wanted, self.roles.len());
         let sound =
             (1..=wanted).contains(&copies) && wanted <= limits::MAX_COPIES && usize::from(copies) <= members;
-        if sound {
-            Ok(())
-        } else {
-            Err(LayoutError::Copies {
-                copies,
-                wanted,
-                members,
-            })
-        }
+        if sound { Ok(()) } else { Err(LayoutError::Copies { copies, wanted, members }) }
     }
 
     fn check_roles(&self) -> Result<(), LayoutError> {
@@ -100,10 +92,7 @@ impl Body {
             return Err(LayoutError::OwnerCount { found, expected });
         }
         for (partition, owners) in self.owners.iter() {
-            if let Some(&index) = owners
-                .iter()
-                .find(|&&index| usize::from(index) >= self.roles.len())
-            {
+            if let Some(&index) = owners.iter().find(|&&index| usize::from(index) >= self.roles.len()) {
                 return Err(LayoutError::UnknownOwner { partition, index });
             }
             if owners.iter().collect::<BTreeSet<_>>().len() < owners.len() {

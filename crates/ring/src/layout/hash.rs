@@ -93,8 +93,6 @@ impl<'de> Deserialize<'de> for LayoutHash {
         if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(D::Error::custom("a layout hash has 32 hexadecimal digits"));
         }
-        u128::from_str_radix(&text, 16)
-            .map(Self)
-            .map_err(D::Error::custom)
+        u128::from_str_radix(&text, 16).map(Self).map_err(D::Error::custom)
     }
 }

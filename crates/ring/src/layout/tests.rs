@@ -39,10 +39,7 @@ fn both_encodings_give_back_the_same_layout() {
     let text = serde_json::to_string(&layout).unwrap();
     assert_eq!(serde_json::from_str::<Layout>(&text).unwrap(), layout);
     let next = layout.split().unwrap();
-    assert_eq!(
-        rmp_serde::from_slice::<Layout>(&rmp_serde::to_vec(&next).unwrap()).unwrap(),
-        next
-    );
+    assert_eq!(rmp_serde::from_slice::<Layout>(&rmp_serde::to_vec(&next).unwrap()).unwrap(), next);
     assert_eq!(next.parent(), layout.hash());
 }
 
@@ -50,64 +47,22 @@ fn both_encodings_give_back_the_same_layout() {
 fn hostile_bytes_are_refused_with_the_reason() {
     let node = |number: u64| NodeId::from_bits(number << 32);
     for (message, expected) in [
-        (
-            refusal(|b| b.cluster = ClusterId::NONE),
-            "belongs to no cluster".to_owned(),
-        ),
-        (
-            refusal(|b| b.version = LayoutVersion(2)),
-            "layout v2 and its parent do not fit".into(),
-        ),
-        (
-            refusal(|b| b.parent = LayoutHash(1)),
-            "layout v1 and its parent do not fit".into(),
-        ),
-        (
-            refusal(|b| b.version = LayoutVersion::NONE),
-            "layout v0 and its parent".into(),
-        ),
-        (
-            refusal(|b| b.wanted = 2),
-            "3 copies of 2 wanted on 5 members".into(),
-        ),
+        (refusal(|b| b.cluster = ClusterId::NONE), "belongs to no cluster".to_owned()),
+        (refusal(|b| b.version = LayoutVersion(2)), "layout v2 and its parent do not fit".into()),
+        (refusal(|b| b.parent = LayoutHash(1)), "layout v1 and its parent do not fit".into()),
+        (refusal(|b| b.version = LayoutVersion::NONE), "layout v0 and its parent".into()),
+        (refusal(|b| b.wanted = 2), "3 copies of 2 wanted on 5 members".into()),
         (refusal(|b| b.wanted = 200), "3 copies of 200 wanted".into()),
         (refusal(|b| b.owners.copies = 0), "0 copies of 3 wanted".into()),
-        (
-            refusal(|b| b.roles.truncate(2)),
-            "3 copies of 3 wanted on 2 members".into(),
-        ),
-        (
-            refusal(|b| b.roles.swap(0, 1)),
-            format!("lists node {} twice or out of order", node(1)),
-        ),
-        (
-            refusal(|b| b.roles[1] = b.roles[0].clone()),
-            format!("lists node {} twice", node(1)),
-        ),
-        (
-            refusal(|b| b.roles[1].name.clear()),
-            format!("gives node {} a name", node(2)),
-        ),
-        (
-            refusal(|b| b.roles[1].name.push('\n')),
-            format!("gives node {} a name", node(2)),
-        ),
-        (
-            refusal(|b| b.owners.slots.truncate(47)),
-            "lists 47 owners: 48 are needed".into(),
-        ),
-        (
-            refusal(|b| b.owners.slots[4] = 5),
-            "gives p1 owner number 5".into(),
-        ),
-        (
-            refusal(|b| b.owners.slots[4] = u16::MAX),
-            "gives p1 owner number 65535".into(),
-        ),
-        (
-            refusal(|b| b.owners.slots[4] = b.owners.slots[5]),
-            "gives p1 the same owner twice".into(),
-        ),
+        (refusal(|b| b.roles.truncate(2)), "3 copies of 3 wanted on 2 members".into()),
+        (refusal(|b| b.roles.swap(0, 1)), format!("lists node {} twice or out of order", node(1))),
+        (refusal(|b| b.roles[1] = b.roles[0].clone()), format!("lists node {} twice", node(1))),
+        (refusal(|b| b.roles[1].name.clear()), format!("gives node {} a name", node(2))),
+        (refusal(|b| b.roles[1].name.push('\n')), format!("gives node {} a name", node(2))),
+        (refusal(|b| b.owners.slots.truncate(47)), "lists 47 owners: 48 are needed".into()),
+        (refusal(|b| b.owners.slots[4] = 5), "gives p1 owner number 5".into()),
+        (refusal(|b| b.owners.slots[4] = u16::MAX), "gives p1 owner number 65535".into()),
+        (refusal(|b| b.owners.slots[4] = b.owners.slots[5]), "gives p1 the same owner twice".into()),
     ] {
         assert!(message.contains(&expected), "{message:?} lacks {expected:?}");
     }
@@ -132,10 +87,7 @@ fn damaged_bytes_never_panic() {
                 layout.fallbacks(PartitionId(0)).for_each(drop);
             }
         }
-        assert!(
-            rmp_serde::from_slice::<Layout>(&packed[..at]).is_err(),
-            "cut at {at}"
-        );
+        assert!(rmp_serde::from_slice::<Layout>(&packed[..at]).is_err(), "cut at {at}");
     }
 }
 
@@ -180,10 +132,7 @@ fn strangers_and_unknown_partitions_have_nothing() {
     assert_eq!(layout.owners(PartitionId(16)).count(), 0);
     let everybody: Vec<NodeId> = layout.fallbacks(PartitionId(16)).collect();
     assert_eq!(everybody.len(), 5);
-    assert_eq!(
-        layout.preference_list(Token::from_bits(u64::MAX)).partition,
-        PartitionId(15)
-    );
+    assert_eq!(layout.preference_list(Token::from_bits(u64::MAX)).partition, PartitionId(15));
 }
 
 #[test]

@@ -7,11 +7,7 @@ use super::Layout;
 /// Indexes of all members that do not own `partition`, nodes in zones without a copy first.
 pub(super) fn fallbacks(layout: &Layout, partition: PartitionId) -> impl Iterator<Item = u16> {
     let in_new_zone = move |index: &u16| {
-        layout
-            .owners
-            .of(partition)
-            .iter()
-            .all(|&owner| zone(layout, owner) != zone(layout, *index))
+        layout.owners.of(partition).iter().all(|&owner| zone(layout, owner) != zone(layout, *index))
     };
     // The count ends the first walk early: without it, a ring with a single zone would be walked to its end.
     let in_new_zones = (0..layout.roles.len() as u16).filter(in_new_zone).count();
@@ -46,13 +42,7 @@ impl<'a> Walk<'a> {
         }
         let slots = layout.owners.slots.len();
         let slot = (partition.0 as usize + 1) * owners.len() % slots;
-        Self {
-            layout,
-            slot,
-            left: slots,
-            unmet: met.len() - owners.len(),
-            met,
-        }
+        Self { layout, slot, left: slots, unmet: met.len() - owners.len(), met }
     }
 
     fn next_on_ring(&mut self) -> Option<u16> {

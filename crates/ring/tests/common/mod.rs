@@ -30,9 +30,7 @@ pub fn role(number: u32, weight: u32, zone: u32) -> Role {
 
 /// `nodes` of weights 1, 1, 1, ... or 1, 2, 4, 1, ... spread over zones that do not follow the weights.
 pub fn roles(nodes: std::ops::Range<u32>, weights: &[u32], zones: u32) -> Vec<Role> {
-    nodes
-        .map(|i| role(i, weights[i as usize % weights.len()], (i * 7 / 3) % zones))
-        .collect()
+    nodes.map(|i| role(i, weights[i as usize % weights.len()], (i * 7 / 3) % zones)).collect()
 }
 
 /// The distinct zones of `roles`, with the nodes in each.
@@ -62,9 +60,7 @@ pub fn most_in_a_zone(owners: &OwnerTable, roles: &[Role]) -> usize {
     sorted.sort_by_key(|role| role.node);
     let most = |owners: &[u16]| {
         let mut zones: BTreeMap<&Zone, usize> = BTreeMap::new();
-        owners
-            .iter()
-            .for_each(|&o| *zones.entry(&sorted[usize::from(o)].zone).or_default() += 1);
+        owners.iter().for_each(|&o| *zones.entry(&sorted[usize::from(o)].zone).or_default() += 1);
         zones.into_values().max().unwrap_or(0)
     };
     owners.iter().map(|(_, owners)| most(owners)).max().unwrap_or(0)
@@ -84,18 +80,13 @@ pub fn fair_shares(roles: &[Role], n: u8, bits: PartitionBits) -> BTreeMap<NodeI
             let room = partitions * size.min(most) as f64;
             let nodes = || roles.iter().filter(|role| role.zone == *zone);
             let volume = |level: f64| nodes().map(|role| share(role, level)).sum::<f64>();
-            let level = if volume(level) <= room {
-                level
-            } else {
-                bisect(level, |lower| volume(lower) <= room)
-            };
+            let level =
+                if volume(level) <= room { level } else { bisect(level, |lower| volume(lower) <= room) };
             shares.extend(nodes().map(|role| (role.node, share(role, level))));
         }
         shares
     };
-    at(bisect(2.0 * total, |level| {
-        at(level).values().sum::<f64>() <= total
-    }))
+    at(bisect(2.0 * total, |level| at(level).values().sum::<f64>() <= total))
 }
 
 /// The largest x in 0..=high for which `fits` holds.
@@ -132,16 +123,11 @@ pub fn loads(layout: &Layout) -> BTreeMap<NodeId, (u32, u32)> {
 
 /// New owners of `partition` in `new`.
 pub fn newcomers(old: &Layout, new: &Layout, partition: PartitionId) -> usize {
-    owner_set(new, partition)
-        .difference(&owner_set(old, partition))
-        .count()
+    owner_set(new, partition).difference(&owner_set(old, partition)).count()
 }
 
 pub fn moved(old: &Layout, new: &Layout) -> usize {
-    old.bits()
-        .partitions()
-        .map(|partition| newcomers(old, new, partition))
-        .sum()
+    old.bits().partitions().map(|partition| newcomers(old, new, partition)).sum()
 }
 
 /// Every version on the way from `old` to `roles`.

@@ -29,9 +29,7 @@ pub(super) fn render(settings: &Settings) -> String {
 fn paragraph(entry: &Description) -> String {
     let key = entry.key;
     let default = entry.default.as_deref().unwrap_or("unset");
-    let unit = key
-        .unit()
-        .map_or_else(String::new, |unit| format!(" Unit: {unit}."));
+    let unit = key.unit().map_or_else(String::new, |unit| format!(" Unit: {unit}."));
     let flag = key.flag().map_or_else(String::new, |flag| format!(", {flag}"));
     let line = match &entry.value {
         Some(value) => format!("{} = {value}\n", key.name),

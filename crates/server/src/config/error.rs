@@ -85,12 +85,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(super) fn value(origin: Origin, key: &Key, value: String) -> Self {
-        Self::Value {
-            origin,
-            key: key.path(),
-            value,
-            allowed: key.allowed(),
-        }
+        Self::Value { origin, key: key.path(), value, allowed: key.allowed() }
     }
 }
 

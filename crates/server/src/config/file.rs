@@ -9,10 +9,8 @@ use super::value::Given;
 use super::{Assignment, ConfigError, Origin, keys};
 
 pub(super) fn read(path: &Path) -> Result<Vec<Assignment>, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-        path: path.into(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
     Source { path, text: &text }.assignments()
 }
 
@@ -38,11 +36,7 @@ impl<'a> Source<'a> {
                     section: section.into(),
                     key: name.get_ref().to_string(),
                 })?;
-                assignments.push(Assignment {
-                    key,
-                    value: given(value.get_ref()),
-                    origin,
-                });
+                assignments.push(Assignment { key, value: given(value.get_ref()), origin });
             }
         }
         Ok(assignments)
@@ -59,9 +53,7 @@ impl<'a> Source<'a> {
         if !keys::sections().any(|known| known == section) {
             return Err(ConfigError::UnknownSection { origin, section });
         }
-        body.get_ref()
-            .as_table()
-            .ok_or(ConfigError::NotASection { origin, section })
+        body.get_ref().as_table().ok_or(ConfigError::NotASection { origin, section })
     }
 
     fn at(&self, offset: usize) -> Origin {

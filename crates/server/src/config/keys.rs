@@ -123,9 +123,7 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
 }
 
 pub(super) fn names(section: &str) -> impl Iterator<Item = &'static str> {
-    KEYS.iter()
-        .filter(move |key| key.section == section)
-        .map(|key| key.name)
+    KEYS.iter().filter(move |key| key.section == section).map(|key| key.name)
 }
 
 pub(super) fn variables() -> impl Iterator<Item = String> {
@@ -143,16 +141,12 @@ pub(super) fn from_env(
     // The system lists variables in no order: without one, the first error would differ from start to start.
     ours.sort();
     ours.into_iter()
-        .map(
-            |(variable, value)| match KEYS.iter().find(|key| key.variable() == variable) {
-                Some(key) => Ok(Assignment {
-                    key,
-                    value: Given::Bare(value),
-                    origin: Origin::Variable(variable),
-                }),
-                None => Err(ConfigError::UnknownVariable { variable }),
-            },
-        )
+        .map(|(variable, value)| match KEYS.iter().find(|key| key.variable() == variable) {
+            Some(key) => {
+                Ok(Assignment { key, value: Given::Bare(value), origin: Origin::Variable(variable) })
+            }
+            None => Err(ConfigError::UnknownVariable { variable }),
+        })
         .collect()
 }
 
@@ -188,10 +182,7 @@ macro_rules! flag {
         None
     };
     ($name:literal $field:ident) => {
-        Some(Flag {
-            name: $name,
-            given: |flags| flags.$field.as_ref(),
-        })
+        Some(Flag { name: $name, given: |flags| flags.$field.as_ref() })
     };
 }
 
@@ -200,23 +191,11 @@ pub(super) const SECTIONS: [(&str, &str); 8] = [
     ("node", "Who this node is."),
     ("listen", "Where it listens."),
     ("cluster", "Which cluster it may serve."),
-    (
-        "storage",
-        "Memory of the store. What is written is durable whatever stands here.",
-    ),
-    (
-        "limits",
-        "What it takes on. Beyond a limit it refuses, says so, and changes nothing.",
-    ),
+    ("storage", "Memory of the store. What is written is durable whatever stands here."),
+    ("limits", "What it takes on. Beyond a limit it refuses, says so, and changes nothing."),
     ("gossip", "How it judges whether others are alive."),
-    (
-        "tls",
-        "How it proves who it is. All traffic between nodes is mutually authenticated.",
-    ),
-    (
-        "telemetry",
-        "What it tells people. Metrics are always on, at /metrics of the HTTP port.",
-    ),
+    ("tls", "How it proves who it is. All traffic between nodes is mutually authenticated."),
+    ("telemetry", "What it tells people. Metrics are always on, at /metrics of the HTTP port."),
 ];
 
 /// Larger caches than this are a typing error.

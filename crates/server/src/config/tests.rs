@@ -12,9 +12,7 @@ fn load(text: &str, env: &[(&str, &str)], flags: Overrides) -> Result<Settings, 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("node.toml");
     std::fs::write(&path, text).unwrap();
-    let env = env
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_string()));
+    let env = env.iter().map(|(name, value)| (name.to_string(), value.to_string()));
     let anonymous = |error: ConfigError| error.to_string().replace(path.to_str().unwrap(), "node.toml");
     Settings::load(Some(&path), env, flags).map_err(anonymous)
 }
@@ -32,9 +30,7 @@ fn refused_variable(name: &str, value: &str) -> String {
 }
 
 fn shipped(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../config")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config").join(name)
 }
 
 #[test]
@@ -54,15 +50,9 @@ fn every_default_keeps_its_own_rule() {
 fn flags_win_over_variables_over_file_over_default() {
     let file = "[node]\nname = 'file'\nzone = 'file'\nweight = 2\n";
     let env = [("STARLING_NODE_NAME", "env"), ("STARLING_NODE_ZONE", "env")];
-    let flags = Overrides {
-        name: Some("flag".into()),
-        ..Overrides::default()
-    };
+    let flags = Overrides { name: Some("flag".into()), ..Overrides::default() };
     let node = load(file, &env, flags).unwrap().node;
-    assert_eq!(
-        (node.name.as_str(), node.zone.as_str(), node.weight),
-        ("flag", "env", 2)
-    );
+    assert_eq!((node.name.as_str(), node.zone.as_str(), node.weight), ("flag", "env", 2));
     assert_eq!(node.data, Settings::default().node.data);
 }
 
@@ -70,12 +60,7 @@ fn flags_win_over_variables_over_file_over_default() {
 fn every_key_can_be_set_in_the_file_and_by_its_variable() {
     for key in KEYS {
         let value = other_value(&key.path());
-        let line = format!(
-            "[{}]\n{} = {value}\n{}",
-            key.section,
-            key.name,
-            company(&key.path())
-        );
+        let line = format!("[{}]\n{} = {value}\n{}", key.section, key.name, company(&key.path()));
         let by_file = from_file(&line).unwrap();
         assert_ne!(by_file, Settings::default(), "{line}");
         let bare = value.trim_matches('"');
@@ -168,10 +153,7 @@ fn a_value_that_is_not_allowed_says_where_what_and_what_is() {
         "environment variable STARLING_LISTEN_RESP: listen.resp = \"7001\" is not allowed: it must be an IP address and a \
          port, as in 127.0.0.1:7001 or [::1]:7001"
     );
-    let flags = Overrides {
-        log: Some("loud".into()),
-        ..Overrides::default()
-    };
+    let flags = Overrides { log: Some("loud".into()), ..Overrides::default() };
     assert_eq!(
         load("", &[], flags).unwrap_err(),
         "flag --log: telemetry.log = \"loud\" is not allowed: it must be one of off, error, warn, info, debug, trace, or \
@@ -187,35 +169,17 @@ fn each_rule_refuses_what_it_should() {
         ("node.zone", vec!["''", "'a b'", "'ä'"]),
         ("node.weight", vec!["0", "-1", "65537", "1.0"]),
         ("listen.http", vec!["'localhost:7101'", "'127.0.0.1'", "7101"]),
-        (
-            "listen.advertise",
-            vec!["'0.0.0.0:7201'", "'[::]:7201'", "'192.0.2.7:0'", "''"],
-        ),
-        (
-            "cluster.cluster_id",
-            vec!["'ab'", "'00000000000000000000000000000000'", "7"],
-        ),
-        (
-            "storage.engine_cache_bytes",
-            vec!["0", "'1023KiB'", "'2TiB'", "'64MB'", "-5"],
-        ),
-        (
-            "limits.max_value",
-            vec!["1023", "'64MiB '", "99999999999999999999"],
-        ),
+        ("listen.advertise", vec!["'0.0.0.0:7201'", "'[::]:7201'", "'192.0.2.7:0'", "''"]),
+        ("cluster.cluster_id", vec!["'ab'", "'00000000000000000000000000000000'", "7"]),
+        ("storage.engine_cache_bytes", vec!["0", "'1023KiB'", "'2TiB'", "'64MB'", "-5"]),
+        ("limits.max_value", vec!["1023", "'64MiB '", "99999999999999999999"]),
         ("gossip.preset", vec!["'LAN'", "'fast'", "''"]),
-        (
-            "telemetry.log",
-            vec!["''", "'info,'", "'=info'", "'a b=info'", "'starling_node='"],
-        ),
+        ("telemetry.log", vec!["''", "'info,'", "'=info'", "'a b=info'", "'starling_node='"]),
     ] {
         for value in values {
             let value = value.replace('\'', "\"");
             let error = refused(&format!("{key} = {value}"));
-            assert!(
-                error.starts_with("node.toml, line 1: "),
-                "{key} = {value}: {error}"
-            );
+            assert!(error.starts_with("node.toml, line 1: "), "{key} = {value}: {error}");
             assert!(error.contains(key), "{key} = {value}: {error}");
         }
     }
@@ -224,23 +188,14 @@ fn each_rule_refuses_what_it_should() {
 #[test]
 fn names_have_a_longest_length() {
     for key in ["node.name", "node.zone"] {
-        assert!(
-            from_file(&format!("{key} = '{}'", "z".repeat(64))).is_ok(),
-            "{key}"
-        );
-        assert!(
-            from_file(&format!("{key} = '{}'", "z".repeat(65))).is_err(),
-            "{key}"
-        );
+        assert!(from_file(&format!("{key} = '{}'", "z".repeat(64))).is_ok(), "{key}");
+        assert!(from_file(&format!("{key} = '{}'", "z".repeat(65))).is_err(), "{key}");
     }
 }
 
 #[test]
 fn an_overruled_value_must_be_allowed_all_the_same() {
-    let flags = Overrides {
-        resp: Some("127.0.0.1:1".into()),
-        ..Overrides::default()
-    };
+    let flags = Overrides { resp: Some("127.0.0.1:1".into()), ..Overrides::default() };
     let error = load("listen.resp = 'x'", &[], flags).unwrap_err();
     assert!(error.starts_with("node.toml, line 1: listen.resp"), "{error}");
 }
@@ -282,37 +237,23 @@ fn variables_that_nothing_reads_are_refused() {
 
 #[test]
 fn variables_of_others_are_passed_over() {
-    let env = [
-        ("STARLING_AT", "x"),
-        ("STARLING_TLS", "x"),
-        ("PATH", "x"),
-        ("MY_STARLING_X", "x"),
-    ];
+    let env = [("STARLING_AT", "x"), ("STARLING_TLS", "x"), ("PATH", "x"), ("MY_STARLING_X", "x")];
     assert_eq!(load("", &env, Overrides::default()), Ok(Settings::default()));
 }
 
 #[test]
 fn broken_toml_says_its_line() {
     let error = refused("[node]\nname = 'n1'\nname = 'n2'\n");
-    assert!(
-        error.starts_with("node.toml, line 3: this is not TOML (duplicate key"),
-        "{error}"
-    );
+    assert!(error.starts_with("node.toml, line 3: this is not TOML (duplicate key"), "{error}");
     let error = refused("[node]\n\nname = n1\n");
-    assert!(
-        error.starts_with("node.toml, line 3: this is not TOML ("),
-        "{error}"
-    );
+    assert!(error.starts_with("node.toml, line 3: this is not TOML ("), "{error}");
 }
 
 #[test]
 fn a_missing_file_says_its_name() {
     let missing = Settings::load(Some(Path::new("no/such.toml")), [], Overrides::default());
     let error = missing.unwrap_err().to_string();
-    assert!(
-        error.starts_with("the configuration file no/such.toml cannot be read ("),
-        "{error}"
-    );
+    assert!(error.starts_with("the configuration file no/such.toml cannot be read ("), "{error}");
 }
 
 #[test]
@@ -336,10 +277,7 @@ fn two_tcp_doors_cannot_share_a_port() {
     );
     assert!(from_file("listen.resp = '127.0.0.2:7101'").is_ok());
     assert!(from_file("listen.resp = '127.0.0.1:0'\nlisten.http = '127.0.0.1:0'").is_ok());
-    assert!(
-        from_file("listen.quic = '127.0.0.1:7101'").is_ok(),
-        "UDP and TCP ports are apart"
-    );
+    assert!(from_file("listen.quic = '127.0.0.1:7101'").is_ok(), "UDP and TCP ports are apart");
 }
 
 #[test]
@@ -368,10 +306,7 @@ fn the_table_is_sound() {
     for entry in Settings::default().describe() {
         let path = entry.key.path();
         assert_eq!(entry.value, entry.default, "{path}");
-        assert!(
-            entry.key.meaning.ends_with('.') && entry.key.choose.ends_with('.'),
-            "{path}"
-        );
+        assert!(entry.key.meaning.ends_with('.') && entry.key.choose.ends_with('.'), "{path}");
     }
 }
 
@@ -379,20 +314,10 @@ fn the_table_is_sound() {
 fn a_description_shows_value_and_default() {
     let settings = from_file("limits.max_value = 1000000").unwrap();
     let described = settings.describe();
-    let entry = described
-        .iter()
-        .find(|d| d.key.path() == "limits.max_value")
-        .unwrap();
-    assert_eq!(
-        (entry.value.as_deref(), entry.default.as_deref()),
-        (Some("\"1000000B\""), Some("\"8MiB\""))
-    );
+    let entry = described.iter().find(|d| d.key.path() == "limits.max_value").unwrap();
+    assert_eq!((entry.value.as_deref(), entry.default.as_deref()), (Some("\"1000000B\""), Some("\"8MiB\"")));
     let odd = from_file("node.name = \"a\\\"b\"").unwrap();
-    assert_eq!(
-        from_file(&odd.annotated()),
-        Ok(odd),
-        "what is shown can be read back"
-    );
+    assert_eq!(from_file(&odd.annotated()), Ok(odd), "what is shown can be read back");
 }
 
 /// To write the file anew after a change of the table, run this test with `UPDATE_CONFIG=1`.
@@ -404,10 +329,7 @@ fn the_shipped_file_is_the_table() {
         std::fs::write(&path, &expected).unwrap();
     }
     let text = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(
-        text, expected,
-        "config/starling.toml is behind the table of keys: run with UPDATE_CONFIG=1"
-    );
+    assert_eq!(text, expected, "config/starling.toml is behind the table of keys: run with UPDATE_CONFIG=1");
     let loaded = Settings::load(Some(&path), [], Overrides::default()).unwrap();
     assert_eq!(loaded, Settings::default());
     for key in KEYS {

@@ -210,31 +210,16 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), Some(bytes), "{text}");
         }
-        for bad in [
-            "",
-            "MiB",
-            "-1",
-            "+1",
-            "1.5GiB",
-            "64MB",
-            "64mib",
-            "64M",
-            "1MiBMiB",
-            "99999999999TiB",
-        ] {
+        for bad in ["", "MiB", "-1", "+1", "1.5GiB", "64MB", "64mib", "64M", "1MiBMiB", "99999999999TiB"] {
             assert_eq!(parse_size(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn sizes_show_in_the_largest_whole_unit() {
-        for (bytes, text) in [
-            (0, "0B"),
-            (1_000, "1000B"),
-            (1 << 10, "1KiB"),
-            (3 << 19, "1536KiB"),
-            (1 << 40, "1TiB"),
-        ] {
+        for (bytes, text) in
+            [(0, "0B"), (1_000, "1000B"), (1 << 10, "1KiB"), (3 << 19, "1536KiB"), (1 << 40, "1TiB")]
+        {
             assert_eq!(size(bytes), text);
         }
     }

@@ -44,9 +44,7 @@ impl DurableEngine {
     fn flush(&self) {
         let flushed = self.with_tables(|tables| {
             let mut keyspaces = tables.keyspaces.iter();
-            keyspaces
-                .try_for_each(Keyspace::rotate_memtable_and_wait)
-                .map_err(failure::of_commit)
+            keyspaces.try_for_each(Keyspace::rotate_memtable_and_wait).map_err(failure::of_commit)
         });
         flushed.unwrap();
     }
@@ -89,31 +87,20 @@ fn a_newer_format_is_refused_and_left_untouched() {
     fs::write(home.path().join("tables/FORMAT"), "starling store 2\n").unwrap();
     let before = damage::Files::of(&home.path());
 
-    let refused = StorageError::FormatTooNew {
-        dir: home.path(),
-        found: 2,
-        supported: 1,
-    };
+    let refused = StorageError::FormatTooNew { dir: home.path(), found: 2, supported: 1 };
     assert_eq!(refusal(&home.path()), refused);
     assert!(before == damage::Files::of(&home.path()), "not even a lock file");
 }
 
 #[test]
 fn what_is_no_store_of_ours_is_refused_and_left_untouched() {
-    for (file, text) in [
-        ("tables/FORMAT", "something else"),
-        ("tables/photo.jpg", ""),
-        ("tables", ""),
-    ] {
+    for (file, text) in [("tables/FORMAT", "something else"), ("tables/photo.jpg", ""), ("tables", "")] {
         let home = Directory::new();
         let path = home.path().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         let before = damage::Files::of(&home.path());
-        assert!(
-            matches!(refusal(&home.path()), StorageError::Foreign { .. }),
-            "{file}"
-        );
+        assert!(matches!(refusal(&home.path()), StorageError::Foreign { .. }), "{file}");
         assert!(before == damage::Files::of(&home.path()), "{file}");
     }
 }
@@ -134,18 +121,13 @@ fn small_bytes_do_not_keep_larger_ones_alive() {
     let frame = Bytes::from(vec![7; 1 << 20]);
     let mut home = Directory::new();
     let engine = home.open();
-    engine
-        .commit(&[put(frame.slice(..9), frame.slice(9..99))], Durability::Synced)
-        .unwrap();
+    engine.commit(&[put(frame.slice(..9), frame.slice(9..99))], Durability::Synced).unwrap();
     assert!(frame.is_unique(), "the write buffer has copies");
 
     engine.flush();
     let value = engine.get(Namespace::Data, &[7; 9]).unwrap().unwrap();
     let again = engine.get(Namespace::Data, &[7; 9]).unwrap().unwrap();
-    assert!(
-        value.is_unique() && again.is_unique(),
-        "the block cache has the block"
-    );
+    assert!(value.is_unique() && again.is_unique(), "the block cache has the block");
 }
 
 /// More than the library's own limits would take before it stalls.
@@ -155,22 +137,14 @@ fn commits_wait_for_room_and_then_go_on() {
     let engine = home.open();
     let value = Bytes::from(vec![1; 4 << 20]);
     for n in 0..60u8 {
-        engine
-            .commit(&[put(vec![n], value.clone())], Durability::Buffered)
-            .unwrap();
+        engine.commit(&[put(vec![n], value.clone())], Durability::Buffered).unwrap();
         let sizes = engine.sizes();
         assert!(sizes.unflushed_bytes < 150 << 20, "{sizes:?}");
     }
     home.abandon(engine);
     let engine = home.open();
     for n in 0..60u8 {
-        assert_eq!(
-            engine
-                .get(Namespace::Data, &[n])
-                .unwrap()
-                .map(|value| value.len()),
-            Some(4 << 20)
-        );
+        assert_eq!(engine.get(Namespace::Data, &[n]).unwrap().map(|value| value.len()), Some(4 << 20));
     }
 }
 

@@ -18,9 +18,7 @@ fn half_synced() -> MemoryEngine {
     engine.commit(&[put("a", "synced")], Durability::Synced).unwrap();
     let mut gone = put("b", "written twice");
     gone.delete(NS, "b");
-    engine
-        .commit(&[put("b", "1"), put("a", "2"), gone], Durability::Buffered)
-        .unwrap();
+    engine.commit(&[put("b", "1"), put("a", "2"), gone], Durability::Buffered).unwrap();
     assert_eq!(engine.unsynced(), 3);
     engine
 }
@@ -61,22 +59,12 @@ fn a_crashed_engine_is_closed_and_a_taken_back_row_weighs_nothing() {
 
 #[test]
 fn a_failed_fsync_poisons_with_its_cause_and_a_restart_cures() {
-    for (mode, kept) in [
-        (CrashMode::KeepSynced, None),
-        (CrashMode::KeepAll, Some("new".into())),
-    ] {
+    for (mode, kept) in [(CrashMode::KeepSynced, None), (CrashMode::KeepAll, Some("new".into()))] {
         let engine = MemoryEngine::new();
         engine.fail_next_commit();
         let first = engine.commit(&[put("k", "new")], Durability::Synced).unwrap_err();
-        let later = engine
-            .commit(&[put("k", "newer")], Durability::Synced)
-            .unwrap_err();
-        assert_eq!(
-            later,
-            StorageError::Poisoned {
-                cause: first.to_string()
-            }
-        );
+        let later = engine.commit(&[put("k", "newer")], Durability::Synced).unwrap_err();
+        assert_eq!(later, StorageError::Poisoned { cause: first.to_string() });
         assert_eq!(engine.get(NS, b"k"), Err(later.clone()));
         let limit = ScanLimit { rows: 1, bytes: 1 };
         assert_eq!(engine.scan(NS, &KeyRange::all(), limit), Err(later.clone()));
@@ -95,17 +83,11 @@ fn a_full_disk_takes_nothing_until_there_is_room() {
     let engine = MemoryEngine::new();
     engine.set_no_space(true);
     let refused = engine.commit(&[put("k", "v")], Durability::Synced);
-    assert!(
-        matches!(refused, Err(StorageError::NoSpace { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StorageError::NoSpace { .. })), "{refused:?}");
 
     let engine = engine.crash(CrashMode::KeepAll);
     assert_eq!(value(&engine, "k"), None);
-    assert!(
-        engine.commit(&[put("k", "v")], Durability::Synced).is_err(),
-        "still full"
-    );
+    assert!(engine.commit(&[put("k", "v")], Durability::Synced).is_err(), "still full");
 
     let engine = engine.crash(CrashMode::KeepAll);
     engine.set_no_space(false);
@@ -115,9 +97,7 @@ fn a_full_disk_takes_nothing_until_there_is_room() {
 #[test]
 fn a_damaged_row_errs_in_get_and_scan_until_it_is_written_again() {
     let engine = MemoryEngine::new();
-    engine
-        .commit(&[put("a", "1"), put("b", "2"), put("c", "3")], Durability::Synced)
-        .unwrap();
+    engine.commit(&[put("a", "1"), put("b", "2"), put("c", "3")], Durability::Synced).unwrap();
     assert!(engine.corrupt(NS, b"b"));
     assert!(!engine.corrupt(NS, b"absent"));
 
@@ -131,8 +111,5 @@ fn a_damaged_row_errs_in_get_and_scan_until_it_is_written_again() {
     engine.commit(&[put("b", "4")], Durability::Buffered).unwrap();
     assert_eq!(engine.scan(NS, &KeyRange::all(), limit).unwrap().rows.len(), 3);
     let engine = engine.crash(CrashMode::KeepSynced);
-    assert!(
-        corrupt(engine.get(NS, b"b").unwrap_err()),
-        "the cure was not synced"
-    );
+    assert!(corrupt(engine.get(NS, b"b").unwrap_err()), "the cure was not synced");
 }

@@ -24,11 +24,7 @@ async fn bare_peer(authority: &Authority, id: u64, to: &Node) -> Bare {
     let to = (to.addr(), ANY_NODE);
     let greeted = crate::endpoint::connect(&endpoint, &config, Protocols::Peer, to, &ours).await;
     let (connection, greeted) = greeted.unwrap();
-    Bare {
-        connection,
-        greeted,
-        _endpoint: endpoint,
-    }
+    Bare { connection, greeted, _endpoint: endpoint }
 }
 
 #[test]
@@ -39,15 +35,8 @@ fn garbage_closes_its_own_connection_and_no_other() {
             let mut bare = bare_peer(&authority, 5, &two).await;
             two.inbox.up(5).await;
             match round {
-                0 => bare.greeted.streams[1]
-                    .0
-                    .write_all(b"GET / HTTP/1.1\r\n\r\n")
-                    .await
-                    .unwrap(),
-                1 => bare
-                    .connection
-                    .send_datagram(Bytes::from_static(b"hello"))
-                    .unwrap(),
+                0 => bare.greeted.streams[1].0.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap(),
+                1 => bare.connection.send_datagram(Bytes::from_static(b"hello")).unwrap(),
                 _ => {
                     let mut stream = bare.connection.open_uni().await.unwrap();
                     stream.write_all(&[0, 1, 0, 0, 7]).await.unwrap();
@@ -128,10 +117,7 @@ fn mortal(
     die: oneshot::Receiver<()>,
 ) -> std::thread::JoinHandle<()> {
     let life = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
             let node = Node::start(config, recorder(2)).unwrap();
             born.send(node.addr()).unwrap();
@@ -156,14 +142,7 @@ fn a_restart_with_the_same_secrets_is_noticed_at_the_next_frame() {
         thread.join().unwrap();
 
         let (_kill, die) = oneshot::channel();
-        mortal(
-            Config {
-                listen: addr,
-                ..first_life
-            },
-            born,
-            die,
-        );
+        mortal(Config { listen: addr, ..first_life }, born, die);
         assert_eq!(births.recv().await, Some(addr));
         assert_eq!(one.send(2, Class::Foreground, &merge(1, 10)), Sent::Queued);
         assert_eq!(one.inbox.down().await, "the other end has restarted");

@@ -7,12 +7,7 @@ use crate::{Channel, ChannelInbox, Dialer};
 fn frames_cross_in_every_lane_and_in_both_directions() {
     run(async |authority: Authority| {
         let (one, two) = pair(&authority).await;
-        let classes = [
-            Class::Control,
-            Class::Foreground,
-            Class::Background,
-            Class::Datagram,
-        ];
+        let classes = [Class::Control, Class::Foreground, Class::Background, Class::Datagram];
         for (class, request) in classes.into_iter().zip(1..) {
             assert_eq!(one.send(2, class, &merge(request, 1_000)), Sent::Queued);
             assert_eq!(two.send(1, class, &merge(request, 1_000)), Sent::Queued);
@@ -51,15 +46,9 @@ fn a_lane_keeps_order_over_many_frames() {
         }
         let frames = two.inbox.frames(3_000).await;
         assert!(
-            frames
-                .iter()
-                .zip(1..)
-                .all(|(frame, request)| frame.request == RequestId::from_bits(request))
+            frames.iter().zip(1..).all(|(frame, request)| frame.request == RequestId::from_bits(request))
         );
-        assert!(
-            two.inbox.batches.get() < 3_000,
-            "frames that arrive together are delivered together"
-        );
+        assert!(two.inbox.batches.get() < 3_000, "frames that arrive together are delivered together");
     });
 }
 
@@ -85,14 +74,8 @@ fn two_dials_at_once_lose_nothing_and_the_surplus_can_go() {
         assert_eq!(surplus.len(), 1);
         let other_end = one.transport.links().remove(1);
         for request in 300..400 {
-            assert_eq!(
-                surplus[0].send(Class::Background, &merge(request, 9_000)),
-                Sent::Queued
-            );
-            assert_eq!(
-                other_end.send(Class::Control, &merge(request, 90_000)),
-                Sent::Queued
-            );
+            assert_eq!(surplus[0].send(Class::Background, &merge(request, 9_000)), Sent::Queued);
+            assert_eq!(other_end.send(Class::Control, &merge(request, 90_000)), Sent::Queued);
         }
         surplus[0].retire();
         exchange(100);
@@ -102,22 +85,9 @@ fn two_dials_at_once_lose_nothing_and_the_surplus_can_go() {
         exchange(200);
         for node in [&one, &two] {
             assert_eq!(node.inbox.frames(400).await.len(), 400);
-            let ups = node
-                .inbox
-                .told
-                .borrow()
-                .iter()
-                .filter(|told| matches!(told, Told::Up(_)))
-                .count();
+            let ups = node.inbox.told.borrow().iter().filter(|told| matches!(told, Told::Up(_))).count();
             assert_eq!(ups, 1);
-            assert!(
-                !node
-                    .inbox
-                    .told
-                    .borrow()
-                    .iter()
-                    .any(|told| matches!(told, Told::Down(..)))
-            );
+            assert!(!node.inbox.told.borrow().iter().any(|told| matches!(told, Told::Down(..))));
         }
     });
 }
@@ -142,10 +112,7 @@ impl ChannelInbox for Replies {
 async fn client(authority: &Authority, node: &Node) -> (Dialer, Channel, Rc<Replies>) {
     let dialer = Dialer::bind(&authority.client_credentials(), node.addr()).unwrap();
     let replies = Rc::new(Replies::default());
-    let channel = dialer
-        .connect(node.addr(), ClusterId::NONE, replies.clone())
-        .await
-        .unwrap();
+    let channel = dialer.connect(node.addr(), ClusterId::NONE, replies.clone()).await.unwrap();
     (dialer, channel, replies)
 }
 
@@ -157,20 +124,14 @@ fn a_client_asks_and_is_answered_until_it_goes() {
         assert_eq!(channel.node().node, NodeId::from_bits(1));
         assert_eq!(channel.send(&merge(1, 10)), Sent::Queued);
         let from = |told: &Told| {
-            if let Told::Client(id, _) = told {
-                Some(*id)
-            } else {
-                None
-            }
+            if let Told::Client(id, _) = told { Some(*id) } else { None }
         };
         let id = node.inbox.first(from).await;
         assert_eq!(node.transport.reply(id, &merge(1, 200_000)), Sent::Queued);
         replies.news.notified().await;
         assert_eq!(*replies.frames.borrow(), [merge(1, 200_000)]);
         drop(channel);
-        node.inbox
-            .first(|told| (*told == Told::Gone(id)).then_some(()))
-            .await;
+        node.inbox.first(|told| (*told == Told::Gone(id)).then_some(())).await;
         assert_eq!(node.transport.reply(id, &merge(1, 10)), Sent::NotConnected);
     });
 }
@@ -182,11 +143,7 @@ fn who_leaves_says_so_and_still_answers() {
         let (_dialer, channel, replies) = client(&authority, &node).await;
         assert_eq!(channel.send(&merge(1, 10)), Sent::Queued);
         let from = |told: &Told| {
-            if let Told::Client(id, _) = told {
-                Some(*id)
-            } else {
-                None
-            }
+            if let Told::Client(id, _) = told { Some(*id) } else { None }
         };
         let id = node.inbox.first(from).await;
         assert!(channel.is_usable());

@@ -10,14 +10,7 @@ use crate::quic::{self, Protocols};
 fn refused_once(node: &Node) {
     assert_eq!(node.transport.stats().refused.get(), 1);
     assert!(node.transport.connected().is_empty());
-    assert!(
-        !node
-            .inbox
-            .told
-            .borrow()
-            .iter()
-            .any(|told| matches!(told, Told::Up(_)))
-    );
+    assert!(!node.inbox.told.borrow().iter().any(|told| matches!(told, Told::Up(_))));
 }
 
 async fn refusal(node: &Node) {
@@ -49,10 +42,7 @@ fn a_listener_refuses_a_foreign_certificate_though_the_dialer_trusts_it() {
         let text = |name: &str| std::fs::read_to_string(elsewhere.path().join(name)).unwrap();
         let ca = authority.client_credentials().ca_pem().to_owned();
         let mixed = Credentials::from_pem(ca, text("node.pem"), text("node-key.pem")).unwrap();
-        let config = Config {
-            credentials: mixed,
-            ..config(&authority, 1)
-        };
+        let config = Config { credentials: mixed, ..config(&authority, 1) };
         let one = Node::start(config, recorder(1)).unwrap();
         let two = Node::new(&authority, 2);
         one.dial(&two);
@@ -69,17 +59,11 @@ fn a_node_that_claims_another_id_than_its_certificate_is_refused() {
         let two = Node::new(&authority, 2);
         one.dial(&two);
         let error = one.inbox.failed().await;
-        assert_eq!(
-            error,
-            GreetingError::RefusedByPeer(HelloRefusal::NotYou(NodeId::from_bits(3)))
-        );
+        assert_eq!(error, GreetingError::RefusedByPeer(HelloRefusal::NotYou(NodeId::from_bits(3))));
         refusal(&two).await;
         two.dial(&one);
         let error = two.inbox.failed().await;
-        assert_eq!(
-            error,
-            GreetingError::Refused(HelloRefusal::NotYou(NodeId::from_bits(3)))
-        );
+        assert_eq!(error, GreetingError::Refused(HelloRefusal::NotYou(NodeId::from_bits(3))));
     });
 }
 
@@ -113,10 +97,7 @@ fn a_node_of_another_cluster_is_refused_and_told_so() {
 #[test]
 fn a_client_certificate_makes_no_peer() {
     run(async |authority: Authority| {
-        let client = Config {
-            credentials: authority.client_credentials(),
-            ..config(&authority, 1)
-        };
+        let client = Config { credentials: authority.client_credentials(), ..config(&authority, 1) };
         let Err(error) = Node::start(client, recorder(1)) else {
             panic!("a client's credentials opened a node's endpoint");
         };
@@ -157,10 +138,7 @@ fn a_node_does_not_connect_to_itself() {
 #[test]
 fn connections_above_the_limit_are_refused() {
     run(async |authority: Authority| {
-        let limited = Config {
-            max_connections: 1,
-            ..config(&authority, 2)
-        };
+        let limited = Config { max_connections: 1, ..config(&authority, 2) };
         let two = Node::start(limited, recorder(2)).unwrap();
         let (one, three) = (Node::new(&authority, 1), Node::new(&authority, 3));
         one.dial(&two);
@@ -177,10 +155,7 @@ fn connections_above_the_limit_are_refused() {
 fn a_port_in_use_is_named() {
     run(async |authority: Authority| {
         let one = Node::new(&authority, 1);
-        let same = Config {
-            listen: one.addr(),
-            ..config(&authority, 2)
-        };
+        let same = Config { listen: one.addr(), ..config(&authority, 2) };
         let Err(error) = Node::start(same, recorder(2)) else {
             panic!("two endpoints on one port");
         };

@@ -48,10 +48,7 @@ fn the_late_end_of_an_old_commit_does_not_wake_a_key_that_is_being_loaded() {
     bench.fail_commit();
     let read = bench.read(data("k"));
     bench.commit();
-    assert!(
-        !bench.done.contains_key(&read),
-        "its record is not known before the load"
-    );
+    assert!(!bench.done.contains_key(&read), "its record is not known before the load");
     bench.load();
     assert!(values(&bench.shown(read)).contains(&"kept".to_owned()));
 }
@@ -65,10 +62,7 @@ fn a_lease_does_not_wake_a_key_that_is_being_loaded() {
     let write = bench.put("k", "v", None);
     assert!(bench.commits[1].is_lease());
     bench.fail_commit();
-    assert!(
-        bench.refusal(write).nothing_staged(),
-        "it waited for the lease, nothing was sent"
-    );
+    assert!(bench.refusal(write).nothing_staged(), "it waited for the lease, nothing was sent");
     let read = bench.read(data("k"));
     bench.commit();
     assert!(!bench.done.contains_key(&read));
@@ -105,10 +99,7 @@ fn a_remembered_request_whose_record_was_lost_is_made_anew() {
     let mut bench = Bench::warm();
     let record = foreign(9, 0, "v");
     let request = RequestId::from_bits(77);
-    let origin = Origin {
-        request,
-        dot: record.siblings()[0].dot,
-    };
+    let origin = Origin { request, dot: record.siblings()[0].dot };
     bench.merge(data("k"), record.clone(), None, true);
     bench.load();
     // The same again, now with the request: it rests on the commit that is about to fail.

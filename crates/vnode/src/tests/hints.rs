@@ -17,15 +17,10 @@ fn drop_hint(bench: &mut Bench, cell: CellKey, record: &Record) -> OpId {
 
 /// What the rows on disk amount to.
 fn on_disk(bench: &Bench) -> HintTally {
-    let rows = bench
-        .written
-        .iter()
-        .filter(|((space, _), _)| *space == RowSpace::Hints);
+    let rows = bench.written.iter().filter(|((space, _), _)| *space == RowSpace::Hints);
     let weights = rows.map(|(_, row)| Record::decode(row).unwrap().weight() as u64);
-    weights.fold(HintTally::default(), |sum, bytes| HintTally {
-        rows: sum.rows + 1,
-        bytes: sum.bytes + bytes,
-    })
+    weights
+        .fold(HintTally::default(), |sum, bytes| HintTally { rows: sum.rows + 1, bytes: sum.bytes + bytes })
 }
 
 fn is_dropped(bench: &Bench, op: OpId) -> bool {
@@ -53,10 +48,7 @@ fn a_hint_is_kept_grows_and_goes_only_when_all_of_it_was_delivered() {
     assert!(!is_dropped(&bench, early), "it has grown since it was sent");
     let all = drop_hint(&mut bench, cell.clone(), &old.merge(&new).record);
     bench.load_if_asked();
-    assert!(
-        !bench.done.contains_key(&all),
-        "not before the deletion is durable"
-    );
+    assert!(!bench.done.contains_key(&all), "not before the deletion is durable");
     bench.settle();
     assert!(is_dropped(&bench, all));
     assert!(bench.vnodes.hints().is_empty());
@@ -127,11 +119,7 @@ fn a_hint_row_says_whose_it_is() {
     assert_eq!(space, RowSpace::Hints);
     assert!(row.starts_with(&crate::rows::hints_for(NodeId::from_bits(2))));
     assert_eq!(crate::rows::parse_hint(7, &row), Some(cell));
-    assert_eq!(
-        crate::rows::parse_hint(8, &row),
-        None,
-        "the token is another cluster's"
-    );
+    assert_eq!(crate::rows::parse_hint(8, &row), None, "the token is another cluster's");
 }
 
 impl Bench {

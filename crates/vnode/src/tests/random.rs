@@ -88,11 +88,7 @@ impl World {
     fn step(&mut self, step: Step) {
         match step {
             Step::Write { key, blind, durable } => {
-                let seen = if blind && KEYS[key] != ADDITIVE {
-                    None
-                } else {
-                    nothing()
-                };
+                let seen = if blind && KEYS[key] != ADDITIVE { None } else { nothing() };
                 let request = RequestId::from_bits(self.writes.len() as u128 + 1);
                 let mut write = client_write(request, KEYS[key], &self.writes.len().to_string(), seen);
                 write.durable = durable;
@@ -107,11 +103,8 @@ impl World {
             Step::Merge { key, durable } => {
                 self.foreign_ms += 1;
                 // An actor of its own: two records of one actor would not be concurrent.
-                let record = foreign(
-                    100 + self.foreign_ms,
-                    self.foreign_ms,
-                    &format!("f{}", self.foreign_ms),
-                );
+                let record =
+                    foreign(100 + self.foreign_ms, self.foreign_ms, &format!("f{}", self.foreign_ms));
                 self.merges.push((key, record.clone()));
                 self.merge(key, record, durable);
             }
@@ -142,10 +135,7 @@ impl World {
     }
 
     fn write(&mut self, write: ClientWrite) {
-        let key = KEYS
-            .iter()
-            .position(|k| qualified(k) == write.key)
-            .expect("a known key");
+        let key = KEYS.iter().position(|k| qualified(k) == write.key).expect("a known key");
         let durable = write.durable;
         let op = self.bench.write(write);
         let dots = Vec::new();
@@ -208,8 +198,7 @@ impl World {
 
 fn decode(rows: &Rows, key: usize) -> Record {
     let row = rows.get(&data(KEYS[key]).row());
-    row.map(|bytes| Record::decode(bytes).unwrap())
-        .unwrap_or_default()
+    row.map(|bytes| Record::decode(bytes).unwrap()).unwrap_or_default()
 }
 
 /// What was acked is there: its value on the additive key, its place in the causal past on the others.

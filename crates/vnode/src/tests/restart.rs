@@ -4,18 +4,14 @@ use super::*;
 use crate::rows;
 
 fn row(bench: &Bench, name: &'static [u8]) -> Option<Bytes> {
-    bench
-        .synced
-        .get(&(RowSpace::Meta, Bytes::from_static(name)))
-        .cloned()
+    bench.synced.get(&(RowSpace::Meta, Bytes::from_static(name))).cloned()
 }
 
 /// What the node's start would read from the disk of `bench`.
 pub(super) fn after_stop(bench: &Bench, seed: u64) -> Boot {
     let ceiling = row(bench, rows::META_HLC_CEILING);
-    let ceiling = ceiling.map_or(Hlc::ZERO, |bits| {
-        Hlc::from_bits(u64::from_be_bytes(bits.as_ref().try_into().unwrap()))
-    });
+    let ceiling = ceiling
+        .map_or(Hlc::ZERO, |bits| Hlc::from_bits(u64::from_be_bytes(bits.as_ref().try_into().unwrap())));
     let actors = row(bench, rows::META_CLEAN_STOP).and_then(|mark| rows::decode_actors(&mark));
     boot(actors.into_iter().flatten().collect(), ceiling, seed)
 }
@@ -53,10 +49,7 @@ fn after_any_other_stop_nobody_speaks_under_the_old_name() {
     let after = bench2.put("k", "b", None);
     bench2.settle();
     assert_ne!(bench2.dot(after).actor, bench.dot(before).actor);
-    assert!(
-        bench2.dot(after).hlc > bench.dot(before).hlc,
-        "above the durable ceiling"
-    );
+    assert!(bench2.dot(after).hlc > bench.dot(before).hlc, "above the durable ceiling");
     // The dot that left this node before it was forgotten comes back: it must not pass for seen.
     let sent = Record::decode(&bench.staged[&before].record).unwrap();
     bench2.merge(data("k"), sent, None, true);
@@ -93,8 +86,5 @@ fn the_ceiling_is_durable_before_any_dot_below_it_is_seen() {
         bench.settle();
     }
     let waits = bench.vnodes.counters().lease_waits;
-    assert!(
-        waits <= 2,
-        "leased ahead: {waits} of 200 writes waited for the disk"
-    );
+    assert!(waits <= 2, "leased ahead: {waits} of 200 writes waited for the disk");
 }

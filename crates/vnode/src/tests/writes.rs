@@ -7,10 +7,7 @@ use starling_types::limits;
 fn the_first_write_waits_for_the_clocks_lease_then_stages_then_commits() {
     let mut bench = Bench::new();
     let op = bench.put("k", "v", None);
-    assert!(
-        bench.commits.is_empty(),
-        "nothing is decided before the record is known"
-    );
+    assert!(bench.commits.is_empty(), "nothing is decided before the record is known");
     bench.load();
     assert_eq!(bench.commits.len(), 1);
     assert!(bench.commits[0].is_lease() && bench.commits[0].durable);
@@ -48,10 +45,7 @@ fn commits_answered_out_of_order_are_shown_in_order() {
     bench.load();
     bench.commits.swap(0, 1);
     bench.commit();
-    assert!(
-        !bench.is_committed(second),
-        "it contains what may still be lost with the first"
-    );
+    assert!(!bench.is_committed(second), "it contains what may still be lost with the first");
     bench.commit();
     assert!(bench.is_committed(first) && bench.is_committed(second));
 }
@@ -84,10 +78,7 @@ fn a_blind_write_replaces_and_a_write_that_saw_nothing_stands_beside() {
     assert!(bench.staged[&first].context.is_some() && !bench.staged[&first].existed);
     let beside = bench.put("k", "b", nothing());
     bench.settle();
-    assert_eq!(
-        bench.staged[&beside].context, None,
-        "its writer has not seen the other"
-    );
+    assert_eq!(bench.staged[&beside].context, None, "its writer has not seen the other");
     assert!(bench.staged[&beside].existed);
     let blind = bench.put("k", "c", None);
     bench.settle();
@@ -104,10 +95,7 @@ fn a_mint_lies_above_all_that_the_record_and_the_context_have_seen() {
     bench.settle();
     assert!(bench.dot(above_record).hlc > Hlc::from_parts(NOON + 40_000, 0));
     let mut seen = VersionVector::new();
-    seen.raise(Dot {
-        actor: ActorId::from_bits(8),
-        hlc: Hlc::from_parts(NOON + 50_000, 3),
-    });
+    seen.raise(Dot { actor: ActorId::from_bits(8), hlc: Hlc::from_parts(NOON + 50_000, 3) });
     let above_context = bench.put("other", "v", Some(seen));
     bench.settle();
     assert!(bench.dot(above_context).hlc > Hlc::from_parts(NOON + 50_000, 3));
@@ -125,10 +113,7 @@ fn nothing_new_is_acked_only_when_what_it_rests_on_is_durable() {
     bench.commit();
     assert!(bench.is_committed(first) && bench.is_committed(again));
     let later = bench.merge(data("k"), record, None, true);
-    assert!(
-        bench.is_committed(later) && bench.commits.is_empty(),
-        "at once: it is on disk"
-    );
+    assert!(bench.is_committed(later) && bench.commits.is_empty(), "at once: it is on disk");
     assert_eq!(bench.vnodes.counters().merged_nothing_new, 2);
 }
 
@@ -247,10 +232,7 @@ fn too_many_siblings_refuse_what_adds_but_not_what_replaces_deletes_or_merges() 
     }
     bench.settle();
     let one_more = bench.put("k", "more", nothing());
-    assert_eq!(
-        bench.refusal(one_more),
-        &Refused::TooManySiblings(limits::SIBLINGS_CAP)
-    );
+    assert_eq!(bench.refusal(one_more), &Refused::TooManySiblings(limits::SIBLINGS_CAP));
     assert!(!bench.staged.contains_key(&one_more));
 
     let merged = bench.merge(data("k"), foreign(9, 0, "merged"), None, true);
@@ -262,11 +244,7 @@ fn too_many_siblings_refuse_what_adds_but_not_what_replaces_deletes_or_merges() 
     let replaces = bench.put("k", "replaced", Some(seen));
     let blind = bench.put("k", "last", None);
     bench.settle();
-    assert!(
-        [merged, deleted, replaces, blind]
-            .iter()
-            .all(|&op| bench.is_committed(op))
-    );
+    assert!([merged, deleted, replaces, blind].iter().all(|&op| bench.is_committed(op)));
     assert_eq!(values(&bench.look("k")), ["last"]);
 }
 
@@ -288,10 +266,7 @@ fn a_context_that_claims_more_of_this_actor_than_it_minted_is_refused() {
     bench.settle();
     let honest = bench.staged[&first].context.clone();
     let mut forged = VersionVector::new();
-    forged.raise(Dot {
-        actor: bench.dot(first).actor,
-        hlc: bench.vnodes.mint.clock().last().next(),
-    });
+    forged.raise(Dot { actor: bench.dot(first).actor, hlc: bench.vnodes.mint.clock().last().next() });
     let refused = bench.put("k", "w", Some(forged));
     assert_eq!(bench.refusal(refused), &Refused::ForgedContext);
     let taken = bench.put("k", "w", honest);
@@ -317,10 +292,7 @@ fn a_context_from_the_far_future_is_refused_unless_the_record_is_there_already()
 #[test]
 fn at_the_end_of_time_a_write_is_refused_instead_of_waiting_for_ever() {
     let mut bench = Bench::warm();
-    let dot = Dot {
-        actor: ActorId::from_bits(9),
-        hlc: Hlc::from_bits(u64::MAX),
-    };
+    let dot = Dot { actor: ActorId::from_bits(9), hlc: Hlc::from_bits(u64::MAX) };
     let last = Record::default().write(&VersionVector::new(), dot, value("omega"), None);
     bench.merge(data("k"), last, None, true);
     bench.settle();
@@ -338,11 +310,7 @@ fn the_last_writer_wins_where_the_bucket_says_so() {
     bench.write(write);
     bench.settle();
     assert_eq!(values(&bench.look("k")), ["mine"]);
-    assert_eq!(
-        bench.look("k").context().len(),
-        2,
-        "the loser counts as superseded"
-    );
+    assert_eq!(bench.look("k").context().len(), 2, "the loser counts as superseded");
 }
 
 #[test]
@@ -359,9 +327,5 @@ fn the_cache_stays_within_its_bytes_and_serves_what_it_kept() {
     bench.look("63");
     assert_eq!(bench.vnodes.counters().cache_hits, 1);
     bench.look("0");
-    assert_eq!(
-        bench.vnodes.counters().cache_misses,
-        1,
-        "pushed out, loaded again"
-    );
+    assert_eq!(bench.vnodes.counters().cache_misses, 1, "pushed out, loaded again");
 }

@@ -16,9 +16,7 @@ fn frames_are_written_as_they_always_were() {
             Some((_, golden)) if *golden == bytes => {
                 assert_eq!(Envelope::decode(&unhex(golden)), Ok(envelope(message)));
             }
-            _ => changed.push(format!(
-                "    (\n        \"{name}\",\n        \"{bytes}\",\n    ),"
-            )),
+            _ => changed.push(format!("    (\n        \"{name}\",\n        \"{bytes}\",\n    ),")),
         }
     }
     assert!(changed.is_empty(), "these differ:\n{}", changed.join("\n"));
@@ -30,12 +28,7 @@ fn frames_are_written_as_they_always_were() {
 fn all_variants_are_written_as_they_always_were() {
     let frames: Vec<u8> = samples().into_iter().flat_map(frame).collect();
     let hash = Token::of(0, b"", &frames);
-    assert_eq!(
-        hash,
-        Token::from_bits(0x5829_3436_a5d5_c7c1),
-        "over {} bytes",
-        frames.len()
-    );
+    assert_eq!(hash, Token::from_bits(0x5829_3436_a5d5_c7c1), "over {} bytes", frames.len());
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -36,14 +36,7 @@ fn nothing_may_follow_the_body() {
         let body = frame(message).split_off(HEADER);
         assert!(Envelope::decode(&framed(op, &body)).is_ok());
         // Any byte, whether a value, the start of one, or none; a list; the start of a list; the same body again.
-        for more in [
-            &[0x00][..],
-            &[0xc0],
-            &[0xc1],
-            &[0xcf],
-            &[0xdd, 0xff, 0xff, 0xff, 0xff],
-            &body,
-        ] {
+        for more in [&[0x00][..], &[0xc0], &[0xc1], &[0xcf], &[0xdd, 0xff, 0xff, 0xff, 0xff], &body] {
             let longer = framed(op, &[&body, more].concat());
             assert!(Envelope::decode(&longer).is_err(), "op {op} and {more:02x?}");
         }

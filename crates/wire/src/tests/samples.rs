@@ -29,10 +29,7 @@ fn node() -> NodeId {
 }
 
 fn dot() -> Dot {
-    Dot {
-        actor: ActorId::from_bits(0xac),
-        hlc: Hlc::from_parts(1_700_000_000_000, 2),
-    }
+    Dot { actor: ActorId::from_bits(0xac), hlc: Hlc::from_parts(1_700_000_000_000, 2) }
 }
 
 fn quic() -> SocketAddr {
@@ -64,13 +61,7 @@ fn hellos() -> Vec<Message> {
         layout: LayoutVersion(3),
         version: "0.1.0".into(),
     };
-    let hello = |node| {
-        Message::Hello(Hello {
-            protocols: (1, 1),
-            cluster: ClusterId::from_bits(0xc1),
-            node,
-        })
-    };
+    let hello = |node| Message::Hello(Hello { protocols: (1, 1), cluster: ClusterId::from_bits(0xc1), node });
     let (ours, theirs) = (ClusterId::from_bits(1), ClusterId::from_bits(2));
     vec![
         hello(Some(node_hello)),
@@ -78,9 +69,7 @@ fn hellos() -> Vec<Message> {
         Message::HelloRefused(HelloRefusal::OtherCluster { ours, theirs }),
         Message::HelloRefused(HelloRefusal::NotYou(node())),
         Message::HelloRefused(HelloRefusal::Protocol { ours: (1, 2) }),
-        Message::GoAway(GoAway {
-            reason: "stopping".into(),
-        }),
+        Message::GoAway(GoAway { reason: "stopping".into() }),
     ]
 }
 
@@ -108,23 +97,14 @@ fn gossip() -> Vec<Message> {
     };
     let wall = WallTime::from_millis(1_700_000_000_000);
     let bodies = [
-        Body::Ping {
-            seq: 9,
-            reliable: false,
-        },
+        Body::Ping { seq: 9, reliable: false },
         Body::Ack { seq: 9, wall },
-        Body::PingFor {
-            seq: 9,
-            target: node(),
-        },
+        Body::PingFor { seq: 9, target: node() },
         Body::Reached { seq: 9 },
         Body::Unreached { seq: 9 },
         Body::Rumours,
         Body::Compare { claims: vec![claim] },
-        Body::Delta {
-            records: vec![record.clone()],
-            wanted: vec![node()],
-        },
+        Body::Delta { records: vec![record.clone()], wanted: vec![node()] },
     ];
     let message = |body| {
         Message::Gossip(gossip::Message {
@@ -155,11 +135,7 @@ fn replicas() -> Vec<Message> {
     };
     let refused = |refusal| Message::Merged(Merged::Refused(refusal));
     let read = |digest| {
-        Message::Read(Read {
-            bucket: BucketName::default_bucket(),
-            key: Key::new("k").unwrap(),
-            digest,
-        })
+        Message::Read(Read { bucket: BucketName::default_bucket(), key: Key::new("k").unwrap(), digest })
     };
     let origin = Origin { request, dot: dot() };
     vec![
@@ -179,14 +155,8 @@ fn replicas() -> Vec<Message> {
         Message::ReadAnswer(ReadAnswer::Unknown),
         Message::ReadAnswer(ReadAnswer::Refused(Refusal::NotReady)),
         Message::Recall(Recall { bucket, key, request }),
-        Message::Recalled(Recalled {
-            dot: Some(dot()),
-            record: Some(Bytes::from_static(b"record")),
-        }),
-        Message::Recalled(Recalled {
-            dot: None,
-            record: None,
-        }),
+        Message::Recalled(Recalled { dot: Some(dot()), record: Some(Bytes::from_static(b"record")) }),
+        Message::Recalled(Recalled { dot: None, record: None }),
     ]
 }
 
@@ -199,11 +169,7 @@ fn request(op: KvOp) -> Message {
         bucket: BucketName::default_bucket(),
         key: Key::new("k").unwrap(),
         op,
-        quorum: QuorumChoice {
-            r: Some(2),
-            w: None,
-            strict: Some(true),
-        },
+        quorum: QuorumChoice { r: Some(2), w: None, strict: Some(true) },
         forwarded: false,
     })
 }
@@ -219,10 +185,7 @@ fn clients() -> Vec<Message> {
         dot: dot(),
         expires_at: Some(WallTime::from_millis(1_700_000_060_000)),
     };
-    let read = ReadReply {
-        siblings: vec![sibling],
-        context: Some(Bytes::from_static(b"seen")),
-    };
+    let read = ReadReply { siblings: vec![sibling], context: Some(Bytes::from_static(b"seen")) };
     let written = WriteReply {
         context: None,
         siblings: 2,
@@ -256,11 +219,7 @@ fn clients() -> Vec<Message> {
 }
 
 fn admin() -> Vec<Message> {
-    let init = AdminRequest::Init {
-        nodes: vec![quic()],
-        copies: 3,
-        bits: 6,
-    };
+    let init = AdminRequest::Init { nodes: vec![quic()], copies: 3, bits: 6 };
     vec![
         Message::Admin(init),
         Message::Admin(AdminRequest::Status),
@@ -274,13 +233,7 @@ fn admin() -> Vec<Message> {
 }
 
 fn cluster() -> Vec<Message> {
-    let shared = |layout| {
-        Message::Shared(SharedState {
-            node: node(),
-            layout,
-            reply: true,
-        })
-    };
+    let shared = |layout| Message::Shared(SharedState { node: node(), layout, reply: true });
     let refused = |refusal| Message::Verdict(Verdict::Refused(refusal));
     vec![
         Message::Propose(Propose { layout: layout() }),

@@ -7,10 +7,7 @@ use crate::Hlc;
 use crate::history::{History, steps};
 
 fn dot(actor: u64, time: u64) -> Dot {
-    Dot {
-        actor: ActorId::from_bits(actor),
-        hlc: Hlc::from_bits(time),
-    }
+    Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_bits(time) }
 }
 
 /// Three actors; an expired sibling, a large one (two bytes of length) and a tombstone.
@@ -18,12 +15,7 @@ fn sample() -> Record {
     let blind = VersionVector::new();
     let seen = [dot(0xc, 2)].into_iter().collect();
     Record::default()
-        .write(
-            &seen,
-            dot(0xa, 3),
-            Payload::Value("soon".into()),
-            Some(WallTime::from_millis(77)),
-        )
+        .write(&seen, dot(0xa, 3), Payload::Value("soon".into()), Some(WallTime::from_millis(77)))
         .write(&blind, dot(0xb, 4), Payload::Value(vec![b'x'; 130].into()), None)
         .write(&blind, dot(0xa, 5), Payload::Tombstone, None)
 }
@@ -92,10 +84,7 @@ fn every_flipped_byte_and_every_cut_is_refused() {
         for flip in 1..=u8::MAX {
             let mut damaged = bytes.to_vec();
             damaged[at] ^= flip;
-            assert!(
-                matches!(Record::decode(&damaged.into()), Err(RecordError::Damaged { .. })),
-                "byte {at}"
-            );
+            assert!(matches!(Record::decode(&damaged.into()), Err(RecordError::Damaged { .. })), "byte {at}");
         }
         assert!(Record::decode(&bytes.slice(..at)).is_err(), "cut at {at}");
     }
@@ -106,10 +95,7 @@ fn a_later_version_is_told_from_damage() {
     let mut body = sample().encode().to_vec();
     body.truncate(body.len() - CHECKSUM_BYTES);
     body[0] = VERSION + 1;
-    assert_eq!(
-        Record::decode(&sealed(body)),
-        Err(RecordError::Newer { version: VERSION + 1 })
-    );
+    assert_eq!(Record::decode(&sealed(body)), Err(RecordError::Newer { version: VERSION + 1 }));
 }
 
 #[test]
@@ -128,43 +114,24 @@ fn intact_bytes_that_no_release_writes_are_refused() {
         ("absurd siblings", &[&[1, 1], one, huge]),
         ("absurd value", &[&[1, 1], one, &[1], one, &[0], huge]),
         ("overlong count", &[&[1, 0x80, 0, 0]]),
-        (
-            "a count of 2^64 + 1",
-            &[&[1], &[0x81], &[0x80; 8], &[2], one, &[0]],
-        ),
+        ("a count of 2^64 + 1", &[&[1], &[0x81], &[0x80; 8], &[2], one, &[0]]),
         ("endless count", &[&[1], &[0xff; 12]]),
         ("context out of order", &[&[1, 2], two, one, &[0]]),
         ("an actor twice", &[&[1, 2], one, one, &[0]]),
         ("time zero in the context", &[&[1, 1], &entry(1, 0), &[0]]),
-        (
-            "siblings out of order",
-            &[&[1, 2], one, two, &[2], two, value, one, value],
-        ),
+        ("siblings out of order", &[&[1, 2], one, two, &[2], two, value, one, value]),
         ("a dot twice", &[&[1, 1], one, &[2], one, value, one, value]),
         ("a dot outside the context", &[&[1, 1], one, &[1], two, value]),
-        (
-            "a tombstone below a value",
-            &[&[1, 2], one, two, &[2], one, &[TOMBSTONE], two, value],
-        ),
+        ("a tombstone below a value", &[&[1, 2], one, two, &[2], one, &[TOMBSTONE], two, value]),
         ("an unknown flag", &[&[1, 1], one, &[1], one, &[4, 0]]),
         ("a sibling without flags", &[&[1, 1], one, &[1], one]),
-        (
-            "half an expiry",
-            &[&[1, 1], one, &[1], one, &[EXPIRES | TOMBSTONE, 0, 0]],
-        ),
+        ("half an expiry", &[&[1, 1], one, &[1], one, &[EXPIRES | TOMBSTONE, 0, 0]]),
         ("bytes at the end", &[&[1, 1], one, &[1], one, value, &[0]]),
     ];
     for (what, parts) in bad {
-        assert!(
-            matches!(build(parts), Err(RecordError::Malformed(_))),
-            "{what}: {:?}",
-            build(parts)
-        );
+        assert!(matches!(build(parts), Err(RecordError::Malformed(_))), "{what}: {:?}", build(parts));
     }
-    assert_eq!(
-        Record::decode(&Bytes::new()),
-        Err(RecordError::Damaged { bytes: 0 })
-    );
+    assert_eq!(Record::decode(&Bytes::new()), Err(RecordError::Damaged { bytes: 0 }));
 }
 
 /// The stored form of version 1, field by field. If this fails, what released versions have stored can no longer be
@@ -173,12 +140,7 @@ fn intact_bytes_that_no_release_writes_are_refused() {
 fn golden_bytes() {
     let seen = [dot(0xc, 2)].into_iter().collect();
     let record = Record::default()
-        .write(
-            &seen,
-            dot(0xb, 3),
-            Payload::Value("hi".into()),
-            Some(WallTime::from_millis(77)),
-        )
+        .write(&seen, dot(0xb, 3), Payload::Value("hi".into()), Some(WallTime::from_millis(77)))
         .write(&VersionVector::new(), dot(0xa, 4), Payload::Tombstone, None);
     let golden = [
         "01 03",

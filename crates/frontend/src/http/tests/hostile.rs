@@ -16,43 +16,15 @@ async fn ambiguous_or_broken_heads_are_refused() {
     let many: String = (0..10_000).map(|n| format!("x-{n}: y\r\n")).collect();
     let huge = format!("x: {}\r\n", "y".repeat(1 << 20));
     let table = [
-        (
-            "two lengths",
-            "host: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxx",
-            400,
-        ),
+        ("two lengths", "host: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxx", 400),
         ("a negative length", "host: a\r\ncontent-length: -1\r\n\r\n", 400),
-        (
-            "a length with a sign",
-            "host: a\r\ncontent-length: +1\r\n\r\nx",
-            400,
-        ),
-        (
-            "a length past 2^64",
-            "host: a\r\ncontent-length: 99999999999999999999\r\n\r\n",
-            400,
-        ),
-        (
-            "an unknown framing",
-            "host: a\r\ntransfer-encoding: gzip\r\n\r\n",
-            400,
-        ),
-        (
-            "a chunk size past 2^64",
-            "host: a\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
-            400,
-        ),
-        (
-            "a chunk size that is none",
-            "host: a\r\ntransfer-encoding: chunked\r\n\r\n-1\r\n",
-            400,
-        ),
+        ("a length with a sign", "host: a\r\ncontent-length: +1\r\n\r\nx", 400),
+        ("a length past 2^64", "host: a\r\ncontent-length: 99999999999999999999\r\n\r\n", 400),
+        ("an unknown framing", "host: a\r\ntransfer-encoding: gzip\r\n\r\n", 400),
+        ("a chunk size past 2^64", "host: a\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n", 400),
+        ("a chunk size that is none", "host: a\r\ntransfer-encoding: chunked\r\n\r\n-1\r\n", 400),
         ("no host", "content-length: 0\r\n\r\n", 400),
-        (
-            "two hosts",
-            "host: a\r\nhost: b\r\ncontent-length: 0\r\n\r\n",
-            400,
-        ),
+        ("two hosts", "host: a\r\nhost: b\r\ncontent-length: 0\r\n\r\n", 400),
         ("a folded header", "host: a\r\nx: 1\r\n 2\r\n\r\n", 400),
         ("a blank before the colon", "host : a\r\n\r\n", 400),
         ("NUL in a header", "host: a\r\nx: \0\r\n\r\n", 400),
@@ -60,20 +32,10 @@ async fn ambiguous_or_broken_heads_are_refused() {
         ("a header of 1 MiB", &huge, 431),
     ];
     for (name, rest, status) in table {
-        assert_eq!(
-            status_of(format!("{line}{rest}").as_bytes()).await,
-            Some(status),
-            "{name}"
-        );
+        assert_eq!(status_of(format!("{line}{rest}").as_bytes()).await, Some(status), "{name}");
     }
-    assert_eq!(
-        status_of(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").await,
-        Some(400)
-    );
-    assert_eq!(
-        status_of(b"GET /v1/kv/b/\x80\x01 HTTP/1.1\r\nhost: a\r\n\r\n").await,
-        Some(400)
-    );
+    assert_eq!(status_of(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").await, Some(400));
+    assert_eq!(status_of(b"GET /v1/kv/b/\x80\x01 HTTP/1.1\r\nhost: a\r\n\r\n").await, Some(400));
     assert_eq!(status_of(b"*1\r\n$4\r\nPING\r\n\r\n").await, Some(400));
 }
 
@@ -104,10 +66,7 @@ async fn an_old_client_needs_no_host_and_a_proxy_may_name_us_in_full() {
 }
 
 fn small() -> FrontLimits {
-    FrontLimits {
-        max_value: 100,
-        ..FrontLimits::default()
-    }
+    FrontLimits { max_value: 100, ..FrontLimits::default() }
 }
 
 #[tokio::test]
@@ -115,24 +74,15 @@ async fn a_body_over_the_limit_is_refused_announced_or_not() {
     let service = Fake::with_limits(small());
     assert_eq!(put(&service, "/v1/kv/b/k", &[b'x'; 100]).await.status, 204);
     let seen = put(&service, "/v1/kv/b/k", &[b'x'; 101]).await;
-    assert_eq!(
-        (seen.status, seen.json()["outcome"].as_str()),
-        (413, Some("not_applied"))
-    );
+    assert_eq!((seen.status, seen.json()["outcome"].as_str()), (413, Some("not_applied")));
     assert!(seen.json()["detail"].as_str().unwrap().contains("at most 100"));
 
     let chunk = format!("20\r\n{}\r\n", "x".repeat(32));
     let head =
         "PUT /v1/kv/b/k HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let chunked = |chunks: usize| format!("{head}{}0\r\n\r\n", chunk.repeat(chunks));
-    assert_eq!(
-        take_apart(&raw(&service, chunked(3).as_bytes()).await).status,
-        204
-    );
-    assert_eq!(
-        take_apart(&raw(&service, chunked(10_000).as_bytes()).await).status,
-        413
-    );
+    assert_eq!(take_apart(&raw(&service, chunked(3).as_bytes()).await).status, 204);
+    assert_eq!(take_apart(&raw(&service, chunked(10_000).as_bytes()).await).status, 413);
     assert_eq!(service.log.borrow().len(), 2);
 }
 
@@ -146,11 +96,7 @@ async fn a_body_is_invited_only_when_it_will_be_taken() {
     assert_eq!(take_apart(&output).status, 413);
     let last = "GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     let output = raw(&service, format!("{}x{last}", head(1)).as_bytes()).await;
-    assert!(
-        output.starts_with(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204"),
-        "{}",
-        output.escape_ascii()
-    );
+    assert!(output.starts_with(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204"), "{}", output.escape_ascii());
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,32 +115,19 @@ async fn a_client_that_does_not_read_is_cut_off() {
     let service = Fake::new();
     put(&service, "/v1/kv/b/k", &vec![b'x'; 1 << 20]).await;
     converse(&service, async |mut stream| {
-        stream
-            .write_all(b"GET /v1/kv/b/k HTTP/1.1\r\nhost: a\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(b"GET /v1/kv/b/k HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         // Kept open: the conversation ends only because the server gives up.
         stream
     })
     .await;
-    assert!(
-        service
-            .events
-            .borrow()
-            .contains(&(Door::Http, FrontEvent::Stalled))
-    );
+    assert!(service.events.borrow().contains(&(Door::Http, FrontEvent::Stalled)));
 }
 
 #[tokio::test]
 async fn ranges_and_encodings_are_ignored() {
     let service = Fake::new();
     let lines = ["content-encoding: gzip"];
-    assert_eq!(
-        request(&service, "PUT", "/v1/kv/b/k", &lines, b"\x1f\x8b")
-            .await
-            .status,
-        204
-    );
+    assert_eq!(request(&service, "PUT", "/v1/kv/b/k", &lines, b"\x1f\x8b").await.status, 204);
     let lines = ["range: bytes=0-0,0-0,0-0", "accept-encoding: gzip"];
     let seen = request(&service, "GET", "/v1/kv/b/k", &lines, b"").await;
     assert_eq!((seen.status, seen.body.as_slice()), (200, b"\x1f\x8b".as_slice()));

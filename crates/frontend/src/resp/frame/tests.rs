@@ -37,10 +37,7 @@ fn args(words: &[&str]) -> Args {
 fn requests_are_cut_out_of_the_stream() {
     let input = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*0\r\n\r\n\nPING \"x y\"\r\n*1\r\n$0\r\n\r\n*1\r\n$4\r\nPI";
     let (requests, error) = parse(input, &[]);
-    assert_eq!(
-        requests,
-        [args(&["GET", "a"]), args(&["PING", "x y"]), args(&[""])]
-    );
+    assert_eq!(requests, [args(&["GET", "a"]), args(&["PING", "x y"]), args(&[""])]);
     assert_eq!(error, None);
 }
 
@@ -64,10 +61,7 @@ fn a_length_is_judged_before_its_bytes_arrive() {
         (b"*1\r\n$3\rabc", FrameError::Length),
         (b"*1\r\n$65\r\n", too_large(65)),
         (b"*1\r\n$536870913\r\n", too_large(536_870_913)),
-        (
-            b"*1\r\n$9223372036854775808\r\n",
-            too_large(9_223_372_036_854_775_808),
-        ),
+        (b"*1\r\n$9223372036854775808\r\n", too_large(9_223_372_036_854_775_808)),
         (b"*2\r\n$3\r\nGET\r\n$-5\r\n", FrameError::Length),
         (b"*1\r\n*1\r\n", FrameError::NotBulk(b'*')),
         (b"*1\r\n:1\r\n", FrameError::NotBulk(b':')),
@@ -81,11 +75,7 @@ fn a_length_is_judged_before_its_bytes_arrive() {
     for (input, error) in table {
         let shown = input.escape_ascii();
         assert_eq!(parse(input, &[]), (vec![], Some(*error)), "{shown}");
-        assert_eq!(
-            parse(input, &vec![1; input.len()]),
-            (vec![], Some(*error)),
-            "{shown}"
-        );
+        assert_eq!(parse(input, &vec![1; input.len()]), (vec![], Some(*error)), "{shown}");
     }
 }
 
@@ -93,10 +83,7 @@ fn a_length_is_judged_before_its_bytes_arrive() {
 fn many_small_arguments_do_not_add_up_past_the_limit() {
     let bulk = [b"$64\r\n".as_slice(), &[b'x'; 64], b"\r\n"].concat();
     let input = [b"*1048576\r\n".as_slice(), &bulk.repeat(20_000)].concat();
-    assert_eq!(
-        parse(&input, &[]),
-        (vec![], Some(FrameError::RequestTooLarge(MAX_BULK + MAX_OVERHEAD)))
-    );
+    assert_eq!(parse(&input, &[]), (vec![], Some(FrameError::RequestTooLarge(MAX_BULK + MAX_OVERHEAD))));
 }
 
 #[test]

@@ -12,19 +12,9 @@ use super::*;
 use crate::resp::shape::Harvest;
 
 fn value(text: String) -> KvReply {
-    let dot = Dot {
-        actor: ActorId::from_bits(1),
-        hlc: Hlc::from_bits(1),
-    };
-    let sibling = SiblingView {
-        value: Bytes::from(text),
-        dot,
-        expires_at: None,
-    };
-    KvReply::Read(ReadReply {
-        siblings: vec![sibling],
-        context: None,
-    })
+    let dot = Dot { actor: ActorId::from_bits(1), hlc: Hlc::from_bits(1) };
+    let sibling = SiblingView { value: Bytes::from(text), dot, expires_at: None };
+    KvReply::Read(ReadReply { siblings: vec![sibling], context: None })
 }
 
 fn drained(pipeline: &Pipeline) -> String {
@@ -58,9 +48,7 @@ proptest! {
 #[test]
 fn several_keys_make_one_reply_and_hold_up_those_behind() {
     let pipeline = Rc::<Pipeline>::default();
-    let parts: Vec<_> = pipeline
-        .gather(Protocol::V2, Gathering::new(Harvest::Values, 3))
-        .collect();
+    let parts: Vec<_> = pipeline.gather(Protocol::V2, Gathering::new(Harvest::Values, 3)).collect();
     pipeline.answer(Protocol::V2, Reply::OK);
     assert_eq!(drained(&pipeline), "");
     assert!(pipeline.held() > 0);
@@ -68,10 +56,7 @@ fn several_keys_make_one_reply_and_hold_up_those_behind() {
         assert_eq!(drained(&pipeline), "");
         part.send(value(format!("v{number}")));
     }
-    assert_eq!(
-        drained(&pipeline),
-        "*3\r\n$2\r\nv0\r\n$2\r\nv1\r\n$2\r\nv2\r\n+OK\r\n"
-    );
+    assert_eq!(drained(&pipeline), "*3\r\n$2\r\nv0\r\n$2\r\nv1\r\n$2\r\nv2\r\n+OK\r\n");
 }
 
 #[test]
@@ -79,10 +64,7 @@ fn a_request_that_is_lost_is_answered_unknown() {
     let pipeline = Rc::<Pipeline>::default();
     drop(pipeline.ask(Protocol::V2, Shape::Stored));
     let reply = drained(&pipeline);
-    assert!(
-        reply.starts_with("-LOADING ") && reply.contains("outcome=unknown"),
-        "{reply}"
-    );
+    assert!(reply.starts_with("-LOADING ") && reply.contains("outcome=unknown"), "{reply}");
 }
 
 #[derive(Default)]
@@ -117,8 +99,5 @@ fn what_arrives_after_the_end_is_dropped() {
     pipeline.answer(Protocol::V2, Reply::OK);
     pipeline.close();
     asked.send(value("late".into()));
-    assert_eq!(
-        (drained(&pipeline).as_str(), pipeline.len(), pipeline.held()),
-        ("", 0, 0)
-    );
+    assert_eq!((drained(&pipeline).as_str(), pipeline.len(), pipeline.held()), ("", 0, 0));
 }

@@ -13,10 +13,7 @@ async fn broken_bytes_cost_their_connection() {
         (b"*-1\r\n", "invalid multibulk length"),
         (b"*2147483647\r\n", "invalid multibulk length"),
         (b"*1\r\n$-2\r\n", "invalid bulk length"),
-        (
-            b"*1\r\n$9223372036854775808\r\n",
-            "bulk of 9223372036854775808 bytes",
-        ),
+        (b"*1\r\n$9223372036854775808\r\n", "bulk of 9223372036854775808 bytes"),
         (b"*1\r\n$536870913\r\n", "bulk of 536870913 bytes"),
         (b"*1\r\n$00003\r\n", "invalid bulk length"),
         (b"*1\r\n$+3\r\n", "invalid bulk length"),
@@ -33,25 +30,10 @@ async fn broken_bytes_cost_their_connection() {
         let shown = input[..input.len().min(40)].escape_ascii();
         let service = Fake::new();
         let got = replies(&service, &[b"set a 1\nget a\n", *input, b"\r\nPING\r\n"].concat()).await;
-        let error = got
-            .strip_prefix("+OK\r\n$1\r\n1\r\n")
-            .unwrap_or_else(|| panic!("{shown}: {got}"));
-        assert!(
-            error.starts_with("-ERR Protocol error: ") && error.contains(words),
-            "{shown}: {error}"
-        );
-        assert_eq!(
-            error.matches("\r\n").count(),
-            1,
-            "{shown}: nothing follows the error, but: {error}"
-        );
-        assert!(
-            service
-                .events
-                .borrow()
-                .contains(&(Door::Resp, FrontEvent::ProtocolError)),
-            "{shown}"
-        );
+        let error = got.strip_prefix("+OK\r\n$1\r\n1\r\n").unwrap_or_else(|| panic!("{shown}: {got}"));
+        assert!(error.starts_with("-ERR Protocol error: ") && error.contains(words), "{shown}: {error}");
+        assert_eq!(error.matches("\r\n").count(), 1, "{shown}: nothing follows the error, but: {error}");
+        assert!(service.events.borrow().contains(&(Door::Resp, FrontEvent::ProtocolError)), "{shown}");
     }
 }
 
@@ -71,13 +53,9 @@ async fn odd_bytes_are_answered_or_ignored() {
     ];
     for (input, expected) in table {
         let got = replies(&Fake::new(), &[*input, b"PING\r\n"].concat()).await;
-        let reply = got
-            .strip_suffix("+PONG\r\n")
-            .unwrap_or_else(|| panic!("{}: {got}", input.escape_ascii()));
-        assert!(
-            reply.starts_with(expected) && reply.is_empty() == expected.is_empty(),
-            "{reply}"
-        );
+        let reply =
+            got.strip_suffix("+PONG\r\n").unwrap_or_else(|| panic!("{}: {got}", input.escape_ascii()));
+        assert!(reply.starts_with(expected) && reply.is_empty() == expected.is_empty(), "{reply}");
         assert!(reply.matches('\n').count() <= 1, "{reply}");
     }
 }
@@ -114,10 +92,7 @@ async fn too_many_keys_at_once_are_refused() {
     words.extend(std::iter::repeat_n(b"k".as_slice(), pipeline::MAX_PARTS + 1));
     let service = Fake::new();
     let got = replies(&service, &request(&words)).await;
-    assert!(
-        got.starts_with("-ERR MGET takes at most 1024 keys at a time"),
-        "{got}"
-    );
+    assert!(got.starts_with("-ERR MGET takes at most 1024 keys at a time"), "{got}");
     assert!(service.log.borrow().is_empty());
     words.pop();
     let got = replies(&service, &request(&words)).await;
@@ -126,10 +101,7 @@ async fn too_many_keys_at_once_are_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_not_read_from_and_then_cut_off() {
-    let limits = FrontLimits {
-        max_output: 64 << 10,
-        ..FrontLimits::default()
-    };
+    let limits = FrontLimits { max_output: 64 << 10, ..FrontLimits::default() };
     let service = Fake::with_limits(limits);
     let pings = b"PING\r\n".repeat(100_000);
     converse(&service, async |mut stream| {
@@ -142,20 +114,12 @@ async fn a_client_that_does_not_read_is_not_read_from_and_then_cut_off() {
         stream
     })
     .await;
-    assert!(
-        service
-            .events
-            .borrow()
-            .contains(&(Door::Resp, FrontEvent::Stalled))
-    );
+    assert!(service.events.borrow().contains(&(Door::Resp, FrontEvent::Stalled)));
 }
 
 #[tokio::test]
 async fn requests_in_flight_are_bounded() {
-    let limits = FrontLimits {
-        max_pipeline: 10,
-        ..FrontLimits::default()
-    };
+    let limits = FrontLimits { max_pipeline: 10, ..FrontLimits::default() };
     let service = Fake::with_limits(limits);
     service.held.set(true);
     let got = converse(&service, async |mut stream| {
@@ -254,15 +218,11 @@ fn word() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn some_request() -> impl Strategy<Value = Vec<u8>> {
-    let lasting = command::TABLE
-        .iter()
-        .map(|entry| entry.name)
-        .filter(|name| !["quit", "hello"].contains(name));
+    let lasting =
+        command::TABLE.iter().map(|entry| entry.name).filter(|name| !["quit", "hello"].contains(name));
     let name = prop::sample::select(lasting.collect::<Vec<_>>());
     (name, prop::collection::vec(word(), 0..6)).prop_map(|(name, words)| {
-        let words: Vec<_> = std::iter::once(name.as_bytes())
-            .chain(words.iter().map(Vec::as_slice))
-            .collect();
+        let words: Vec<_> = std::iter::once(name.as_bytes()).chain(words.iter().map(Vec::as_slice)).collect();
         request(&words)
     })
 }

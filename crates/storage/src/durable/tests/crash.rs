@@ -24,14 +24,8 @@ fn kill_9_loses_nothing_acknowledged() {
         let last = last_ack(&mut child, acks);
         expected = last.map_or(expected, |last| last + 1);
         let found = check_rows(&home.open());
-        assert!(
-            found >= expected,
-            "round {round}: {expected} rows acknowledged, {found} found"
-        );
-        assert!(
-            found <= expected + 1,
-            "round {round}: one commit was under way at most"
-        );
+        assert!(found >= expected, "round {round}: {expected} rows acknowledged, {found} found");
+        assert!(found <= expected + 1, "round {round}: one commit was under way at most");
         expected = found;
     }
 }
@@ -65,9 +59,7 @@ fn child() {
 
 fn check_poison(engine: &DurableEngine, first: &StorageError) {
     assert!(matches!(first, StorageError::Io { .. }), "{first}");
-    let later = StorageError::Poisoned {
-        cause: first.to_string(),
-    };
+    let later = StorageError::Poisoned { cause: first.to_string() };
     assert_eq!(engine.commit(&group(0), Durability::Synced), Err(later.clone()));
     assert_eq!(engine.get(Namespace::Data, b"k"), Err(later.clone()));
     assert_eq!(engine.close(), Err(later));
@@ -94,10 +86,7 @@ fn value(n: u64) -> Vec<u8> {
 /// How many rows there are: the same 0, 1, 2 .. in every namespace, whole.
 fn check_rows(engine: &DurableEngine) -> u64 {
     let counts = Namespace::ALL.map(|namespace| {
-        let limit = ScanLimit {
-            rows: usize::MAX,
-            bytes: usize::MAX,
-        };
+        let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
         let page = engine.scan(namespace, &KeyRange::all(), limit).unwrap();
         for (n, (key, found)) in (0u64..).zip(&page.rows) {
             assert_eq!(**key, n.to_be_bytes());

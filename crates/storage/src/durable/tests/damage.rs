@@ -65,9 +65,7 @@ fn filled(in_tables: bool) -> (Directory, Files) {
     let mut home = Directory::new();
     let engine = home.open();
     for n in 0..ROWS {
-        engine
-            .commit(&[put(key(n), value(n))], Durability::Buffered)
-            .unwrap();
+        engine.commit(&[put(key(n), value(n))], Durability::Buffered).unwrap();
     }
     if in_tables {
         engine.flush();
@@ -101,25 +99,15 @@ fn a_flipped_value_byte_in_a_table_is_corrupt_and_others_still_answer() {
 
     let error = engine.get(Namespace::Data, &key(150)).unwrap_err();
     assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
-    assert_eq!(
-        engine.get(Namespace::Data, &key(0)).unwrap(),
-        Some(value(0).into())
-    );
-    let limit = ScanLimit {
-        rows: 9_999,
-        bytes: 1 << 20,
-    };
+    assert_eq!(engine.get(Namespace::Data, &key(0)).unwrap(), Some(value(0).into()));
+    let limit = ScanLimit { rows: 9_999, bytes: 1 << 20 };
     let error = engine.scan(Namespace::Data, &KeyRange::all(), limit).unwrap_err();
     let StorageError::Corrupt { key: from, .. } = error else {
         panic!("{error}");
     };
     let before = KeyRange::new("", Some(from.clone()));
     let rows = engine.scan(Namespace::Data, &before, limit).unwrap().rows;
-    assert!(
-        rows.len() > 50,
-        "what lies before the damage can be read: {} rows",
-        rows.len()
-    );
+    assert!(rows.len() > 50, "what lies before the damage can be read: {} rows", rows.len());
     assert!(*from <= *key(150));
 }
 
@@ -154,22 +142,13 @@ fn no_flipped_byte_of_a_table_changes_or_hides_a_row() {
 #[test]
 fn a_missing_file_refuses_the_open_and_loses_nothing() {
     let (mut home, files) = filled(true);
-    let markers = files
-        .0
-        .keys()
-        .filter(|path| path.ends_with("current") || path.ends_with("version"));
+    let markers = files.0.keys().filter(|path| path.ends_with("current") || path.ends_with("version"));
     for marker in markers {
         fs::remove_file(marker).unwrap();
-        assert!(
-            matches!(refusal(&home.path()), StorageError::Unreadable { .. }),
-            "{marker:?}"
-        );
+        assert!(matches!(refusal(&home.path()), StorageError::Unreadable { .. }), "{marker:?}");
         fs::write(marker, &files.0[marker]).unwrap();
     }
-    assert_eq!(
-        home.open().get(Namespace::Data, &key(7)).unwrap(),
-        Some(value(7).into())
-    );
+    assert_eq!(home.open().get(Namespace::Data, &key(7)).unwrap(), Some(value(7).into()));
 }
 
 /// Below the library's own checksums: ours are the last guard.
@@ -188,18 +167,7 @@ fn a_row_whose_checksum_does_not_match_is_corrupt() {
     let detail = "checksum mismatch".into();
     let key = Bytes::from("k");
     let namespace = Namespace::Data;
-    assert_eq!(
-        error,
-        StorageError::Corrupt {
-            namespace,
-            key,
-            detail
-        }
-    );
+    assert_eq!(error, StorageError::Corrupt { namespace, key, detail });
     engine.commit(&[put("k", "again")], Durability::Synced).unwrap();
-    assert_eq!(
-        engine.get(Namespace::Data, b"k").unwrap(),
-        Some("again".into()),
-        "damage does not poison"
-    );
+    assert_eq!(engine.get(Namespace::Data, b"k").unwrap(), Some("again".into()), "damage does not poison");
 }
