@@ -83,10 +83,7 @@ pub fn judge(history: &KeyHistory) -> Vec<Finding> {
     let mut findings = graph.phantoms();
     let lost = graph.lost();
     findings.extend(graph.resurrected(&lost));
-    findings.extend(lost.into_iter().map(|write| Finding::Lost {
-        key: history.key.clone(),
-        write,
-    }));
+    findings.extend(lost.into_iter().map(|write| Finding::Lost { key: history.key.clone(), write }));
     findings.extend(graph.false_siblings());
     findings.extend(diverged(history));
     findings.sort();
@@ -104,11 +101,7 @@ impl<'a> Graph<'a> {
         Self {
             key: &history.key,
             writes: history.writes.iter().map(|w| (w.id, w)).collect(),
-            live: history
-                .replicas
-                .iter()
-                .flat_map(|r| r.live.iter().copied())
-                .collect(),
+            live: history.replicas.iter().flat_map(|r| r.live.iter().copied()).collect(),
         }
     }
 
@@ -124,10 +117,7 @@ impl<'a> Graph<'a> {
     }
 
     fn acked(&self) -> impl Iterator<Item = &'a Write> {
-        self.writes
-            .values()
-            .copied()
-            .filter(|w| w.outcome == WriteOutcome::Acked)
+        self.writes.values().copied().filter(|w| w.outcome == WriteOutcome::Acked)
     }
 
     fn lost(&self) -> BTreeSet<WriteId> {
@@ -151,24 +141,15 @@ impl<'a> Graph<'a> {
                 found.entry(*id).or_insert(write.id);
             }
         }
-        let finding = |(write, by)| Finding::Resurrected {
-            key: self.key.into(),
-            write,
-            by,
-        };
+        let finding = |(write, by)| Finding::Resurrected { key: self.key.into(), write, by };
         found.into_iter().map(finding).collect()
     }
 
     fn phantoms(&self) -> Vec<Finding> {
         let refused = |id: &WriteId| {
-            self.writes
-                .get(id)
-                .is_none_or(|w| w.outcome == WriteOutcome::Refused || w.deletes)
+            self.writes.get(id).is_none_or(|w| w.outcome == WriteOutcome::Refused || w.deletes)
         };
-        let phantom = |&write: &WriteId| Finding::Phantom {
-            key: self.key.into(),
-            write,
-        };
+        let phantom = |&write: &WriteId| Finding::Phantom { key: self.key.into(), write };
         self.live.iter().filter(|id| refused(id)).map(phantom).collect()
     }
 
@@ -176,11 +157,7 @@ impl<'a> Graph<'a> {
         let mut found = Vec::new();
         for &newer in &self.live {
             for &older in self.past([newer]).intersection(&self.live) {
-                found.push(Finding::FalseSibling {
-                    key: self.key.into(),
-                    older,
-                    newer,
-                });
+                found.push(Finding::FalseSibling { key: self.key.into(), older, newer });
             }
         }
         found
@@ -190,11 +167,7 @@ impl<'a> Graph<'a> {
 fn diverged(history: &KeyHistory) -> Option<Finding> {
     let (first, rest) = history.replicas.split_first()?;
     let other = rest.iter().find(|r| r.live != first.live)?;
-    Some(Finding::Diverged {
-        key: history.key.clone(),
-        one: first.name.clone(),
-        other: other.name.clone(),
-    })
+    Some(Finding::Diverged { key: history.key.clone(), one: first.name.clone(), other: other.name.clone() })
 }
 
 #[cfg(test)]

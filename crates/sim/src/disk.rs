@@ -21,6 +21,9 @@ struct Job {
     answered: bool,
 }
 
+/// A commit, and what its node is told.
+pub(crate) type Told = (CommitId, Result<(), String>);
+
 #[derive(Debug)]
 pub(crate) struct Disk {
     pub(crate) engine: MemoryEngine,
@@ -57,16 +60,12 @@ impl Disk {
     ) -> Option<Duration> {
         let rows = rows.into_iter().filter(|row| !self.is_dropped(row, lie));
         let batch = rows.map(op).collect();
-        self.waiting.push_back(Job {
-            id,
-            batch,
-            answered,
-        });
+        self.waiting.push_back(Job { id, batch, answered });
         if self.flying.is_empty() { self.start() } else { None }
     }
 
     /// The flying group is on disk, or is not. Returns who is to be told what, and when the next group is done.
-    pub(crate) fn synced(&mut self) -> (Vec<(CommitId, Result<(), String>)>, Option<Duration>) {
+    pub(crate) fn synced(&mut self) -> (Vec<Told>, Option<Duration>) {
         let result = std::mem::replace(&mut self.result, Ok(())).and_then(|()| {
             let synced = self.engine.commit(&[], Durability::Synced);
             synced.map_err(|e| e.to_string())
@@ -135,14 +134,7 @@ pub(crate) const fn namespace(space: RowSpace) -> Namespace {
 fn op(row: RowWrite) -> Op {
     let namespace = namespace(row.space);
     match row.value {
-        Some(value) => Op::Put {
-            namespace,
-            key: row.key,
-            value,
-        },
-        None => Op::Delete {
-            namespace,
-            key: row.key,
-        },
+        Some(value) => Op::Put { namespace, key: row.key, value },
+        None => Op::Delete { namespace, key: row.key },
     }
 }

@@ -32,12 +32,7 @@ impl World {
             Effect::Respond(handle, reply) => self.respond(handle, reply),
             Effect::RespondAdmin(handle, reply) => self.respond_admin(handle, reply),
             Effect::Load(cell) => self.order_load(node, cell, events),
-            Effect::Scan {
-                id,
-                space,
-                prefix,
-                from,
-            } => self.order_scan(node, id, space, prefix, from),
+            Effect::Scan { id, space, prefix, from } => self.order_scan(node, id, space, prefix, from),
             Effect::Commit { id, rows, .. } => self.commit(node, id, rows, events),
             Effect::Connect(addr, _) => self.connect(node, addr),
             Effect::Drained => self.stopped(node),
@@ -111,11 +106,7 @@ impl World {
         let host = &mut self.hosts[node];
         let span = Duration::from_micros(host.rng.random_range(100..=5_000));
         let life = host.life;
-        let effect = ScanOrder {
-            namespace,
-            prefix,
-            from,
-        };
+        let effect = ScanOrder { namespace, prefix, from };
         self.after(span, Happening::Scan { node, life, id, effect });
     }
 
@@ -123,15 +114,9 @@ impl World {
         self.counts.scans += 1;
         let whole = KeyRange::prefix(order.prefix.clone());
         let range = order.from.clone().map_or(whole.clone(), |from| whole.resume(from));
-        let limit = ScanLimit {
-            rows: PAGE_ROWS,
-            bytes: limits::SCAN_PAGE_BYTES,
-        };
+        let limit = ScanLimit { rows: PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
         let page = self.hosts[node].disk.engine.scan(order.namespace, &range, limit);
-        let page = page.map_err(|e| e.to_string()).map(|page| RowPage {
-            rows: page.rows,
-            next: page.next,
-        });
+        let page = page.map_err(|e| e.to_string()).map(|page| RowPage { rows: page.rows, next: page.next });
         self.deliver(node, Event::Scanned(id, page));
     }
 

@@ -70,10 +70,7 @@ impl Host {
 
     pub(crate) fn now(&self, instant: Instant) -> Now {
         let ms = EPOCH_MS + instant.nanos() / 1_000_000;
-        Now {
-            instant,
-            wall: WallTime::from_millis(ms.saturating_add_signed(self.clock_offset_ms)),
-        }
+        Now { instant, wall: WallTime::from_millis(ms.saturating_add_signed(self.clock_offset_ms)) }
     }
 
     /// Starts the machine from what is on disk, as a daemon would.
@@ -102,10 +99,7 @@ impl Host {
 
     /// All rows of a namespace.
     pub(crate) fn rows(&self, namespace: Namespace) -> Vec<(Bytes, Bytes)> {
-        let limit = ScanLimit {
-            rows: usize::MAX,
-            bytes: usize::MAX,
-        };
+        let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
         let page = self.disk.engine.scan(namespace, &KeyRange::all(), limit);
         page.map(|p| p.rows).unwrap_or_default()
     }

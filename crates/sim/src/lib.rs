@@ -14,14 +14,17 @@
 //! **Deliberately absent.** tokio, sockets, threads, and every rule of the store.
 //!
 //! **How to read this crate.** [`seed`] chance, [`trace`] the fingerprint of a run, `network`, `disk` and `host`
-//! what a node stands on, [`world`] the heap with `effects` (what machines ask for); [`observer`] who minted what;
+//! what a node stands on, [`world`] the heap with `links` (connections),
+//! `effects` (what machines ask for) and `hands` (what drivers may do); [`observer`] who minted what;
 //! [`workload`] clients and [`history`] what they were told, [`nemesis`] faults, [`run`] one seed from start to
 //! verdict with `settle` (heal, drain, read all) and `verdict` (what the judge is told).
 
 mod disk;
 mod effects;
+mod hands;
 pub mod history;
 mod host;
+mod links;
 pub mod nemesis;
 mod network;
 pub mod observer;

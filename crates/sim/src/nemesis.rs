@@ -27,14 +27,8 @@ pub struct Faults {
 
 impl Faults {
     /// All of them.
-    pub const ALL: Self = Self {
-        crashes: true,
-        drains: true,
-        cuts: true,
-        slow_disks: true,
-        failing_disks: true,
-        clocks: true,
-    };
+    pub const ALL: Self =
+        Self { crashes: true, drains: true, cuts: true, slow_disks: true, failing_disks: true, clocks: true };
     /// None.
     pub const NONE: Self = Self {
         crashes: false,

@@ -21,11 +21,8 @@ pub struct Weather {
 
 impl Weather {
     /// Nothing lost, a millisecond at most.
-    pub const CALM: Self = Self {
-        loss: 0.0,
-        repeats: 0.0,
-        delay: (Duration::from_micros(100), Duration::from_millis(1)),
-    };
+    pub const CALM: Self =
+        Self { loss: 0.0, repeats: 0.0, delay: (Duration::from_micros(100), Duration::from_millis(1)) };
 }
 
 #[derive(Debug)]
@@ -33,6 +30,7 @@ pub(crate) struct Network {
     seed: Seed,
     links: BTreeMap<(usize, usize), ChaCha8Rng>,
     blocked: BTreeSet<(usize, usize)>,
+    held: BTreeSet<(usize, usize)>,
     pub(crate) weather: Weather,
     next_connection: u64,
 }
@@ -43,6 +41,7 @@ impl Network {
             seed,
             links: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            held: BTreeSet::new(),
             weather,
             next_connection: 0,
         }
@@ -88,6 +87,18 @@ impl Network {
         self.blocked.contains(&(from, to))
     }
 
+    pub(crate) fn hold(&mut self, from: usize, to: usize, held: bool) {
+        if held {
+            self.held.insert((from, to));
+        } else {
+            self.held.remove(&(from, to));
+        }
+    }
+
+    pub(crate) fn is_held(&self, from: usize, to: usize) -> bool {
+        self.held.contains(&(from, to))
+    }
+
     pub(crate) fn is_cut(&self, a: usize, b: usize) -> bool {
         self.is_blocked(a, b) || self.is_blocked(b, a)
     }
@@ -98,18 +109,12 @@ impl Network {
 
     fn link(&mut self, from: usize, to: usize) -> &mut ChaCha8Rng {
         let index = ((from as u64) << 32) | to as u64;
-        self.links
-            .entry((from, to))
-            .or_insert_with(|| self.seed.stream("link", index))
+        self.links.entry((from, to)).or_insert_with(|| self.seed.stream("link", index))
     }
 }
 
 fn delay(rng: &mut ChaCha8Rng, (least, usual): (Duration, Duration)) -> Duration {
     let spread = usual.saturating_sub(least).mul_f64(rng.random::<f64>());
-    let stretch = if rng.random_bool(0.02) {
-        rng.random_range(1..=20)
-    } else {
-        1
-    };
+    let stretch = if rng.random_bool(0.02) { rng.random_range(1..=20) } else { 1 };
     (least + spread) * stretch
 }

@@ -37,7 +37,14 @@ pub struct Observer {
 
 impl Observer {
     /// A node hands a record to its disk; `before` is what it had staged or stored for the row.
-    pub(crate) fn staged(&mut self, at: Instant, place: (usize, PartitionId), row: &Bytes, before: &Record, after: &Record) {
+    pub(crate) fn staged(
+        &mut self,
+        at: Instant,
+        place: (usize, PartitionId),
+        row: &Bytes,
+        before: &Record,
+        after: &Record,
+    ) {
         for sibling in after.siblings() {
             if self.mints.contains_key(&sibling.dot) {
                 continue;

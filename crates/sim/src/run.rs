@@ -30,6 +30,9 @@ pub struct Options {
     pub gap: Duration,
     /// For how long clients write.
     pub span: Duration,
+    /// Read every key from all owners before the verdict, which repairs what hints cannot: writes whose
+    /// coordinator died. Without it the owners must agree by hints alone.
+    pub final_reads: bool,
 }
 
 impl Options {
@@ -60,6 +63,7 @@ impl Options {
             faults: Faults::ALL,
             gap: Duration::from_millis(1_200),
             span: Duration::from_secs(12),
+            final_reads: true,
         }
     }
 

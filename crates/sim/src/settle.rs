@@ -26,6 +26,9 @@ impl Run {
             let words = self.restlessness();
             self.unrest.push(words);
         }
+        if !self.options.final_reads {
+            return;
+        }
         // Reads repair what they see, after they answer: the second round shows the result of the first.
         for round in 0..2 {
             (0..self.options.workload.keys).for_each(|key| self.read_everywhere(round, key));
@@ -52,7 +55,9 @@ impl Run {
             return false;
         };
         let now = self.world.now_at(node);
-        self.world.serves(node) && machine.data_plane().under_way() == 0 && machine.status(now).repair.quiescent
+        self.world.serves(node)
+            && machine.data_plane().under_way() == 0
+            && machine.status(now).repair.quiescent
     }
 
     fn restlessness(&self) -> String {
@@ -80,11 +85,7 @@ impl Run {
                 bucket: BucketName::default_bucket(),
                 key: key_name(key),
                 op: KvOp::Get,
-                quorum: QuorumChoice {
-                    r: Some(self.copies()),
-                    w: None,
-                    strict: None,
-                },
+                quorum: QuorumChoice { r: Some(self.copies()), w: None, strict: None },
                 forwarded: false,
             };
             let handle = self.world.request(node, request);

@@ -38,7 +38,7 @@ impl Trace {
     pub(crate) fn event(&mut self, now: Instant, node: usize, event: &Event) {
         match event {
             // Its frame was hashed when it arrived.
-            Event::PeerMessage(..) => return,
+            Event::PeerMessage(..) => {}
             Event::Loaded(_, Ok(row)) => {
                 self.mark(now, node, 1);
                 self.hasher.update(row.as_deref().unwrap_or_default());

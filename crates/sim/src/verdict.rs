@@ -47,18 +47,9 @@ impl Run {
         }
         let replicas = self.replicas(key).into_iter().map(|(name, record)| Replica {
             name,
-            live: record
-                .siblings()
-                .iter()
-                .filter(|s| !s.is_tombstone())
-                .map(|s| names.of(s.dot))
-                .collect(),
+            live: record.siblings().iter().filter(|s| !s.is_tombstone()).map(|s| names.of(s.dot)).collect(),
         });
-        let history = KeyHistory {
-            key: format!("key-{key}"),
-            replicas: replicas.collect(),
-            writes,
-        };
+        let history = KeyHistory { key: format!("key-{key}"), replicas: replicas.collect(), writes };
         (history, story)
     }
 
@@ -137,9 +128,7 @@ impl Run {
                 layout.owns(self.world.id(node), partition)
             })
         });
-        owners
-            .map(|node| (format!("n{node}"), self.world.stored(node, &row).unwrap_or_default()))
-            .collect()
+        owners.map(|node| (format!("n{node}"), self.world.stored(node, &row).unwrap_or_default())).collect()
     }
 }
 

@@ -63,11 +63,8 @@ const GIVE_UP: u64 = 1 << 49;
 impl Workload {
     /// Clients that begin when [`Workload::start`] is called.
     pub fn new(seed: Seed, options: WorkloadOptions) -> Self {
-        let client = |index| Client {
-            rng: seed.stream("client", index as u64),
-            seen: BTreeMap::new(),
-            open: None,
-        };
+        let client =
+            |index| Client { rng: seed.stream("client", index as u64), seen: BTreeMap::new(), open: None };
         Self {
             clients: (0..options.clients).map(client).collect(),
             options,
@@ -200,11 +197,7 @@ impl Workload {
         let index = self.ops.len();
         let (op, request) = self.invent(world, client);
         self.ops.push(op);
-        let mut open = Open {
-            op: index,
-            request,
-            handle: ReplyHandle(0),
-        };
+        let mut open = Open { op: index, request, handle: ReplyHandle(0) };
         self.send(world, client, &mut open);
         self.clients[client].open = Some(open);
     }
@@ -230,11 +223,7 @@ impl Workload {
             0..30 => (Kind::Get, KvOp::Get),
             30..45 => (Kind::Delete, KvOp::Delete { seen: wire }),
             _ => {
-                let put = KvOp::Put {
-                    value: value.clone(),
-                    seen: wire,
-                    ttl_ms: None,
-                };
+                let put = KvOp::Put { value: value.clone(), seen: wire, ttl_ms: None };
                 (Kind::Put(value), put)
             }
         };
@@ -284,16 +273,8 @@ impl Client {
         };
         let strict = self.rng.random_bool(0.15).then_some(true);
         match read {
-            true => QuorumChoice {
-                r: size,
-                w: None,
-                strict,
-            },
-            false => QuorumChoice {
-                r: None,
-                w: size,
-                strict,
-            },
+            true => QuorumChoice { r: size, w: None, strict },
+            false => QuorumChoice { r: None, w: size, strict },
         }
     }
 }

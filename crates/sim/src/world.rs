@@ -9,12 +9,12 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use starling_causality::{ContextToken, Record, VersionVector};
 use starling_node::node::Phase;
-use starling_node::{CommitId, Effect, Event, Log, Node, ReplyHandle, ScanId};
-use starling_storage::{CrashMode, Engine, Namespace};
+use starling_node::{Effect, Event, Log, Node, ReplyHandle, ScanId};
+use starling_storage::{Engine, Namespace};
 use starling_types::{BucketName, Instant, Key, NodeId, Now, QualifiedKey};
 use starling_vnode::CellKey;
 use starling_wire::client::{AdminReply, AdminRequest};
-use starling_wire::{Envelope, KvReply, KvRequest};
+use starling_wire::{KvReply, KvRequest};
 
 use crate::disk::Disk;
 use crate::host::{self, Host};
@@ -120,7 +120,7 @@ pub(crate) struct ScanOrder {
 /// What the node binds context tokens to, besides cluster and key.
 const BUCKET_INCARNATION: u64 = 1;
 /// After how long a silent connection is given up.
-const IDLE: Duration = Duration::from_millis(2_500);
+pub(crate) const IDLE: Duration = Duration::from_millis(2_500);
 
 /// The world.
 pub struct World {
@@ -134,6 +134,7 @@ pub struct World {
     /// Chance of the way between clients and nodes.
     clients: ChaCha8Rng,
     pub(crate) notices: VecDeque<Notice>,
+    pub(crate) held: Vec<Happening>,
     next_handle: u64,
     /// What happened.
     pub counts: Counts,
@@ -166,6 +167,7 @@ impl World {
             sequence: 0,
             hosts,
             notices: VecDeque::new(),
+            held: Vec::new(),
             next_handle: 0,
             counts: Counts::default(),
             trace: Trace::default(),
@@ -211,96 +213,6 @@ impl World {
     /// Has the driver told [`Notice::Wake`] after `span`.
     pub fn wake(&mut self, span: Duration, token: u64) {
         self.after(span, Happening::Wake(token));
-    }
-
-    /// A client sends a request; it may be lost, and so may its answer.
-    pub fn request(&mut self, node: usize, request: KvRequest) -> ReplyHandle {
-        let handle = self.handle();
-        if let Some(delay) = self.client_way() {
-            self.after(delay, Happening::Request { node, handle, request });
-        }
-        handle
-    }
-
-    /// An operator sends a request.
-    pub fn admin(&mut self, node: usize, request: AdminRequest) -> ReplyHandle {
-        let handle = self.handle();
-        self.after(Duration::from_millis(1), Happening::Admin { node, handle, request });
-        handle
-    }
-
-    /// Kills a node; its disk loses what a disk may lose, by chance.
-    pub fn crash(&mut self, node: usize) {
-        self.kill(node, None);
-    }
-
-    /// Kills a node with a given loss.
-    pub fn crash_as(&mut self, node: usize, mode: CrashMode) {
-        self.kill(node, Some(mode));
-    }
-
-    fn kill(&mut self, node: usize, mode: Option<CrashMode>) {
-        if self.hosts[node].machine.is_none() {
-            return;
-        }
-        self.counts.crashes += 1;
-        self.vanish(node);
-        match mode {
-            None => self.hosts[node].disk.crash(),
-            Some(mode) => self.hosts[node].disk.crash_as(mode),
-        }
-        if self.options.sabotage == Sabotage::ForgeCleanMark {
-            self.forge_clean_mark(node);
-        }
-    }
-
-    /// Starts a node that is down.
-    pub fn start(&mut self, node: usize) {
-        if self.hosts[node].machine.is_some() {
-            return;
-        }
-        self.counts.starts += 1;
-        let effects = self.hosts[node].start(self.seed, self.now);
-        self.turn(node, effects, VecDeque::new());
-    }
-
-    /// Asks a node to stop cleanly; [`Notice::Stopped`] follows.
-    pub fn drain(&mut self, node: usize) {
-        self.deliver(node, Event::Drain);
-    }
-
-    /// Cuts or mends the way from one node to another.
-    pub fn cut(&mut self, from: usize, to: usize, cut: bool) {
-        self.counts.cuts += u64::from(cut);
-        self.network.block(from, to, cut);
-        if cut {
-            self.after(IDLE, Happening::IdleCheck { a: from, b: to });
-        }
-    }
-
-    /// The network becomes (or stops being) a calm one, nothing is cut.
-    pub fn set_weather(&mut self, weather: Weather) {
-        self.network.weather = weather;
-    }
-
-    /// Mends every way.
-    pub fn mend(&mut self) {
-        self.network.heal();
-    }
-
-    /// How long a node's fsyncs take from now on.
-    pub fn set_fsync(&mut self, node: usize, least: Duration, most: Duration) {
-        self.hosts[node].disk.fsync = (least, most);
-    }
-
-    /// Makes a node's next write to disk fail; its store is poisoned until it is restarted.
-    pub fn fail_disk(&mut self, node: usize) {
-        self.hosts[node].disk.engine.fail_next_commit();
-    }
-
-    /// Sets how far a node's wall clock is off.
-    pub fn set_clock(&mut self, node: usize, offset_ms: i64) {
-        self.hosts[node].clock_offset_ms = offset_ms;
     }
 
     /// A node's machine, while it runs.
@@ -352,7 +264,7 @@ impl World {
         self.hosts[node].rows(namespace).into_iter().map(|(key, _)| key).collect()
     }
 
-    fn handle(&mut self) -> ReplyHandle {
+    pub(crate) fn handle(&mut self) -> ReplyHandle {
         self.next_handle += 1;
         ReplyHandle(self.next_handle)
     }
@@ -373,6 +285,7 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
+            Happening::Frame { to, from, .. } if self.network.is_held(from, to) => self.held.push(happening),
             Happening::Frame { to, from, connection, bytes } => self.frame(to, from, connection, &bytes),
             Happening::Dial { from, to, life } => self.dial(from, to, life),
             Happening::LinkLost { node, peer, connection } => self.link_lost(node, peer, connection),
@@ -383,10 +296,17 @@ impl World {
                 let event = self.load(node, cell);
                 self.deliver(node, event);
             }
-            Happening::Scan { node, life, id, effect } if self.lives(node, life) => self.scan(node, id, &effect),
+            Happening::Scan { node, life, id, effect } if self.lives(node, life) => {
+                self.scan(node, id, &effect)
+            }
             Happening::Tick { node, life } if self.lives(node, life) => self.tick(node),
-            Happening::Synced { .. } | Happening::Load { .. } | Happening::Scan { .. } | Happening::Tick { .. } => {}
-            Happening::Request { node, handle, request } => self.deliver(node, Event::Request(handle, request)),
+            Happening::Synced { .. }
+            | Happening::Load { .. }
+            | Happening::Scan { .. }
+            | Happening::Tick { .. } => {}
+            Happening::Request { node, handle, request } => {
+                self.deliver(node, Event::Request(handle, request))
+            }
             Happening::Admin { node, handle, request } => self.deliver(node, Event::Admin(handle, request)),
             Happening::Reply { handle, reply } => self.notices.push_back(Notice::Reply(handle, reply)),
             Happening::AdminReply { handle, reply } => self.notices.push_back(Notice::Admin(handle, reply)),
@@ -394,7 +314,7 @@ impl World {
         }
     }
 
-    fn lives(&self, node: usize, life: u64) -> bool {
+    pub(crate) fn lives(&self, node: usize, life: u64) -> bool {
         self.hosts[node].machine.is_some() && self.hosts[node].life == life
     }
 
@@ -428,107 +348,9 @@ impl World {
         }
     }
 
-    fn frame(&mut self, to: usize, from: usize, connection: u64, bytes: &[u8]) {
-        let current = self.hosts[to].links.get(&from) == Some(&connection);
-        if !current || self.network.is_blocked(from, to) {
-            self.counts.frames_lost += 1;
-            return;
-        }
-        self.trace.frame(self.now, to, bytes);
-        #[expect(clippy::expect_used, reason = "a frame that does not survive the codec is a bug to be seen")]
-        let envelope = Envelope::decode(bytes).expect("what was encoded is decoded");
-        let sender = self.hosts[from].id();
-        self.deliver(to, Event::PeerMessage(sender, envelope));
-    }
-
-    fn dial(&mut self, from: usize, to: usize, life: u64) {
-        let up = self.lives(from, life) && self.hosts[to].machine.is_some();
-        if !up || from == to || self.network.is_cut(from, to) || self.linked(from, to) {
-            return;
-        }
-        // An end that still believes in an older connection may notice its end before the new one, or never.
-        for (node, peer) in [(from, to), (to, from)] {
-            if self.hosts[node].links.contains_key(&peer) && self.network.coin(node, peer) {
-                self.hosts[node].links.remove(&peer);
-                let id = self.hosts[peer].id();
-                self.counts.disconnections += 1;
-                self.deliver(node, Event::PeerDown(id));
-            }
-        }
-        let connection = self.network.connect();
-        self.counts.connections += 1;
-        self.hosts[from].links.insert(to, connection);
-        self.hosts[to].links.insert(from, connection);
-        self.greet(from, to);
-        self.greet(to, from);
-    }
-
-    fn greet(&mut self, node: usize, peer: usize) {
-        let hello = self.hosts[peer].machine.as_ref().map(|m| m.control_plane().hello().clone());
-        if let Some(hello) = hello {
-            self.deliver(node, Event::PeerUp(hello, host::address(peer)));
-        }
-    }
-
-    fn linked(&self, a: usize, b: usize) -> bool {
-        let one = self.hosts[a].links.get(&b);
-        one.is_some() && one == self.hosts[b].links.get(&a)
-    }
-
-    /// Both ends of a connection that nothing passes notice it.
-    fn part(&mut self, a: usize, b: usize) {
-        for (node, peer) in [(a, b), (b, a)] {
-            if let Some(&connection) = self.hosts[node].links.get(&peer) {
-                self.link_lost(node, peer, connection);
-            }
-        }
-    }
-
-    fn link_lost(&mut self, node: usize, peer: usize, connection: u64) {
-        if self.hosts[node].links.get(&peer) == Some(&connection) {
-            self.hosts[node].links.remove(&peer);
-            self.counts.disconnections += 1;
-            let id = self.hosts[peer].id();
-            self.deliver(node, Event::PeerDown(id));
-        }
-    }
-
-    /// The machine is gone; its peers will notice, sooner or later.
-    pub(crate) fn vanish(&mut self, node: usize) {
-        let links = std::mem::take(&mut self.hosts[node].links);
-        for (peer, connection) in links {
-            let soon = self.network.coin(node, peer);
-            let span = if soon { Duration::from_millis(5) } else { IDLE };
-            self.after(
-                span,
-                Happening::LinkLost {
-                    node: peer,
-                    peer: node,
-                    connection,
-                },
-            );
-        }
-        self.hosts[node].stop();
-    }
-
-    fn forge_clean_mark(&mut self, node: usize) {
-        let actors = self.observer.actors.iter().filter(|((n, _), _)| *n == node);
-        let actors = actors.map(|(&(_, partition), &actor)| (partition, actor));
-        let row = starling_vnode::RowWrite {
-            space: starling_vnode::RowSpace::Meta,
-            key: bytes::Bytes::from_static(starling_vnode::rows::META_CLEAN_STOP),
-            value: Some(starling_vnode::rows::encode_actors(actors)),
-        };
-        let disk = &mut self.hosts[node].disk;
-        if disk.commit(CommitId::Seal, vec![row], true, Sabotage::None).is_some() {
-            disk.synced();
-        }
-    }
-
     /// Whether a node runs and takes requests.
     pub fn serves(&self, node: usize) -> bool {
-        self.node(node)
-            .is_some_and(|n| n.phase() == Phase::Running && n.view().layout().is_some())
+        self.node(node).is_some_and(|n| n.phase() == Phase::Running && n.view().layout().is_some())
     }
 
     pub(crate) fn deliver(&mut self, node: usize, event: Event) {
@@ -538,7 +360,7 @@ impl World {
     }
 
     /// Feeds events to a machine and carries out what it wants, until it wants nothing more at this moment.
-    fn turn(&mut self, node: usize, mut effects: Vec<Effect>, mut events: VecDeque<Event>) {
+    pub(crate) fn turn(&mut self, node: usize, mut effects: Vec<Effect>, mut events: VecDeque<Event>) {
         loop {
             for effect in std::mem::take(&mut effects) {
                 self.effect(node, effect, &mut events);

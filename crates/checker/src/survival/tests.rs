@@ -44,23 +44,11 @@ fn honest(seed: u64) -> KeyHistory {
             state.extend((!deletes).then_some(id));
             states.push(state);
         }
-        writes.push(Write {
-            id,
-            deletes,
-            outcome,
-            seen,
-        });
+        writes.push(Write { id, deletes, outcome, seen });
     }
     let live = states.pop().unwrap();
-    let replica = |name: &str| Replica {
-        name: name.into(),
-        live: live.clone(),
-    };
-    KeyHistory {
-        key: "k".into(),
-        writes,
-        replicas: vec![replica("a"), replica("b"), replica("c")],
-    }
+    let replica = |name: &str| Replica { name: name.into(), live: live.clone() };
+    KeyHistory { key: "k".into(), writes, replicas: vec![replica("a"), replica("b"), replica("c")] }
 }
 
 fn everywhere(history: &KeyHistory, change: impl Fn(&mut BTreeSet<WriteId>)) -> KeyHistory {
@@ -135,10 +123,7 @@ fn every_refused_or_unheard_of_value_is_caught() {
             let findings = judge(&everywhere(&history, |live| {
                 live.insert(id);
             }));
-            let phantom = Finding::Phantom {
-                key: "k".into(),
-                write: id,
-            };
+            let phantom = Finding::Phantom { key: "k".into(), write: id };
             assert!(findings.contains(&phantom), "seed {seed}");
         }
     }
@@ -168,25 +153,14 @@ fn a_swapped_context_is_caught() {
         outcome: WriteOutcome::Acked,
         seen: seen.iter().map(|&s| WriteId(s)).collect(),
     };
-    let replica = Replica {
-        name: "a".into(),
-        live: [WriteId(2)].into(),
-    };
+    let replica = Replica { name: "a".into(), live: [WriteId(2)].into() };
     let history = |first: &[u64], second: &[u64]| KeyHistory {
         key: "k".into(),
         writes: vec![write(1, first), write(2, second)],
         replicas: vec![replica.clone()],
     };
     assert_eq!(judge(&history(&[], &[1])), []);
-    assert_eq!(
-        judge(&history(&[2], &[])),
-        [
-            Finding::Lost {
-                key: "k".into(),
-                write: WriteId(1)
-            },
-        ]
-    );
+    assert_eq!(judge(&history(&[2], &[])), [Finding::Lost { key: "k".into(), write: WriteId(1) },]);
 }
 
 /// A delete whose outcome is unknown may have happened: what it had seen may be gone, and may be there.
@@ -194,18 +168,8 @@ fn a_swapped_context_is_caught() {
 fn an_unknown_delete_excuses_both_ways() {
     let mut history = honest(1);
     history.writes = vec![
-        Write {
-            id: WriteId(1),
-            deletes: false,
-            outcome: WriteOutcome::Acked,
-            seen: BTreeSet::new(),
-        },
-        Write {
-            id: WriteId(2),
-            deletes: true,
-            outcome: WriteOutcome::Unknown,
-            seen: [WriteId(1)].into(),
-        },
+        Write { id: WriteId(1), deletes: false, outcome: WriteOutcome::Acked, seen: BTreeSet::new() },
+        Write { id: WriteId(2), deletes: true, outcome: WriteOutcome::Unknown, seen: [WriteId(1)].into() },
     ];
     for live in [BTreeSet::new(), BTreeSet::from([WriteId(1)])] {
         let history = everywhere(&history, |l| l.clone_from(&live));

@@ -1,0 +1,139 @@
+//! What a driver can do to the world: send requests, kill and start nodes, cut links, spoil disks and clocks.
+
+use std::time::Duration;
+
+use std::collections::VecDeque;
+
+use starling_node::{CommitId, Event, ReplyHandle};
+use starling_storage::CrashMode;
+use starling_wire::KvRequest;
+use starling_wire::client::AdminRequest;
+
+use crate::sabotage::Sabotage;
+use crate::world::{Happening, IDLE, Weather, World};
+
+impl World {
+    /// A client sends a request; it may be lost, and so may its answer.
+    pub fn request(&mut self, node: usize, request: KvRequest) -> ReplyHandle {
+        let handle = self.handle();
+        if let Some(delay) = self.client_way() {
+            self.after(delay, Happening::Request { node, handle, request });
+        }
+        handle
+    }
+
+    /// An operator sends a request.
+    pub fn admin(&mut self, node: usize, request: AdminRequest) -> ReplyHandle {
+        let handle = self.handle();
+        self.after(Duration::from_millis(1), Happening::Admin { node, handle, request });
+        handle
+    }
+
+    /// Kills a node; its disk loses what a disk may lose, by chance.
+    pub fn crash(&mut self, node: usize) {
+        self.kill(node, None);
+    }
+
+    /// Kills a node with a given loss.
+    pub fn crash_as(&mut self, node: usize, mode: CrashMode) {
+        self.kill(node, Some(mode));
+    }
+
+    fn kill(&mut self, node: usize, mode: Option<CrashMode>) {
+        if self.hosts[node].machine.is_none() {
+            return;
+        }
+        self.counts.crashes += 1;
+        self.vanish(node);
+        match mode {
+            None => self.hosts[node].disk.crash(),
+            Some(mode) => self.hosts[node].disk.crash_as(mode),
+        }
+        if self.options.sabotage == Sabotage::ForgeCleanMark {
+            self.forge_clean_mark(node);
+        }
+    }
+
+    /// Starts a node that is down.
+    pub fn start(&mut self, node: usize) {
+        if self.hosts[node].machine.is_some() {
+            return;
+        }
+        self.counts.starts += 1;
+        let effects = self.hosts[node].start(self.seed, self.now);
+        self.turn(node, effects, VecDeque::new());
+    }
+
+    /// Asks a node to stop cleanly; [`Notice::Stopped`] follows.
+    pub fn drain(&mut self, node: usize) {
+        self.deliver(node, Event::Drain);
+    }
+
+    /// Cuts or mends the way from one node to another.
+    pub fn cut(&mut self, from: usize, to: usize, cut: bool) {
+        self.counts.cuts += u64::from(cut);
+        self.network.block(from, to, cut);
+        if cut {
+            self.after(IDLE, Happening::IdleCheck { a: from, b: to });
+        }
+    }
+
+    /// Frames from one node to another wait from now on; [`World::release`] sends them on.
+    pub fn hold(&mut self, from: usize, to: usize) {
+        self.network.hold(from, to, true);
+    }
+
+    /// Ends [`World::hold`]: what waited arrives now, or is lost.
+    pub fn release(&mut self, from: usize, to: usize, lose: bool) {
+        self.network.hold(from, to, false);
+        for happening in std::mem::take(&mut self.held) {
+            match happening {
+                Happening::Frame { to: t, from: f, .. } if (f, t) == (from, to) => {
+                    if !lose {
+                        self.after(Duration::ZERO, happening);
+                    }
+                }
+                other => self.held.push(other),
+            }
+        }
+    }
+
+    /// The network becomes (or stops being) a calm one, nothing is cut.
+    pub fn set_weather(&mut self, weather: Weather) {
+        self.network.weather = weather;
+    }
+
+    /// Mends every way.
+    pub fn mend(&mut self) {
+        self.network.heal();
+    }
+
+    /// How long a node's fsyncs take from now on.
+    pub fn set_fsync(&mut self, node: usize, least: Duration, most: Duration) {
+        self.hosts[node].disk.fsync = (least, most);
+    }
+
+    /// Makes a node's next write to disk fail; its store is poisoned until it is restarted.
+    pub fn fail_disk(&mut self, node: usize) {
+        self.hosts[node].disk.engine.fail_next_commit();
+    }
+
+    /// Sets how far a node's wall clock is off.
+    pub fn set_clock(&mut self, node: usize, offset_ms: i64) {
+        self.hosts[node].clock_offset_ms = offset_ms;
+    }
+
+    fn forge_clean_mark(&mut self, node: usize) {
+        let actors = self.observer.actors.iter().filter(|((n, _), _)| *n == node);
+        let actors = actors.map(|(&(_, partition), &actor)| (partition, actor));
+        let row = starling_vnode::RowWrite {
+            space: starling_vnode::RowSpace::Meta,
+            key: bytes::Bytes::from_static(starling_vnode::rows::META_CLEAN_STOP),
+            value: Some(starling_vnode::rows::encode_actors(actors)),
+        };
+        let disk = &mut self.hosts[node].disk;
+        if disk.commit(CommitId::Seal, vec![row], true, Sabotage::None).is_some() {
+            disk.synced();
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Connections: made by dialing, used by frames, and noticed to be gone, sooner or later, by either end.
+
+use std::time::Duration;
+
+use starling_node::Event;
+use starling_wire::Envelope;
+
+use crate::host;
+use crate::world::{Happening, IDLE, World};
+
+impl World {
+    pub(crate) fn frame(&mut self, to: usize, from: usize, connection: u64, bytes: &[u8]) {
+        let current = self.hosts[to].links.get(&from) == Some(&connection);
+        if !current || self.network.is_blocked(from, to) {
+            self.counts.frames_lost += 1;
+            return;
+        }
+        self.trace.frame(self.now, to, bytes);
+        #[expect(clippy::expect_used, reason = "a frame that does not survive the codec is a bug to be seen")]
+        let envelope = Envelope::decode(bytes).expect("what was encoded is decoded");
+        let sender = self.hosts[from].id();
+        self.deliver(to, Event::PeerMessage(sender, envelope));
+    }
+
+    pub(crate) fn dial(&mut self, from: usize, to: usize, life: u64) {
+        let up = self.lives(from, life) && self.hosts[to].machine.is_some();
+        if !up || from == to || self.network.is_cut(from, to) || self.linked(from, to) {
+            return;
+        }
+        // An end that still believes in an older connection may notice its end before the new one, or never.
+        for (node, peer) in [(from, to), (to, from)] {
+            if self.hosts[node].links.contains_key(&peer) && self.network.coin(node, peer) {
+                self.hosts[node].links.remove(&peer);
+                let id = self.hosts[peer].id();
+                self.counts.disconnections += 1;
+                self.deliver(node, Event::PeerDown(id));
+            }
+        }
+        let connection = self.network.connect();
+        self.counts.connections += 1;
+        self.hosts[from].links.insert(to, connection);
+        self.hosts[to].links.insert(from, connection);
+        self.greet(from, to);
+        self.greet(to, from);
+    }
+
+    fn greet(&mut self, node: usize, peer: usize) {
+        let hello = self.hosts[peer].machine.as_ref().map(|m| m.control_plane().hello().clone());
+        if let Some(hello) = hello {
+            self.deliver(node, Event::PeerUp(hello, host::address(peer)));
+        }
+    }
+
+    fn linked(&self, a: usize, b: usize) -> bool {
+        let one = self.hosts[a].links.get(&b);
+        one.is_some() && one == self.hosts[b].links.get(&a)
+    }
+
+    /// Both ends of a connection that nothing passes notice it.
+    pub(crate) fn part(&mut self, a: usize, b: usize) {
+        for (node, peer) in [(a, b), (b, a)] {
+            if let Some(&connection) = self.hosts[node].links.get(&peer) {
+                self.link_lost(node, peer, connection);
+            }
+        }
+    }
+
+    pub(crate) fn link_lost(&mut self, node: usize, peer: usize, connection: u64) {
+        if self.hosts[node].links.get(&peer) == Some(&connection) {
+            self.hosts[node].links.remove(&peer);
+            self.counts.disconnections += 1;
+            let id = self.hosts[peer].id();
+            self.deliver(node, Event::PeerDown(id));
+        }
+    }
+
+    /// The machine is gone; its peers will notice, sooner or later.
+    pub(crate) fn vanish(&mut self, node: usize) {
+        let links = std::mem::take(&mut self.hosts[node].links);
+        for (peer, connection) in links {
+            let soon = self.network.coin(node, peer);
+            let span = if soon { Duration::from_millis(5) } else { IDLE };
+            self.after(span, Happening::LinkLost { node: peer, peer: node, connection });
+        }
+        self.hosts[node].stop();
+    }
+}
