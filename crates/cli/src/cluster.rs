@@ -1,7 +1,6 @@
 //! `starling cluster`.
 
-use starling_ring::Layout;
-use starling_wire::client::{AdminReply, AdminRequest};
+use starling_wire::client::{AdminReply, AdminRequest, Layout};
 
 use crate::args::{ClusterArgs, ClusterCommand, InitArgs, Target};
 use crate::connect;
@@ -18,35 +17,21 @@ pub async fn run(command: ClusterArgs, json: bool) -> Result<Exit, Failed> {
 
 async fn init(args: InitArgs, json: bool) -> Result<Exit, Failed> {
     if !args.partitions.is_power_of_two() {
-        let why = format!(
-            "--partitions {}: a power of two from 1 to 65536 is needed",
-            args.partitions
-        );
+        let why = format!("--partitions {}: a power of two from 1 to 65536 is needed", args.partitions);
         return Err(Failed::new(Exit::Usage, why));
     }
     let bits = u8::try_from(args.partitions.trailing_zeros()).unwrap_or(u8::MAX);
     let client = connect::client_at(&args.nodes[..1], args.tls.as_deref()).await?;
-    let request = AdminRequest::Init {
-        nodes: args.nodes,
-        copies: args.copies,
-        bits,
-    };
+    let request = AdminRequest::Init { nodes: args.nodes, copies: args.copies, bits };
     let reply = client.admin(request).await;
     client.close().await;
     match reply? {
         AdminReply::Initialised(layout) => {
-            output::line(if json {
-                layout_json(&layout).to_string()
-            } else {
-                layout_text(&layout)
-            });
+            output::line(if json { layout_json(&layout).to_string() } else { layout_text(&layout) });
             Ok(Exit::Done)
         }
         AdminReply::Refused(why) => Err(Failed::new(Exit::Refused, why)),
-        _ => Err(Failed::new(
-            Exit::Failed,
-            "the node answered something else than was asked",
-        )),
+        _ => Err(Failed::new(Exit::Failed, "the node answered something else than was asked")),
     }
 }
 
@@ -60,10 +45,7 @@ fn layout_text(layout: &Layout) -> String {
     );
     for role in layout.members() {
         let held = layout.partitions_of(role.node).count();
-        text.push_str(&format!(
-            "\n  {}  {:<12} {}  {held} partitions",
-            role.node, role.name, role.addr
-        ));
+        text.push_str(&format!("\n  {}  {:<12} {}  {held} partitions", role.node, role.name, role.addr));
     }
     text
 }
@@ -83,10 +65,7 @@ async fn status(target: &Target, json: bool) -> Result<Exit, Failed> {
     let reply = client.admin(AdminRequest::Status).await;
     client.close().await;
     let AdminReply::Status(text) = reply? else {
-        return Err(Failed::new(
-            Exit::Failed,
-            "the node answered something else than was asked",
-        ));
+        return Err(Failed::new(Exit::Failed, "the node answered something else than was asked"));
     };
     if json {
         output::line(text);

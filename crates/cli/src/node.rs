@@ -1,7 +1,6 @@
 //! `starling node`: one daemon in the foreground.
 
-use starling_frontend::Identity;
-use starling_server::{Daemon, Overrides, Settings};
+use starling_server::{Daemon, Identity, Overrides, Settings};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,16 +11,20 @@ use crate::output;
 /// Runs until a signal, the parent's end, or a failed store.
 pub async fn run(args: NodeArgs) -> Result<Exit, Failed> {
     let failed = |e: &dyn std::fmt::Display| Failed::new(Exit::Failed, e.to_string());
-    let settings = Settings::load(args.config.as_deref(), std::env::vars(), overrides(&args))
+    let settings = Settings::load(args.config.as_deref(), environment(), overrides(&args))
         .map_err(|e| Failed::new(Exit::Usage, e.to_string()))?;
     start_log(&settings.telemetry.log)?;
     let stop = stop_signal(args.exit_with_parent)?;
-    let daemon = Daemon::start(settings, args.seeds)
-        .await
-        .map_err(|e| failed(&e))?;
+    let daemon = Daemon::start(settings, args.seeds).await.map_err(|e| failed(&e))?;
     announce(&daemon.identity());
     daemon.run(stop).await.map_err(|e| failed(&e))?;
     Ok(Exit::Done)
+}
+
+/// Variables that are no text are none of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn overrides(args: &NodeArgs) -> Overrides {
@@ -41,9 +44,7 @@ fn overrides(args: &NodeArgs) -> Overrides {
 fn start_log(filter: &str) -> Result<(), Failed> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter)
         .map_err(|e| Failed::new(Exit::Usage, format!("telemetry.log {filter:?}: {e}")))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     log.with_ansi(false).init();
     Ok(())
 }
@@ -69,10 +70,7 @@ fn parent_gone(with_parent: bool) -> Result<impl Future<Output = ()>, Failed> {
     let input = match with_parent {
         false => None,
         true => Some(stdin_pipe().map_err(|e| {
-            Failed::new(
-                Exit::Usage,
-                format!("--exit-with-parent needs a pipe as standard input: {e}"),
-            )
+            Failed::new(Exit::Usage, format!("--exit-with-parent needs a pipe as standard input: {e}"))
         })?),
     };
     Ok(async move {
@@ -91,11 +89,7 @@ fn stdin_pipe() -> std::io::Result<tokio::net::unix::pipe::Receiver> {
 }
 
 fn announce(me: &Identity) {
-    let cluster = if me.cluster_id.is_some() {
-        me.cluster_id.to_string()
-    } else {
-        "none yet".into()
-    };
+    let cluster = if me.cluster_id.is_some() { me.cluster_id.to_string() } else { "none yet".into() };
     output::note(format!(
         "starling {} node {} ({})\n  cluster {cluster}\n  data    {}\n  redis   {}\n  http    {}  (/v1/status, /metrics)\n  quic    {}",
         me.version,

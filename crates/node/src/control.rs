@@ -1,18 +1,19 @@
 //! The control plane: who is there, which layout is in force, and how the first one is decided.
 
+mod dials;
+mod first_layout;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use starling_coordinator::Reach;
 use starling_gossip::{self as gossip, Gossip, Notice};
 use starling_ring::{Acceptor, Layout, Verdict};
-use starling_types::{ClusterId, Instant, LayoutVersion, NodeId, Now, RequestId};
+use starling_types::{Instant, LayoutVersion, NodeId, Now, RequestId};
 use starling_vnode::{RowSpace, RowWrite};
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::cluster::{Decide, Propose, SharedState};
@@ -20,15 +21,10 @@ use starling_wire::gossip::MemberInfo;
 use starling_wire::hello::NodeHello;
 use starling_wire::{Class, Envelope, Message};
 
-use crate::boot::{Boot, Config, META_ACCEPTOR, META_LAYOUT};
-use crate::event::{CommitId, Effect, Log, ReplyHandle};
-use crate::founding::{self, Founding, Order};
+use crate::boot::{Boot, Config};
+use crate::event::{Effect, Log, ReplyHandle};
+use crate::founding::{self, Founding};
 use crate::view::View;
-
-/// Pause between attempts to connect to a member.
-const RECONNECT: Duration = Duration::from_secs(1);
-/// The member with the higher id leaves dialing to the other for this long.
-const RECONNECT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The control plane of a node.
 pub struct ControlPlane {
@@ -216,121 +212,6 @@ impl ControlPlane {
         }
     }
 
-    fn found(
-        &mut self,
-        turn: &mut Turn<'_>,
-        reply: ReplyHandle,
-        nodes: Vec<SocketAddr>,
-        copies: u8,
-        bits: u8,
-    ) -> Result<(), String> {
-        if self.founding.is_some() {
-            return Err("another `cluster init` is under way on this node: wait for it".into());
-        }
-        if nodes.iter().collect::<BTreeSet<_>>().len() != nodes.len() {
-            return Err("a node is named twice: name each address once".into());
-        }
-        if !nodes.contains(&self.me.quic) {
-            let me = self.me.quic;
-            return Err(format!(
-                "this node listens at {me}, which is not among the named nodes: name it as it is"
-            ));
-        }
-        self.next_exchange += 1;
-        let order = Order { nodes, copies, bits, cluster: self.new_cluster(turn.now), reply };
-        self.founding = Some(Founding::new(turn.now.instant, order));
-        self.drive_founding(turn, founding::Event::Tick);
-        Ok(())
-    }
-
-    /// Fresh for every founding: the node's seed, its start, and the hour.
-    fn new_cluster(&self, now: Now) -> ClusterId {
-        use rand::{Rng, SeedableRng};
-        let seed = self.seed ^ now.wall.millis().rotate_left(20) ^ self.next_exchange;
-        let mut rng = rand::rngs::ChaCha8Rng::seed_from_u64(seed);
-        let bits = (u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64());
-        ClusterId::from_bits(bits | 1)
-    }
-
-    fn drive_founding(&mut self, turn: &mut Turn<'_>, event: founding::Event) {
-        let Some(founding) = &mut self.founding else {
-            return;
-        };
-        let mut effects = Vec::new();
-        founding.handle(turn.now.instant, &self.by_addr, event, &mut effects);
-        if founding.is_over() {
-            self.founding = None;
-        }
-        for effect in effects {
-            self.founding_effect(turn, effect);
-        }
-    }
-
-    fn founding_effect(&mut self, turn: &mut Turn<'_>, effect: founding::Effect) {
-        match effect {
-            founding::Effect::Connect(addr) => turn.out.push(Effect::Connect(addr, None)),
-            founding::Effect::Propose(node, layout) if node == self.me.node => {
-                let exchange = self.exchange();
-                self.proposed(turn, node, exchange, &layout);
-            }
-            founding::Effect::Propose(node, layout) => {
-                self.say(turn, node, Message::Propose(Propose { layout }));
-            }
-            founding::Effect::Decide(node, layout) if node == self.me.node => {
-                let exchange = self.exchange();
-                self.decided(turn, Some((node, exchange)), &layout);
-            }
-            founding::Effect::Decide(node, layout) => {
-                self.say(turn, node, Message::Decide(Decide { layout }));
-            }
-            founding::Effect::Finished(reply, Ok(layout)) => {
-                turn.out.push(Effect::RespondAdmin(reply, AdminReply::Initialised(layout)));
-            }
-            founding::Effect::Finished(reply, Err(why)) => {
-                turn.out.push(Effect::RespondAdmin(reply, AdminReply::Refused(why)));
-            }
-        }
-    }
-
-    fn proposed(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, layout: &Layout) {
-        let verdict = self.acceptor.propose(self.me.node, layout);
-        self.give_when_stored(turn, from, exchange, verdict);
-    }
-
-    fn decided(&mut self, turn: &mut Turn<'_>, asker: Option<(NodeId, RequestId)>, layout: &Layout) {
-        let verdict = self.acceptor.decide(layout);
-        let in_force = layout.version() <= turn.view.epoch();
-        if !in_force && matches!(verdict, Verdict::Decided(_)) {
-            let rows = vec![meta_row(META_ACCEPTOR, &self.acceptor), meta_row(META_LAYOUT, layout)];
-            self.commit(turn, rows, AfterCommit::Adopt(layout.clone(), asker));
-        } else if let Some((from, exchange)) = asker {
-            self.give_when_stored(turn, from, exchange, verdict);
-        }
-    }
-
-    /// A commit may be under way, or have failed: then the same rows go once more, and the verdict after them.
-    fn give_when_stored(&mut self, turn: &mut Turn<'_>, to: NodeId, exchange: RequestId, verdict: Verdict) {
-        if self.acceptor == self.stored {
-            return self.give(turn, to, exchange, verdict);
-        }
-        let rows = vec![meta_row(META_ACCEPTOR, &self.acceptor)];
-        self.commit(turn, rows, AfterCommit::Answer(to, exchange, verdict));
-    }
-
-    /// A verdict goes to whoever asked; this node's own founding is asked and told without a network.
-    fn give(&mut self, turn: &mut Turn<'_>, to: NodeId, exchange: RequestId, verdict: Verdict) {
-        if to == self.me.node {
-            return self.drive_founding(turn, founding::Event::Verdict(to, verdict));
-        }
-        self.send(turn, to, exchange, Class::Control, Message::Verdict(verdict));
-    }
-
-    fn commit(&mut self, turn: &mut Turn<'_>, rows: Vec<RowWrite>, after: AfterCommit) {
-        self.next_commit += 1;
-        self.after_commit.insert(self.next_commit, (self.acceptor.clone(), after));
-        turn.out.push(Effect::Commit { id: CommitId::Control(self.next_commit), rows, durable: true });
-    }
-
     fn adopt(&mut self, turn: &mut Turn<'_>, layout: Layout) {
         if layout.version() <= turn.view.epoch() {
             return;
@@ -425,37 +306,6 @@ impl ControlPlane {
             )),
         };
         turn.out.push(Effect::Log(log));
-    }
-
-    /// Lower id dials; the other waits a little before it tries as well.
-    fn plan_dials(&mut self, turn: &mut Turn<'_>) {
-        let Some(layout) = turn.view.layout() else { return };
-        for role in layout.members().filter(|r| r.node != self.me.node) {
-            if !self.connected.contains(&role.node) {
-                let wait = if self.me.node < role.node { Duration::ZERO } else { RECONNECT_PATIENCE };
-                self.dial_at.entry(role.node).or_insert(turn.now.instant + wait);
-            }
-        }
-    }
-
-    fn dial_due(&mut self, turn: &mut Turn<'_>) {
-        let now = turn.now.instant;
-        let due: Vec<NodeId> = self.dial_at.iter().filter(|(_, at)| **at <= now).map(|(&n, _)| n).collect();
-        for node in due {
-            self.dial_at.insert(node, now + RECONNECT);
-            if let Some(addr) = self.address(turn.view, node) {
-                turn.out.push(Effect::Connect(addr, Some(node)));
-            }
-            // A member that moved while this node was down may answer at one of these.
-            let seeds = self.seeds.iter().filter(|a| !self.by_addr.contains_key(a));
-            turn.out.extend(seeds.map(|&addr| Effect::Connect(addr, None)));
-        }
-    }
-
-    /// What a member says of itself beats what the layout remembers.
-    fn address(&self, view: &View, node: NodeId) -> Option<SocketAddr> {
-        let said = self.gossip.members().find(|m| m.info.node == node).map(|m| m.info.quic);
-        said.or_else(|| view.layout()?.role(node).map(|r| r.addr))
     }
 
     fn exchange(&mut self) -> RequestId {

@@ -5,89 +5,30 @@
 
 mod client;
 mod hints;
+mod machine;
 pub(crate) mod replica;
+mod totals;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use starling_causality::{ContextToken, VersionVector};
-use starling_coordinator::{self as coordinator, Answer, Forward, Get, Put, forward, get, put, reply};
+use starling_coordinator::{self as coordinator, Answer, get, put};
 use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
-use starling_types::{Instant, NodeId, Now, PartitionBits, QualifiedKey, RequestId, limits};
+use starling_types::{Instant, NodeId, PartitionBits, QualifiedKey, RequestId, limits};
 use starling_vnode::{self as vnode, CellKey, ClientWrite, Done, OpId, Refused, Vnodes};
-use starling_wire::client::WriteReply;
-use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
+use starling_wire::{Class, KvReply, Message};
 
+use self::machine::{Input, Kind, Machine};
+pub use self::totals::{Counters, Totals};
+pub(crate) use self::turn::{Route, Turn};
+use self::turn::{failure, phrase};
 use crate::admission::Admission;
 use crate::boot::{Boot, Config};
 use crate::buckets::BucketTable;
-use crate::event::{CommitId, Effect, ReplyHandle};
-use crate::view::View;
-
-/// A bucket's incarnation, which its context tokens are bound to; raised when buckets can be dropped.
-const BUCKET_INCARNATION: u64 = 1;
-
-/// One turn of the machine.
-pub(crate) struct Turn<'a> {
-    pub(crate) now: Now,
-    pub(crate) view: &'a View,
-    pub(crate) out: &'a mut Vec<Effect>,
-}
-
-/// What the shard has counted since it started.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Counters {
-    /// Client requests taken in, forwarded ones from other nodes included.
-    pub requests: u64,
-    /// Requests passed on to an owner.
-    pub forwarded: u64,
-    /// Writes that reached their quorum.
-    pub writes_ok: u64,
-    /// Reads that reached their quorum.
-    pub reads_ok: u64,
-    /// Writes that failed, whatever their outcome.
-    pub writes_missed: u64,
-    /// Reads that failed.
-    pub reads_missed: u64,
-    /// Merges done for other coordinators.
-    pub remote_merges: u64,
-    /// Reads answered for other coordinators.
-    pub remote_reads: u64,
-    /// Requests of other nodes refused.
-    pub remote_refused: u64,
-    /// Hints kept.
-    pub hints_kept: u64,
-    /// Replicas repaired by reads.
-    pub read_repairs: u64,
-}
-
-/// Everything there is to count, at one moment.
-#[derive(Debug, Clone, Copy)]
-pub struct Totals {
-    /// The shard's.
-    pub shard: Counters,
-    /// Its vnodes'.
-    pub vnodes: vnode::Counters,
-    /// Requests shed.
-    pub shed: u64,
-    /// Bytes of requests in flight.
-    pub in_flight_bytes: usize,
-    /// Bytes in the record cache.
-    pub cached_bytes: usize,
-    /// Hints delivered.
-    pub hints_delivered: u64,
-    /// The highest time minted or observed.
-    pub clock: starling_causality::Hlc,
-}
-
-impl Totals {
-    /// How far the hybrid clock is ahead of the wall.
-    pub fn clock_lead(&self, now: Now) -> std::time::Duration {
-        starling_types::WallTime::from_millis(self.clock.millis()).since(now.wall)
-    }
-}
+use crate::event::{CommitId, Effect};
 
 /// The shard of a node.
 pub struct Shard {
@@ -119,28 +60,6 @@ struct InFlight {
     weight: usize,
     deadline: Instant,
     timer: Option<Instant>,
-}
-
-enum Machine {
-    Put(Put),
-    Get(Get),
-    Forward(Forward),
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Write,
-    Read,
-    Forward,
-}
-
-/// Where an answer goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Route {
-    /// To a client of this node.
-    Client(ReplyHandle),
-    /// To the node that passed the request on, under its number.
-    Node(NodeId, RequestId),
 }
 
 /// What an operation of the vnodes was for.
@@ -179,15 +98,6 @@ enum Remote {
 enum Work {
     Vnode(vnode::Effect),
     Request(RequestId, coordinator::Effect),
-}
-
-/// What happens to a request's machine.
-enum Input {
-    Put(put::Event),
-    Get(get::Event),
-    Forward(forward::Event),
-    PeerDown(NodeId),
-    Tick,
 }
 
 impl Shard {
@@ -500,115 +410,6 @@ impl Shard {
     fn is_lww(&self, key: &QualifiedKey) -> bool {
         let props = self.buckets.props(key.bucket());
         props.is_some_and(|p| p.conflict == starling_types::Conflict::Lww)
-    }
-}
-
-impl Turn<'_> {
-    pub(crate) fn send(
-        &mut self,
-        exchange: RequestId,
-        node: NodeId,
-        class: Class,
-        deadline_ms: u32,
-        message: Message,
-    ) {
-        let envelope = Envelope {
-            cluster: self.view.cluster(),
-            epoch: self.view.epoch(),
-            request: exchange,
-            deadline_ms,
-            message,
-        };
-        self.out.push(Effect::Send(node, class, envelope));
-    }
-
-    pub(crate) fn answer(&mut self, route: Route, reply: KvReply) {
-        match route {
-            Route::Client(handle) => self.out.push(Effect::Respond(handle, reply)),
-            Route::Node(node, exchange) => {
-                self.send(exchange, node, Class::Foreground, 0, Message::Reply(reply));
-            }
-        }
-    }
-
-    fn seal(&self, key: &QualifiedKey, seen: &VersionVector) -> Bytes {
-        let token = ContextToken::seal(self.view.cluster(), BUCKET_INCARNATION, key, seen);
-        token.as_bytes().clone()
-    }
-}
-
-impl Machine {
-    fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<coordinator::Effect>) {
-        match (self, input) {
-            (Self::Put(put), Input::Put(event)) => put.handle(now, event, out),
-            (Self::Put(put), Input::PeerDown(node)) => put.handle(now, put::Event::PeerDown(node), out),
-            (Self::Put(put), Input::Tick) => put.handle(now, put::Event::Tick, out),
-            (Self::Get(get), Input::Get(event)) => get.handle(now, event, out),
-            (Self::Get(get), Input::PeerDown(node)) => get.handle(now, get::Event::PeerDown(node), out),
-            (Self::Get(get), Input::Tick) => get.handle(now, get::Event::Tick, out),
-            (Self::Forward(fwd), Input::Forward(event)) => fwd.handle(now, event, out),
-            (Self::Forward(fwd), Input::PeerDown(node)) => {
-                fwd.handle(now, forward::Event::PeerDown(node), out)
-            }
-            (Self::Forward(fwd), Input::Tick) => fwd.handle(now, forward::Event::Tick, out),
-            // An answer that fits no question of this request.
-            _ => {}
-        }
-    }
-
-    const fn kind(&self) -> Kind {
-        match self {
-            Self::Put(_) => Kind::Write,
-            Self::Get(_) => Kind::Read,
-            Self::Forward(_) => Kind::Forward,
-        }
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        match self {
-            Self::Put(put) => put.next_deadline(),
-            Self::Get(get) => get.next_deadline(),
-            Self::Forward(forward) => forward.next_deadline(),
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        match self {
-            Self::Put(put) => put.is_over(),
-            Self::Get(get) => get.is_over(),
-            Self::Forward(forward) => forward.is_over(),
-        }
-    }
-}
-
-/// The answer as the client gets it, its context sealed for this cluster and key.
-fn phrase(turn: &Turn<'_>, key: &QualifiedKey, answer: Answer) -> KvReply {
-    match answer {
-        Answer::Read(record) => {
-            let context = (!record.is_empty()).then(|| turn.seal(key, record.context()));
-            KvReply::Read(reply::show(&record, context, turn.now.wall))
-        }
-        Answer::Written(written) => KvReply::Written(WriteReply {
-            context: written.context.map(|seen| turn.seal(key, &seen)),
-            siblings: written.siblings,
-            existed: written.existed,
-            receipt: written.receipt,
-        }),
-        Answer::Relayed(reply) => reply,
-        Answer::Failed(failure) => KvReply::Failed(failure),
-    }
-}
-
-/// A vnode's refusal as the client is told.
-fn failure(refused: &Refused) -> Failure {
-    let kind = match refused {
-        Refused::TooManySiblings(_) => FailureKind::TooManySiblings,
-        Refused::ForgedContext | Refused::FutureContext(_) => FailureKind::BadRequest,
-        Refused::Load(_) | Refused::Commit(_) => FailureKind::Storage,
-    };
-    match refused.nothing_staged() {
-        true => Failure::refused(kind, refused.to_string()),
-        false => Failure::unknown(kind, refused.to_string()),
     }
 }
 

@@ -25,3 +25,4 @@ pub mod storage_executor;
 
 pub use config::{ConfigError, Overrides, Settings};
 pub use daemon::{Daemon, StartError};
+pub use starling_frontend::Identity;

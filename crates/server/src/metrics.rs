@@ -64,6 +64,7 @@ declare! {
     HINTS "starling_hints" Gauge Count [] "Records kept for absent owners.";
     HINT_BYTES "starling_hint_bytes" Gauge Bytes [] "Bytes of records kept for absent owners, about.";
     HINTS_KEPT "starling_hints_kept_total" Counter Count [] "Hints written.";
+    HINTS_DROPPED "starling_hints_dropped_total" Counter Count [] "Hints not kept because the quota was used up: reads repair their owner instead.";
     HINTS_DELIVERED "starling_hints_delivered_total" Counter Count [] "Hints acked by their owner.";
     FSYNC "starling_fsync_seconds" Histogram Seconds [] "Time that a fsynced group commit took, its write included.";
     COMMITS "starling_commits_total" Counter Count ["synced"] "Group commits, by whether they were fsynced.";
@@ -290,6 +291,7 @@ fn publish_totals(node: &Node) {
         (FORWARDED, shard.forwarded),
         (REPAIRS, shard.read_repairs),
         (HINTS_KEPT, shard.hints_kept),
+        (HINTS_DROPPED, shard.hints_dropped),
         (HINTS_DELIVERED, totals.hints_delivered),
         (SHED, totals.shed),
         (CACHE_HITS, vnodes.cache_hits),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use starling_causality::{Dot, Hlc, Record};
 use starling_types::hash::TokenMap;
-use starling_types::{ActorId, NodeId, Now, PartitionBits, PartitionId, RequestId, WallTime};
+use starling_types::{ActorId, NodeId, Now, PartitionBits, PartitionId, RequestId, Token, WallTime};
 
 use crate::cache::RecordCache;
 use crate::cell::{Cell, InFlight, Task};
@@ -134,8 +134,8 @@ impl Vnodes {
     }
 
     /// Which dot a client request made, if it is still remembered.
-    pub fn recall(&self, request: RequestId) -> Option<Dot> {
-        self.requests.dot(request)
+    pub fn recall(&self, request: RequestId, token: Token) -> Option<Dot> {
+        self.requests.dot(request, token)
     }
 
     /// Whether nothing is staged or under way: a clean stop may be sealed.

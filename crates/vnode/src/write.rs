@@ -30,7 +30,7 @@ impl Vnodes {
         out: &mut Vec<Effect>,
     ) -> Option<Task> {
         let base = cell.base().cloned().unwrap_or_default();
-        match self.requests.dot(write.request) {
+        match self.requests.dot(write.request, key.key.token()) {
             Some(dot) if base.context().covers(dot) => {
                 self.repeat(key, cell, op, dot, &write, &base, now, out);
                 return None;
@@ -60,7 +60,7 @@ impl Vnodes {
             }
         };
         self.counters.minted += 1;
-        self.requests.remember(now.instant, write.request, dot);
+        self.requests.remember(now.instant, write.request, key.key.token(), dot);
         let record = apply(&base, &write, dot, now.wall);
         let staged = describe(&record, &base, dot, now.wall, false);
         self.warn_of_siblings(&record);
@@ -144,7 +144,7 @@ impl Vnodes {
     ) {
         let Incoming { op, record, origin, lww, durable } = incoming;
         if let Some(origin) = origin {
-            self.requests.remember(now.instant, origin.request, origin.dot);
+            self.requests.remember(now.instant, origin.request, key.key.token(), origin.dot);
         }
         self.mint.observe(record.context().max_hlc(), now.wall);
         let base = cell.base().cloned().unwrap_or_default();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use starling_causality::Dot;
+pub use starling_ring::Layout;
 use starling_types::{BucketName, Key, NodeId, Outcome, RequestId, WallTime, limits};
 
 /// One request for one key.
@@ -283,11 +284,11 @@ pub enum AdminRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AdminReply {
     /// The cluster exists.
-    Initialised(starling_ring::Layout),
+    Initialised(Layout),
     /// JSON text.
     Status(String),
     /// `None` before `cluster init`.
-    Layout(Option<starling_ring::Layout>),
+    Layout(Option<Layout>),
     /// No, and why.
     Refused(String),
 }

@@ -8,7 +8,8 @@ use starling_vnode::ClientWrite;
 use starling_wire::client::Seen;
 use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest};
 
-use super::{BUCKET_INCARNATION, InFlight, Machine, Route, Shard, Turn, Work};
+use super::turn::BUCKET_INCARNATION;
+use super::{InFlight, Machine, Route, Shard, Turn, Work};
 
 impl Shard {
     /// Takes a request in, from a client or passed on by a node that is no owner.
@@ -33,7 +34,9 @@ impl Shard {
             .map_err(|e| Failure::refused(FailureKind::BadRequest, e.to_string()))?;
         let weight = request.weight();
         self.admission.enter(weight)?;
-        let started = if turn.view.owns(partition) && turn.view.may_coordinate() {
+        // A node whose clock is off mints nothing; it still reads.
+        let may_drive = turn.view.may_coordinate() || !request.op.is_write();
+        let started = if turn.view.owns(partition) && may_drive {
             let plan = turn.view.plan(partition, size, strict).ok_or_else(no_cluster)?;
             let plan = plan.with_bucket(&props).starting(turn.now.instant, request.timeout());
             self.coordinate(turn, route, plan, &props, key, request)
@@ -101,7 +104,7 @@ impl Shard {
         let (exchange, deadline) = (self.exchange(), plan.deadline);
         let mut effects = Vec::new();
         let machine = if write.is_some() {
-            let ask_first = request.attempt > 0 && self.vnodes.recall(request.id).is_none();
+            let ask_first = request.attempt > 0 && self.vnodes.recall(request.id, key.token()).is_none();
             let (bucket, key) = (request.bucket.clone(), request.key.clone());
             Machine::Put(Put::start(plan, request.id, bucket, key, ask_first, &mut effects))
         } else {

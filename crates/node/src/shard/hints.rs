@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use starling_causality::Record;
 use starling_handoff::{self as handoff, HintRow};
-use starling_types::{NodeId, QualifiedKey};
+use starling_types::{NodeId, QualifiedKey, limits};
 use starling_vnode::{self as vnode, CellKey, RowSpace, Space, rows};
 use starling_wire::replica::Merge;
 use starling_wire::{Class, Message};
@@ -16,6 +16,11 @@ const DELIVERY_MS: u32 = 5_000;
 
 impl Shard {
     pub(super) fn keep_hint(&mut self, turn: &Turn<'_>, target: NodeId, key: QualifiedKey, record: &Bytes) {
+        if !self.has_room_for_hints() {
+            // This hint counts towards no quorum: the absent owner is repaired by reads instead.
+            self.counters.hints_dropped += 1;
+            return;
+        }
         // It was encoded by this node a moment ago; if it cannot be read, there is nothing to keep.
         let Ok(record) = Record::decode(record) else {
             return;
@@ -24,6 +29,11 @@ impl Shard {
         let op = self.op(Context::Hint(target));
         let cell = CellKey::hint(target, key);
         self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
+    }
+
+    /// Whether the quota of hints is not used up.
+    pub(super) fn has_room_for_hints(&self) -> bool {
+        self.vnodes.hints().values().map(|tally| tally.bytes).sum::<u64>() < limits::DEFAULT_HINT_BYTES
     }
 
     pub(super) fn hint_kept(&mut self, turn: &mut Turn<'_>, target: NodeId) {

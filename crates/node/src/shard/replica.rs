@@ -3,12 +3,15 @@
 use starling_causality::Record;
 use starling_coordinator::{forward, get, put};
 use starling_handoff as handoff;
-use starling_types::{BucketName, Key, NodeId, QualifiedKey, RequestId};
+use starling_types::{BucketName, Key, NodeId, QualifiedKey, RequestId, limits};
 use starling_vnode::{self as vnode, CellKey, Done, Refused};
 use starling_wire::replica::{Merge, Merged, Read, ReadAnswer, Recall, Recalled, Refusal};
 use starling_wire::{Class, Envelope, KvReply, Message};
 
 use super::{Context, Input, Machine, Remote, Route, Shard, Turn};
+
+/// Operations on the vnodes that may wait for the disk before other nodes' are refused.
+const MAX_OPERATIONS: usize = 4 * limits::DEFAULT_MAX_IN_FLIGHT;
 
 impl Shard {
     /// A frame of the data plane.
@@ -64,6 +67,9 @@ impl Shard {
         key: &Key,
     ) -> Result<QualifiedKey, Refusal> {
         let layout = turn.view.layout().ok_or(Refusal::NotReady)?;
+        if self.contexts.len() >= MAX_OPERATIONS {
+            return Err(Refusal::Overloaded);
+        }
         let ours = layout.version().0;
         match epoch.cmp(&ours) {
             std::cmp::Ordering::Less => Err(Refusal::StaleEpoch(ours)),
@@ -88,6 +94,10 @@ impl Shard {
             None if turn.view.owns(partition) => CellKey::data(key),
             // Only a hint for an owner makes sense; this node being one, it needs no hint.
             Some(owner) if layout.owns(owner, partition) && !turn.view.owns(partition) => {
+                // It would count towards W, and may then never be dropped: better refused now.
+                if !self.has_room_for_hints() {
+                    return Err(Refusal::Overloaded);
+                }
                 CellKey::hint(owner, key)
             }
             _ => return Err(Refusal::NotOwner(layout.version().0)),
@@ -129,7 +139,8 @@ impl Shard {
             .view
             .layout()
             .map(|l| QualifiedKey::new(l.cluster().hash_seed(), recall.bucket.clone(), recall.key.clone()));
-        let (Some(dot), Some(key)) = (self.vnodes.recall(recall.request), key) else {
+        let dot = key.as_ref().and_then(|key| self.vnodes.recall(recall.request, key.token()));
+        let (Some(dot), Some(key)) = (dot, key) else {
             let unknown = Message::Recalled(Recalled { dot: None, record: None });
             return turn.send(exchange, from, Class::Foreground, 0, unknown);
         };

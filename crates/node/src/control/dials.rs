@@ -1,0 +1,48 @@
+//! Whom to dial, and when.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use starling_types::NodeId;
+
+use super::{ControlPlane, Turn};
+use crate::event::Effect;
+use crate::view::View;
+
+/// Pause between attempts to connect to a member.
+const RECONNECT: Duration = Duration::from_secs(1);
+/// The member with the higher id leaves dialing to the other for this long.
+const RECONNECT_PATIENCE: Duration = Duration::from_secs(3);
+
+impl ControlPlane {
+    /// Lower id dials; the other waits a little before it tries as well.
+    pub(super) fn plan_dials(&mut self, turn: &mut Turn<'_>) {
+        let Some(layout) = turn.view.layout() else { return };
+        for role in layout.members().filter(|r| r.node != self.me.node) {
+            if !self.connected.contains(&role.node) {
+                let wait = if self.me.node < role.node { Duration::ZERO } else { RECONNECT_PATIENCE };
+                self.dial_at.entry(role.node).or_insert(turn.now.instant + wait);
+            }
+        }
+    }
+
+    pub(super) fn dial_due(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now.instant;
+        let due: Vec<NodeId> = self.dial_at.iter().filter(|(_, at)| **at <= now).map(|(&n, _)| n).collect();
+        for node in due {
+            self.dial_at.insert(node, now + RECONNECT);
+            if let Some(addr) = self.address(turn.view, node) {
+                turn.out.push(Effect::Connect(addr, Some(node)));
+            }
+            // A member that moved while this node was down may answer at one of these.
+            let seeds = self.seeds.iter().filter(|a| !self.by_addr.contains_key(a));
+            turn.out.extend(seeds.map(|&addr| Effect::Connect(addr, None)));
+        }
+    }
+
+    /// What a member says of itself beats what the layout remembers.
+    pub(super) fn address(&self, view: &View, node: NodeId) -> Option<SocketAddr> {
+        let said = self.gossip.members().find(|m| m.info.node == node).map(|m| m.info.quic);
+        said.or_else(|| view.layout()?.role(node).map(|r| r.addr))
+    }
+}

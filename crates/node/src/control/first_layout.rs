@@ -1,0 +1,150 @@
+//! The first layout: this node's part as proposer and as acceptor. Nothing is said before it is durable.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use starling_ring::{Layout, Verdict};
+use starling_types::{ClusterId, NodeId, Now, RequestId};
+use starling_vnode::RowWrite;
+use starling_wire::client::AdminReply;
+use starling_wire::cluster::{Decide, Propose};
+use starling_wire::{Class, Message};
+
+use super::{AfterCommit, ControlPlane, Turn, meta_row};
+use crate::boot::{META_ACCEPTOR, META_LAYOUT};
+use crate::event::{CommitId, Effect, ReplyHandle};
+use crate::founding::{self, Founding, Order};
+
+impl ControlPlane {
+    pub(super) fn found(
+        &mut self,
+        turn: &mut Turn<'_>,
+        reply: ReplyHandle,
+        nodes: Vec<SocketAddr>,
+        copies: u8,
+        bits: u8,
+    ) -> Result<(), String> {
+        if self.founding.is_some() {
+            return Err("another `cluster init` is under way on this node: wait for it".into());
+        }
+        if nodes.iter().collect::<BTreeSet<_>>().len() != nodes.len() {
+            return Err("a node is named twice: name each address once".into());
+        }
+        if !nodes.contains(&self.me.quic) {
+            let me = self.me.quic;
+            return Err(format!(
+                "this node listens at {me}, which is not among the named nodes: name it as it is"
+            ));
+        }
+        self.next_exchange += 1;
+        let order = Order { nodes, copies, bits, cluster: self.new_cluster(turn.now), reply };
+        self.founding = Some(Founding::new(turn.now.instant, order));
+        self.drive_founding(turn, founding::Event::Tick);
+        Ok(())
+    }
+
+    /// Fresh for every founding: the node's seed, its start, and the hour.
+    pub(super) fn new_cluster(&self, now: Now) -> ClusterId {
+        use rand::{Rng, SeedableRng};
+        let seed = self.seed ^ now.wall.millis().rotate_left(20) ^ self.next_exchange;
+        let mut rng = rand::rngs::ChaCha8Rng::seed_from_u64(seed);
+        let bits = (u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64());
+        ClusterId::from_bits(bits | 1)
+    }
+
+    pub(super) fn drive_founding(&mut self, turn: &mut Turn<'_>, event: founding::Event) {
+        let Some(founding) = &mut self.founding else {
+            return;
+        };
+        let mut effects = Vec::new();
+        founding.handle(turn.now.instant, &self.by_addr, event, &mut effects);
+        if founding.is_over() {
+            self.founding = None;
+        }
+        for effect in effects {
+            self.founding_effect(turn, effect);
+        }
+    }
+
+    pub(super) fn founding_effect(&mut self, turn: &mut Turn<'_>, effect: founding::Effect) {
+        match effect {
+            founding::Effect::Connect(addr) => turn.out.push(Effect::Connect(addr, None)),
+            founding::Effect::Propose(node, layout) if node == self.me.node => {
+                let exchange = self.exchange();
+                self.proposed(turn, node, exchange, &layout);
+            }
+            founding::Effect::Propose(node, layout) => {
+                self.say(turn, node, Message::Propose(Propose { layout }));
+            }
+            founding::Effect::Decide(node, layout) if node == self.me.node => {
+                let exchange = self.exchange();
+                self.decided(turn, Some((node, exchange)), &layout);
+            }
+            founding::Effect::Decide(node, layout) => {
+                self.say(turn, node, Message::Decide(Decide { layout }));
+            }
+            founding::Effect::Finished(reply, Ok(layout)) => {
+                turn.out.push(Effect::RespondAdmin(reply, AdminReply::Initialised(layout)));
+            }
+            founding::Effect::Finished(reply, Err(why)) => {
+                turn.out.push(Effect::RespondAdmin(reply, AdminReply::Refused(why)));
+            }
+        }
+    }
+
+    pub(super) fn proposed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeId,
+        exchange: RequestId,
+        layout: &Layout,
+    ) {
+        let verdict = self.acceptor.propose(self.me.node, layout);
+        self.give_when_stored(turn, from, exchange, verdict);
+    }
+
+    pub(super) fn decided(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asker: Option<(NodeId, RequestId)>,
+        layout: &Layout,
+    ) {
+        let verdict = self.acceptor.decide(layout);
+        let in_force = layout.version() <= turn.view.epoch();
+        if !in_force && matches!(verdict, Verdict::Decided(_)) {
+            let rows = vec![meta_row(META_ACCEPTOR, &self.acceptor), meta_row(META_LAYOUT, layout)];
+            self.commit(turn, rows, AfterCommit::Adopt(layout.clone(), asker));
+        } else if let Some((from, exchange)) = asker {
+            self.give_when_stored(turn, from, exchange, verdict);
+        }
+    }
+
+    /// A commit may be under way, or have failed: then the same rows go once more, and the verdict after them.
+    pub(super) fn give_when_stored(
+        &mut self,
+        turn: &mut Turn<'_>,
+        to: NodeId,
+        exchange: RequestId,
+        verdict: Verdict,
+    ) {
+        if self.acceptor == self.stored {
+            return self.give(turn, to, exchange, verdict);
+        }
+        let rows = vec![meta_row(META_ACCEPTOR, &self.acceptor)];
+        self.commit(turn, rows, AfterCommit::Answer(to, exchange, verdict));
+    }
+
+    /// A verdict goes to whoever asked; this node's own founding is asked and told without a network.
+    pub(super) fn give(&mut self, turn: &mut Turn<'_>, to: NodeId, exchange: RequestId, verdict: Verdict) {
+        if to == self.me.node {
+            return self.drive_founding(turn, founding::Event::Verdict(to, verdict));
+        }
+        self.send(turn, to, exchange, Class::Control, Message::Verdict(verdict));
+    }
+
+    pub(super) fn commit(&mut self, turn: &mut Turn<'_>, rows: Vec<RowWrite>, after: AfterCommit) {
+        self.next_commit += 1;
+        self.after_commit.insert(self.next_commit, (self.acceptor.clone(), after));
+        turn.out.push(Effect::Commit { id: CommitId::Control(self.next_commit), rows, durable: true });
+    }
+}

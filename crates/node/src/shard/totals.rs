@@ -1,0 +1,59 @@
+//! What a shard has counted, at one moment.
+
+use starling_types::Now;
+use starling_vnode as vnode;
+
+/// What the shard has counted since it started.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// Client requests taken in, forwarded ones from other nodes included.
+    pub requests: u64,
+    /// Requests passed on to an owner.
+    pub forwarded: u64,
+    /// Writes that reached their quorum.
+    pub writes_ok: u64,
+    /// Reads that reached their quorum.
+    pub reads_ok: u64,
+    /// Writes that failed, whatever their outcome.
+    pub writes_missed: u64,
+    /// Reads that failed.
+    pub reads_missed: u64,
+    /// Merges done for other coordinators.
+    pub remote_merges: u64,
+    /// Reads answered for other coordinators.
+    pub remote_reads: u64,
+    /// Requests of other nodes refused.
+    pub remote_refused: u64,
+    /// Hints kept.
+    pub hints_kept: u64,
+    /// Hints not kept because the quota was used up.
+    pub hints_dropped: u64,
+    /// Replicas repaired by reads.
+    pub read_repairs: u64,
+}
+
+/// Everything there is to count, at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Totals {
+    /// The shard's.
+    pub shard: Counters,
+    /// Its vnodes'.
+    pub vnodes: vnode::Counters,
+    /// Requests shed.
+    pub shed: u64,
+    /// Bytes of requests in flight.
+    pub in_flight_bytes: usize,
+    /// Bytes in the record cache.
+    pub cached_bytes: usize,
+    /// Hints delivered.
+    pub hints_delivered: u64,
+    /// The highest time minted or observed.
+    pub clock: starling_causality::Hlc,
+}
+
+impl Totals {
+    /// How far the hybrid clock is ahead of the wall.
+    pub fn clock_lead(&self, now: Now) -> std::time::Duration {
+        starling_types::WallTime::from_millis(self.clock.millis()).since(now.wall)
+    }
+}

@@ -1,0 +1,96 @@
+//! One turn of the shard: the time, the cluster as it is seen, and where effects and answers go.
+
+use bytes::Bytes;
+use starling_causality::{ContextToken, VersionVector};
+use starling_coordinator::{Answer, reply};
+use starling_types::{NodeId, Now, QualifiedKey, RequestId};
+use starling_vnode::Refused;
+use starling_wire::client::WriteReply;
+use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
+
+use crate::event::{Effect, ReplyHandle};
+use crate::view::View;
+
+/// A bucket's incarnation, which its context tokens are bound to; raised when buckets can be dropped.
+pub(super) const BUCKET_INCARNATION: u64 = 1;
+
+/// One turn of the machine.
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Now,
+    pub(crate) view: &'a View,
+    pub(crate) out: &'a mut Vec<Effect>,
+}
+
+/// Where an answer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// To a client of this node.
+    Client(ReplyHandle),
+    /// To the node that passed the request on, under its number.
+    Node(NodeId, RequestId),
+}
+
+impl Turn<'_> {
+    pub(crate) fn send(
+        &mut self,
+        exchange: RequestId,
+        node: NodeId,
+        class: Class,
+        deadline_ms: u32,
+        message: Message,
+    ) {
+        let envelope = Envelope {
+            cluster: self.view.cluster(),
+            epoch: self.view.epoch(),
+            request: exchange,
+            deadline_ms,
+            message,
+        };
+        self.out.push(Effect::Send(node, class, envelope));
+    }
+
+    pub(crate) fn answer(&mut self, route: Route, reply: KvReply) {
+        match route {
+            Route::Client(handle) => self.out.push(Effect::Respond(handle, reply)),
+            Route::Node(node, exchange) => {
+                self.send(exchange, node, Class::Foreground, 0, Message::Reply(reply));
+            }
+        }
+    }
+
+    fn seal(&self, key: &QualifiedKey, seen: &VersionVector) -> Bytes {
+        let token = ContextToken::seal(self.view.cluster(), BUCKET_INCARNATION, key, seen);
+        token.as_bytes().clone()
+    }
+}
+
+/// The answer as the client gets it, its context sealed for this cluster and key.
+pub(super) fn phrase(turn: &Turn<'_>, key: &QualifiedKey, answer: Answer) -> KvReply {
+    match answer {
+        Answer::Read(record) => {
+            let context = (!record.is_empty()).then(|| turn.seal(key, record.context()));
+            KvReply::Read(reply::show(&record, context, turn.now.wall))
+        }
+        Answer::Written(written) => KvReply::Written(WriteReply {
+            context: written.context.map(|seen| turn.seal(key, &seen)),
+            siblings: written.siblings,
+            existed: written.existed,
+            receipt: written.receipt,
+        }),
+        Answer::Relayed(reply) => reply,
+        Answer::Failed(failure) => KvReply::Failed(failure),
+    }
+}
+
+/// A vnode's refusal as the client is told.
+pub(super) fn failure(refused: &Refused) -> Failure {
+    let kind = match refused {
+        Refused::TooManySiblings(_) => FailureKind::TooManySiblings,
+        Refused::ForgedContext | Refused::FutureContext(_) => FailureKind::BadRequest,
+        Refused::Load(_) | Refused::Commit(_) => FailureKind::Storage,
+    };
+    match refused.nothing_staged() {
+        true => Failure::refused(kind, refused.to_string()),
+        false => Failure::unknown(kind, refused.to_string()),
+    }
+}
