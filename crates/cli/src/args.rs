@@ -47,11 +47,14 @@ pub enum Command {
     Bench(BenchArgs),
 }
 
+/// Nodes that `dev` can start.
+pub const MOST_NODES: u8 = 32;
+
 /// `starling dev`
 #[derive(Debug, Args)]
 pub struct DevArgs {
     /// How many nodes.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=i64::from(MOST_NODES)))]
     pub nodes: u8,
     /// Where the nodes' data, certificates and logs are.
     #[arg(long, default_value = "./starling-data")]
@@ -252,18 +255,10 @@ pub struct BenchArgs {
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
     pub protocol: Protocol,
     /// RESP addresses of the nodes to load, with `--protocol resp`.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003"
-    )]
+    #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003")]
     pub resp: Vec<SocketAddr>,
     /// HTTP addresses of all nodes, whose CPU time and memory are read before and after.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103"
-    )]
+    #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103")]
     pub http: Vec<SocketAddr>,
     /// What to do: `put`, `get`, or `mixed` (half and half).
     #[arg(long, value_enum, default_value_t = Load::Put)]

@@ -1,14 +1,13 @@
 //! `starling dev`: a cluster on this machine, each node a process of its own, so that one can be killed.
 
 mod child;
+mod directory;
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use starling_client::Client;
-use starling_transport::Authority;
-use starling_wire::client::{AdminReply, AdminRequest};
+
+use starling_wire::client::{AdminReply, AdminRequest, Layout};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::child::{Child, Place};
@@ -17,8 +16,6 @@ use crate::connect;
 use crate::exit::{Exit, Failed};
 use crate::output;
 
-/// Marks a directory that `dev` made and `--fresh` may delete.
-const MARK: &str = "dev.json";
 /// The whole cluster serves by then, or something is wrong.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Status is looked at this often while the cluster starts.
@@ -29,8 +26,8 @@ const BITS: u8 = 8;
 /// Starts the cluster and serves until Ctrl-C.
 pub async fn run(args: DevArgs) -> Result<Exit, Failed> {
     let mut stop = stop_signal()?;
-    prepare(&args)?;
-    let places = places(&args)?;
+    let places = directory::places(&args)?;
+    directory::prepare(&args)?;
     let mut children = Vec::new();
     for place in &places {
         children.push(Child::spawn(place, &places)?);
@@ -74,68 +71,6 @@ fn stop_signal() -> Result<Stop, Failed> {
     ))
 }
 
-fn prepare(args: &DevArgs) -> Result<(), Failed> {
-    let failed = |what: &Path, e: &dyn std::fmt::Display| {
-        Failed::new(Exit::Failed, format!("{}: {e}", what.display()))
-    };
-    let (data, mark) = (&args.data, args.data.join(MARK));
-    let in_use = data.read_dir().is_ok_and(|mut entries| entries.next().is_some());
-    if in_use && !mark.exists() {
-        let why = format!(
-            "{} exists and was not made by `starling dev`: name another directory with --data",
-            data.display()
-        );
-        return Err(Failed::new(Exit::Usage, why));
-    }
-    if args.fresh && in_use {
-        std::fs::remove_dir_all(data).map_err(|e| failed(data, &e))?;
-    }
-    std::fs::create_dir_all(data).map_err(|e| failed(data, &e))?;
-    std::fs::write(&mark, "{\"made_by\": \"starling dev\"}\n").map_err(|e| failed(&mark, &e))?;
-    Authority::open_or_create(&data.join("tls")).map_err(|e| failed(data, &e))?;
-    Ok(())
-}
-
-fn places(args: &DevArgs) -> Result<Vec<Place>, Failed> {
-    let highest = u32::from(args.port_base) + 200 + u32::from(args.nodes);
-    if highest > u32::from(u16::MAX) {
-        let why = format!(
-            "--port-base {}: the highest port would be {highest}, at most 65535 exists",
-            args.port_base
-        );
-        return Err(Failed::new(Exit::Usage, why));
-    }
-    (1..=args.nodes).map(|k| place(args, k)).collect()
-}
-
-fn place(args: &DevArgs, k: u8) -> Result<Place, Failed> {
-    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let at = |offset: u16| local(args.port_base + offset + u16::from(k));
-    let (resp, http, quic) = match args.port_base {
-        0 => free_ports().map_err(|e| Failed::new(Exit::Failed, format!("no free port: {e}")))?,
-        _ => (at(0), at(100), at(200)),
-    };
-    let data = |name: &str| -> PathBuf { args.data.join(name) };
-    let name = format!("n{k}");
-    Ok(Place {
-        data: data(&name),
-        log: data(&format!("{name}.log")),
-        tls: data("tls"),
-        name,
-        resp,
-        http,
-        quic,
-    })
-}
-
-/// Ports that are free at this moment; somebody else may take one before the node does, which it then says.
-fn free_ports() -> std::io::Result<(SocketAddr, SocketAddr, SocketAddr)> {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let (resp, http) = (TcpListener::bind(any)?, TcpListener::bind(any)?);
-    let quic = UdpSocket::bind(any)?;
-    Ok((resp.local_addr()?, http.local_addr()?, quic.local_addr()?))
-}
-
 /// Waits for the nodes, makes them a cluster if they are none, and waits until all serve. The cluster's id.
 async fn start(args: &DevArgs, children: &mut [Child]) -> Result<String, Failed> {
     for child in children.iter_mut() {
@@ -143,16 +78,13 @@ async fn start(args: &DevArgs, children: &mut [Child]) -> Result<String, Failed>
     }
     let tls = args.data.join("tls");
     let first = connect::client_at(&[children[0].place.quic], Some(&tls)).await?;
-    let founded = children.iter().filter(|c| c.cluster.is_some()).count();
-    if founded == 0 {
-        found(&first, children).await?;
-    } else if founded < children.len() {
-        let why = format!(
-            "{} holds a cluster of {founded} nodes, not {}: start it with --nodes {founded}, or begin anew with --fresh",
-            args.data.display(),
-            children.len()
-        );
-        return Err(Failed::new(Exit::Usage, why));
+    match children.iter().find(|c| c.cluster.is_some()) {
+        None => found(&first, children).await?,
+        Some(member) => {
+            let member = connect::client_at(&[member.place.quic], Some(&tls)).await?;
+            check_members(args, &layout(&member).await?, children)?;
+            member.close().await;
+        }
     }
     first.close().await;
     let mut cluster = String::new();
@@ -164,22 +96,38 @@ async fn start(args: &DevArgs, children: &mut [Child]) -> Result<String, Failed>
     Ok(cluster)
 }
 
+async fn layout(client: &Client) -> Result<Layout, Failed> {
+    match client.admin(AdminRequest::Layout).await? {
+        AdminReply::Layout(Some(layout)) => Ok(layout),
+        _ => Err(Failed::new(Exit::Failed, "a node that belongs to a cluster does not know its layout")),
+    }
+}
+
+/// A node that was started but is no member would be waited for in vain.
+fn check_members(args: &DevArgs, layout: &Layout, children: &[Child]) -> Result<(), Failed> {
+    if layout.members().len() != children.len() {
+        return Err(directory::other_number(args, layout.members().len()));
+    }
+    let is_member = |child: &Child| layout.members().any(|role| child.node_id() == role.node.to_string());
+    match children.iter().find(|child| !is_member(child)) {
+        None => Ok(()),
+        Some(stranger) => {
+            let why = format!(
+                "{} is no member of the cluster that the other directories hold: put its own directory back, or \
+                 begin anew with --fresh",
+                stranger.place.data.display()
+            );
+            Err(Failed::new(Exit::Usage, why))
+        }
+    }
+}
+
 async fn found(client: &Client, children: &[Child]) -> Result<(), Failed> {
     let nodes = children.iter().map(|c| c.place.quic).collect();
-    match client
-        .admin(AdminRequest::Init {
-            nodes,
-            copies: 3,
-            bits: BITS,
-        })
-        .await?
-    {
+    match client.admin(AdminRequest::Init { nodes, copies: 3, bits: BITS }).await? {
         AdminReply::Initialised(_) => Ok(()),
         AdminReply::Refused(why) => Err(Failed::new(Exit::Refused, why)),
-        _ => Err(Failed::new(
-            Exit::Failed,
-            "the first node answered something else than was asked",
-        )),
+        _ => Err(Failed::new(Exit::Failed, "the first node answered something else than was asked")),
     }
 }
 
@@ -201,11 +149,7 @@ async fn serving(client: &Client, nodes: usize) -> Result<String, Failed> {
 fn announce(args: &DevArgs, cluster: &str, children: &[Child]) {
     let first = &children[0].place;
     let copies = children.len().min(3);
-    let warning = if copies < 3 {
-        "  (not fault tolerant: use 3 nodes or more)"
-    } else {
-        ""
-    };
+    let warning = if copies < 3 { "  (not fault tolerant: use 3 nodes or more)" } else { "" };
     output::note(format!(
         "starling {} · cluster {cluster} · {} nodes, {copies} copies{warning}",
         env!("CARGO_PKG_VERSION"),
@@ -261,10 +205,7 @@ async fn watch(
             children.push(Child::spawn(&child.place, places)?);
             output::note(format!("{} started again", child.place.name));
         } else {
-            output::note(format!(
-                "  start it again with: {}",
-                child.place.command_line(places)
-            ));
+            output::note(format!("  start it again with: {}", child.place.command_line(places)));
         }
         if children.is_empty() {
             return Err(Failed::new(Exit::Failed, "no node is left"));

@@ -87,11 +87,7 @@ impl Child {
         let failed = |e: std::io::Error| {
             Failed::new(Exit::Failed, format!("{} could not be started: {e}", place.name))
         };
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&place.log)
-            .map_err(failed)?;
+        let log = File::options().create(true).append(true).open(&place.log).map_err(failed)?;
         let mut process = Command::new(std::env::current_exe().map_err(failed)?)
             .arg("node")
             .args(place.arguments(all))
@@ -136,6 +132,11 @@ impl Child {
         Ok(())
     }
 
+    /// Its identity, once it is ready.
+    pub fn node_id(&self) -> &str {
+        self.node["node_id"].as_str().unwrap_or_default()
+    }
+
     /// Its part of the cluster's ready line.
     pub fn ready_entry(&self) -> serde_json::Value {
         self.node.clone()
@@ -153,11 +154,7 @@ pub async fn next_end(children: &mut [Child]) -> Ended {
     let ends = children.iter_mut().enumerate().map(|(index, child)| {
         let pid = child.pid;
         Box::pin(async move {
-            let how = child
-                .process
-                .wait()
-                .await
-                .map_or_else(|e| e.to_string(), |status| status.to_string());
+            let how = child.process.wait().await.map_or_else(|e| e.to_string(), |status| status.to_string());
             Ended { index, pid, how }
         })
     });
@@ -182,10 +179,7 @@ pub async fn stop_all(mut children: Vec<Child>) {
         child.lifeline = None;
     }
     for child in &mut children {
-        if tokio::time::timeout(STOP_TIMEOUT, child.process.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(STOP_TIMEOUT, child.process.wait()).await.is_err() {
             let _ = child.process.kill().await;
         }
     }
