@@ -110,10 +110,12 @@ fn hints_that_are_not_kept_are_noticed() {
 
 #[test]
 fn actors_that_outlive_an_unclean_stop_are_noticed() {
-    // Disks of very different pace: peers ack, and the coordinator crashes before its own disk has it.
+    // One disk lags: the other two ack, and its node crashes before it has what it coordinated.
     let mut options = Options::stormy(3).under(Sabotage::ForgeCleanMark);
-    options.world.fsync = (Duration::from_micros(200), Duration::from_millis(150));
-    let red = red(&options, 0..40);
+    options.faults = Faults { crashes: true, ..Faults::NONE };
+    options.world.laggard = Some((Duration::from_millis(40), Duration::from_millis(250)));
+    options.workload.keys = 20;
+    let red = red(&options, 0..80);
     println!("actors_that_outlive_an_unclean_stop_are_noticed: {red} red seeds");
     assert!(red > 0);
 }

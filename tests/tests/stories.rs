@@ -20,6 +20,7 @@ fn cluster(sabotage: Sabotage) -> World {
         nodes: 3,
         weather: Weather::CALM,
         fsync: QUICK,
+        laggard: None,
         clock_skew_ms: 0,
         inline_loads: 1.0,
         sabotage,

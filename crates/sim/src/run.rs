@@ -47,6 +47,7 @@ impl Options {
                     delay: (Duration::from_micros(200), Duration::from_millis(4)),
                 },
                 fsync: (Duration::from_micros(500), Duration::from_millis(4)),
+                laggard: None,
                 clock_skew_ms: 120,
                 inline_loads: 0.5,
                 sabotage: Sabotage::None,

@@ -35,6 +35,8 @@ pub struct WorldOptions {
     pub weather: Weather,
     /// Least and most time of one fsync.
     pub fsync: (Duration, Duration),
+    /// The same for node 0, if its disk is of another kind.
+    pub laggard: Option<(Duration, Duration)>,
     /// Wall clocks differ from the true time by at most this, in milliseconds.
     pub clock_skew_ms: i64,
     /// Share of loads that are answered in the same turn.
@@ -151,7 +153,10 @@ impl World {
     pub fn new(seed: Seed, options: WorldOptions) -> Self {
         let mut hosts = Vec::new();
         for index in 0..options.nodes {
-            let disk = Disk::new(seed.stream("disk", index as u64), options.fsync);
+            let disk = Disk::new(
+                seed.stream("disk", index as u64),
+                if index == 0 { options.laggard.unwrap_or(options.fsync) } else { options.fsync },
+            );
             let mut host = Host::new(seed, index, disk);
             let skew = options.clock_skew_ms;
             host.clock_offset_ms = host.rng.random_range(-skew..=skew);
