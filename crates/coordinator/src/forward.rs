@@ -132,11 +132,7 @@ impl Forward {
         self.sent_once = true;
         // Half of what is left, so that even a short limit leaves time for another owner.
         self.patience = now + (limits::RPC_TIMEOUT * 2).min(left / 2);
-        out.push(Effect::Send(
-            owner,
-            Class::Foreground,
-            Message::Request(self.request.clone()),
-        ));
+        out.push(Effect::Send(owner, Class::Foreground, Message::Request(self.request.clone())));
     }
 
     fn give_up(&mut self, why: &str, out: &mut Vec<Effect>) {
@@ -148,10 +144,7 @@ impl Forward {
                 FailureKind::Deadline,
                 format!("{why}; the write may have taken place: retry with the same request id"),
             ),
-            false => Failure::refused(
-                FailureKind::QuorumNotReached,
-                format!("{why}; nothing was changed"),
-            ),
+            false => Failure::refused(FailureKind::QuorumNotReached, format!("{why}; nothing was changed")),
         };
         out.push(Effect::Respond(Answer::Failed(failure)));
     }

@@ -78,14 +78,8 @@ impl Get {
             plan.others.iter().rev().partition(|p| p.reach == Reach::Down);
         // Popped from the end: stable, so preference decides among those equally reachable.
         unasked.sort_by_key(|p| std::cmp::Reverse(p.reach));
-        let mut asked = vec![Asked {
-            node: plan.me,
-            state: State::Waiting,
-        }];
-        asked.extend(down.into_iter().map(|p| Asked {
-            node: p.node,
-            state: State::Down,
-        }));
+        let mut asked = vec![Asked { node: plan.me, state: State::Waiting }];
+        asked.extend(down.into_iter().map(|p| Asked { node: p.node, state: State::Down }));
         let mut get = Self {
             asked,
             unasked: unasked.into_iter().map(|p| p.node).collect(),
@@ -181,15 +175,8 @@ impl Get {
         let Some(node) = self.unasked.pop() else {
             return false;
         };
-        self.asked.push(Asked {
-            node,
-            state: State::Waiting,
-        });
-        let read = Read {
-            bucket: self.bucket.clone(),
-            key: self.key.clone(),
-            digest: self.digest_here,
-        };
+        self.asked.push(Asked { node, state: State::Waiting });
+        let read = Read { bucket: self.bucket.clone(), key: self.key.clone(), digest: self.digest_here };
         out.push(Effect::Send(node, Class::Foreground, Message::Read(read)));
         true
     }
@@ -217,19 +204,11 @@ impl Get {
 
     fn join(&mut self, record: &Record) {
         let merged = self.merged.merge(record).record;
-        self.merged = if self.plan.lww {
-            merged.settle_lww()
-        } else {
-            merged
-        };
+        self.merged = if self.plan.lww { merged.settle_lww() } else { merged };
     }
 
     fn gone(&mut self, node: NodeId, out: &mut Vec<Effect>) {
-        if self
-            .asked
-            .iter()
-            .any(|a| a.node == node && a.state == State::Waiting)
-        {
+        if self.asked.iter().any(|a| a.node == node && a.state == State::Waiting) {
             self.set(node, State::Down);
             self.ask_until_enough(out);
         }
@@ -294,11 +273,7 @@ impl Get {
             out.push(Effect::MergeHere(self.merged.clone(), None));
             return;
         }
-        let class = if self.plan.strict {
-            Class::Foreground
-        } else {
-            Class::Background
-        };
+        let class = if self.plan.strict { Class::Foreground } else { Class::Background };
         let merge = Merge {
             bucket: self.bucket.clone(),
             key: self.key.clone(),
@@ -315,19 +290,12 @@ impl Get {
     /// quorum meets one of them.
     fn secure(&mut self, out: &mut Vec<Effect>) {
         let target = self.merged.digest();
-        let safe = self
-            .asked
-            .iter()
-            .filter(|a| a.state == State::Holds(target))
-            .count();
+        let safe = self.asked.iter().filter(|a| a.state == State::Holds(target)).count();
         let needed = usize::from(self.plan.n - self.plan.quorum) + 1;
         if self.plan.strict && safe < needed {
             while self.promising() < needed {
                 let Some(node) = self.unasked.pop() else { break };
-                self.asked.push(Asked {
-                    node,
-                    state: State::Waiting,
-                });
+                self.asked.push(Asked { node, state: State::Waiting });
                 self.send_repair(node, out);
             }
             return;
@@ -346,10 +314,7 @@ impl Get {
                 // A strict read whose repairs are slow tries the remaining owner as well.
                 _ => {
                     if let Some(node) = self.unasked.pop() {
-                        self.asked.push(Asked {
-                            node,
-                            state: State::Waiting,
-                        });
+                        self.asked.push(Asked { node, state: State::Waiting });
                         self.send_repair(node, out);
                     }
                 }
@@ -367,13 +332,8 @@ impl Get {
     ) {
         self.phase = Phase::Over;
         let story = self.asked.iter().map(Asked::story).collect::<Vec<_>>().join(", ");
-        let failure = words(
-            Outcome::NotApplied,
-            self.holding(),
-            self.plan.quorum,
-            "replicas answered",
-            &story,
-        );
+        let failure =
+            words(Outcome::NotApplied, self.holding(), self.plan.quorum, "replicas answered", &story);
         out.push(Effect::Respond(Answer::Failed(failure)));
     }
 
@@ -384,17 +344,11 @@ impl Get {
     }
 
     fn holding(&self) -> usize {
-        self.asked
-            .iter()
-            .filter(|a| matches!(a.state, State::Holds(_)))
-            .count()
+        self.asked.iter().filter(|a| matches!(a.state, State::Holds(_))).count()
     }
 
     fn promising(&self) -> usize {
-        self.asked
-            .iter()
-            .filter(|a| !matches!(a.state, State::CannotVouch | State::Down))
-            .count()
+        self.asked.iter().filter(|a| !matches!(a.state, State::CannotVouch | State::Down)).count()
     }
 }
 

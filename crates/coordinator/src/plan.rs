@@ -116,11 +116,7 @@ impl Plan {
     /// Nodes that could still make up the quorum as things stand at the start.
     pub fn within_reach(&self) -> usize {
         let owners = 1 + self.others.iter().filter(|p| p.reach != Reach::Down).count();
-        if self.strict {
-            owners
-        } else {
-            owners + self.fallbacks.len().min(usize::from(self.n) - owners)
-        }
+        if self.strict { owners } else { owners + self.fallbacks.len().min(usize::from(self.n) - owners) }
     }
 
     /// Sets the rules of a bucket.

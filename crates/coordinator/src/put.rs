@@ -50,6 +50,17 @@ pub struct Put {
     known_elsewhere: bool,
 }
 
+/// Whether a write was tried before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    /// No: nothing has been staged anywhere.
+    Never,
+    /// Yes, and this node remembers it.
+    Here,
+    /// Yes, and this node knows nothing of it: the other owners are asked first.
+    Elsewhere,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
     /// A retry: do the others know the request?
@@ -63,13 +74,13 @@ enum Phase {
 }
 
 impl Put {
-    /// Starts a write. `ask_first`: it is a retry that this node does not remember.
+    /// Starts a write.
     pub fn start(
         plan: Plan,
         request: RequestId,
         bucket: BucketName,
         key: Key,
-        ask_first: bool,
+        tried: Tried,
         out: &mut Vec<Effect>,
     ) -> Self {
         let mut put = Self {
@@ -86,40 +97,23 @@ impl Put {
             patience_over: false,
             known_elsewhere: false,
         };
-        put.begin(ask_first, out);
+        put.begin(tried, out);
         put
     }
 
-    fn begin(&mut self, ask_first: bool, out: &mut Vec<Effect>) {
+    fn begin(&mut self, tried: Tried, out: &mut Vec<Effect>) {
         let reach = self.plan.within_reach();
         if reach < usize::from(self.plan.quorum) {
             let down = self.plan.others.iter().filter(|p| p.reach == Reach::Down);
-            let story = down
-                .map(|p| format!("{} is down", p.node))
-                .collect::<Vec<_>>()
-                .join(", ");
-            let failure = no_quorum(
-                Outcome::NotApplied,
-                reach,
-                self.plan.quorum,
-                "replicas are within reach",
-                &story,
-            );
+            let story = down.map(|p| format!("{} is down", p.node)).collect::<Vec<_>>().join(", ");
+            let outcome = if tried == Tried::Never { Outcome::NotApplied } else { Outcome::Unknown };
+            let failure = no_quorum(outcome, reach, self.plan.quorum, "replicas are within reach", &story);
             return self.fail(failure, out);
         }
-        let known = self
-            .plan
-            .others
-            .iter()
-            .filter(|p| p.reach != Reach::Down)
-            .map(|p| p.node);
-        let owners: Vec<NodeId> = if ask_first { known.collect() } else { Vec::new() };
+        let known = self.plan.others.iter().filter(|p| p.reach != Reach::Down).map(|p| p.node);
+        let owners: Vec<NodeId> = if tried == Tried::Elsewhere { known.collect() } else { Vec::new() };
         for &owner in &owners {
-            let recall = Recall {
-                bucket: self.bucket.clone(),
-                key: self.key.clone(),
-                request: self.request,
-            };
+            let recall = Recall { bucket: self.bucket.clone(), key: self.key.clone(), request: self.request };
             out.push(Effect::Send(owner, Class::Foreground, Message::Recall(recall)));
         }
         self.phase = Phase::Recalling(owners);
@@ -172,11 +166,7 @@ impl Put {
                 self.tally.ask(peer.node, Holder::Absent, None);
             } else {
                 self.tally.ask(peer.node, Holder::Waiting, None);
-                out.push(Effect::Send(
-                    peer.node,
-                    Class::Foreground,
-                    Message::Merge(merge.clone()),
-                ));
+                out.push(Effect::Send(peer.node, Class::Foreground, Message::Merge(merge.clone())));
             }
         }
         for peer in others.iter().filter(|p| p.reach == Reach::Down) {
@@ -192,10 +182,7 @@ impl Put {
             record: staged.record.clone(),
             props: self.plan.props,
             durable: self.plan.durable,
-            origin: Some(Origin {
-                request: self.request,
-                dot: staged.dot,
-            }),
+            origin: Some(Origin { request: self.request, dot: staged.dot }),
             stands_for,
         }
     }
@@ -260,16 +247,11 @@ impl Put {
             return;
         };
         waiting.retain(|&n| n != from);
-        let known = recalled
-            .dot
-            .zip(recalled.record.and_then(|r| Record::decode(&r).ok()));
+        let known = recalled.dot.zip(recalled.record.and_then(|r| Record::decode(&r).ok()));
         if let Some((dot, record)) = known {
             self.phase = Phase::Coordinating;
             self.known_elsewhere = true;
-            let origin = Origin {
-                request: self.request,
-                dot,
-            };
+            let origin = Origin { request: self.request, dot };
             // The merge makes this node's vnode remember the request; coordinating it then writes nothing new.
             out.push(Effect::MergeHere(record, Some(origin)));
             return;
@@ -353,18 +335,8 @@ impl Put {
     }
 
     fn failure(&self, words: fn(Outcome, usize, u8, &str, &str) -> Failure) -> Failure {
-        let outcome = if self.staged.is_some() {
-            Outcome::Unknown
-        } else {
-            Outcome::NotApplied
-        };
-        words(
-            outcome,
-            self.tally.acked(),
-            self.plan.quorum,
-            "replicas acked",
-            &self.tally.story(),
-        )
+        let outcome = if self.staged.is_some() { Outcome::Unknown } else { Outcome::NotApplied };
+        words(outcome, self.tally.acked(), self.plan.quorum, "replicas acked", &self.tally.story())
     }
 
     fn fail(&mut self, failure: Failure, out: &mut Vec<Effect>) {

@@ -12,11 +12,9 @@ pub fn show(record: &Record, context: Option<bytes::Bytes>, wall: WallTime) -> R
         .live(wall)
         .into_iter()
         .filter_map(|s| match &s.payload {
-            Payload::Value(value) => Some(SiblingView {
-                value: value.clone(),
-                dot: s.dot,
-                expires_at: s.expires_at,
-            }),
+            Payload::Value(value) => {
+                Some(SiblingView { value: value.clone(), dot: s.dot, expires_at: s.expires_at })
+            }
             Payload::Tombstone => None,
         })
         .collect();
@@ -40,9 +38,5 @@ pub(crate) fn no_quorum(outcome: Outcome, got: usize, needed: u8, what: &str, st
 /// Time ran out.
 pub(crate) fn too_late(outcome: Outcome, got: usize, needed: u8, what: &str, story: &str) -> Failure {
     let failure = no_quorum(outcome, got, needed, what, story);
-    Failure {
-        kind: FailureKind::Deadline,
-        detail: format!("time ran out: {}", failure.detail),
-        ..failure
-    }
+    Failure { kind: FailureKind::Deadline, detail: format!("time ran out: {}", failure.detail), ..failure }
 }

@@ -44,12 +44,7 @@ impl Tally {
     }
 
     pub(crate) fn ask(&mut self, node: NodeId, state: Holder, stands_for: Option<NodeId>) {
-        self.asked.push(Asked {
-            node,
-            state,
-            stands_for,
-            relieved: false,
-        });
+        self.asked.push(Asked { node, state, stands_for, relieved: false });
     }
 
     /// Whose copy must be kept by another because `node` does not: the owner that `node` is or stands for;
@@ -94,18 +89,11 @@ impl Tally {
     }
 
     pub(crate) fn acked_owners(&self) -> usize {
-        self.asked
-            .iter()
-            .filter(|a| a.stands_for.is_none() && a.state == Holder::Acked)
-            .count()
+        self.asked.iter().filter(|a| a.stands_for.is_none() && a.state == Holder::Acked).count()
     }
 
     pub(crate) fn waiting(&self) -> Vec<NodeId> {
-        self.asked
-            .iter()
-            .filter(|a| a.state == Holder::Waiting)
-            .map(|a| a.node)
-            .collect()
+        self.asked.iter().filter(|a| a.state == Holder::Waiting).map(|a| a.node).collect()
     }
 
     /// Silent fallbacks in whose place nobody was asked.
@@ -115,9 +103,7 @@ impl Tally {
     }
 
     fn counting(&self) -> impl Iterator<Item = &Asked> {
-        self.asked
-            .iter()
-            .filter(|a| !self.strict || a.stands_for.is_none())
+        self.asked.iter().filter(|a| !self.strict || a.stands_for.is_none())
     }
 
     /// For a person: who said what.
@@ -129,11 +115,7 @@ impl Tally {
                 Holder::Refused(why) => format!("refused ({why})"),
                 Holder::Absent => "absent".into(),
             };
-            let role = if a.stands_for.is_some() {
-                " as fallback"
-            } else {
-                ""
-            };
+            let role = if a.stands_for.is_some() { " as fallback" } else { "" };
             format!("{}{role}: {state}", a.node)
         };
         self.asked.iter().map(word).collect::<Vec<_>>().join(", ")

@@ -35,10 +35,7 @@ fn plan(others: &[(u64, Reach)], fallbacks: &[u64]) -> Plan {
     let plan = Plan {
         epoch: LayoutVersion::FIRST,
         me: node(ME),
-        others: others
-            .iter()
-            .map(|&(n, reach)| Peer { node: node(n), reach })
-            .collect(),
+        others: others.iter().map(|&(n, reach)| Peer { node: node(n), reach }).collect(),
         fallbacks: fallbacks.iter().map(|&n| node(n)).collect(),
         n: 3,
         quorum: 2,
@@ -71,10 +68,7 @@ fn request() -> RequestId {
 
 /// One value, written by `actor`.
 fn record(actor: u64, text: &str) -> Record {
-    let dot = Dot {
-        actor: ActorId::from_bits(actor),
-        hlc: Hlc::from_parts(1_000, 0),
-    };
+    let dot = Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_parts(1_000, 0) };
     let value = Payload::Value(Bytes::copy_from_slice(text.as_bytes()));
     Record::default().write(&VersionVector::new(), dot, value, None)
 }
@@ -117,10 +111,7 @@ fn word(effect: &Effect) -> String {
 
 fn sent(message: &Message) -> String {
     match message {
-        Message::Merge(Merge {
-            stands_for: Some(owner),
-            ..
-        }) => format!("for {}: merge at", owner.bits()),
+        Message::Merge(Merge { stands_for: Some(owner), .. }) => format!("for {}: merge at", owner.bits()),
         Message::Merge(merge) => {
             let record = Record::decode(&merge.record).unwrap();
             format!("merge {} at", values(&record))
@@ -138,10 +129,7 @@ fn said(answer: &Answer) -> String {
         Answer::Read(record) => format!("says {}", values(record)),
         Answer::Written(w) => {
             let r = &w.receipt;
-            format!(
-                "written: acked {} owners {} hinted {}",
-                r.acked, r.owners, r.hinted
-            )
+            format!("written: acked {} owners {} hinted {}", r.acked, r.owners, r.hinted)
         }
         Answer::Relayed(_) => "relays".into(),
         Answer::Failed(f) => format!("{} {}", f.kind.as_str(), f.outcome),

@@ -35,14 +35,16 @@ impl ClockSamples {
         self.samples.remove(&peer);
     }
 
-    /// Milliseconds that we are ahead of the median of the peers heard within [`FRESH`]; `None` for fewer than
-    /// two, of which neither could be called wrong.
+    /// Milliseconds that we are ahead of the median of the peers heard within [`FRESH`] and ourselves; `None`
+    /// with fewer than two peers, of which neither could be called wrong. Without ourselves, one wrong clock of
+    /// three would move the median that the two right ones see by half its error, and stop them too.
     pub(crate) fn offset(&self, now: Instant) -> Option<i64> {
         let fresh = |(at, offset): &(Instant, i64)| (now.since(*at) <= FRESH).then_some(*offset);
         let mut offsets: Vec<i64> = self.samples.values().filter_map(fresh).collect();
         if offsets.len() < 2 {
             return None;
         }
+        offsets.push(0);
         offsets.sort_unstable();
         let upper = offsets[offsets.len() / 2];
         let lower = offsets[(offsets.len() - 1) / 2];
@@ -78,7 +80,19 @@ mod tests {
         take(&mut samples, 1, 10_000, 0);
         assert_eq!(samples.offset(NOW), None);
         take(&mut samples, 2, 9_000, 0);
-        assert_eq!(samples.offset(NOW), Some(500));
+        assert_eq!(samples.offset(NOW), Some(0));
+    }
+
+    #[test]
+    fn of_three_clocks_the_wrong_one_alone_is_wrong() {
+        let mut right = ClockSamples::default();
+        take(&mut right, 1, 10_000, 0);
+        take(&mut right, 2, 99_000, 0);
+        assert_eq!(right.offset(NOW), Some(0));
+        let mut wrong = ClockSamples::default();
+        take(&mut wrong, 1, 5_000, 0);
+        take(&mut wrong, 2, 5_000, 0);
+        assert_eq!(wrong.offset(NOW), Some(5_000));
     }
 
     #[test]

@@ -89,9 +89,13 @@ impl View {
             .filter(|&n| n != self.me)
             .map(|node| Peer { node, reach: self.reach(node) })
             .collect();
-        let needs_fallbacks = others.iter().any(|p| p.reach != Reach::Up);
-        let fallbacks = match needs_fallbacks {
-            true => layout.fallbacks(partition).filter(|&n| self.reach(n) == Reach::Up).collect(),
+        // Owners may fall silent while the request is under way: fallbacks are chosen beforehand.
+        let fallbacks = match layout.members().len() > usize::from(layout.n()) {
+            true => layout
+                .fallbacks(partition)
+                .filter(|&n| self.reach(n) == Reach::Up)
+                .take(others.len())
+                .collect(),
             false => Vec::new(),
         };
         let plan = Plan {

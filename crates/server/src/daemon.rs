@@ -100,10 +100,10 @@ impl Daemon {
         let mut rng = generator()?;
         let resp = listen("resp", settings.listen.resp).await?;
         let http = listen("http", settings.listen.http).await?;
+        let quic = quic_addresses(&settings)?;
         let (home, engine) = open(&settings, &mut rng)?;
         let credentials = credentials(&settings, &home)?;
         let boot = Boot::read(&meta_rows(engine.as_ref())?)?;
-        let quic = quic_addresses(&settings)?;
         let addresses = Addresses { resp: local(&resp), http: local(&http), quic: quic.advertise };
         let config = config(&settings, &home, addresses, seeds, rng.next_u64());
         let telemetry = Telemetry::install();
@@ -227,24 +227,33 @@ struct QuicAddresses {
     advertise: SocketAddr,
 }
 
-/// Others must be told a port before the endpoint is bound; port 0 is resolved by binding it for a moment.
+/// Bound for a moment: others must be told a port before the endpoint is there, and one that is taken is refused
+/// before the data directory is touched.
 fn quic_addresses(settings: &Settings) -> Result<QuicAddresses, StartError> {
-    let mut listen = settings.listen.quic;
-    if listen.port() == 0 {
-        let error = |source| StartError::Listen { door: "quic", addr: settings.listen.quic, source };
-        listen = std::net::UdpSocket::bind(listen).and_then(|s| s.local_addr()).map_err(error)?;
-    }
+    let wanted = settings.listen.quic;
+    let error = |source| StartError::Listen { door: "quic", addr: wanted, source };
+    let listen = std::net::UdpSocket::bind(wanted).and_then(|s| s.local_addr()).map_err(error)?;
     Ok(QuicAddresses { listen, advertise: settings.listen.advertise.unwrap_or(listen) })
 }
 
 fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<DurableEngine>), StartError> {
     let dir: &Path = &settings.node.data;
-    let had_store = dir.join("tables").exists();
     let options = Options { cache_bytes: settings.storage.engine_cache_bytes };
     let engine = Arc::new(DurableEngine::open(dir, options)?);
     let fresh = NodeId::from_bits(rng.next_u64() | 1);
-    let home = Home::enter(dir, had_store, fresh, settings.cluster.cluster_id)?;
+    let home = Home::enter(dir, has_rows(engine.as_ref())?, fresh, settings.cluster.cluster_id)?;
     Ok((home, engine))
+}
+
+/// A store without rows is what a first start leaves that was cut short before `node.json`.
+fn has_rows(engine: &DurableEngine) -> Result<bool, StorageError> {
+    let limit = ScanLimit { rows: 1, bytes: 1 };
+    for namespace in [Namespace::Meta, Namespace::Data, Namespace::Hints] {
+        if !engine.scan(namespace, &KeyRange::all(), limit)?.rows.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The certificate in the data directory; on the first start, one that the cluster's authority issues.

@@ -62,6 +62,12 @@ pub enum HomeError {
         /// What was configured.
         wanted: ClusterId,
     },
+    /// There is a `node.json` but no store.
+    #[error("{} names a node whose store is gone: it would answer for data that it no longer has; put the whole directory back, or move it away and start as another node", path.display())]
+    StoreGone {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The directory has data but no `node.json`.
     #[error("{} holds a store but no node.json, so nobody can say whose it is: restore node.json, or move the directory away and start as a new node", path.display())]
     Nobody {
@@ -79,17 +85,19 @@ pub struct Home {
 
 impl Home {
     /// Moves in for one more start, under the lock of the store: a new node if the directory is new.
-    /// `had_store`: whether there was a store before it was opened just now.
+    /// `has_rows`: whether the store holds anything.
     pub fn enter(
         path: &Path,
-        had_store: bool,
+        has_rows: bool,
         fresh: NodeId,
         wanted: Option<ClusterId>,
     ) -> Result<Self, HomeError> {
         let file = path.join(FILE);
         let mut inhabitant = match fs::read(&file) {
+            // A node writes node.json after its store exists: without one, what it promised is forgotten.
+            Ok(_) if !has_rows => return Err(HomeError::StoreGone { path: path.into() }),
             Ok(bytes) => read(&file, &bytes)?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !had_store => Inhabitant {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !has_rows => Inhabitant {
                 format_version: FORMAT,
                 node_id: fresh,
                 cluster_id: None,
@@ -186,6 +194,7 @@ mod tests {
         let file = dir.path().join(FILE);
         assert!(matches!(Home::enter(dir.path(), true, NODE, None), Err(HomeError::Nobody { .. })));
         Home::enter(dir.path(), false, NODE, None).unwrap().join(ClusterId::from_bits(9)).unwrap();
+        assert!(matches!(Home::enter(dir.path(), false, NODE, None), Err(HomeError::StoreGone { .. })));
         let other = Home::enter(dir.path(), true, NODE, Some(ClusterId::from_bits(8)));
         assert!(matches!(other, Err(HomeError::OtherCluster { .. })));
         for (content, is_expected) in [

@@ -109,8 +109,8 @@ pub enum StorageError {
     },
     /// The store is too damaged to be opened.
     #[error(
-        "the store in {} cannot be opened ({cause}): keep a copy of the directory, then restore a backup, or \
-         replace the node so that it fetches its data from the other replicas",
+        "the store in {} cannot be opened ({cause}): keep a copy of the directory and do not start \
+         the node with an empty one under the same name; its data are on the other replicas",
         dir.display()
     )]
     Unreadable {

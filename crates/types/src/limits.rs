@@ -32,6 +32,8 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 pub const RPC_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a replica remembers a request id; an older request is refused.
 pub const REQUEST_MEMORY: Duration = Duration::from_secs(2 * MAX_TIMEOUT.as_secs());
+/// How far in the future a client's clock may date a request.
+pub const REQUEST_MAX_LEAD: Duration = Duration::from_secs(30);
 /// Most request ids remembered per shard.
 pub const REQUEST_MEMORY_IDS: usize = 65_536;
 
@@ -64,8 +66,6 @@ pub const SCAN_PAGE_ROWS: usize = 256;
 pub const SCAN_PAGE_BYTES: usize = 1 << 20;
 /// Bytes of hints a node keeps for absent owners.
 pub const DEFAULT_HINT_BYTES: u64 = 8 << 30;
-/// Age after which a hint that counted towards no quorum may be dropped.
-pub const HINT_MAX_AGE: Duration = Duration::from_secs(3 * 3_600);
 
 const _: () = assert!(DEFAULT_MAX_VALUE <= MAX_VALUE);
 const _: () = assert!(MAX_VALUE * 2 < MAX_MESSAGE);

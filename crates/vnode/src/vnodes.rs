@@ -138,6 +138,11 @@ impl Vnodes {
         self.requests.dot(request, token)
     }
 
+    /// Whether a request issued at `issued` may have been known here and been forgotten since.
+    pub fn may_have_forgotten(&self, issued: WallTime) -> bool {
+        self.requests.may_have_forgotten(issued)
+    }
+
     /// Whether nothing is staged or under way: a clean stop may be sealed.
     pub fn is_quiet(&self) -> bool {
         self.tickets.is_empty() && self.cells.is_empty()

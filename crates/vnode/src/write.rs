@@ -60,7 +60,7 @@ impl Vnodes {
             }
         };
         self.counters.minted += 1;
-        self.requests.remember(now.instant, write.request, key.key.token(), dot);
+        self.requests.remember(now, write.request, key.key.token(), dot);
         let record = apply(&base, &write, dot, now.wall);
         let staged = describe(&record, &base, dot, now.wall, false);
         self.warn_of_siblings(&record);
@@ -144,7 +144,7 @@ impl Vnodes {
     ) {
         let Incoming { op, record, origin, lww, durable } = incoming;
         if let Some(origin) = origin {
-            self.requests.remember(now.instant, origin.request, key.key.token(), origin.dot);
+            self.requests.remember(now, origin.request, key.key.token(), origin.dot);
         }
         self.mint.observe(record.context().max_hlc(), now.wall);
         let base = cell.base().cloned().unwrap_or_default();

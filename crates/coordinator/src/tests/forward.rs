@@ -83,9 +83,7 @@ fn outcome(effects: &[Effect]) -> Outcome {
 #[test]
 fn the_owners_answer_is_passed_on_once() {
     let (mut story, sent) = Story::start(KvOp::Get, &[2, 3]);
-    let [Effect::Send(_, _, Message::Request(hop))] = &sent[..] else {
-        panic!("{sent:?}")
-    };
+    let [Effect::Send(_, _, Message::Request(hop))] = &sent[..] else { panic!("{sent:?}") };
     assert!(hop.forwarded, "no second hop");
     assert_eq!(words(sent), ["try 0 at 2"]);
     assert_eq!(relayed(&story.reply(2, good())), &good());
@@ -97,11 +95,7 @@ fn the_owners_answer_is_passed_on_once() {
 fn an_owner_that_is_not_ready_is_followed_by_the_next_as_a_retry() {
     let (mut story, _) = Story::start(deletes(), &[2, 3]);
     assert_eq!(words(story.reply(2, not_ready())), ["try 1 at 3"]);
-    assert_eq!(
-        outcome(&story.reply(3, not_ready())),
-        Outcome::NotApplied,
-        "both said so"
-    );
+    assert_eq!(outcome(&story.reply(3, not_ready())), Outcome::NotApplied, "both said so");
 }
 
 #[test]
@@ -109,9 +103,7 @@ fn a_silent_or_lost_owner_is_followed_by_the_next_as_a_retry() {
     let (mut story, _) = Story::start(deletes(), &[2, 3]);
     let sent = story.wait();
     assert_eq!(story.now, 1_000);
-    let [Effect::Send(_, _, Message::Request(again))] = &sent[..] else {
-        panic!("{sent:?}")
-    };
+    let [Effect::Send(_, _, Message::Request(again))] = &sent[..] else { panic!("{sent:?}") };
     assert_eq!((again.attempt, again.timeout_ms), (1, 1_000), "what is left");
     let (mut story, _) = Story::start(deletes(), &[2, 3]);
     assert_eq!(words(story.effects(Event::PeerDown(node(2)))), ["try 1 at 3"]);
@@ -129,11 +121,7 @@ fn even_a_read_with_a_short_limit_leaves_time_for_another_owner() {
 fn a_refusal_after_a_silent_try_does_not_pass_for_nothing_changed() {
     let (mut story, _) = Story::start(deletes(), &[2, 3]);
     story.wait();
-    assert_eq!(
-        outcome(&story.reply(3, overloaded())),
-        Outcome::Unknown,
-        "2 may have done it"
-    );
+    assert_eq!(outcome(&story.reply(3, overloaded())), Outcome::Unknown, "2 may have done it");
     let (mut story, _) = Story::start(KvOp::Get, &[2, 3]);
     story.wait();
     assert_eq!(outcome(&story.reply(3, overloaded())), Outcome::NotApplied);
@@ -143,10 +131,7 @@ fn a_refusal_after_a_silent_try_does_not_pass_for_nothing_changed() {
 fn a_late_refusal_settles_the_doubt_and_a_late_success_the_request() {
     let (mut story, _) = Story::start(deletes(), &[2, 3]);
     story.wait();
-    assert!(
-        story.reply(2, overloaded()).is_empty(),
-        "3 is at work: its word counts"
-    );
+    assert!(story.reply(2, overloaded()).is_empty(), "3 is at work: its word counts");
     assert_eq!(outcome(&story.reply(3, overloaded())), Outcome::NotApplied);
     let (mut story, _) = Story::start(deletes(), &[2, 3]);
     story.wait();

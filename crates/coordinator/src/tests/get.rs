@@ -70,25 +70,16 @@ fn an_equal_replica_only_says_so() {
 #[test]
 fn different_replicas_are_merged_and_the_stale_repaired() {
     let (mut story, _) = Story::with(both_up(), &record(1, "a"));
-    assert_eq!(
-        story.answer(2, shown(&record(9, "b"))),
-        ["merge a+b here", "merge a+b at 2", "says a+b"]
-    );
+    assert_eq!(story.answer(2, shown(&record(9, "b"))), ["merge a+b here", "merge a+b at 2", "says a+b"]);
     assert_eq!(story.get.repairs(), 2);
 }
 
 #[test]
 fn only_the_one_that_lacks_something_is_repaired() {
     let (mut story, _) = Story::with(both_up(), &record(1, "a"));
-    assert_eq!(
-        story.answer(2, shown(&Record::default())),
-        ["merge a at 2", "says a"]
-    );
+    assert_eq!(story.answer(2, shown(&Record::default())), ["merge a at 2", "says a"]);
     let (mut story, _) = Story::with(both_up(), &Record::default());
-    assert_eq!(
-        story.answer(2, shown(&record(1, "a"))),
-        ["merge a here", "says a"]
-    );
+    assert_eq!(story.answer(2, shown(&record(1, "a"))), ["merge a here", "says a"]);
 }
 
 #[test]
@@ -117,19 +108,14 @@ fn who_is_up_is_asked_before_who_is_in_doubt_and_who_is_down_not_at_all() {
     assert_eq!(asked, ["compare 3"]);
     let (mut story, asked) = Story::with(plan(&[(2, DOWN), (3, UP)], &[]), &record(1, "v"));
     assert_eq!(asked, ["compare 3"]);
-    assert_eq!(
-        story.answer(3, ReadAnswer::Unknown),
-        ["quorum_not_reached not_applied"]
-    );
+    assert_eq!(story.answer(3, ReadAnswer::Unknown), ["quorum_not_reached not_applied"]);
 }
 
 #[test]
 fn one_that_cannot_vouch_is_followed_by_the_next() {
-    for answer in [
-        ReadAnswer::Unknown,
-        ReadAnswer::Refused(Refusal::Overloaded),
-        ReadAnswer::Record("damaged".into()),
-    ] {
+    for answer in
+        [ReadAnswer::Unknown, ReadAnswer::Refused(Refusal::Overloaded), ReadAnswer::Record("damaged".into())]
+    {
         let (mut story, _) = Story::with(both_up(), &record(1, "v"));
         assert_eq!(story.answer(2, answer.clone()), ["compare 3"]);
         assert_eq!(story.answer(3, answer), ["quorum_not_reached not_applied"]);
@@ -156,10 +142,7 @@ fn a_replica_here_that_cannot_vouch_leaves_it_to_the_others() {
 fn same_as_nothing_is_no_answer() {
     let mut story = Story::start(both_up());
     story.event(Event::RefusedHere("damaged".into()));
-    assert_eq!(
-        story.answer(2, ReadAnswer::Same),
-        ["quorum_not_reached not_applied"]
-    );
+    assert_eq!(story.answer(2, ReadAnswer::Same), ["quorum_not_reached not_applied"]);
 }
 
 #[test]
@@ -183,10 +166,7 @@ fn what_a_hedge_brought_before_the_disk_here_answered_is_not_forgotten() {
     let mut story = Story::start(both_up());
     assert_eq!(words(story.wait()), ["read 2"]);
     assert_eq!(story.answer(2, shown(&record(9, "new"))), nothing());
-    assert_eq!(
-        story.event(Event::ReadHere(Record::default())),
-        ["merge new here", "says new"]
-    );
+    assert_eq!(story.event(Event::ReadHere(Record::default())), ["merge new here", "says new"]);
 }
 
 #[test]
@@ -219,11 +199,7 @@ fn a_strict_read_of_one_secures_all() {
     let (mut story, asked) = Story::with(strict(both_up()).needing(1), &record(1, "v"));
     assert_eq!(asked, ["merge v at 2", "merge v at 3"]);
     assert_eq!(story.event(Event::Merged(node(2), DONE)), nothing());
-    assert_eq!(
-        story.event(Event::Merged(node(2), DONE)),
-        nothing(),
-        "one node, one copy"
-    );
+    assert_eq!(story.event(Event::Merged(node(2), DONE)), nothing(), "one node, one copy");
     assert_eq!(story.event(Event::Merged(node(3), DONE)), ["says v"]);
 }
 
@@ -266,9 +242,5 @@ fn in_a_last_writer_bucket_one_value_is_left() {
     let mut lww = both_up();
     lww.lww = true;
     let (mut story, _) = Story::with(lww, &record(1, "a"));
-    assert!(
-        story
-            .answer(2, shown(&record(9, "b")))
-            .contains(&"says b".to_owned())
-    );
+    assert!(story.answer(2, shown(&record(9, "b"))).contains(&"says b".to_owned()));
 }

@@ -5,11 +5,7 @@ use super::*;
 use crate::plan::{BadQuorum, quorum};
 
 fn choice(size: Option<u8>, strict: Option<bool>) -> QuorumChoice {
-    QuorumChoice {
-        r: size,
-        w: size,
-        strict,
-    }
+    QuorumChoice { r: size, w: size, strict }
 }
 
 fn both(props: &BucketProps, choice: &QuorumChoice, n: u8) -> [Result<(u8, bool), BadQuorum>; 2] {
@@ -20,32 +16,16 @@ fn both(props: &BucketProps, choice: &QuorumChoice, n: u8) -> [Result<(u8, bool)
 fn a_request_gets_its_buckets_majority_unless_it_says_otherwise() {
     let props = BucketProps::default();
     for (n, majority) in [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)] {
-        assert_eq!(
-            both(&props, &choice(None, None), n),
-            [Ok((majority, false)), Ok((majority, false))]
-        );
+        assert_eq!(both(&props, &choice(None, None), n), [Ok((majority, false)), Ok((majority, false))]);
     }
-    assert_eq!(
-        both(&props, &choice(Some(1), Some(true)), 3),
-        [Ok((1, true)), Ok((1, true))]
-    );
+    assert_eq!(both(&props, &choice(Some(1), Some(true)), 3), [Ok((1, true)), Ok((1, true))]);
 }
 
 #[test]
 fn reads_and_writes_have_quorums_of_their_own() {
-    let props = BucketProps {
-        r: Some(1),
-        w: Some(3),
-        ..BucketProps::default()
-    };
-    assert_eq!(
-        both(&props, &choice(None, None), 3),
-        [Ok((3, false)), Ok((1, false))]
-    );
-    let asked = QuorumChoice {
-        r: Some(2),
-        ..QuorumChoice::default()
-    };
+    let props = BucketProps { r: Some(1), w: Some(3), ..BucketProps::default() };
+    assert_eq!(both(&props, &choice(None, None), 3), [Ok((3, false)), Ok((1, false))]);
+    let asked = QuorumChoice { r: Some(2), ..QuorumChoice::default() };
     assert_eq!(both(&props, &asked, 3), [Ok((3, false)), Ok((2, false))]);
 }
 
@@ -53,36 +33,19 @@ fn reads_and_writes_have_quorums_of_their_own() {
 fn nobody_gets_more_copies_than_there_are_or_none() {
     for asked in [0, 4] {
         let error = quorum(&BucketProps::default(), &choice(Some(asked), None), 3, true).unwrap_err();
-        assert_eq!(
-            error,
-            BadQuorum::Range {
-                name: "w",
-                asked,
-                n: 3
-            }
-        );
+        assert_eq!(error, BadQuorum::Range { name: "w", asked, n: 3 });
     }
 }
 
 #[test]
 fn a_strict_bucket_may_only_be_tightened() {
-    let props = BucketProps {
-        strict: true,
-        ..BucketProps::default()
-    };
+    let props = BucketProps { strict: true, ..BucketProps::default() };
     assert_eq!(
         quorum(&props, &choice(Some(1), None), 3, false),
-        Err(BadQuorum::Lowered {
-            name: "r",
-            asked: 1,
-            bucket: 2
-        })
+        Err(BadQuorum::Lowered { name: "r", asked: 1, bucket: 2 })
     );
     assert_eq!(quorum(&props, &choice(Some(3), None), 3, true), Ok((3, true)));
-    assert_eq!(
-        quorum(&props, &choice(None, Some(false)), 3, true),
-        Err(BadQuorum::Sloppy)
-    );
+    assert_eq!(quorum(&props, &choice(None, Some(false)), 3, true), Err(BadQuorum::Sloppy));
 }
 
 #[test]
@@ -96,13 +59,7 @@ fn fallbacks_are_within_reach_of_sloppy_requests_only_and_never_beyond_n() {
 #[test]
 fn times_fit_into_the_request_s_limit() {
     let short = plan(&[], &[]).starting(at(100), Duration::from_millis(40));
-    assert_eq!(
-        (short.deadline, short.patience, short.hedge),
-        (at(140), at(140), at(110))
-    );
+    assert_eq!((short.deadline, short.patience, short.hedge), (at(140), at(140), at(110)));
     let long = plan(&[], &[]).starting(at(100), Duration::from_secs(9));
-    assert_eq!(
-        (long.deadline, long.patience, long.hedge),
-        (at(9_100), at(600), at(150))
-    );
+    assert_eq!((long.deadline, long.patience, long.hedge), (at(9_100), at(600), at(150)));
 }

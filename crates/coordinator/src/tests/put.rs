@@ -2,7 +2,7 @@ use starling_types::Outcome;
 use starling_wire::replica::Recalled;
 
 use super::*;
-use crate::put::{Event, Put};
+use crate::put::{Event, Put, Tried};
 
 struct Story {
     put: Put,
@@ -12,7 +12,8 @@ struct Story {
 impl Story {
     fn start(plan: Plan, ask_first: bool) -> (Self, Vec<Effect>) {
         let mut out = Vec::new();
-        let put = Put::start(plan, request(), bucket(), key(), ask_first, &mut out);
+        let tried = if ask_first { Tried::Elsewhere } else { Tried::Never };
+        let put = Put::start(plan, request(), bucket(), key(), tried, &mut out);
         (Self { put, now: 0 }, out)
     }
 
@@ -84,10 +85,7 @@ fn a_hint_kept_here_counts_towards_nothing() {
     let (mut story, sent) = Story::staged(plan(&[(2, UP), (3, DOWN)], &[]));
     assert!(sent.contains(&"hint for 3".to_owned()));
     assert_eq!(story.event(Event::CommittedHere), nothing());
-    assert_eq!(
-        story.merged(2, refused()),
-        ["hint for 2", "quorum_not_reached unknown"]
-    );
+    assert_eq!(story.merged(2, refused()), ["hint for 2", "quorum_not_reached unknown"]);
 }
 
 #[test]
@@ -133,10 +131,7 @@ fn an_ack_that_is_not_durable_is_no_ack_where_durable_was_demanded() {
     let (mut story, _) = Story::staged(plan(&[(2, UP), (3, UP)], &[]));
     story.event(Event::CommittedHere);
     assert_eq!(story.merged(2, lax.clone()), ["hint for 2"]);
-    let (mut story, _) = Story::staged(Plan {
-        durable: false,
-        ..plan(&[(2, UP), (3, UP)], &[])
-    });
+    let (mut story, _) = Story::staged(Plan { durable: false, ..plan(&[(2, UP), (3, UP)], &[]) });
     story.event(Event::CommittedHere);
     assert_eq!(story.merged(2, lax), ["written: acked 2 owners 2 hinted 0"]);
 }
@@ -246,10 +241,7 @@ fn a_failed_quorum_tells_who_said_what_and_that_the_write_may_show_up() {
 #[test]
 fn what_the_vnode_here_refuses_is_told_as_it_is() {
     let (mut story, _) = Story::start(plan(&[(2, UP), (3, UP)], &[]), false);
-    assert_eq!(
-        story.event(Event::RefusedHere(local_failure())),
-        ["storage not_applied"]
-    );
+    assert_eq!(story.event(Event::RefusedHere(local_failure())), ["storage not_applied"]);
     assert!(story.put.is_over());
 }
 
@@ -275,27 +267,15 @@ fn time_runs_out_before_and_after_staging() {
     story.wait();
     let effects = story.wait();
     assert_eq!(failure(&effects).kind, FailureKind::Deadline);
-    assert_eq!(
-        failure(&effects).outcome,
-        Outcome::Unknown,
-        "the disk may still do it"
-    );
+    assert_eq!(failure(&effects).outcome, Outcome::Unknown, "the disk may still do it");
     assert!(story.put.is_over());
-    assert_eq!(
-        story.event(Event::Staged(staged())),
-        nothing(),
-        "nothing goes out after the end"
-    );
+    assert_eq!(story.event(Event::Staged(staged())), nothing(), "nothing goes out after the end");
 
     let (mut story, _) = Story::staged(plan(&[(2, UP), (3, UP)], &[]));
     assert_eq!(words(story.wait()), ["hint for 2", "hint for 3"]);
     let effects = story.wait();
     assert_eq!(story.now, 2_000);
-    assert!(
-        failure(&effects).detail.starts_with("time ran out: 0 of 2"),
-        "{}",
-        failure(&effects)
-    );
+    assert!(failure(&effects).detail.starts_with("time ran out: 0 of 2"), "{}", failure(&effects));
     assert!(story.put.is_over());
 }
 
@@ -309,18 +289,12 @@ fn replicas_get_their_patience_in_full_after_a_slow_load() {
 }
 
 fn unknown() -> Recalled {
-    Recalled {
-        dot: None,
-        record: None,
-    }
+    Recalled { dot: None, record: None }
 }
 
 fn known() -> Recalled {
     let record = record(9, "first try");
-    Recalled {
-        dot: Some(record.siblings()[0].dot),
-        record: Some(record.encode()),
-    }
+    Recalled { dot: Some(record.siblings()[0].dot), record: Some(record.encode()) }
 }
 
 #[test]
@@ -328,37 +302,24 @@ fn a_retry_asks_the_other_owners_before_it_mints() {
     let (mut story, first) = Story::start(plan(&[(2, UP), (3, SUSPECT)], &[]), true);
     assert_eq!(words(first), ["recall 2", "recall 3"]);
     assert_eq!(story.event(Event::Recalled(node(2), unknown())), nothing());
-    assert_eq!(
-        story.event(Event::Recalled(node(2), unknown())),
-        nothing(),
-        "3 is still to answer"
-    );
+    assert_eq!(story.event(Event::Recalled(node(2), unknown())), nothing(), "3 is still to answer");
     assert_eq!(story.event(Event::Recalled(node(3), unknown())), ["coordinate"]);
 }
 
 #[test]
 fn a_retry_known_elsewhere_is_merged_here_with_its_request_and_then_coordinated() {
     let (mut story, _) = Story::start(plan(&[(2, UP), (3, UP)], &[]), true);
-    assert_eq!(
-        story.event(Event::Recalled(node(3), known())),
-        ["merge first try here with its request"]
-    );
+    assert_eq!(story.event(Event::Recalled(node(3), known())), ["merge first try here with its request"]);
     assert_eq!(story.event(Event::Recalled(node(2), known())), nothing());
     assert_eq!(story.event(Event::MergedHere), ["coordinate"]);
-    assert_eq!(
-        story.event(Event::Staged(staged())),
-        ["merge v at 2", "merge v at 3"]
-    );
+    assert_eq!(story.event(Event::Staged(staged())), ["merge v at 2", "merge v at 3"]);
 }
 
 #[test]
 fn a_retry_known_elsewhere_is_never_said_to_be_not_applied() {
     let (mut story, _) = Story::start(plan(&[(2, UP), (3, UP)], &[]), true);
     story.event(Event::Recalled(node(3), known()));
-    assert_eq!(
-        story.event(Event::RefusedHere(local_failure())),
-        ["storage unknown"]
-    );
+    assert_eq!(story.event(Event::RefusedHere(local_failure())), ["storage unknown"]);
 }
 
 #[test]
@@ -376,10 +337,7 @@ fn one_copy_needs_nobody() {
     alone.n = 1;
     let (mut story, sent) = Story::staged(alone);
     assert_eq!(sent, nothing());
-    assert_eq!(
-        story.event(Event::CommittedHere),
-        ["written: acked 1 owners 1 hinted 0"]
-    );
+    assert_eq!(story.event(Event::CommittedHere), ["written: acked 1 owners 1 hinted 0"]);
     assert!(story.put.is_over());
 }
 

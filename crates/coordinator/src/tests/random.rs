@@ -19,13 +19,8 @@ struct Setting {
 
 fn settings() -> impl Strategy<Value = Setting> {
     let reach = prop_oneof![4 => Just(UP), 1 => Just(SUSPECT), 1 => Just(DOWN)];
-    (
-        prop::collection::vec(reach, 0..5),
-        0u64..4,
-        any::<bool>(),
-        any::<bool>(),
-    )
-        .prop_flat_map(|(others, fallbacks, strict, retry)| {
+    (prop::collection::vec(reach, 0..5), 0u64..4, any::<bool>(), any::<bool>()).prop_flat_map(
+        |(others, fallbacks, strict, retry)| {
             let n = others.len() as u8 + 1;
             (1..=n).prop_map(move |quorum| Setting {
                 others: others.clone(),
@@ -34,17 +29,13 @@ fn settings() -> impl Strategy<Value = Setting> {
                 strict,
                 retry,
             })
-        })
+        },
+    )
 }
 
 impl Setting {
     fn plan(&self) -> Plan {
-        let others: Vec<_> = self
-            .others
-            .iter()
-            .zip(2..)
-            .map(|(&reach, n)| (n, reach))
-            .collect();
+        let others: Vec<_> = self.others.iter().zip(2..).map(|(&reach, n)| (n, reach)).collect();
         let fallbacks: Vec<u64> = (20..20 + self.fallbacks).collect();
         Plan {
             n: self.others.len() as u8 + 1,
@@ -116,14 +107,10 @@ impl World {
         let plan = setting.plan();
         let mut out = Vec::new();
         let machine = match write {
-            true => Machine::Put(Put::start(
-                plan.clone(),
-                request(),
-                bucket(),
-                key(),
-                setting.retry,
-                &mut out,
-            )),
+            true => {
+                let tried = if setting.retry { put::Tried::Elsewhere } else { put::Tried::Never };
+                Machine::Put(Put::start(plan.clone(), request(), bucket(), key(), tried, &mut out))
+            }
             false => Machine::Get(Get::start(plan.clone(), bucket(), key(), &mut out)),
         };
         let mut world = Self {
@@ -205,10 +192,8 @@ impl World {
             Step::Answer { nth, how, again } if !self.open.is_empty() => {
                 let nth = nth % self.open.len();
                 let open = self.open[nth].clone();
-                let local = matches!(
-                    open,
-                    Open::Coordinate | Open::CommitHere | Open::ReadHere | Open::MergeHere
-                );
+                let local =
+                    matches!(open, Open::Coordinate | Open::CommitHere | Open::ReadHere | Open::MergeHere);
                 if local || !again {
                     self.open.remove(nth);
                 }

@@ -138,7 +138,7 @@ fn advice(name: &[u8]) -> Option<&'static str> {
         }
         b"setex" | b"psetex" => "use SET key value EX s, or PX ms",
         b"mset" => "use several SET in one pipeline",
-        b"keys" | b"scan" | b"dbsize" => "RESP has no scans: see 'starling scan'",
+        b"keys" | b"scan" | b"dbsize" => "there are no scans yet",
         b"subscribe" | b"psubscribe" | b"publish" | b"monitor" => "there is no publish and subscribe",
         _ => return None,
     })

@@ -1,7 +1,7 @@
 //! Verdicts on a first layout: never before what they promise is on disk.
 
 use starling_ring::Role;
-use starling_types::PartitionBits;
+use starling_types::{ClusterId, PartitionBits};
 
 use super::*;
 use crate::boot::{Boot, Config};

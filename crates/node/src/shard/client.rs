@@ -2,6 +2,7 @@
 
 use starling_causality::{ContextToken, Payload, VersionVector};
 use starling_coordinator::plan::quorum;
+use starling_coordinator::put::Tried;
 use starling_coordinator::{Forward, Get, Plan, Put};
 use starling_types::{BucketProps, PartitionId, QualifiedKey, RequestId, limits};
 use starling_vnode::ClientWrite;
@@ -80,6 +81,16 @@ impl Shard {
             );
             return refuse(FailureKind::BadRequest, detail);
         }
+        let lead = request.issued.since(turn.now.wall);
+        if lead > limits::REQUEST_MAX_LEAD {
+            let detail = format!(
+                "the request is dated {} s ahead of this node's clock, at most {} s are taken: check the client's \
+                 clock",
+                lead.as_secs(),
+                limits::REQUEST_MAX_LEAD.as_secs()
+            );
+            return refuse(FailureKind::BadRequest, detail);
+        }
         match &request.op {
             KvOp::Put { value, .. } if value.len() > self.max_value => {
                 let detail =
@@ -104,9 +115,11 @@ impl Shard {
         let (exchange, deadline) = (self.exchange(), plan.deadline);
         let mut effects = Vec::new();
         let machine = if write.is_some() {
-            let ask_first = request.attempt > 0 && self.vnodes.recall(request.id, key.token()).is_none();
+            self.vouch(&request, &key)?;
+            let is_retry = request.attempt > 0;
+            let ask_first = is_retry && self.vnodes.recall(request.id, key.token()).is_none();
             let (bucket, key) = (request.bucket.clone(), request.key.clone());
-            Machine::Put(Put::start(plan, request.id, bucket, key, ask_first, &mut effects))
+            Machine::Put(Put::start(plan, request.id, bucket, key, tried(is_retry, ask_first), &mut effects))
         } else {
             Machine::Get(Get::start(plan, request.bucket.clone(), request.key.clone(), &mut effects))
         };
@@ -122,6 +135,17 @@ impl Shard {
         };
         self.launch(exchange, in_flight, effects);
         Ok(())
+    }
+
+    /// A retry whose first try may have been known here and forgotten since must not be made again.
+    fn vouch(&self, request: &KvRequest, key: &QualifiedKey) -> Result<(), Failure> {
+        let is_known = self.vnodes.recall(request.id, key.token()).is_some();
+        if request.attempt == 0 || is_known || !self.vnodes.may_have_forgotten(request.issued) {
+            return Ok(());
+        }
+        let detail = "too many requests have passed since the first try to tell whether it took place: read the key, \
+                      then write anew";
+        Err(Failure::unknown(FailureKind::Deadline, detail))
     }
 
     /// This node is no owner, or must not coordinate: an owner that can shall, at one hop's distance.
@@ -166,6 +190,14 @@ impl Shard {
         self.in_flight.insert(exchange, in_flight);
         self.work.extend(effects.into_iter().map(|e| Work::Request(exchange, e)));
         self.reschedule(exchange);
+    }
+}
+
+const fn tried(is_retry: bool, ask_first: bool) -> Tried {
+    match (is_retry, ask_first) {
+        (false, _) => Tried::Never,
+        (true, true) => Tried::Elsewhere,
+        (true, false) => Tried::Here,
     }
 }
 

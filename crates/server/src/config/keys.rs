@@ -221,7 +221,7 @@ pub(super) const KEYS: &[Key] = &[
          a free port.";
         "Loopback, or a private network."),
     key!(listen.http, "--http" http; Rule::Listen;
-        "Where HTTP clients, the console, health checks and Prometheus connect (TCP). There is no password. Port 0 \
+        "Where HTTP clients, health checks and Prometheus connect (TCP). There is no password. Port 0 \
          takes a free port.";
         "Loopback, or a private network."),
     key!(listen.quic, "--quic" quic; Rule::Listen;

@@ -14,7 +14,7 @@ fn a_failed_commit_retires_the_actor_and_forgets_what_rested_on_it() {
         assert!(matches!(bench.refusal(op), Refused::Commit(_)));
         assert!(!bench.refusal(op).nothing_staged(), "others may hold it");
     }
-    assert_eq!(bench.vnodes.recall(request), None);
+    assert_eq!(bench.vnodes.recall(request, data("k").key.token()), None);
     assert!(bench.vnodes.is_quiet());
 
     let retry = bench.write(client_write(request, "k", "again", nothing()));

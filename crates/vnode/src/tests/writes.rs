@@ -206,7 +206,7 @@ fn a_merge_teaches_the_request_behind_its_dot() {
     let request = RequestId::from_bits(77);
     bench.merge(data("k"), record, Some(Origin { request, dot }), true);
     bench.settle();
-    assert_eq!(bench.vnodes.recall(request), Some(dot));
+    assert_eq!(bench.vnodes.recall(request, data("k").key.token()), Some(dot));
     let retry = bench.write(client_write(request, "k", "v", nothing()));
     assert_eq!(bench.dot(retry), dot);
     assert_eq!(values(&bench.look("k")), ["v"]);
@@ -218,10 +218,10 @@ fn requests_are_forgotten_with_age() {
     let request = RequestId::from_bits(77);
     bench.write(client_write(request, "k", "v", None));
     bench.settle();
-    bench.now.instant = bench.now.instant + limits::REQUEST_MEMORY;
+    bench.now.instant = bench.now.instant + limits::REQUEST_MEMORY + limits::REQUEST_MAX_LEAD;
     bench.put("other", "v", None);
     bench.settle();
-    assert_eq!(bench.vnodes.recall(request), None);
+    assert_eq!(bench.vnodes.recall(request, data("k").key.token()), None);
 }
 
 #[test]
