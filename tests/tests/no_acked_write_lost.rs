@@ -66,6 +66,7 @@ fn the_same_seed_gives_the_same_events() {
     assert_eq!((one.trace, one.events), (two.trace, two.events));
     assert_eq!(one.counts, two.counts);
     assert_ne!(one.trace, other.trace);
+    println!("seed 7: trace {:016x}, {} events", one.trace, one.events);
 }
 
 /// How many of the seeds the judge calls red under a lie.
