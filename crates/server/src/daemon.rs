@@ -248,7 +248,7 @@ fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<Durable
 /// A store without rows is what a first start leaves that was cut short before `node.json`.
 fn has_rows(engine: &DurableEngine) -> Result<bool, StorageError> {
     let limit = ScanLimit { rows: 1, bytes: 1 };
-    for namespace in [Namespace::Meta, Namespace::Data, Namespace::Hints] {
+    for namespace in Namespace::ALL {
         if !engine.scan(namespace, &KeyRange::all(), limit)?.rows.is_empty() {
             return Ok(true);
         }
