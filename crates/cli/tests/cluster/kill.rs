@@ -1,0 +1,104 @@
+//! SIGKILL under load. An ack means: durable on W nodes, and found again whatever is killed afterwards.
+
+use crate::support::eventually;
+use crate::support::load::{is_all_there, under_load, writers};
+use crate::support::node::{Cluster, Node};
+
+/// Clients at once.
+const WRITERS: usize = 32;
+/// Times that the whole cluster is killed; `STARLING_KILL_ROUNDS` says otherwise.
+const ROUNDS: u64 = 5;
+
+#[test]
+fn one_killed_node_costs_no_acked_write_and_comes_back_complete() {
+    let mut cluster = Cluster::of_three();
+    let (others, mut load) = (vec![cluster.nodes[0].resp, cluster.nodes[1].resp], writers(WRITERS));
+    let gauge = under_load(&mut load, &others, |gauge| {
+        gauge.every_writer_acks(20);
+        assert_eq!(gauge.refused(), [""; 0], "nothing has happened yet");
+        cluster.nodes[2].kill();
+        gauge.every_writer_acks(40);
+        eventually("writes for the killed node are kept for it", || {
+            cluster.nodes[..2].iter().any(|n| n.metric("starling_hints_kept_total") > 0.0)
+        });
+        cluster.nodes[2].start();
+        cluster.serves();
+        gauge.every_writer_acks(20);
+    });
+    // Two of three are W=2: the writers are connected with those two, and nobody else's death concerns them.
+    let refused = gauge.refused();
+    assert!(refused.len() <= WRITERS, "{} writes failed: {refused:?}", refused.len());
+    assert!(gauge.acked() >= 80 * WRITERS as u64, "{} acks", gauge.acked());
+    cluster.is_settled();
+    for node in &cluster.nodes {
+        let read = is_all_there(node, &load, &[]);
+        assert!(read >= 60 * WRITERS, "{read} keys");
+    }
+    // The one that was away has everything, alone.
+    cluster.nodes[..2].iter_mut().for_each(Node::kill);
+    is_all_there(&cluster.nodes[2], &load, &["STARLING.CONSISTENCY R 1"]);
+}
+
+#[test]
+fn every_node_killed_in_turn_under_writers_to_all() {
+    let mut cluster = Cluster::of_three();
+    let (addrs, mut load) = (cluster.nodes.iter().map(|n| n.resp).collect::<Vec<_>>(), writers(WRITERS));
+    under_load(&mut load, &addrs, |gauge| {
+        for victim in 0..3 {
+            gauge.every_writer_acks(10);
+            cluster.nodes[victim].kill();
+            gauge.every_writer_acks(20);
+            cluster.nodes[victim].start();
+            cluster.serves();
+            // With hints outstanding the next kill could take the second of two copies out of reach.
+            cluster.is_settled_under_load();
+        }
+    });
+    cluster.is_settled();
+    let read: usize = cluster.nodes.iter().map(|node| is_all_there(node, &load, &[])).sum();
+    assert!(read >= 3 * 60 * WRITERS, "{read} keys");
+    for survivor in 0..3 {
+        let others = (0..3).filter(|&k| k != survivor);
+        others.for_each(|k| cluster.nodes[k].kill());
+        is_all_there(&cluster.nodes[survivor], &load, &["STARLING.CONSISTENCY R 1"]);
+        for k in (0..3).filter(|&k| k != survivor) {
+            cluster.nodes[k].start();
+        }
+        cluster.serves();
+        cluster.is_settled();
+    }
+}
+
+#[test]
+fn all_nodes_killed_at_once_lose_no_acked_write() {
+    let rounds = std::env::var("STARLING_KILL_ROUNDS").map_or(ROUNDS, |n| n.parse().unwrap());
+    let mut cluster = Cluster::of_three();
+    let (addrs, mut load) = (cluster.nodes.iter().map(|n| n.resp).collect::<Vec<_>>(), writers(WRITERS));
+    let mut acked = 0;
+    for round in 0..rounds {
+        let point = point_of(round);
+        let gauge = under_load(&mut load, &addrs, |gauge| {
+            gauge.all_ack(point);
+            cluster.kill_all();
+        });
+        acked += gauge.acked();
+        eprintln!("round {round}: all killed after {point} acks, {} in all", gauge.acked());
+        cluster.start_all();
+        for node in &cluster.nodes {
+            is_all_there(node, &load, &[]);
+        }
+    }
+    assert!(acked >= rounds * LEAST, "{acked} acks");
+    cluster.is_settled();
+    cluster.nodes[..2].iter_mut().for_each(Node::kill);
+    is_all_there(&cluster.nodes[2], &load, &["STARLING.CONSISTENCY R 1"]);
+}
+
+/// Fewest acks before a kill.
+const LEAST: u64 = 50;
+
+/// After how many acks the nodes are killed: another number in every round and every run.
+fn point_of(round: u64) -> u64 {
+    let seed = u64::from(std::process::id()) + (round << 32);
+    LEAST + seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_right(17) % 1_500
+}

@@ -1,0 +1,19 @@
+//! The daemon as users run it: real processes, sockets, signals and disks, spoken to from outside by hand-made
+//! RESP and HTTP.
+//!
+//! ```text
+//! main_job      one command, a cluster, all doors
+//! three_files   three configuration files, one cluster of them
+//! kill          SIGKILL under load: what was acked is there
+//! refusals      what must not start, must not join, must not do harm
+//! ```
+//!
+//! Nothing here waits by the clock: a condition is looked at until it holds or a generous deadline has passed.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
+
+mod kill;
+mod main_job;
+mod refusals;
+mod support;
+mod three_files;
