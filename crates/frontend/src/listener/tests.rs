@@ -121,17 +121,3 @@ async fn a_stop_waits_only_so_long() {
         })
         .await;
 }
-
-/// For a look with other people's clients: `cargo test -p starling-frontend -- --ignored --nocapture for_hand`.
-#[tokio::test]
-#[ignore = "serves until it is stopped"]
-async fn for_hand() {
-    let service = Fake::new();
-    LocalSet::new()
-        .run_until(async {
-            let node = start(&service).await;
-            println!("resp {} http {}", node.resp, node.http);
-            node.doors.await.unwrap();
-        })
-        .await;
-}

@@ -65,9 +65,8 @@ fn ten_members_detect_a_death() {
 }
 
 #[test]
-#[ignore = "a minute of work"]
 fn a_hundred_members_detect_a_death() {
-    assert_goal(100, 0.05, 20, 5_000);
+    assert_goal(100, 0.05, 2, 5_000);
 }
 
 fn false_positives(members: u64, loss: f64, span: Duration) -> usize {
@@ -83,12 +82,6 @@ fn nobody_alive_is_convicted_at_five_percent_loss() {
     for members in [2, 3, 10] {
         assert_eq!(false_positives(members, 0.05, 15 * 60 * SECOND), 0, "{members} members");
     }
-}
-
-#[test]
-#[ignore = "100 node-hours"]
-fn nobody_alive_is_convicted_in_a_hundred_node_hours() {
-    assert_eq!(false_positives(10, 0.05, 10 * 3_600 * SECOND), 0);
 }
 
 #[test]
