@@ -87,9 +87,7 @@ impl Run {
     /// A request failed.
     pub fn failed(&self, why: impl ToString) {
         self.errors.set(self.errors.get() + 1);
-        self.first_error
-            .borrow_mut()
-            .get_or_insert_with(|| why.to_string());
+        self.first_error.borrow_mut().get_or_insert_with(|| why.to_string());
     }
 }
 
@@ -113,11 +111,7 @@ pub async fn run(args: BenchArgs, json: bool) -> Result<Exit, Failed> {
     let after = servers::usage(&args.http).await;
     let report = report(&args, &run, elapsed, before.zip(after));
     output::line(if json { report.to_string() } else { text(&report) });
-    Ok(if run.errors.get() == 0 {
-        Exit::Done
-    } else {
-        Exit::Failed
-    })
+    Ok(if run.errors.get() == 0 { Exit::Done } else { Exit::Failed })
 }
 
 async fn drive(args: &BenchArgs, run: &Rc<Run>) -> Result<(), Failed> {
@@ -134,10 +128,7 @@ async fn fill(args: &BenchArgs) -> Result<(), Failed> {
     drive(args, &run).await?;
     match run.first_error.borrow().as_ref() {
         None => Ok(()),
-        Some(error) => Err(Failed::new(
-            Exit::Failed,
-            format!("the keys could not be written: {error}"),
-        )),
+        Some(error) => Err(Failed::new(Exit::Failed, format!("the keys could not be written: {error}"))),
     }
 }
 
@@ -187,11 +178,7 @@ fn text(report: &serde_json::Value) -> String {
         field("server_rss_mib"),
     );
     if report["errors"] != 0 {
-        text.push_str(&format!(
-            "\n{} errors, the first: {}",
-            field("errors"),
-            field("first_error")
-        ));
+        text.push_str(&format!("\n{} errors, the first: {}", field("errors"), field("first_error")));
     }
     text
 }

@@ -30,10 +30,7 @@ fn credentials(tls: Option<&Path>) -> Result<Credentials, Failed> {
 }
 
 fn found() -> Option<PathBuf> {
-    DEFAULT_DIRS
-        .iter()
-        .map(PathBuf::from)
-        .find(|dir| dir.join("client-key.pem").exists())
+    DEFAULT_DIRS.iter().map(PathBuf::from).find(|dir| dir.join("client-key.pem").exists())
 }
 
 fn nowhere() -> Failed {

@@ -42,11 +42,7 @@ pub struct Failed {
 impl Failed {
     /// With a reason.
     pub fn new(exit: Exit, why: impl Into<String>) -> Self {
-        Self {
-            exit,
-            why: why.into(),
-            outcome: None,
-        }
+        Self { exit, why: why.into(), outcome: None }
     }
 }
 
@@ -60,10 +56,6 @@ impl From<ClientError> for Failed {
             (ClientError::Unanswered { .. }, _) => Exit::Unreachable,
             _ => Exit::Failed,
         };
-        Self {
-            exit,
-            outcome: Some(error.outcome()),
-            why: error.to_string(),
-        }
+        Self { exit, outcome: Some(error.outcome()), why: error.to_string() }
     }
 }

@@ -34,9 +34,7 @@ pub async fn put(args: PutArgs, json: bool) -> Result<Exit, Failed> {
 pub async fn del(args: DelArgs, json: bool) -> Result<Exit, Failed> {
     let (bucket, key) = names(&args.key)?;
     let client = connect::client(&args.key.target).await?;
-    let reply = write_options(client.delete(bucket, key), &args.key, &args.write)?
-        .send()
-        .await;
+    let reply = write_options(client.delete(bucket, key), &args.key, &args.write)?.send().await;
     finish(&client).await;
     show_write(&reply?, &args.write, json);
     Ok(Exit::Done)
@@ -130,9 +128,9 @@ fn show_write(reply: &WriteReply, args: &WriteArgs, json: bool) {
     }
     match reply.siblings {
         0 | 1 => output::line("OK"),
-        n => output::line(format!(
-            "OK ({n} siblings now: get the key, and put with the context of that get)"
-        )),
+        n => {
+            output::line(format!("OK ({n} siblings now: get the key, and put with the context of that get)"))
+        }
     }
     if args.receipt {
         output::line(receipt.to_string());

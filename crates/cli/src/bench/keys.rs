@@ -16,18 +16,12 @@ enum Order {
 impl Keys {
     /// Every key once, then no more.
     pub const fn each_once(count: u32) -> Self {
-        Self {
-            count,
-            order: Order::EachOnce(0),
-        }
+        Self { count, order: Order::EachOnce(0) }
     }
 
     /// Keys at random, for ever.
     pub fn random(count: u32, seed: u64) -> Self {
-        Self {
-            count,
-            order: Order::Random(Box::new(rand::rngs::ChaCha8Rng::seed_from_u64(seed))),
-        }
+        Self { count, order: Order::Random(Box::new(rand::rngs::ChaCha8Rng::seed_from_u64(seed))) }
     }
 
     /// The next key: 16 bytes.

@@ -47,16 +47,7 @@ async fn perform(client: &Client, step: Step, value: Bytes) -> Result<bool, Clie
     let key = |bytes: Vec<u8>| Key::new(bytes).expect("short and not empty");
     let bucket = BucketName::default_bucket();
     match step {
-        Step::Put(k) => client
-            .put(bucket, key(k), value)
-            .blind()
-            .send()
-            .await
-            .map(|_| true),
-        Step::Get(k) => client
-            .get(bucket, key(k))
-            .send()
-            .await
-            .map(|reply| reply.newest().is_some()),
+        Step::Put(k) => client.put(bucket, key(k), value).blind().send().await.map(|_| true),
+        Step::Get(k) => client.get(bucket, key(k)).send().await.map(|reply| reply.newest().is_some()),
     }
 }

@@ -15,14 +15,9 @@ pub async fn drive(addrs: &[SocketAddr], outstanding: u16, run: &Rc<Run>) -> Res
     let mut loops = JoinSet::new();
     for &addr in addrs.iter().cycle().take(usize::from(outstanding)) {
         let stream = TcpStream::connect(addr).await.map_err(|e| {
-            Failed::new(
-                Exit::Unreachable,
-                format!("{addr}: {e}: name the nodes with --resp"),
-            )
+            Failed::new(Exit::Unreachable, format!("{addr}: {e}: name the nodes with --resp"))
         })?;
-        stream
-            .set_nodelay(true)
-            .map_err(|e| Failed::new(Exit::Failed, e.to_string()))?;
+        stream.set_nodelay(true).map_err(|e| Failed::new(Exit::Failed, e.to_string()))?;
         loops.spawn_local(one(stream, run.clone()));
     }
     while loops.join_next().await.is_some() {}
@@ -87,9 +82,6 @@ fn is_whole(input: &[u8]) -> bool {
     if input[0] != b'$' {
         return true;
     }
-    let length: i64 = std::str::from_utf8(&input[1..end])
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(-1);
+    let length: i64 = std::str::from_utf8(&input[1..end]).ok().and_then(|s| s.parse().ok()).unwrap_or(-1);
     length < 0 || input.len() >= end + 4 + usize::try_from(length).unwrap_or(0)
 }
