@@ -185,6 +185,7 @@ impl ControlPlane {
             }
             AdminRequest::Layout => AdminReply::Layout(turn.view.layout().map(|l| Layout::clone(l))),
             AdminRequest::Status => AdminReply::Refused("status is answered by the shell".into()),
+            AdminRequest::BucketSet { .. } | AdminRequest::BucketList => AdminReply::Refused("not yet".into()),
         };
         turn.out.push(Effect::RespondAdmin(reply, answer));
     }
@@ -255,7 +256,7 @@ impl ControlPlane {
 
     fn send_shared(&mut self, turn: &mut Turn<'_>, to: NodeId, reply: bool) {
         let layout = turn.view.layout().map(|l| Layout::clone(l));
-        let shared = SharedState { node: self.me.node, layout, reply };
+        let shared = SharedState { node: self.me.node, layout, reply, buckets: Vec::new() };
         self.say(turn, to, Message::Shared(shared));
     }
 

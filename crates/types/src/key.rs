@@ -50,6 +50,16 @@ impl BucketName {
         Self("default".into())
     }
 
+    /// The bucket behind a database number of the Redis protocol: all of these exist from the start. `None` from
+    /// [`limits::NUMBERED_BUCKETS`] on.
+    pub fn numbered(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::default_bucket()),
+            n if n < limits::NUMBERED_BUCKETS => Some(Self(format!("db{n}").into())),
+            _ => None,
+        }
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -22,7 +22,7 @@ pub mod outcome;
 pub mod time;
 pub mod token;
 
-pub use bucket::{BucketProps, Conflict};
+pub use bucket::{BadProps, BucketChanges, BucketProps, Conflict, PropsStamp};
 pub use id::{ActorId, ClusterId, Generation, LayoutVersion, NodeId, RequestId};
 pub use key::{BucketName, Key, QualifiedKey, Value};
 pub use outcome::Outcome;

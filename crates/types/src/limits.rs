@@ -4,6 +4,11 @@ use std::time::Duration;
 
 /// Longest bucket name, in bytes.
 pub const MAX_BUCKET_NAME: usize = 128;
+/// Buckets from which a node refuses to create more. Nodes that create at the same time may pass it together: what
+/// one of them has created the others take.
+pub const MAX_BUCKETS: usize = 1_024;
+/// Buckets that the Redis protocol numbers: database 0 is `default`, database n is `db{n}`.
+pub const NUMBERED_BUCKETS: u8 = 16;
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = 4_096;
 /// Largest value unless configured, in bytes.

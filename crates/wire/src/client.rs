@@ -6,7 +6,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use starling_causality::Dot;
 pub use starling_ring::Layout;
-use starling_types::{BucketName, Key, NodeId, Outcome, RequestId, WallTime, limits};
+use starling_types::{BucketChanges, BucketName, Key, NodeId, Outcome, RequestId, WallTime, limits};
+
+pub use crate::cluster::BucketRegister;
 
 /// One request for one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -278,6 +280,17 @@ pub enum AdminRequest {
     Status,
     /// The layout in force, for clients that go straight to an owner.
     Layout,
+    /// Create a bucket, or change one.
+    BucketSet {
+        /// Its name.
+        name: BucketName,
+        /// What is different from the defaults, or from what is.
+        changes: BucketChanges,
+        /// Whether it must be new; otherwise it must exist.
+        create: bool,
+    },
+    /// All buckets.
+    BucketList,
 }
 
 /// The answer to an [`AdminRequest`].
@@ -291,4 +304,15 @@ pub enum AdminReply {
     Layout(Option<Layout>),
     /// No, and why.
     Refused(String),
+    /// The bucket is as asked, durably on the node that was asked, and so far on this many members.
+    BucketSet {
+        /// The bucket as it is now.
+        bucket: BucketRegister,
+        /// Members that hold it durably, the node asked included.
+        held_by: u32,
+        /// All members.
+        members: u32,
+    },
+    /// In order of their names.
+    Buckets(Vec<BucketRegister>),
 }

@@ -15,7 +15,8 @@ pub struct Merge {
     pub key: Key,
     /// The whole record, never a bare delta.
     pub record: Bytes,
-    /// Version of the bucket properties under which it was written.
+    /// Number of the bucket properties under which it was written ([`starling_types::PropsStamp::number`]); 0 for
+    /// data that are taken under any.
     pub props: u64,
     /// Whether the ack must mean fsynced.
     pub durable: bool,
@@ -97,6 +98,10 @@ pub enum Refusal {
     /// Its storage refused.
     #[error("its storage refused: {0}")]
     Storage(String),
+    /// The bucket's properties here are not those that the sender went by: both tell each other theirs. With the
+    /// number of its own; 0 if it knows no such bucket.
+    #[error("it knows other properties of the bucket")]
+    StaleProps(u64),
 }
 
 /// Do you remember this client request? Asked of the owners before a retry mints elsewhere.

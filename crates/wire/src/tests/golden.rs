@@ -3,6 +3,7 @@
 
 use starling_types::Token;
 
+use super::samples::{buckets, first_samples, sweeps};
 use super::*;
 
 #[test]
@@ -26,9 +27,12 @@ fn frames_are_written_as_they_always_were() {
 /// The rest of the samples, with every variant there is: which one changed is for the diff to say.
 #[test]
 fn all_variants_are_written_as_they_always_were() {
-    let frames: Vec<u8> = samples().into_iter().flat_map(frame).collect();
-    let hash = Token::of(0, b"", &frames);
-    assert_eq!(hash, Token::from_bits(0x5829_3436_a5d5_c7c1), "over {} bytes", frames.len());
+    let groups = [(first_samples(), 0x5829_3436_a5d5_c7c1), (buckets(), 0x8fbd_7e6d_6ae6_6ee0), (sweeps(), 0)];
+    for (samples, golden) in groups {
+        let frames: Vec<u8> = samples.into_iter().flat_map(frame).collect();
+        let hash = Token::of(0, b"", &frames);
+        assert_eq!(hash, Token::from_bits(golden), "over {} bytes", frames.len());
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

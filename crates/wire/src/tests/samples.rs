@@ -6,21 +6,27 @@ use bytes::Bytes;
 use starling_causality::{Digest, Dot, Hlc};
 use starling_ring::{Layout, Refusal as InitRefusal, Role, Verdict, Weight, Zone};
 use starling_types::{
-    ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, Outcome, PartitionBits,
-    RequestId, WallTime,
+    ActorId, BucketChanges, BucketName, BucketProps, ClusterId, Conflict, Generation, Key, LayoutVersion,
+    NodeId, Outcome, PartitionBits, RequestId, Token, WallTime,
 };
 
 use crate::client::{
     AdminReply, AdminRequest, Failure, FailureKind, KvOp, KvReply, KvRequest, QuorumChoice, ReadReply,
     Receipt, Seen, SiblingView, WriteReply,
 };
-use crate::cluster::{Decide, Propose, SharedState};
+use crate::cluster::{BucketRegister, Decide, Propose, SharedState};
 use crate::gossip::{self, Body, Claim, MemberInfo, Rumour, Status};
 use crate::hello::{Hello, HelloRefusal, NodeHello};
 use crate::message::{GoAway, Message};
 use crate::replica::{Merge, Merged, Origin, Read, ReadAnswer, Recall, Recalled, Refusal};
+use crate::sync::{Compare, Compared, Entry, Fingerprint, Swept};
 
 pub(super) fn samples() -> Vec<Message> {
+    [first_samples(), buckets(), sweeps()].concat()
+}
+
+/// What there was before buckets could be created.
+pub(super) fn first_samples() -> Vec<Message> {
     [hellos(), gossip(), replicas(), clients(), admin(), cluster()].concat()
 }
 
@@ -233,7 +239,8 @@ fn admin() -> Vec<Message> {
 }
 
 fn cluster() -> Vec<Message> {
-    let shared = |layout| Message::Shared(SharedState { node: node(), layout, reply: true });
+    let shared =
+        |layout| Message::Shared(SharedState { node: node(), layout, reply: true, buckets: Vec::new() });
     let refused = |refusal| Message::Verdict(Verdict::Refused(refusal));
     vec![
         Message::Propose(Propose { layout: layout() }),
@@ -247,5 +254,57 @@ fn cluster() -> Vec<Message> {
         Message::Decide(Decide { layout: layout() }),
         shared(Some(layout())),
         shared(None),
+    ]
+}
+
+pub(super) fn buckets() -> Vec<Message> {
+    let register = || BucketRegister {
+        name: BucketName::new("sessions").unwrap(),
+        props: BucketProps {
+            version: 2,
+            r: Some(1),
+            w: None,
+            strict: false,
+            conflict: Conflict::Lww,
+            durable: true,
+            ttl_ms: Some(60_000),
+        },
+        by: node(),
+    };
+    let changes = BucketChanges {
+        r: Some(1),
+        w: Some(3),
+        strict: Some(false),
+        conflict: Some(Conflict::Lww),
+        durable: Some(true),
+        ttl_ms: Some(60_000),
+    };
+    let shared = SharedState { node: node(), layout: None, reply: false, buckets: vec![register()] };
+    vec![
+        Message::Merged(Merged::Refused(Refusal::StaleProps(0x20_000a))),
+        Message::Admin(AdminRequest::BucketSet { name: register().name, changes, create: true }),
+        Message::Admin(AdminRequest::BucketList),
+        Message::AdminReply(AdminReply::BucketSet { bucket: register(), held_by: 2, members: 3 }),
+        Message::AdminReply(AdminReply::Buckets(vec![register()])),
+        Message::Shared(shared),
+    ]
+}
+
+pub(super) fn sweeps() -> Vec<Message> {
+    let (bucket, key) = (BucketName::default_bucket(), Key::new("k").unwrap());
+    let entry = Entry { bucket: bucket.clone(), key: key.clone(), digest: Digest::from_bits(0xd1) };
+    let (from, through) = (Token::from_bits(0x40 << 56), Token::from_bits((0x80 << 56) - 1));
+    let compare = Compare { pass: 7, first: true, from, through, fingerprint: Fingerprint(0xf1) };
+    vec![
+        Message::Compare(compare),
+        Message::Compared(Compared::Different { through, entries: vec![entry] }),
+        Message::Compared(Compared::Same),
+        Message::Compared(Compared::Unreadable),
+        Message::Compared(Compared::Refused(Refusal::NotReady)),
+        Message::Fetch(Read { bucket, key, digest: Some(Digest::from_bits(0xd1)) }),
+        Message::Fetched(ReadAnswer::Record(Bytes::from_static(b"record"))),
+        Message::Fetched(ReadAnswer::Same),
+        Message::Swept(Swept { pass: 7, equal: true }),
+        Message::Swept(Swept { pass: 7, equal: false }),
     ]
 }
