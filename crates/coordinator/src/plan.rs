@@ -46,7 +46,7 @@ pub struct Plan {
     pub durable: bool,
     /// Last writer wins.
     pub lww: bool,
-    /// Version of the bucket's properties.
+    /// Number of the bucket's properties ([`starling_types::PropsStamp::number`]).
     pub props: u64,
     /// When the client is answered at the latest.
     pub deadline: Instant,
@@ -119,12 +119,19 @@ impl Plan {
         if self.strict { owners } else { owners + self.fallbacks.len().min(usize::from(self.n) - owners) }
     }
 
-    /// Sets the rules of a bucket.
-    pub fn with_bucket(mut self, props: &BucketProps) -> Self {
+    /// Sets the rules of a bucket, and their number.
+    pub fn with_bucket(mut self, props: &BucketProps, number: u64) -> Self {
         self.lww = props.conflict == Conflict::Lww;
         self.durable = props.durable;
-        self.props = props.version;
+        self.props = number;
         self
+    }
+
+    /// Whether an ack under this plan is as good as the bucket demands. What merely is usual in the bucket, and a
+    /// request may choose for itself, is not looked at: the request began before.
+    pub fn meets(&self, props: &BucketProps) -> bool {
+        let as_strict = !props.strict || (self.strict && self.quorum >= props.write_quorum(self.n));
+        as_strict && (self.durable || !props.durable)
     }
 
     /// Sets the times of a request that starts now.

@@ -1,15 +1,19 @@
 //! A write: recall (if it is a retry), coordinate here, replicate, answer at W, linger for the silent ones.
 
+mod resend;
+
 use starling_causality::Record;
-use starling_types::{BucketName, Instant, Key, NodeId, Outcome, RequestId, limits};
+use starling_types::{BucketName, BucketProps, Instant, Key, NodeId, Outcome, RequestId, limits};
 use starling_wire::client::Receipt;
-use starling_wire::replica::{Merge, Merged, Origin, Recall, Recalled};
+use starling_wire::replica::{Merge, Merged, Origin, Recall, Recalled, Refusal};
 use starling_wire::{Class, Failure, FailureKind, Message};
 
 use crate::plan::{Plan, Reach};
 use crate::reply::{no_quorum, too_late};
 use crate::tally::{Holder, Tally};
 use crate::{Answer, Effect, Staged, Verdict, Written};
+
+use self::resend::Resend;
 
 /// What happens to a write.
 #[derive(Debug)]
@@ -26,6 +30,10 @@ pub enum Event {
     Merged(NodeId, Merged),
     /// Another owner answered a recall.
     Recalled(NodeId, Recalled),
+    /// This node knows newer properties of the bucket, and their number.
+    PropsChanged(BucketProps, u64),
+    /// Another node knows the same properties as this one now.
+    PropsAgree(NodeId),
     /// A node is gone.
     PeerDown(NodeId),
     /// Time has passed.
@@ -43,6 +51,9 @@ pub struct Put {
     phase: Phase,
     staged: Option<Staged>,
     spare: Vec<NodeId>,
+    resend: Resend,
+    /// The bucket demands more by now than this write can give.
+    outdated: bool,
     hinted: u8,
     answered: bool,
     patience_over: bool,
@@ -92,6 +103,8 @@ impl Put {
             key,
             phase: Phase::Coordinating,
             staged: None,
+            resend: Resend::default(),
+            outdated: false,
             hinted: 0,
             answered: false,
             patience_over: false,
@@ -129,6 +142,12 @@ impl Put {
             Event::MergedHere => self.coordinate(out),
             Event::Merged(from, answer) => self.merged(from, &answer, out),
             Event::Recalled(from, recalled) => self.recalled(from, recalled, out),
+            Event::PropsChanged(props, number) => self.props_changed(&props, number, out),
+            Event::PropsAgree(node) => {
+                if self.resend.agreed(node) {
+                    self.send_again(node, out);
+                }
+            }
             Event::PeerDown(node) => self.gone(node, out),
             Event::Tick => {}
         }
@@ -213,6 +232,7 @@ impl Put {
                 self.answer(from, Holder::Acked, out);
             }
             Merged::Done { .. } => self.lost(from, Holder::Refused("not fsynced".into()), out),
+            Merged::Refused(Refusal::StaleProps(theirs)) => self.stale(from, *theirs, out),
             Merged::Refused(why) => self.lost(from, Holder::Refused(why.to_string()), out),
         }
     }

@@ -55,6 +55,11 @@ impl Tally {
         Some(asked.stands_for.unwrap_or(node))
     }
 
+    /// The absent owner whose copy the node was asked to hold.
+    pub(crate) fn stands_for(&self, node: NodeId) -> Option<NodeId> {
+        self.asked.iter().find(|a| a.node == node)?.stands_for
+    }
+
     /// Records a first answer; `false` if the node was not waited for.
     pub(crate) fn answer(&mut self, node: NodeId, state: Holder) -> bool {
         match self.asked.iter_mut().find(|a| a.node == node) {

@@ -1,4 +1,4 @@
-use starling_types::Outcome;
+use starling_types::{BucketProps, Outcome};
 use starling_wire::replica::Recalled;
 
 use super::*;
@@ -345,4 +345,62 @@ impl Plan {
     pub(super) fn needing(self, quorum: u8) -> Self {
         Self { quorum, ..self }
     }
+}
+
+fn stale(theirs: u64) -> Merged {
+    Merged::Refused(Refusal::StaleProps(theirs))
+}
+
+#[test]
+fn a_replica_behind_the_bucket_s_properties_is_asked_again_when_it_has_them() {
+    let (mut story, _) = Story::staged(plan(&[(2, UP), (3, UP)], &[]));
+    story.event(Event::CommittedHere);
+    assert_eq!(story.merged(2, stale(0)), nothing());
+    assert_eq!(story.merged(3, stale(0)), nothing(), "neither acked nor lost");
+    assert_eq!(story.event(Event::PropsAgree(node(4))), nothing());
+    assert_eq!(story.event(Event::PropsAgree(node(3))), ["merge v at 3"]);
+    assert_eq!(story.event(Event::PropsAgree(node(3))), nothing(), "once");
+    assert_eq!(story.merged(3, DONE), ["written: acked 2 owners 2 hinted 0"]);
+    assert_eq!(words(story.wait()), ["hint for 2"], "patience deals with the one that never learns");
+}
+
+#[test]
+fn agreement_may_be_heard_before_the_refusal_that_brought_it_about() {
+    let (mut story, _) = Story::staged(plan(&[(2, UP), (3, UP)], &[]));
+    story.event(Event::PropsAgree(node(2)));
+    assert_eq!(story.merged(2, stale(0)), ["merge v at 2"]);
+    story.event(Event::PropsChanged(BucketProps::default(), 9));
+    assert_eq!(story.merged(3, stale(9)), ["merge v at 3"]);
+}
+
+#[test]
+fn a_replica_that_never_agrees_is_lost_in_the_end() {
+    let (mut story, _) = Story::staged(plan(&[(2, UP), (3, UP)], &[]));
+    for _ in 0..2 {
+        assert_eq!(story.merged(2, stale(1)), ["merge v at 2"], "the number is this write's own");
+    }
+    assert_eq!(story.merged(2, stale(1)), ["hint for 2"]);
+}
+
+#[test]
+fn a_write_goes_on_under_newer_rules_that_it_meets_and_no_others() {
+    let newer = |props| Event::PropsChanged(props, 9);
+    let (mut story, _) = Story::staged(plan(&[(2, UP), (3, UP)], &[]));
+    story.event(Event::CommittedHere);
+    story.merged(2, stale(9));
+    story.event(newer(BucketProps { w: Some(3), ..BucketProps::default() }));
+    let effects = story.effects(Event::PropsAgree(node(2)));
+    let Effect::Send(_, _, Message::Merge(merge)) = &effects[0] else { panic!("{effects:?}") };
+    assert_eq!(merge.props, 9);
+
+    let (mut story, _) = Story::staged(plan(&[(2, UP), (3, UP)], &[4]));
+    story.event(Event::CommittedHere);
+    story.merged(2, stale(9));
+    let effects = story.event(newer(BucketProps { strict: true, ..BucketProps::default() }));
+    assert_eq!(effects, ["for 2: merge at 4"]);
+    assert_eq!(story.merged(4, stale(9)), ["hint for 2"], "under strict rules a sloppy copy is none");
+    let effects = story.effects(Event::Merged(node(3), stale(9)));
+    let failed = failure(&effects);
+    assert_eq!(failed.outcome, Outcome::Unknown);
+    assert!(failed.detail.contains("properties have changed"), "{failed}");
 }
