@@ -94,6 +94,55 @@ fn all_nodes_killed_at_once_lose_no_acked_write() {
     is_all_there(&cluster.nodes[2], &load, &["STARLING.CONSISTENCY R 1"]);
 }
 
+/// A paused process is the worst kind of dead: it comes back in the middle of what it was doing.
+#[test]
+fn a_paused_node_is_done_without_and_comes_back_complete() {
+    let mut cluster = Cluster::of_three();
+    let (others, mut load) = (vec![cluster.nodes[0].resp, cluster.nodes[1].resp], writers(WRITERS));
+    let paused = cluster.nodes[2].status()["node_id"].clone();
+    under_load(&mut load, &others, |gauge| {
+        gauge.every_writer_acks(10);
+        cluster.nodes[2].process().signal("STOP");
+        eventually("the others count it as dead", || {
+            cluster.nodes[..2].iter().all(|n| {
+                let status = n.status();
+                let mut members = status["members"].as_array().into_iter().flatten();
+                members.any(|m| m["node_id"] == paused && m["state"] == "dead")
+            })
+        });
+        gauge.every_writer_acks(20);
+        cluster.nodes[2].process().signal("CONT");
+        cluster.serves();
+        gauge.every_writer_acks(10);
+    });
+    cluster.is_settled();
+    cluster.nodes[..2].iter_mut().for_each(Node::kill);
+    let read = is_all_there(&cluster.nodes[2], &load, &["STARLING.CONSISTENCY R 1"]);
+    assert!(read >= 30 * WRITERS, "{read} keys");
+}
+
+#[test]
+fn nodes_stopped_in_turn_under_load_stop_cleanly() {
+    let mut cluster = Cluster::of_three();
+    let (addrs, mut load) = (cluster.nodes.iter().map(|n| n.resp).collect::<Vec<_>>(), writers(WRITERS));
+    under_load(&mut load, &addrs, |gauge| {
+        for k in 0..3 {
+            gauge.every_writer_acks(10);
+            let status = cluster.nodes[k].stop();
+            assert!(status.success(), "{status}");
+            gauge.every_writer_acks(10);
+            cluster.nodes[k].start();
+            cluster.serves();
+        }
+    });
+    cluster.is_settled();
+    for survivor in &cluster.nodes {
+        is_all_there(survivor, &load, &[]);
+    }
+    cluster.nodes[1..].iter_mut().for_each(Node::kill);
+    is_all_there(&cluster.nodes[0], &load, &["STARLING.CONSISTENCY R 1"]);
+}
+
 /// Fewest acks before a kill.
 const LEAST: u64 = 50;
 
