@@ -7,16 +7,25 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use serde::Serialize;
 use starling_causality::Hlc;
 use starling_gossip::Preset;
 use starling_ring::{Acceptor, Layout};
 use starling_types::{ActorId, Generation, NodeId, PartitionId};
-use starling_vnode::rows;
+use starling_vnode::{RowSpace, RowWrite, rows};
+use starling_wire::cluster::BucketRegister;
+
+use crate::buckets::BucketTable;
 
 /// The layout in force.
 pub const META_LAYOUT: &[u8] = b"layout";
 /// The acceptor of the first layout.
 pub const META_ACCEPTOR: &[u8] = b"acceptor";
+/// The bucket properties that somebody set, behind a format version.
+pub const META_BUCKETS: &[u8] = b"buckets";
+
+/// Format of the row of buckets.
+const BUCKETS_FORMAT: u8 = 1;
 
 /// What the operator and the shell decided.
 #[derive(Debug, Clone)]
@@ -61,6 +70,7 @@ pub struct Boot {
     pub(crate) was_clean: bool,
     pub(crate) layout: Option<Layout>,
     pub(crate) acceptor: Acceptor,
+    pub(crate) buckets: BucketTable,
 }
 
 /// A row that cannot be understood. The node must not start: it might break a promise it does not remember.
@@ -94,7 +104,35 @@ impl Boot {
         if let Some(value) = row(META_ACCEPTOR) {
             boot.acceptor = decode("acceptor", value)?;
         }
+        if let Some(value) = row(META_BUCKETS) {
+            boot.buckets.join(buckets(value)?);
+        }
         Ok(boot)
+    }
+}
+
+/// The row that [`Boot::read`] finds the buckets in.
+pub(crate) fn bucket_row(table: &BucketTable) -> RowWrite {
+    meta_row(META_BUCKETS, &(BUCKETS_FORMAT, table.changed()))
+}
+
+/// A row of the `meta` keyspace.
+pub(crate) fn meta_row<T: Serialize>(name: &'static [u8], value: &T) -> RowWrite {
+    RowWrite { space: RowSpace::Meta, key: Bytes::from_static(name), value: Some(encode(value).into()) }
+}
+
+/// The bytes of plain data: layouts, acceptors, buckets.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "MessagePack has a form for all plain data")]
+    rmp_serde::to_vec(value).expect("plain data encodes")
+}
+
+fn buckets(value: &[u8]) -> Result<Vec<BucketRegister>, BootError> {
+    let row = "table of buckets";
+    let (format, registers) = decode::<(u8, Vec<BucketRegister>)>(row, value)?;
+    match format {
+        BUCKETS_FORMAT => Ok(registers),
+        newer => Err(BootError { row, why: format!("format {newer}, this release knows {BUCKETS_FORMAT}") }),
     }
 }
 

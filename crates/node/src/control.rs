@@ -1,5 +1,6 @@
 //! The control plane: who is there, which layout is in force, and how the first one is decided.
 
+mod buckets;
 mod dials;
 mod first_layout;
 #[cfg(test)]
@@ -9,18 +10,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use starling_coordinator::Reach;
 use starling_gossip::{self as gossip, Gossip, Notice};
 use starling_ring::{Acceptor, Layout, Verdict};
 use starling_types::{Instant, LayoutVersion, NodeId, Now, RequestId};
-use starling_vnode::{RowSpace, RowWrite};
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::cluster::{Decide, Propose, SharedState};
 use starling_wire::gossip::MemberInfo;
 use starling_wire::hello::NodeHello;
 use starling_wire::{Class, Envelope, Message};
 
+use self::buckets::Buckets;
 use crate::boot::{Boot, Config};
 use crate::event::{Effect, Log, ReplyHandle};
 use crate::founding::{self, Founding};
@@ -43,6 +43,7 @@ pub struct ControlPlane {
     after_commit: BTreeMap<u64, (Acceptor, AfterCommit)>,
     next_commit: u64,
     next_exchange: u64,
+    buckets: Buckets,
     seed: u64,
 }
 
@@ -62,6 +63,17 @@ pub(crate) struct Turn<'a> {
     pub(crate) reach: &'a mut Vec<(NodeId, Reach)>,
     /// A layout that came into force.
     pub(crate) adopted: &'a mut Option<Arc<Layout>>,
+    /// What the shard should know of buckets.
+    pub(crate) news: &'a mut BucketNews,
+}
+
+/// What changed about buckets in a turn.
+#[derive(Debug, Default)]
+pub(crate) struct BucketNews {
+    /// Newer properties are in force here.
+    pub(crate) buckets_changed: bool,
+    /// Nodes that know the same as this one.
+    pub(crate) agreed: Vec<NodeId>,
 }
 
 impl ControlPlane {
@@ -90,6 +102,7 @@ impl ControlPlane {
             after_commit: BTreeMap::new(),
             next_commit: 0,
             next_exchange: 0,
+            buckets: Buckets::new(&boot.buckets),
             seed: config.seed,
         }
     }
@@ -113,7 +126,8 @@ impl ControlPlane {
     pub fn next_deadline(&self) -> Option<Instant> {
         let founding = self.founding.as_ref().and_then(Founding::next_deadline);
         let dial = self.dial_at.values().min().copied();
-        [self.gossip.next_deadline(), founding, dial].into_iter().flatten().min()
+        let orders = self.buckets.next_deadline();
+        [self.gossip.next_deadline(), founding, dial, orders].into_iter().flatten().min()
     }
 
     pub(crate) fn started(&mut self, turn: &mut Turn<'_>) {
@@ -126,6 +140,7 @@ impl ControlPlane {
         self.gossip(turn, gossip::Event::Tick);
         self.dial_due(turn);
         self.drive_founding(turn, founding::Event::Tick);
+        self.answer_orders(turn);
         let offset = self.gossip.clock_offset();
         turn.view.set_clock_offset(offset);
     }
@@ -146,7 +161,7 @@ impl ControlPlane {
             self.gossip(turn, gossip::Event::Learned(hello.member()));
             self.gossip(turn, gossip::Event::Connected(node));
         }
-        if hello.layout < turn.view.epoch() {
+        if !self.greet_with_buckets(turn, node) && hello.layout < turn.view.epoch() {
             self.send_shared(turn, node, false);
         }
         self.drive_founding(turn, founding::Event::Tick);
@@ -157,6 +172,7 @@ impl ControlPlane {
         self.by_addr.retain(|_, hello| hello.node != node);
         set_reach(turn, node, Reach::Down);
         self.gossip(turn, gossip::Event::Disconnected(node));
+        self.forget_buckets_of(turn, node);
         self.plan_dials(turn);
     }
 
@@ -185,12 +201,23 @@ impl ControlPlane {
             }
             AdminRequest::Layout => AdminReply::Layout(turn.view.layout().map(|l| Layout::clone(l))),
             AdminRequest::Status => AdminReply::Refused("status is answered by the shell".into()),
-            AdminRequest::BucketSet { .. } | AdminRequest::BucketList => AdminReply::Refused("not yet".into()),
+            AdminRequest::BucketSet { name, changes, create } => {
+                match self.set_bucket(turn, reply, name, &changes, create) {
+                    Ok(()) => return,
+                    Err(why) => AdminReply::Refused(why),
+                }
+            }
+            AdminRequest::BucketList => {
+                AdminReply::Buckets(turn.view.buckets().registers().cloned().collect())
+            }
         };
         turn.out.push(Effect::RespondAdmin(reply, answer));
     }
 
     pub(crate) fn committed(&mut self, turn: &mut Turn<'_>, id: u64, result: Result<(), String>) {
+        if self.buckets_committed(turn, id, &result) {
+            return;
+        }
         let Some((acceptor, after)) = self.after_commit.remove(&id) else {
             return;
         };
@@ -239,24 +266,29 @@ impl ControlPlane {
 
     fn share_digest(&mut self, turn: &mut Turn<'_>) {
         let hash = turn.view.layout().map_or(0, |l| l.hash().0);
-        self.gossip(turn, gossip::Event::Shared((hash >> 64) as u64 ^ hash as u64));
+        let buckets = turn.view.buckets().digest();
+        self.gossip(turn, gossip::Event::Shared((hash >> 64) as u64 ^ hash as u64 ^ buckets));
     }
 
-    /// A peer's layout. One that is newer is taken if this node has accepted it or has none of its own.
+    /// A peer's layout and buckets. A layout that is newer is taken if this node has accepted it or has none of its
+    /// own; buckets are joined if they are of this node's cluster.
     fn shared(&mut self, turn: &mut Turn<'_>, from: NodeId, shared: SharedState) {
         let ours = turn.view.epoch();
         let theirs = shared.layout.as_ref().map_or(LayoutVersion::NONE, Layout::version);
+        let ours_too = shared.layout.as_ref().is_some_and(|l| l.cluster() == turn.view.cluster());
+        let lacks = ours_too && self.heard_buckets(turn, from, shared.buckets);
         if let Some(layout) = shared.layout.filter(|l| l.is_member(self.me.node) && theirs > ours) {
             self.decided(turn, None, &layout);
         }
-        if shared.reply || theirs < ours {
-            self.send_shared(turn, from, false);
+        if shared.reply || theirs < ours || lacks {
+            self.tell_when_stored(turn, from);
         }
     }
 
     fn send_shared(&mut self, turn: &mut Turn<'_>, to: NodeId, reply: bool) {
         let layout = turn.view.layout().map(|l| Layout::clone(l));
-        let shared = SharedState { node: self.me.node, layout, reply, buckets: Vec::new() };
+        let shared =
+            SharedState { node: self.me.node, layout, reply, buckets: turn.view.buckets().changed() };
         self.say(turn, to, Message::Shared(shared));
     }
 
@@ -358,11 +390,4 @@ fn member_of_role(role: &starling_ring::Role) -> MemberInfo {
         zone: role.zone.as_str().into(),
         version: String::new(),
     }
-}
-
-fn meta_row<T: serde::Serialize>(name: &'static [u8], value: &T) -> RowWrite {
-    // Layouts and acceptors are plain data: MessagePack has a form for all of it.
-    #[expect(clippy::expect_used, reason = "plain data always encodes")]
-    let bytes = rmp_serde::to_vec(value).expect("plain data encodes");
-    RowWrite { space: RowSpace::Meta, key: Bytes::from_static(name), value: Some(bytes.into()) }
 }

@@ -8,7 +8,7 @@ use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::{Envelope, Failure, FailureKind, KvReply, Message};
 
 use crate::boot::{Boot, Config};
-use crate::control::{self, ControlPlane};
+use crate::control::{self, BucketNews, ControlPlane};
 use crate::event::{CommitId, Effect, Event, Log, ReplyHandle, RowPage, ScanId};
 use crate::shard::{self, Route, Shard, replica};
 use crate::view::View;
@@ -47,7 +47,7 @@ impl Node {
         let mut node = Self {
             control: ControlPlane::new(config, boot, now),
             shard: Shard::new(config, boot, bits),
-            view: View::new(config.node, layout),
+            view: View::new(config.node, layout, boot.buckets.clone()),
             phase: Phase::Starting,
             unsealed: !boot.was_clean,
             hints_counted: false,
@@ -87,6 +87,9 @@ impl Node {
             Event::Drain => self.drain(now, out),
         }
         self.seal_when_quiet(out);
+        if let Some(node) = self.shard.differing.take() {
+            self.control(now, out, |control, turn| control.props_differ(turn, node));
+        }
     }
 
     /// When [`Event::Tick`] is due.
@@ -255,14 +258,23 @@ impl Node {
         out: &mut Vec<Effect>,
         act: impl FnOnce(&mut ControlPlane, &mut control::Turn<'_>),
     ) {
-        let (mut reach, mut adopted) = (Vec::new(), None);
-        let mut turn =
-            control::Turn { now, view: &mut self.view, out, reach: &mut reach, adopted: &mut adopted };
+        let (mut reach, mut adopted, mut news) = (Vec::new(), None, BucketNews::default());
+        let mut turn = control::Turn {
+            now,
+            view: &mut self.view,
+            out,
+            reach: &mut reach,
+            adopted: &mut adopted,
+            news: &mut news,
+        };
         act(&mut self.control, &mut turn);
         if let Some(layout) = adopted {
             self.shard.vnodes.set_bits(layout.bits());
         }
         for (node, reach) in reach {
+        if news.buckets_changed || !news.agreed.is_empty() {
+            self.shard(now, out, |s, turn| s.bucket_news(turn, &news));
+        }
             self.shard(now, out, |s, turn| match reach {
                 Reach::Up => s.hint_target(turn, node, true),
                 Reach::Suspect => {}

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use starling_coordinator::{self as coordinator, Answer, get, put};
 use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
-use starling_types::{Instant, NodeId, PartitionBits, QualifiedKey, RequestId, limits};
+use starling_types::{Conflict, Instant, NodeId, PartitionBits, QualifiedKey, RequestId, limits};
 use starling_vnode::{self as vnode, CellKey, ClientWrite, Done, OpId, Refused, Vnodes};
 use starling_wire::{Class, KvReply, Message};
 
@@ -35,9 +35,10 @@ pub struct Shard {
     pub(crate) vnodes: Vnodes,
     pub(crate) hints: HintReplay,
     pub(crate) admission: Admission,
-    pub(crate) buckets: BucketTable,
     pub(crate) counters: Counters,
     max_value: usize,
+    /// A node that turned out in this turn to go by other properties of a bucket.
+    pub(crate) differing: Option<NodeId>,
     in_flight: TokenMap<RequestId, InFlight>,
     by_client: TokenMap<RequestId, RequestId>,
     contexts: TokenMap<OpId, Context>,
@@ -115,7 +116,7 @@ impl Shard {
             vnodes: Vnodes::new(vnodes, bits),
             hints: HintReplay::default(),
             admission: Admission::new(config.max_in_flight, config.max_in_flight_bytes),
-            buckets: BucketTable::default(),
+            differing: None,
             counters: Counters::default(),
             max_value: config.max_value,
             in_flight: TokenMap::default(),
@@ -186,6 +187,25 @@ impl Shard {
 
     pub(crate) fn loaded(&mut self, turn: &mut Turn<'_>, cell: CellKey, row: Result<Option<Bytes>, String>) {
         self.vnode(turn, vnode::Event::Loaded(cell, row));
+        self.pump(turn);
+    }
+
+    /// Tells the requests under way what changed about buckets.
+    pub(crate) fn bucket_news(&mut self, turn: &mut Turn<'_>, news: &BucketNews) {
+        let exchanges: BTreeSet<RequestId> = self.in_flight.keys().copied().collect();
+        for exchange in exchanges {
+            let bucket = self.in_flight.get(&exchange).map(|r| r.key.bucket().clone());
+            let register = bucket.filter(|_| news.buckets_changed);
+            if let Some(register) = register.and_then(|b| turn.view.buckets().register(&b)) {
+                let (props, number) = (register.props.clone(), register.stamp().number());
+                let write = self.in_flight.get_mut(&exchange).and_then(|r| r.write.as_mut());
+                write.into_iter().for_each(|w| w.lww = props.conflict == Conflict::Lww);
+                self.input(turn, exchange, Input::Put(put::Event::PropsChanged(props, number)));
+            }
+            for &node in &news.agreed {
+                self.input(turn, exchange, Input::Put(put::Event::PropsAgree(node)));
+            }
+        }
         self.pump(turn);
     }
 
@@ -340,7 +360,7 @@ impl Shard {
                 let Some(key) = self.in_flight.get(&exchange).map(|r| r.key.clone()) else {
                     return;
                 };
-                let lww = self.is_lww(&key);
+                let lww = turn.view.buckets().is_lww(key.bucket());
                 let op = self.op(Context::MergeHere(exchange));
                 let cell = CellKey::data(key);
                 self.vnode(turn, vnode::Event::Merge { op, cell, record, origin, lww, durable: true });
@@ -405,11 +425,6 @@ impl Shard {
             (Kind::Write, _) => &mut self.counters.writes_ok,
         };
         *counter += 1;
-    }
-
-    fn is_lww(&self, key: &QualifiedKey) -> bool {
-        let props = self.buckets.props(key.bucket());
-        props.is_some_and(|p| p.conflict == starling_types::Conflict::Lww)
     }
 }
 

@@ -8,20 +8,33 @@ use starling_coordinator::{Peer, Plan, Reach};
 use starling_ring::Layout;
 use starling_types::{ClusterId, Instant, LayoutVersion, NodeId, PartitionId};
 
-/// Layout and up-set: what every plan is made of.
+use crate::buckets::BucketTable;
+
+/// Layout, buckets and up-set: what every plan is made of.
 #[derive(Debug)]
 pub struct View {
     /// This node.
     pub me: NodeId,
     layout: Option<Arc<Layout>>,
+    buckets: BucketTable,
     reach: BTreeMap<NodeId, Reach>,
     clock_is_off: bool,
 }
 
 impl View {
     /// A view that knows nobody yet.
-    pub const fn new(me: NodeId, layout: Option<Arc<Layout>>) -> Self {
-        Self { me, layout, reach: BTreeMap::new(), clock_is_off: false }
+    pub const fn new(me: NodeId, layout: Option<Arc<Layout>>, buckets: BucketTable) -> Self {
+        Self { me, layout, buckets, reach: BTreeMap::new(), clock_is_off: false }
+    }
+
+    /// The buckets and their rules, as they are durable here.
+    pub const fn buckets(&self) -> &BucketTable {
+        &self.buckets
+    }
+
+    /// Puts the rules of buckets in force.
+    pub fn adopt_buckets(&mut self, buckets: BucketTable) {
+        self.buckets = buckets;
     }
 
     /// The layout in force.

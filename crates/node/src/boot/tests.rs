@@ -17,8 +17,12 @@ fn an_empty_directory_is_a_node_without_a_past() {
 
 #[test]
 fn a_promise_that_cannot_be_read_keeps_the_node_from_starting() {
-    let rows: [(&'static [u8], &str); 3] =
-        [(rows::META_HLC_CEILING, "clock ceiling"), (META_LAYOUT, "layout"), (META_ACCEPTOR, "acceptor")];
+    let rows: [(&'static [u8], &str); 4] = [
+        (rows::META_HLC_CEILING, "clock ceiling"),
+        (META_LAYOUT, "layout"),
+        (META_ACCEPTOR, "acceptor"),
+        (META_BUCKETS, "table of buckets"),
+    ];
     for (row, name) in rows {
         for damage in [&b""[..], b"\xc1", b"\x93\x01"] {
             let error = Boot::read(&meta(&[(row, damage)])).unwrap_err().to_string();
@@ -51,4 +55,20 @@ fn the_mark_of_a_clean_stop_gives_the_actors_back_and_a_damaged_one_does_not() {
     // A mark without its ceiling: the old actors could mint the same dots again.
     let unclean = Boot::read(&meta(&[(rows::META_CLEAN_STOP, &mark)])).unwrap();
     assert!(!unclean.was_clean && unclean.actors.is_empty());
+}
+
+#[test]
+fn buckets_come_back_as_they_were_stored_and_those_of_a_newer_release_are_refused() {
+    let register = BucketRegister {
+        name: starling_types::BucketName::new("a").unwrap(),
+        props: starling_types::BucketProps { version: 3, w: Some(1), ..Default::default() },
+        by: NodeId::from_bits(7),
+    };
+    let mut table = BucketTable::default();
+    table.join([register.clone()]);
+    let row = bucket_row(&table).value.unwrap();
+    assert_eq!(Boot::read(&meta(&[(META_BUCKETS, &row)])).unwrap().buckets, table);
+    let newer = encode(&(BUCKETS_FORMAT + 1, vec![register]));
+    let error = Boot::read(&meta(&[(META_BUCKETS, &newer)])).unwrap_err().to_string();
+    assert!(error.contains("format 2"), "{error}");
 }

@@ -10,8 +10,8 @@ use starling_wire::client::AdminReply;
 use starling_wire::cluster::{Decide, Propose};
 use starling_wire::{Class, Message};
 
-use super::{AfterCommit, ControlPlane, Turn, meta_row};
-use crate::boot::{META_ACCEPTOR, META_LAYOUT};
+use super::{AfterCommit, ControlPlane, Turn};
+use crate::boot::{META_ACCEPTOR, META_LAYOUT, meta_row};
 use crate::event::{CommitId, Effect, ReplyHandle};
 use crate::founding::{self, Founding, Order};
 

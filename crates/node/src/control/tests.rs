@@ -1,5 +1,7 @@
 //! Verdicts on a first layout: never before what they promise is on disk.
 
+mod buckets;
+
 use starling_ring::Role;
 use starling_types::{ClusterId, PartitionBits};
 
@@ -9,11 +11,15 @@ use crate::event::{CommitId, Event};
 use crate::node::Node;
 
 fn node() -> Node {
-    let config = Config {
-        node: NodeId::from_bits(1),
+    Node::new(&config(1), &Boot::default(), Now::default(), &mut Vec::new())
+}
+
+fn config(n: u64) -> Config {
+    Config {
+        node: NodeId::from_bits(n),
         generation: starling_types::Generation(1),
-        name: "n1".into(),
-        quic: "127.0.0.1:7401".parse().unwrap(),
+        name: format!("n{n}"),
+        quic: format!("127.0.0.1:{}", 7_400 + n).parse().unwrap(),
         resp: None,
         http: None,
         zone: "z".into(),
@@ -24,9 +30,8 @@ fn node() -> Node {
         cache_bytes: 1 << 16,
         gossip: gossip::Preset::default(),
         seeds: Vec::new(),
-        seed: 1,
-    };
-    Node::new(&config, &Boot::default(), Now::default(), &mut Vec::new())
+        seed: n,
+    }
 }
 
 fn layout(cluster: u128) -> Layout {

@@ -33,13 +33,14 @@ impl Shard {
         let partition = layout.partition_of(key.token());
         let (size, strict) = quorum(&props, &request.quorum, layout.n(), request.op.is_write())
             .map_err(|e| Failure::refused(FailureKind::BadRequest, e.to_string()))?;
+        let number = turn.view.buckets().number(&request.bucket);
         let weight = request.weight();
         self.admission.enter(weight)?;
         // A node whose clock is off mints nothing; it still reads.
         let may_drive = turn.view.may_coordinate() || !request.op.is_write();
         let started = if turn.view.owns(partition) && may_drive {
             let plan = turn.view.plan(partition, size, strict).ok_or_else(no_cluster)?;
-            let plan = plan.with_bucket(&props).starting(turn.now.instant, request.timeout());
+            let plan = plan.with_bucket(&props, number).starting(turn.now.instant, request.timeout());
             self.coordinate(turn, route, plan, &props, key, request)
         } else {
             self.forward(turn, route, partition, key, request)
@@ -66,9 +67,12 @@ impl Shard {
 
     fn check(&self, turn: &Turn<'_>, request: &KvRequest) -> Result<BucketProps, Failure> {
         let refuse = |kind, detail: String| Err(Failure::refused(kind, detail));
-        let Some(props) = self.buckets.props(&request.bucket) else {
-            let names = self.buckets.names().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let detail = format!("there is no bucket {}; there are: {names}", request.bucket);
+        let Some(props) = turn.view.buckets().props(&request.bucket) else {
+            let name = &request.bucket;
+            let detail = format!(
+                "there is no bucket {name}: create it with `starling bucket create {name}`; `starling bucket list` \
+                 shows those there are"
+            );
             return refuse(FailureKind::NoSuchBucket, detail);
         };
         let age = turn.now.wall.since(request.issued);

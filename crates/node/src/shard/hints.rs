@@ -25,7 +25,7 @@ impl Shard {
         let Ok(record) = Record::decode(record) else {
             return;
         };
-        let lww = self.is_lww(&key);
+        let lww = turn.view.buckets().is_lww(key.bucket());
         let op = self.op(Context::Hint(target));
         let cell = CellKey::hint(target, key);
         self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
@@ -73,11 +73,13 @@ impl Shard {
 
     fn deliver(&mut self, turn: &mut Turn<'_>, target: NodeId, row: HintRow) {
         let exchange = self.exchange();
+        // A target that has heard of newer rules takes it under these; one that has not must learn them first.
+        let props = turn.view.buckets().number(row.key.bucket());
         let merge = Merge {
             bucket: row.key.bucket().clone(),
             key: row.key.key().clone(),
             record: row.record,
-            props: 0,
+            props,
             durable: true,
             origin: None,
             stands_for: None,

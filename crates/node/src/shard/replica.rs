@@ -103,8 +103,9 @@ impl Shard {
             _ => return Err(Refusal::NotOwner(layout.version().0)),
         };
         let record = Record::decode(&merge.record).map_err(|_| Refusal::Damaged)?;
+        self.check_props(turn, from, &merge)?;
         self.counters.remote_merges += 1;
-        let (lww, durable) = (self.is_lww(&cell.key), merge.durable);
+        let (lww, durable) = (turn.view.buckets().is_lww(&merge.bucket), merge.durable);
         let stands_for = merge.stands_for;
         let remote = Remote::Merge { durable, stands_for };
         let op = self.op(Context::Remote(from, exchange, remote));
@@ -112,6 +113,19 @@ impl Shard {
         let origin = merge.origin.filter(|_| merge.stands_for.is_none());
         self.vnode(turn, vnode::Event::Merge { op, cell, record, origin, lww, durable });
         Ok(())
+    }
+
+    /// Rules of a bucket are applied by those who have the newest ones. A replica that is behind would drop siblings
+    /// that must stay; a coordinator that is behind would ack what the bucket does not allow any more. Records that
+    /// nobody waits for (hints, repairs) may come from behind: the newer rules are applied here.
+    fn check_props(&mut self, turn: &Turn<'_>, from: NodeId, merge: &Merge) -> Result<(), Refusal> {
+        let ours = turn.view.buckets().number(&merge.bucket);
+        let is_client_s = merge.origin.is_some();
+        if merge.props == 0 || merge.props == ours || (merge.props < ours && !is_client_s) {
+            return Ok(());
+        }
+        self.differing = Some(from);
+        Err(Refusal::StaleProps(ours))
     }
 
     fn remote_read(
@@ -144,7 +158,7 @@ impl Shard {
             let unknown = Message::Recalled(Recalled { dot: None, record: None });
             return turn.send(exchange, from, Class::Foreground, 0, unknown);
         };
-        let lww = self.is_lww(&key);
+        let lww = turn.view.buckets().is_lww(key.bucket());
         let cell = CellKey::data(key);
         let remote = Remote::RecallSettle { cell: cell.clone(), dot };
         let op = self.op(Context::Remote(from, exchange, remote));
