@@ -27,7 +27,7 @@ pub(crate) use self::turn::{Route, Turn};
 use self::turn::{failure, phrase};
 use crate::admission::Admission;
 use crate::boot::{Boot, Config};
-use crate::buckets::BucketTable;
+use crate::control::BucketNews;
 use crate::event::{CommitId, Effect};
 
 /// The shard of a node.
