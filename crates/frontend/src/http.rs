@@ -4,6 +4,7 @@ pub mod answer;
 pub mod body;
 mod exchange;
 mod head;
+mod local;
 pub mod options;
 pub mod problem;
 pub mod routes;

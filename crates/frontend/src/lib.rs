@@ -20,7 +20,7 @@
 //! table, `session` and `data` arguments to requests, `pipeline` replies back in order, `reply` and `output`
 //! replies to bytes, `connection` the loop around it all. Then HTTP: [`http`] and in it `routes`, `target` and
 //! `options` a request's head to a [`KvRequest`](starling_wire::KvRequest), `body`, `answer` and `problem` the way
-//! back, `exchange` the call between.
+//! back, `exchange` the call between, `local` what this node holds itself.
 
 mod context;
 pub mod http;

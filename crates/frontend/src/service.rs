@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use starling_types::{BucketName, ClusterId, Key, NodeId, limits};
 use starling_wire::client::KvReply;
+use starling_wire::local::{LocalAsk, LocalPage};
 use starling_wire::{Failure, FailureKind, KvOp, KvRequest};
+use tokio::sync::oneshot;
 
 /// The node as both doors see it. Everything runs on one thread; a service answers whenever it likes, from within
 /// [`submit`](Self::submit) too.
@@ -32,6 +34,13 @@ pub trait KvService: 'static {
 
     /// The ring, as `GET /v1/ring` shows it.
     fn ring(&self) -> serde_json::Value;
+
+    /// Where a key lives, as `GET /v1/key/{bucket}/{key}/explain` shows it; `None` before `cluster init`.
+    fn explain(&self, bucket: BucketName, key: Key) -> Option<serde_json::Value>;
+
+    /// Shows records that this node holds itself. The answer goes through `answer`, now or later; if it is dropped,
+    /// there is none.
+    fn local(&self, ask: LocalAsk, answer: oneshot::Sender<Result<LocalPage, Failure>>);
 
     /// Who this node is.
     fn identity(&self) -> Identity;

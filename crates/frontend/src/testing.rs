@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use starling_causality::{Dot, Hlc};
+use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
 use starling_types::{ActorId, BucketName, ClusterId, Key, NodeId, RequestId, WallTime};
 use starling_wire::client::{KvReply, ReadReply, Receipt, SiblingView, WriteReply};
+use starling_wire::local::{LocalAsk, LocalPage, LocalRecord};
 use starling_wire::{Failure, FailureKind, KvOp, KvRequest, QuorumChoice, Seen};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::listener::Shutdown;
 use crate::service::{Door, FrontEvent, FrontLimits, Identity, InfoSection, KvService, ReplyTo};
@@ -119,6 +120,35 @@ impl Fake {
     }
 }
 
+impl Fake {
+    /// Its keys as they are, a page at a time; the number of the first of the next is its cursor.
+    fn page(&self, ask: &LocalAsk) -> LocalPage {
+        let records = self.records.borrow();
+        let held = records.iter().map(|((bucket, key), siblings)| (bucket, held(key, siblings)));
+        match ask {
+            LocalAsk::Key(bucket, key) => {
+                let records = held.filter(|(b, held)| *b == bucket && held.key == *key).map(|(_, held)| held);
+                LocalPage { records: records.collect(), next: None }
+            }
+            LocalAsk::Page { bucket, from, limit } => {
+                let start = from.as_ref().map_or(0, |from| usize::from(from[0]));
+                let all: Vec<_> = held.filter(|(b, _)| *b == bucket).map(|(_, held)| held).collect();
+                let end = all.len().min(start + limit);
+                let next = (end < all.len()).then(|| Bytes::from(vec![end as u8]));
+                LocalPage { records: all[start..end].to_vec(), next }
+            }
+        }
+    }
+}
+
+fn held(key: &Key, siblings: &[SiblingView]) -> LocalRecord {
+    let unseen = VersionVector::new();
+    let record = siblings.iter().fold(Record::default(), |record, sibling| {
+        record.write(&unseen, sibling.dot, Payload::Value(sibling.value.clone()), sibling.expires_at)
+    });
+    LocalRecord { key: key.clone(), record: record.into(), context: token(siblings.len() as u64) }
+}
+
 /// The context that has seen everything up to write `number`.
 pub(crate) fn token(number: u64) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())
@@ -173,6 +203,16 @@ impl KvService for Fake {
 
     fn ring(&self) -> serde_json::Value {
         serde_json::json!({"partitions": []})
+    }
+
+    fn explain(&self, _: BucketName, key: Key) -> Option<serde_json::Value> {
+        (!self.unready.get()).then(|| serde_json::json!({ "key_bytes": key.as_bytes().len() }))
+    }
+
+    fn local(&self, ask: LocalAsk, answer: oneshot::Sender<Result<LocalPage, Failure>>) {
+        let failure = self.failure.borrow().clone();
+        // A test that hangs up has no use for it.
+        let _ = answer.send(failure.map_or_else(|| Ok(self.page(&ask)), Err));
     }
 
     fn identity(&self) -> Identity {

@@ -7,7 +7,8 @@ use starling_types::NodeId;
 use starling_vnode::{CellKey, RowSpace, RowWrite, Ticket};
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::hello::NodeHello;
-use starling_wire::{Class, Envelope, KvReply, KvRequest};
+use starling_wire::local::{LocalAsk, LocalPage};
+use starling_wire::{Class, Envelope, Failure, KvReply, KvRequest};
 
 /// The shell's number for somebody who waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +34,8 @@ pub enum ScanId {
     Hints(NodeId),
     /// A page of all hints, to count them after a start.
     HintCount,
+    /// A page of this node's own records, for who asked.
+    Local(ReplyHandle),
 }
 
 /// Rows in key order, and where the next page starts.
@@ -51,6 +54,8 @@ pub enum Event {
     Request(ReplyHandle, KvRequest),
     /// An operator asks.
     Admin(ReplyHandle, AdminRequest),
+    /// Somebody looks at this node's own records.
+    Local(ReplyHandle, LocalAsk),
     /// A connection to a node is usable: both ends have said who they are.
     PeerUp(NodeHello, SocketAddr),
     /// The last connection to a node is gone.
@@ -78,6 +83,8 @@ pub enum Effect {
     Respond(ReplyHandle, KvReply),
     /// Answer an operator.
     RespondAdmin(ReplyHandle, AdminReply),
+    /// Show records of this node's own.
+    RespondLocal(ReplyHandle, Result<LocalPage, Failure>),
     /// Read one row.
     Load(CellKey),
     /// Read a page of rows whose keys start with `prefix`, from `from` or the start.

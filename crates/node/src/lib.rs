@@ -15,13 +15,15 @@
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`node`] the roof, [`boot`] what a start knows,
 //! [`view`] the cluster as this node sees it, [`control`] with [`founding`] (`cluster init`), [`shard`] with
-//! `replica` (what other nodes ask), `client` (what clients ask) and [`admission`]; [`status`] for people.
+//! `replica` (what other nodes ask), `client` (what clients ask), `local` (what this node holds) and [`admission`];
+//! [`status`] and [`explain`] for people.
 
 pub mod admission;
 pub mod boot;
 pub mod buckets;
 pub mod control;
 pub mod event;
+pub mod explain;
 pub mod founding;
 pub mod node;
 pub mod shard;

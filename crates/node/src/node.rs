@@ -72,6 +72,7 @@ impl Node {
                 None => self.shard(now, out, |s, turn| s.request(turn, Route::Client(handle), request)),
             },
             Event::Admin(handle, request) => self.admin(now, handle, request, out),
+            Event::Local(handle, ask) => self.shard(now, out, |s, turn| s.local(turn, handle, ask)),
             Event::PeerUp(hello, addr) => {
                 self.control(now, out, |control, turn| control.peer_up(turn, hello, addr));
             }
@@ -86,10 +87,10 @@ impl Node {
             }
             Event::Drain => self.drain(now, out),
         }
-        self.seal_when_quiet(out);
         if let Some(node) = self.shard.differing.take() {
             self.control(now, out, |control, turn| control.props_differ(turn, node));
         }
+        self.seal_when_quiet(out);
     }
 
     /// When [`Event::Tick`] is due.
@@ -208,6 +209,9 @@ impl Node {
             (ScanId::Hints(target), page) => {
                 self.shard(now, out, |s, turn| s.hints_scanned(turn, target, page));
             }
+            (ScanId::Local(handle), page) => {
+                self.shard(now, out, |s, turn| s.local_scanned(turn, handle, page));
+            }
             (ScanId::HintCount, Ok(page)) => {
                 self.shard(now, out, |s, turn| s.count_hints(turn, &page));
                 match page.next {
@@ -268,13 +272,13 @@ impl Node {
             news: &mut news,
         };
         act(&mut self.control, &mut turn);
+        if news.buckets_changed || !news.agreed.is_empty() {
+            self.shard(now, out, |s, turn| s.bucket_news(turn, &news));
+        }
         if let Some(layout) = adopted {
             self.shard.vnodes.set_bits(layout.bits());
         }
         for (node, reach) in reach {
-        if news.buckets_changed || !news.agreed.is_empty() {
-            self.shard(now, out, |s, turn| s.bucket_news(turn, &news));
-        }
             self.shard(now, out, |s, turn| match reach {
                 Reach::Up => s.hint_target(turn, node, true),
                 Reach::Suspect => {}

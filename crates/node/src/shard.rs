@@ -5,6 +5,7 @@
 
 mod client;
 mod hints;
+mod local;
 mod machine;
 pub(crate) mod replica;
 mod totals;
@@ -28,7 +29,7 @@ use self::turn::{failure, phrase};
 use crate::admission::Admission;
 use crate::boot::{Boot, Config};
 use crate::control::BucketNews;
-use crate::event::{CommitId, Effect};
+use crate::event::{CommitId, Effect, ReplyHandle};
 
 /// The shard of a node.
 pub struct Shard {
@@ -36,13 +37,14 @@ pub struct Shard {
     pub(crate) hints: HintReplay,
     pub(crate) admission: Admission,
     pub(crate) counters: Counters,
-    max_value: usize,
     /// A node that turned out in this turn to go by other properties of a bucket.
     pub(crate) differing: Option<NodeId>,
+    max_value: usize,
     in_flight: TokenMap<RequestId, InFlight>,
     by_client: TokenMap<RequestId, RequestId>,
     contexts: TokenMap<OpId, Context>,
     deliveries: BTreeMap<RequestId, (NodeId, QualifiedKey)>,
+    looks: BTreeMap<ReplyHandle, local::Look>,
     timers: BTreeSet<(Instant, RequestId)>,
     work: VecDeque<Work>,
     exchange_base: u128,
@@ -75,6 +77,8 @@ enum Context {
     Hint(NodeId),
     /// A delivered hint's row.
     HintDrop,
+    /// A look at this node's own record.
+    Local(ReplyHandle, QualifiedKey),
 }
 
 enum Remote {
@@ -123,6 +127,7 @@ impl Shard {
             by_client: TokenMap::default(),
             contexts: TokenMap::default(),
             deliveries: BTreeMap::new(),
+            looks: BTreeMap::new(),
             timers: BTreeSet::new(),
             work: VecDeque::new(),
             // An answer to an exchange of an earlier run must not pass for one of this run.
@@ -185,11 +190,6 @@ impl Shard {
         self.pump(turn);
     }
 
-    pub(crate) fn loaded(&mut self, turn: &mut Turn<'_>, cell: CellKey, row: Result<Option<Bytes>, String>) {
-        self.vnode(turn, vnode::Event::Loaded(cell, row));
-        self.pump(turn);
-    }
-
     /// Tells the requests under way what changed about buckets.
     pub(crate) fn bucket_news(&mut self, turn: &mut Turn<'_>, news: &BucketNews) {
         let exchanges: BTreeSet<RequestId> = self.in_flight.keys().copied().collect();
@@ -206,6 +206,11 @@ impl Shard {
                 self.input(turn, exchange, Input::Put(put::Event::PropsAgree(node)));
             }
         }
+        self.pump(turn);
+    }
+
+    pub(crate) fn loaded(&mut self, turn: &mut Turn<'_>, cell: CellKey, row: Result<Option<Bytes>, String>) {
+        self.vnode(turn, vnode::Event::Loaded(cell, row));
         self.pump(turn);
     }
 
@@ -292,6 +297,7 @@ impl Shard {
             (Context::Remote(node, exchange, remote), result) => {
                 self.remote_done(turn, node, exchange, remote, result);
             }
+            (Context::Local(handle, key), result) => local::show(turn, handle, key, result),
             (Context::Hint(target), Ok(_)) => self.hint_kept(turn, target),
             (Context::Hint(_) | Context::HintDrop, _) => {}
         }

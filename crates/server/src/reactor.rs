@@ -18,8 +18,9 @@ use starling_transport::{ClientId, Transport};
 use starling_types::hash::TokenMap;
 use starling_types::{Instant, RequestId, limits};
 use starling_wire::client::AdminReply;
-use starling_wire::{Class, Envelope, KvReply, Message};
-use tokio::sync::Notify;
+use starling_wire::local::LocalPage;
+use starling_wire::{Class, Envelope, Failure, KvReply, Message};
+use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -81,6 +82,7 @@ struct Waiting {
 enum Whom {
     Door(ReplyTo),
     Quic(ClientId, RequestId),
+    Local(oneshot::Sender<Result<LocalPage, Failure>>),
 }
 
 /// What a reactor is made of.
@@ -183,6 +185,7 @@ impl Reactor {
             Effect::Send(to, class, envelope) => self.send(to, class, &envelope),
             Effect::Respond(handle, reply) => self.respond(handle, reply),
             Effect::RespondAdmin(handle, reply) => self.respond_admin(handle, reply),
+            Effect::RespondLocal(handle, page) => self.respond_local(handle, page),
             Effect::Load(cell) => {
                 let (space, key) = cell.row();
                 let row = self.engine.get(namespace(space), &key).map_err(|e| e.to_string());
@@ -226,6 +229,15 @@ impl Reactor {
         match waiting.whom {
             Whom::Door(door) => door.send(reply),
             Whom::Quic(client, exchange) => self.reply(client, exchange, Message::Reply(reply)),
+            Whom::Local(_) => {}
+        }
+    }
+
+    fn respond_local(&self, handle: ReplyHandle, page: Result<LocalPage, Failure>) {
+        let waiting = self.waiting.borrow_mut().remove(&handle.0);
+        if let Some(Waiting { whom: Whom::Local(answer), .. }) = waiting {
+            // The client may be gone.
+            let _ = answer.send(page);
         }
     }
 

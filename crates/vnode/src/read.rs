@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use starling_causality::Record;
 use starling_types::Now;
 
 use crate::cell::{Cell, Task};
@@ -24,6 +25,12 @@ impl Vnodes {
         }
         self.counters.cache_misses += 1;
         self.enqueue(now, key, Task::Read(op), out);
+    }
+
+    /// The committed record, if it is in memory. Of a row that is not, what is on disk is committed.
+    pub fn in_memory(&mut self, key: &CellKey) -> Option<Arc<Record>> {
+        let busy = self.cells.get(key).and_then(|cell| cell.committed.clone());
+        busy.or_else(|| self.cache.get(key).cloned())
     }
 
     /// A read whose load has come.

@@ -10,7 +10,7 @@
 use std::hash::{Hash, Hasher};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use starling_types::{ActorId, BucketName, Key, NodeId, PartitionId, QualifiedKey};
+use starling_types::{ActorId, BucketName, Key, NodeId, PartitionId, QualifiedKey, Token};
 
 use crate::event::Space;
 
@@ -120,6 +120,18 @@ pub fn parse_hint(seed: u64, row: &[u8]) -> Option<CellKey> {
     (key.token().bits() == u64::from_be_bytes(*token)).then(|| CellKey::hint(target, key))
 }
 
+/// Which record a data row is: its token, the partition's generation, bucket and key; `None` if the row's key is no
+/// data row's. Whether the token is the key's, only who knows the cluster's seed can tell.
+pub fn parse_data(row: &[u8]) -> Option<(Token, u32, BucketName, Key)> {
+    let (token, rest) = row.split_first_chunk::<8>()?;
+    let (generation, rest) = rest.split_first_chunk::<4>()?;
+    let end = rest.iter().position(|&b| b == 0)?;
+    let bucket = BucketName::new(std::str::from_utf8(&rest[..end]).ok()?).ok()?;
+    let key = Key::new(rest[end + 1..].to_vec()).ok()?;
+    let token = Token::from_bits(u64::from_be_bytes(*token));
+    Some((token, u32::from_be_bytes(*generation), bucket, key))
+}
+
 /// The value of [`META_CLEAN_STOP`].
 pub fn encode_actors(actors: impl Iterator<Item = (PartitionId, ActorId)>) -> Bytes {
     let mut out = BytesMut::new();
@@ -139,4 +151,24 @@ pub fn decode_actors(bytes: &[u8]) -> Option<Vec<(PartitionId, ActorId)>> {
         Some((PartitionId(u32::from_be_bytes(*partition)), ActorId::from_bits(actor)))
     };
     if rest.is_empty() { entries.iter().map(entry).collect() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_row_tells_its_record_and_nothing_else_passes_for_one() {
+        let bucket = BucketName::default_bucket();
+        for key in [&b"k"[..], b"\0\xff", &[0; 300]] {
+            let key = QualifiedKey::new(7, bucket.clone(), Key::new(key.to_vec()).unwrap());
+            let (space, row) = CellKey::data(key.clone()).row();
+            assert_eq!(space, RowSpace::Data);
+            let parts = (key.token(), FIRST_GENERATION, bucket.clone(), key.key().clone());
+            assert_eq!(parse_data(&row), Some(parts));
+            let shortest = 12 + bucket.as_str().len() + 1;
+            (0..=shortest).for_each(|len| assert_eq!(parse_data(&row[..len]), None, "{len}"));
+        }
+        assert_eq!(parse_data(b"tttttttt\0\0\0\x01not a name\0key"), None);
+    }
 }

@@ -12,12 +12,14 @@
 //! **How to read this crate.** [`message`] the table of all messages, then one file a conversation: [`hello`]
 //! two ends introduce themselves, [`client`] what an application asks, [`replica`] what a coordinator asks of
 //! replicas, [`cluster`] how layouts are decided and spread, [`gossip`] who is there; [`frame`] and the bytes.
+//! [`local`] stays within one process.
 
 pub mod client;
 pub mod cluster;
 pub mod frame;
 pub mod gossip;
 pub mod hello;
+pub mod local;
 pub mod message;
 pub mod replica;
 #[cfg(test)]

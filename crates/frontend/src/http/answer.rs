@@ -108,7 +108,7 @@ fn siblings_json(siblings: &[SiblingView], token: Option<&Bytes>) -> Response<Ch
     json_response(StatusCode::MULTIPLE_CHOICES, &json!({ "siblings": shown, "context": context }))
 }
 
-fn sibling_json(sibling: &SiblingView) -> Value {
+pub(super) fn sibling_json(sibling: &SiblingView) -> Value {
     let mut shown = json!({
         "value": STANDARD.encode(&sibling.value),
         "dot": sibling.dot.to_string(),
@@ -134,7 +134,7 @@ fn receipt_json(receipt: &Receipt) -> Value {
     })
 }
 
-fn json_response(status: StatusCode, json: &Value) -> Response<Chunks> {
+pub(super) fn json_response(status: StatusCode, json: &Value) -> Response<Chunks> {
     let mut response = response(status, Chunks::from(Bytes::from(json.to_string())));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

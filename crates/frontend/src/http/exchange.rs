@@ -4,10 +4,20 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use starling_wire::client::KvReply;
+use starling_wire::local::{LocalAsk, LocalPage};
 use starling_wire::{Failure, FailureKind, KvRequest};
 use tokio::sync::oneshot;
 
 use crate::service::{KvService, ReplySink, ReplyTo};
+
+/// Asks for what the node holds itself, runs the machine and waits.
+pub(super) async fn look<S: KvService>(service: &S, ask: LocalAsk) -> Result<LocalPage, Failure> {
+    let (sender, receiver) = oneshot::channel();
+    service.local(ask, sender);
+    service.turn();
+    let lost = |_| Failure::refused(FailureKind::NotReady, "the node gave the request up without an answer");
+    receiver.await.map_err(lost)?
+}
 
 /// Submits `request`, runs the machine and waits.
 pub(super) async fn ask<S: KvService>(service: &S, request: KvRequest) -> KvReply {

@@ -24,10 +24,13 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
     /// A name that is none of ours.
-    #[error(
-        "there is no query parameter {0:?}: known are r, w, strict, timeout_ms, ttl_ms, receipt, context"
-    )]
-    Unknown(String),
+    #[error("there is no query parameter {got:?}: known are {known}")]
+    Unknown {
+        /// What it was given.
+        got: String,
+        /// What this path takes.
+        known: String,
+    },
     /// The same name twice.
     #[error("the query parameter {0} is there twice")]
     Twice(&'static str),
@@ -47,15 +50,7 @@ impl Options {
     /// Reads a query string.
     pub fn parse(query: &str) -> Result<Self, OptionError> {
         let mut options = Self::default();
-        let mut seen = Vec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name =
-                *NAMES.iter().find(|known| **known == name).ok_or_else(|| OptionError::Unknown(cut(name)))?;
-            if seen.contains(&name) {
-                return Err(OptionError::Twice(name));
-            }
-            seen.push(name);
+        for (name, value) in pairs(query, &NAMES)? {
             options.set(name, value)?;
         }
         Ok(options)
@@ -90,6 +85,24 @@ impl Options {
     }
 }
 
+/// The parameters of a query, each one of `known` and there once.
+pub(super) fn pairs<'q>(
+    query: &'q str,
+    known: &[&'static str],
+) -> Result<Vec<(&'static str, &'q str)>, OptionError> {
+    let mut pairs: Vec<(&'static str, &str)> = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let unknown = || OptionError::Unknown { got: cut(name), known: known.join(", ") };
+        let name = *known.iter().find(|known| **known == name).ok_or_else(unknown)?;
+        if pairs.iter().any(|(other, _)| *other == name) {
+            return Err(OptionError::Twice(name));
+        }
+        pairs.push((name, value));
+    }
+    Ok(pairs)
+}
+
 fn number(name: &'static str, value: &str, most: u64) -> Result<u64, OptionError> {
     let number = decimal(value.as_bytes()).filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| refuse(name, format!("a number from 1 to {most}"), value))
@@ -103,7 +116,7 @@ fn switch(name: &'static str, value: &str) -> Result<bool, OptionError> {
     }
 }
 
-fn refuse(name: &'static str, expected: impl Into<String>, got: &str) -> OptionError {
+pub(super) fn refuse(name: &'static str, expected: impl Into<String>, got: &str) -> OptionError {
     OptionError::Value { name, expected: expected.into(), got: cut(got) }
 }
 

@@ -12,6 +12,7 @@ use super::answer::{self, CONTEXT, Siblings};
 use super::body::{self, BodyError, Chunks};
 use super::exchange::ask;
 use super::head;
+use super::local;
 use super::options::Options;
 use super::problem::Problem;
 use super::target;
@@ -45,6 +46,12 @@ pub async fn answer<S: KvService>(
 pub enum Route {
     /// One key.
     Key(BucketName, Key),
+    /// What this node holds of one key.
+    Local(BucketName, Key),
+    /// What this node holds.
+    LocalPage,
+    /// Where one key lives.
+    Explain(BucketName, Key),
     /// A page about the node.
     Page(Page),
 }
@@ -68,10 +75,13 @@ impl Route {
     /// The route of a path, as it came.
     pub fn of(path: &str) -> Result<Self, Problem> {
         if let Some(rest) = path.strip_prefix("/v1/kv/") {
-            let (bucket, key) = target::bucket_and_key(rest)
-                .ok_or_else(Problem::no_such_path)?
-                .map_err(Problem::bad_request)?;
-            return Ok(Self::Key(bucket, key));
+            return named(rest).map(|(bucket, key)| Self::Key(bucket, key));
+        }
+        if let Some(rest) = path.strip_prefix("/v1/local/") {
+            return named(rest).map(|(bucket, key)| Self::Local(bucket, key));
+        }
+        if let Some(rest) = path.strip_prefix("/v1/key/").and_then(|rest| rest.strip_suffix("/explain")) {
+            return named(rest).map(|(bucket, key)| Self::Explain(bucket, key));
         }
         Ok(Self::Page(match path {
             "/healthz" => Page::Healthz,
@@ -79,9 +89,14 @@ impl Route {
             "/metrics" => Page::Metrics,
             "/v1/status" => Page::Status,
             "/v1/ring" => Page::Ring,
+            "/v1/local" => return Ok(Self::LocalPage),
             _ => return Err(Problem::no_such_path()),
         }))
     }
+}
+
+fn named(rest: &str) -> Result<(BucketName, Key), Problem> {
+    target::bucket_and_key(rest).ok_or_else(Problem::no_such_path)?.map_err(Problem::bad_request)
 }
 
 async fn dispatch<S: KvService>(
@@ -91,11 +106,16 @@ async fn dispatch<S: KvService>(
     request: &Request<()>,
     incoming: &mut Option<Incoming>,
 ) -> Result<Response<Chunks>, Problem> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !reads && !matches!(route, Route::Key(..)) {
+        return Err(Problem::wrong_method("GET, HEAD"));
+    }
+    let query = request.uri().query().unwrap_or("");
     match route {
-        Route::Page(page) if matches!(*request.method(), Method::GET | Method::HEAD) => {
-            Ok(page.show(service))
-        }
-        Route::Page(_) => Err(Problem::wrong_method("GET, HEAD")),
+        Route::Page(page) => Ok(page.show(service)),
+        Route::Local(bucket, key) => local::record(service, bucket, key).await,
+        Route::LocalPage => local::page(service, query).await,
+        Route::Explain(bucket, key) => local::explain(service, bucket, key),
         Route::Key(bucket, key) => {
             let door = KeyDoor { service, limits, bucket, key, request };
             door.answer(incoming).await

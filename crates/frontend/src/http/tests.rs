@@ -361,4 +361,55 @@ async fn a_stop_finishes_what_is_in_flight() {
     assert_eq!((seen.status, seen.header("connection")), (504, Some("close")));
 }
 
+#[tokio::test]
+async fn a_node_shows_what_it_holds_itself() {
+    let service = Fake::new();
+    for (key, value) in [("a", "one"), ("a", "two"), ("%00%ff", "x"), ("c", "y")] {
+        put(&service, &format!("/v1/kv/b/{key}"), value.as_bytes()).await;
+    }
+    put(&service, "/v1/kv/other/k", b"z").await;
+    let seen = get(&service, "/v1/local/b/a").await;
+    assert_eq!((seen.status, seen.header("content-type")), (200, Some("application/json")));
+    let json = seen.json();
+    assert_eq!(json["siblings"][1]["value"], "dHdv");
+    assert_eq!(json["siblings"][1]["dot"], "0000000000000001@0000000000000002");
+    assert_eq!((&json["context"], &json["tombstone"]), (&"AAAAAAAAAAI".into(), &false.into()));
+    assert_eq!(get(&service, "/v1/local/b/absent").await.status, 404);
+
+    let first = get(&service, "/v1/local?bucket=b&limit=2").await.json();
+    assert_eq!(first["records"][0]["key"], "AP8=");
+    let rest = format!("/v1/local?bucket=b&limit=2&cursor={}", first["cursor"].as_str().unwrap());
+    let rest = get(&service, &rest).await.json();
+    assert_eq!(
+        (rest["records"][0]["key"].as_str(), &rest["cursor"]),
+        (Some("Yw=="), &serde_json::Value::Null)
+    );
+    assert!(rest["records"][1].is_null());
+
+    for (target, status) in [
+        ("/v1/local?limit=0", 400),
+        ("/v1/local?cursor=%25", 400),
+        ("/v1/local/b", 404),
+        ("/v1/local/b/", 400),
+    ] {
+        assert_eq!(get(&service, target).await.status, status, "{target}");
+    }
+    assert_eq!(request(&service, "PUT", "/v1/local/b/a", &[], b"x").await.status, 405);
+    *service.failure.borrow_mut() = Some(Failure::refused(FailureKind::Storage, "damaged"));
+    assert_eq!(get(&service, "/v1/local/b/a").await.status, 503);
+}
+
+#[tokio::test]
+async fn a_key_s_place_is_explained() {
+    let service = Fake::new();
+    let seen = get(&service, "/v1/key/b/a/%00/explain/explain").await;
+    assert_eq!((seen.status, seen.json()["key_bytes"].as_u64()), (200, Some(11)));
+    assert_eq!(get(&service, "/v1/key/b/a").await.status, 404);
+    assert_eq!(get(&service, "/v1/key/b/explain").await.status, 404);
+    service.unready.set(true);
+    let seen = get(&service, "/v1/key/b/a/explain").await;
+    assert_eq!(seen.status, 503);
+    assert!(seen.json()["detail"].as_str().unwrap().contains("cluster init"));
+}
+
 mod hostile;

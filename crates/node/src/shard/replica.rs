@@ -11,7 +11,7 @@ use starling_wire::{Class, Envelope, KvReply, Message};
 use super::{Context, Input, Machine, Remote, Route, Shard, Turn};
 
 /// Operations on the vnodes that may wait for the disk before other nodes' are refused.
-const MAX_OPERATIONS: usize = 4 * limits::DEFAULT_MAX_IN_FLIGHT;
+pub(super) const MAX_OPERATIONS: usize = 4 * limits::DEFAULT_MAX_IN_FLIGHT;
 
 impl Shard {
     /// A frame of the data plane.

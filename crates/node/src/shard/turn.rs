@@ -58,7 +58,7 @@ impl Turn<'_> {
         }
     }
 
-    fn seal(&self, key: &QualifiedKey, seen: &VersionVector) -> Bytes {
+    pub(super) fn seal(&self, key: &QualifiedKey, seen: &VersionVector) -> Bytes {
         let token = ContextToken::seal(self.view.cluster(), BUCKET_INCARNATION, key, seen);
         token.as_bytes().clone()
     }

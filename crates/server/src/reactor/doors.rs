@@ -5,7 +5,9 @@ use starling_frontend::{Door, FrontEvent, FrontLimits, Identity, InfoSection, Kv
 use starling_node::Event;
 use starling_types::{BucketName, Key, RequestId};
 use starling_wire::client::QuorumChoice;
-use starling_wire::{KvOp, KvRequest};
+use starling_wire::local::{LocalAsk, LocalPage};
+use starling_wire::{Failure, KvOp, KvRequest};
+use tokio::sync::oneshot;
 
 use super::{Reactor, Whom};
 use crate::metrics;
@@ -79,6 +81,16 @@ impl KvService for Reactor {
             "members": members.collect::<Vec<_>>(),
             "owners": owners.collect::<Vec<_>>(),
         })
+    }
+
+    fn explain(&self, bucket: BucketName, key: Key) -> Option<serde_json::Value> {
+        let place = self.node.borrow().explain(bucket, key)?;
+        serde_json::to_value(place).ok()
+    }
+
+    fn local(&self, ask: LocalAsk, answer: oneshot::Sender<Result<LocalPage, Failure>>) {
+        let handle = self.wait(Whom::Local(answer), "local");
+        self.push(Event::Local(handle, ask));
     }
 
     fn identity(&self) -> Identity {
