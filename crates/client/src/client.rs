@@ -9,9 +9,10 @@ use bytes::Bytes;
 use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng};
 use starling_transport::{Credentials, Dialer};
-use starling_types::{BucketName, Key, Outcome, RequestId};
+use starling_types::{BucketName, ClusterId, Key, LayoutVersion, Outcome, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest, ReadReply, WriteReply};
 use starling_wire::{KvOp, KvReply, KvRequest, Message, QuorumChoice, Seen};
+use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 
 use crate::call::Call;
@@ -20,27 +21,33 @@ use crate::connection::{Connection, NoAnswer};
 use crate::course::{Course, Ending, Next};
 use crate::error::ClientError;
 use crate::nodes::Nodes;
+use crate::routes::Routes;
 
 /// A client of one cluster. Cheap to clone; all clones share the connections. Lives on one thread, inside a
 /// `LocalSet`.
 #[derive(Clone)]
 pub struct Client {
-    nodes: Rc<Nodes>,
+    pub(crate) nodes: Rc<Nodes>,
+    routes: Rc<Routes>,
     /// For request ids, which must not repeat: seeded by the system.
     rng: Rc<RefCell<StdRng>>,
 }
 
 impl Client {
-    /// Connects to the first of `addrs` (nodes' QUIC addresses) that answers; the others are for when it does
-    /// not.
+    /// Connects to the first of `addrs` (nodes' QUIC addresses) that answers, and asks it who owns what; the others are
+    /// for when it does not answer. Members that are not among `addrs` are found through it, if they can be reached by
+    /// the addresses that they announce.
     pub async fn connect(addrs: &[SocketAddr], credentials: Credentials) -> Result<Self, ClientError> {
         let like = addrs.iter().find(|addr| addr.is_ipv6()).or(addrs.first());
         let dialer = Dialer::bind(&credentials, *like.ok_or(ClientError::NoAddress)?)?;
         let seeded = StdRng::try_from_rng(&mut SysRng);
         let rng = seeded.map_err(|error| ClientError::Randomness(error.to_string()))?;
         let nodes = Rc::new(Nodes::new(dialer, addrs));
-        let client = Self { nodes, rng: Rc::new(RefCell::new(rng)) };
-        client.first_connection().await?;
+        let client = Self { nodes, routes: Rc::default(), rng: Rc::new(RefCell::new(rng)) };
+        let connection = client.first_connection().await?;
+        if connection.cluster().is_some() {
+            client.learn(&connection).await;
+        }
         Ok(client)
     }
 
@@ -82,15 +89,18 @@ impl Client {
     pub async fn request(&self, mut request: KvRequest) -> Result<KvReply, ClientError> {
         let deadline = clock::now() + request.timeout() + GRACE;
         let mut course = Course::new(request.op.is_write(), self.nodes.count(), request.attempt);
-        let mut node = self.nodes.preferred();
+        let mut tried = Vec::new();
+        let mut owners = self.owners(&request);
+        let mut node = self.nodes.choose(&owners, &mut tried);
         loop {
-            let ending = match self.try_once(node, &request, &course, deadline).await? {
+            self.nodes.warm(&owners);
+            let ending = match self.try_once(node, &owners, &request, &course, deadline).await? {
                 Ok(reply) => return Ok(reply),
                 Err(ending) => ending,
             };
-            let (next, pause) = match course.after(&ending) {
-                Next::Same(pause) => (node, pause),
-                Next::Other(pause) => (self.nodes.after(node), pause),
+            let (stay, pause) = match course.after(&ending) {
+                Next::Same(pause) => (true, pause),
+                Next::Other(pause) => (false, pause),
                 Next::GiveUp => return Err(give_up(&course, ending)),
             };
             if clock::now() + pause >= deadline {
@@ -98,7 +108,12 @@ impl Client {
             }
             tracing::debug!(request = %request.id, ?ending, "trying again");
             tokio::time::sleep(pause).await;
-            node = next;
+            // A node that is gone remembers nothing.
+            if !stay || !self.nodes.is_usable(node) {
+                tried.push(node);
+                owners = self.owners(&request);
+                node = self.nodes.choose(&owners, &mut tried);
+            }
             request.attempt = course.attempt();
             request.timeout_ms = millis_until(deadline - GRACE);
         }
@@ -117,6 +132,11 @@ impl Client {
         }
     }
 
+    /// The version of the layout by which requests find owners; [`LayoutVersion::NONE`] before there is one.
+    pub fn layout_version(&self) -> LayoutVersion {
+        self.routes.version()
+    }
+
     /// Closes all connections. What is under way is lost.
     pub async fn close(&self) {
         self.nodes.close().await;
@@ -126,6 +146,7 @@ impl Client {
     async fn try_once(
         &self,
         node: usize,
+        owners: &[usize],
         request: &KvRequest,
         course: &Course,
         deadline: Instant,
@@ -138,10 +159,14 @@ impl Client {
             Err(_) => return Ok(Err(Ending::Unsent("no connection in time".into()))),
         };
         let patience = patience() - clock::now();
-        match connection.call(request.id, Message::Request(request.clone()), patience).await {
+        let answer = connection.call(request.id, Message::Request(request.clone()), patience).await;
+        self.review(&connection, owners.contains(&node), &answer);
+        match answer {
             Ok(Message::Reply(KvReply::Failed(failure))) => Ok(Err(Ending::Failed(failure))),
             Ok(Message::Reply(reply)) => {
-                self.nodes.prefer(node);
+                if owners.is_empty() {
+                    self.nodes.prefer(node);
+                }
                 Ok(Ok(reply))
             }
             Ok(other) => Err(ClientError::Unexpected(other.name())),
@@ -166,6 +191,42 @@ impl Client {
             }
             node = self.nodes.after(node);
             tries += 1;
+        }
+    }
+
+    /// The owners of a request's key, as far as they are known.
+    fn owners(&self, request: &KvRequest) -> Vec<usize> {
+        let owners = self.routes.owners(&request.bucket, &request.key).into_iter();
+        owners.filter_map(|id| self.nodes.of(id)).collect()
+    }
+
+    /// Looks whether an answer tells that the layout in use is an old one, and if so asks for another.
+    fn review(&self, connection: &Rc<Connection>, is_owner: bool, answer: &Result<Message, NoAnswer>) {
+        let elsewhere = match answer {
+            Ok(Message::Reply(KvReply::Written(reply))) => reply.receipt.coordinator != connection.node(),
+            _ => false,
+        };
+        if self.routes.wants(connection.epoch(), is_owner && elsewhere, clock::now()) {
+            let (client, connection) = (self.clone(), connection.clone());
+            spawn_local(async move { client.learn(&connection).await });
+        }
+    }
+
+    /// Asks a node for its layout. One that shows none is as good as before: it passes requests on.
+    async fn learn(&self, connection: &Connection) {
+        let asked = Message::Admin(AdminRequest::Layout);
+        let answer = connection.call(self.new_id(), asked, LAYOUT_TIME).await;
+        self.routes.done(clock::now());
+        if let Ok(Message::AdminReply(AdminReply::Layout(Some(layout)))) = answer {
+            let cluster = match connection.cluster() {
+                ClusterId::NONE => layout.cluster(),
+                cluster => cluster,
+            };
+            if self.routes.adopt(cluster, layout) {
+                let layout = self.routes.layout();
+                let members = layout.iter().flat_map(|layout| layout.members());
+                self.nodes.meet(members.map(|role| (role.node, role.addr)));
+            }
         }
     }
 
@@ -196,5 +257,6 @@ fn millis_until(deadline: Instant) -> u32 {
 
 /// For the answer's way back.
 const GRACE: Duration = Duration::from_millis(250);
+const LAYOUT_TIME: Duration = Duration::from_secs(1);
 const ADMIN_TIME: Duration = Duration::from_secs(30);
 const SILENCE: &str = "the node was silent, or the connection was lost";

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use starling_transport::{Channel, Dialer, GreetingError, Sent};
-use starling_types::{ClusterId, LayoutVersion, RequestId};
+use starling_types::{ClusterId, LayoutVersion, NodeId, RequestId};
 use starling_wire::{Envelope, Message};
 use tokio::task::{AbortHandle, spawn_local};
 
@@ -45,6 +45,16 @@ impl Connection {
     /// The node's cluster when the connection was made.
     pub(crate) const fn cluster(&self) -> ClusterId {
         self.channel.cluster()
+    }
+
+    /// The node, by what it said of itself.
+    pub(crate) const fn node(&self) -> NodeId {
+        self.channel.node().node
+    }
+
+    /// The newest layout version by which the node has answered.
+    pub(crate) fn epoch(&self) -> LayoutVersion {
+        self.pending.epoch()
     }
 
     /// Whether new requests can go here.

@@ -1,7 +1,7 @@
 //! # The native client
 //!
 //! **Job.** Requests to a Starling cluster over QUIC, many at once over one connection a node, retried by what is
-//! known of their outcome.
+//! known of their outcome, each straight to an owner of its key.
 //!
 //! **Invariants.**
 //! - A request keeps its id over all its tries, so that a retry can never become a second write unnoticed; a new
@@ -10,12 +10,15 @@
 //!   refusal turns the outcome back into "not applied".
 //! - Every call ends within its time limit and a grace of a quarter second.
 //!
-//! **Deliberately absent.** Merging of siblings: that is the application's to do. Going straight to a key's owner:
-//! [`Client`] asks whichever node it likes, which forwards once.
+//! - A layout only says where to go first. Any node takes any request and passes it on once, so a layout that is old, or
+//!   owners that cannot be reached, cost time and nothing else.
+//! - No request waits for a new connection while another node is connected; connections to owners are made beside it.
+//!
+//! **Deliberately absent.** Merging of siblings: that is the application's to do. Choosing owners by their latency.
 //!
 //! **How to read this crate.** [`Client`] (`client`) and its calls (`call`); `course`, which decides after every
-//! try what comes next, without any input or output; [`ClientError`] (`error`). Below: `nodes` (addresses and
-//! their connections), `connection` and `pending` (who waits for which answer), `clock`.
+//! try what comes next, without any input or output; [`ClientError`] (`error`). Below: `routes` (which nodes own a
+//! key), `nodes` (addresses and their connections), `connection` and `pending` (who waits for which answer), `clock`.
 
 mod call;
 mod client;
@@ -25,6 +28,7 @@ mod course;
 mod error;
 mod nodes;
 mod pending;
+mod routes;
 #[cfg(test)]
 mod tests;
 

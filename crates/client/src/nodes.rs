@@ -1,19 +1,27 @@
-//! The addresses a client knows, and the connections to them, made when needed.
+//! The nodes a client knows, and its connections to them: made when needed, at most one to each, and kept.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use starling_transport::{Dialer, GreetingError};
-use starling_types::ClusterId;
+use starling_types::{ClusterId, NodeId, limits};
 use tokio::sync::Mutex;
+use tokio::task::spawn_local;
+use tokio::time::Instant;
 
+use crate::clock;
 use crate::connection::Connection;
 
-/// Known addresses. Requests prefer the one that answered last.
+/// Known nodes: those the client was told, and the members of every layout since. None is ever forgotten, so that
+/// no layout can lead a client away from where it once found the cluster.
 pub(crate) struct Nodes {
     dialer: Dialer,
-    nodes: Vec<Node>,
+    known: RefCell<Vec<Rc<Node>>>,
+    by_id: RefCell<BTreeMap<NodeId, usize>>,
+    /// Where to go when nothing better is known: the node that answered last when that was so.
     preferred: Cell<usize>,
     /// The cluster that all of them must belong to, once one has said its own.
     cluster: Cell<ClusterId>,
@@ -24,36 +32,42 @@ struct Node {
     connection: RefCell<Option<Rc<Connection>>>,
     /// Held while connecting, so that requests that need the connection at once share one attempt.
     connecting: Mutex<()>,
+    dial: Cell<Dial>,
+}
+
+/// What became of the last attempt to connect.
+#[derive(Debug, Clone, Copy)]
+enum Dial {
+    Rested,
+    UnderWay,
+    /// Failed; not before this is it tried of the client's own accord.
+    Failed(Instant, Duration),
 }
 
 impl Nodes {
     /// Must not be empty: there is always a preferred one.
     pub(crate) fn new(dialer: Dialer, addrs: &[SocketAddr]) -> Self {
-        let node = |addr: &SocketAddr| Node {
-            addr: *addr,
-            connection: RefCell::default(),
-            connecting: Mutex::new(()),
-        };
         Self {
             dialer,
-            nodes: addrs.iter().map(node).collect(),
+            known: RefCell::new(addrs.iter().copied().map(Node::new).collect()),
+            by_id: RefCell::default(),
             preferred: Cell::new(0),
             cluster: Cell::new(ClusterId::NONE),
         }
     }
 
-    pub(crate) const fn count(&self) -> usize {
-        self.nodes.len()
+    pub(crate) fn count(&self) -> usize {
+        self.known.borrow().len()
     }
 
-    /// Where to try first.
+    /// Where to try first if any node will do.
     pub(crate) fn preferred(&self) -> usize {
         self.preferred.get()
     }
 
-    /// Where to try after `index`.
-    pub(crate) const fn after(&self, index: usize) -> usize {
-        (index + 1) % self.nodes.len()
+    /// The address to try after `index`.
+    pub(crate) fn after(&self, index: usize) -> usize {
+        (index + 1) % self.count()
     }
 
     /// Remembers that `index` answered.
@@ -61,9 +75,67 @@ impl Nodes {
         self.preferred.set(index);
     }
 
+    /// Which known node this is.
+    pub(crate) fn of(&self, id: NodeId) -> Option<usize> {
+        self.by_id.borrow().get(&id).copied()
+    }
+
+    /// Adds the members of a layout to what is known.
+    pub(crate) fn meet(&self, members: impl Iterator<Item = (NodeId, SocketAddr)>) {
+        for (id, addr) in members {
+            // A node may be reached by another address than the one it announces.
+            let found = self.of(id).filter(|&index| self.node(index).addr == addr || self.is_usable(index));
+            if let Some(index) = found.or_else(|| self.at(addr)).or_else(|| self.add(addr)) {
+                self.by_id.borrow_mut().insert(id, index);
+            }
+        }
+    }
+
+    /// Where to go next: to an owner first, and rather over a connection that stands than over a new one. `tried` are
+    /// the nodes of this round; when all have been tried, the next round begins.
+    pub(crate) fn choose(&self, owners: &[usize], tried: &mut Vec<usize>) -> usize {
+        let known = self.known.borrow();
+        if tried.len() >= known.len() {
+            tried.clear();
+        }
+        let others = (0..known.len()).map(|step| (self.preferred.get() + step) % known.len());
+        let mut open = owners.iter().copied().chain(others).filter(|index| !tried.contains(index));
+        let usable = open.clone().find(|&index| known[index].usable().is_some());
+        let now = clock::now();
+        let fresh = || open.clone().find(|&index| known[index].may_be_dialed(now));
+        usable.or_else(fresh).or_else(|| open.next()).unwrap_or(self.preferred.get())
+    }
+
+    /// Connects, in the background, to the first of `owners` that may be there; nothing if one that comes before it
+    /// in preference is connected already.
+    pub(crate) fn warm(self: &Rc<Self>, owners: &[usize]) {
+        let now = clock::now();
+        for &index in owners {
+            let node = self.node(index);
+            if node.usable().is_some() || matches!(node.dial.get(), Dial::UnderWay) {
+                return;
+            }
+            if node.may_be_dialed(now) {
+                node.dial.set(Dial::UnderWay);
+                let nodes = self.clone();
+                spawn_local(async move {
+                    if let Err(error) = nodes.connection(index).await {
+                        tracing::debug!(%error, "an owner is not reached");
+                    }
+                });
+                return;
+            }
+        }
+    }
+
+    /// Whether there is a connection to the node that takes requests.
+    pub(crate) fn is_usable(&self, index: usize) -> bool {
+        self.node(index).usable().is_some()
+    }
+
     /// The connection to a node, made if there is none.
     pub(crate) async fn connection(&self, index: usize) -> Result<Rc<Connection>, GreetingError> {
-        let node = &self.nodes[index];
+        let node = self.node(index);
         if let Some(connection) = node.usable() {
             return Ok(connection);
         }
@@ -71,11 +143,14 @@ impl Nodes {
         if let Some(connection) = node.usable() {
             return Ok(connection);
         }
-        let connection = Rc::new(Connection::open(&self.dialer, node.addr, self.cluster.get()).await?);
+        let opened = Connection::open(&self.dialer, node.addr, self.cluster.get()).await;
+        node.dial.set(node.dial.get().after(opened.is_ok()));
+        let connection = Rc::new(opened?);
         if connection.cluster().is_some() {
             self.cluster.set(connection.cluster());
         }
         *node.connection.borrow_mut() = Some(connection.clone());
+        self.identify(index, connection.node());
         Ok(connection)
     }
 
@@ -83,10 +158,72 @@ impl Nodes {
     pub(crate) async fn close(&self) {
         self.dialer.close().await;
     }
+
+    /// A node has said who it is. Should it be connected under another address already, that one stays.
+    fn identify(&self, index: usize, id: NodeId) {
+        let is_connected = self.of(id).is_some_and(|other| other != index && self.is_usable(other));
+        let mut by_id = self.by_id.borrow_mut();
+        by_id.retain(|&known, at| *at != index || known == id);
+        if !is_connected {
+            by_id.insert(id, index);
+        }
+    }
+
+    fn at(&self, addr: SocketAddr) -> Option<usize> {
+        let taken: Vec<usize> = self.by_id.borrow().values().copied().collect();
+        self.known.borrow().iter().position(|node| node.addr == addr).filter(|index| !taken.contains(index))
+    }
+
+    fn add(&self, addr: SocketAddr) -> Option<usize> {
+        let mut known = self.known.borrow_mut();
+        let has_room = known.len() < MOST_KNOWN;
+        has_room.then(|| {
+            known.push(Node::new(addr));
+            known.len() - 1
+        })
+    }
+
+    /// Nodes are never taken out, so an index stays good.
+    fn node(&self, index: usize) -> Rc<Node> {
+        self.known.borrow()[index].clone()
+    }
 }
 
 impl Node {
+    fn new(addr: SocketAddr) -> Rc<Self> {
+        Rc::new(Self {
+            addr,
+            connection: RefCell::default(),
+            connecting: Mutex::new(()),
+            dial: Cell::new(Dial::Rested),
+        })
+    }
+
     fn usable(&self) -> Option<Rc<Connection>> {
         self.connection.borrow().as_ref().filter(|connection| connection.is_usable()).cloned()
     }
+
+    fn may_be_dialed(&self, now: Instant) -> bool {
+        match self.dial.get() {
+            Dial::Rested => true,
+            Dial::UnderWay => false,
+            Dial::Failed(until, _) => until <= now,
+        }
+    }
 }
+
+impl Dial {
+    /// Rests double, up to a bound.
+    fn after(self, success: bool) -> Self {
+        let rest = match self {
+            Self::Failed(_, rest) => (2 * rest).min(LONGEST_REST),
+            Self::Rested | Self::UnderWay => FIRST_REST,
+        };
+        if success { Self::Rested } else { Self::Failed(clock::now() + rest, rest) }
+    }
+}
+
+/// Addresses, moved nodes' old ones included.
+const MOST_KNOWN: usize = 2 * limits::MAX_MEMBERS;
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(30);

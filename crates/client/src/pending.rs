@@ -6,8 +6,8 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use starling_transport::ChannelInbox;
-use starling_types::RequestId;
 use starling_types::hash::TokenMap;
+use starling_types::{LayoutVersion, RequestId};
 use starling_wire::{Envelope, Message};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -22,6 +22,8 @@ pub(crate) struct Pending {
     /// No deadline is before it.
     earliest: Cell<Option<Instant>>,
     gone: Cell<bool>,
+    /// The newest layout version by which the node has answered.
+    epoch: Cell<LayoutVersion>,
     begun: Notify,
 }
 
@@ -48,6 +50,11 @@ impl Pending {
         Some(receiver)
     }
 
+    /// The newest layout version by which the node has answered.
+    pub(crate) const fn epoch(&self) -> LayoutVersion {
+        self.epoch.get()
+    }
+
     /// Takes back a request that was not sent.
     pub(crate) fn forget(&self, request: RequestId) {
         self.waiting.borrow_mut().remove(&request);
@@ -72,6 +79,7 @@ impl Pending {
 impl ChannelInbox for Pending {
     /// What nobody waits for is late: its deadline has passed, or it was answered by an earlier try.
     fn frame(&self, envelope: Envelope) {
+        self.epoch.set(self.epoch.get().max(envelope.epoch));
         let waiting = self.waiting.borrow_mut().remove(&envelope.request);
         if let Some(waiting) = waiting {
             // Fails when the caller has lost interest.

@@ -1,8 +1,9 @@
 //! The client against real endpoints whose nodes follow a script.
 
 mod requests;
+mod routes;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
@@ -10,9 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use starling_causality::{Dot, Hlc};
+use starling_ring::Layout;
 use starling_transport::{Authority, ClientId, Config, EndpointSecrets, Inbox, Transport};
 use starling_types::{ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId};
-use starling_wire::client::{AdminReply, ReadReply, Receipt, SiblingView, WriteReply};
+use starling_wire::client::{AdminReply, AdminRequest, ReadReply, Receipt, SiblingView, WriteReply};
 use starling_wire::hello::{Hello, NodeHello, PROTOCOL};
 use starling_wire::{Envelope, Failure, KvOp, KvReply, KvRequest, Message};
 use tokio::task::{LocalSet, spawn_local};
@@ -24,6 +26,8 @@ use crate::Client;
 enum Act {
     Fail(Failure),
     Silence,
+    /// Has another node coordinate.
+    PassOn(NodeId),
     /// Goes away without an answer.
     Leave,
 }
@@ -34,6 +38,10 @@ struct Stub {
     cluster: ClusterId,
     script: RefCell<VecDeque<Act>>,
     asked: RefCell<Vec<KvRequest>>,
+    /// What it shows to who asks, and answers by.
+    layout: RefCell<Option<Layout>>,
+    /// How often somebody asked for it.
+    shown: Cell<u32>,
     transport: RefCell<Weak<Transport>>,
 }
 
@@ -59,6 +67,8 @@ impl Node {
             cluster: ClusterId::from_bits(cluster),
             script: RefCell::new(script.into_iter().collect()),
             asked: RefCell::default(),
+            layout: RefCell::default(),
+            shown: Cell::new(0),
             transport: RefCell::default(),
         });
         let config = Config {
@@ -81,6 +91,11 @@ impl Node {
         self.stub.asked.borrow().clone()
     }
 
+    /// From now on it answers by this layout.
+    fn adopts(&self, layout: &Layout) {
+        *self.stub.layout.borrow_mut() = Some(layout.clone());
+    }
+
     fn attempts(&self) -> Vec<u8> {
         self.stub.asked.borrow().iter().map(|request| request.attempt).collect()
     }
@@ -91,27 +106,33 @@ impl Stub {
         let transport = self.transport.borrow().upgrade().unwrap();
         self.asked.borrow_mut().push(request.clone());
         let reply = match self.script.borrow_mut().pop_front() {
-            None => good(request),
+            None => good(self.id, request),
             Some(Act::Fail(failure)) => KvReply::Failed(failure),
+            Some(Act::PassOn(coordinator)) => good(coordinator, request),
             Some(Act::Silence) => return,
             Some(Act::Leave) => {
                 spawn_local(async move { transport.drain().await });
                 return;
             }
         };
-        let _ = transport.reply(client, &Envelope { message: Message::Reply(reply), ..envelope.clone() });
+        self.reply(client, envelope, Message::Reply(reply));
+    }
+
+    fn reply(&self, client: ClientId, to: &Envelope, message: Message) {
+        let transport = self.transport.borrow().upgrade().unwrap();
+        let epoch = self.layout.borrow().as_ref().map_or(LayoutVersion::NONE, Layout::version);
+        let _ = transport.reply(client, &Envelope { epoch, message, ..to.clone() });
     }
 }
 
 /// A get finds the key as value; a write is acked.
-fn good(request: &KvRequest) -> KvReply {
+fn good(coordinator: NodeId, request: &KvRequest) -> KvReply {
     let dot = Dot { hlc: Hlc::ZERO, actor: ActorId::from_bits(1) };
     if let KvOp::Get = request.op {
         let value = Bytes::copy_from_slice(request.key.as_bytes());
         let siblings = vec![SiblingView { value, dot, expires_at: None }];
         return KvReply::Read(ReadReply { siblings, context: Some(Bytes::from_static(b"seen")) });
     }
-    let coordinator = NodeId::from_bits(1);
     let receipt = Receipt { dot, coordinator, acked: 2, owners: 2, w: 2, n: 3, durable: true, hinted: 0 };
     KvReply::Written(WriteReply { context: None, siblings: 1, existed: false, receipt })
 }
@@ -136,10 +157,14 @@ impl Inbox for Stub {
     fn client_frame(&self, client: ClientId, envelope: Envelope) {
         match &envelope.message {
             Message::Request(request) => self.act(client, &envelope, request),
+            Message::Admin(AdminRequest::Layout) => {
+                self.shown.set(self.shown.get() + 1);
+                let layout = self.layout.borrow().clone();
+                self.reply(client, &envelope, Message::AdminReply(AdminReply::Layout(layout)));
+            }
             Message::Admin(_) => {
-                let message = Message::AdminReply(AdminReply::Status("{}".into()));
-                let transport = self.transport.borrow().upgrade().unwrap();
-                let _ = transport.reply(client, &Envelope { message, ..envelope });
+                let reply = AdminReply::Status("{}".into());
+                self.reply(client, &envelope, Message::AdminReply(reply));
             }
             _ => {}
         }

@@ -1,4 +1,5 @@
-//! The load over the native protocol: one connection to every node named, requests spread over them.
+//! The load over the native protocol: one client for every node named, loops spread over them; each goes straight to
+//! an owner of the key.
 
 use std::rc::Rc;
 

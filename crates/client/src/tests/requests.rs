@@ -2,7 +2,6 @@
 
 use starling_types::Outcome;
 use starling_wire::FailureKind;
-use starling_wire::client::AdminRequest;
 use tokio::task::JoinSet;
 
 use super::*;
