@@ -41,6 +41,8 @@ pub enum Command {
     Del(DelArgs),
     /// Form a cluster, look at it.
     Cluster(ClusterArgs),
+    /// Create buckets, look at them, change their rules.
+    Bucket(crate::bucket::BucketArgs),
     /// Make certificates.
     Cert(CertArgs),
     /// Measure a running cluster with a closed loop of requests.

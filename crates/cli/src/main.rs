@@ -12,6 +12,7 @@
 
 mod args;
 mod bench;
+mod bucket;
 mod cert;
 mod cluster;
 mod connect;
@@ -54,6 +55,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failed> {
             Command::Del(command) => kv::del(command, json).await,
             Command::Cluster(command) => cluster::run(command, json).await,
             Command::Cert(command) => cert::run(&command, json),
+            Command::Bucket(command) => bucket::run(command, json).await,
             Command::Bench(command) => bench::run(command, json).await,
         }
     })

@@ -84,7 +84,7 @@ impl Session {
             Verb::Ping if request.len() == 1 => Reply::Simple("PONG"),
             Verb::Ping | Verb::Echo => Reply::Bulk(request.keep(1)),
             Verb::Hello => self.hello(entry, request, service)?,
-            Verb::Select => select(request)?,
+            Verb::Select => self.select(request)?,
             Verb::StarlingBucket => self.bucket(request)?,
             Verb::StarlingConsistency => self.consistency(entry, request)?,
             Verb::Info => info(request, service),
@@ -142,6 +142,24 @@ impl Session {
         Ok(Reply::OK)
     }
 
+    /// Databases are buckets by another name.
+    fn select(&mut self, request: &Request<'_>) -> Result<Reply, Reply> {
+        let number = std::str::from_utf8(request.arg(1)).ok().and_then(|text| text.parse().ok());
+        self.bucket = number.and_then(BucketName::numbered).ok_or_else(|| {
+            let most = limits::NUMBERED_BUCKETS - 1;
+            Reply::error(format!(
+                "a database is a number from 0 to {most}: use STARLING.BUCKET name to work in another bucket"
+            ))
+        })?;
+        Ok(Reply::OK)
+    }
+
+    /// The number that SELECT would take; 0 also for a bucket that has none.
+    fn database(&self) -> u8 {
+        let is_ours = |&n: &u8| BucketName::numbered(n).as_ref() == Some(&self.bucket);
+        (0..limits::NUMBERED_BUCKETS).find(is_ours).unwrap_or(0)
+    }
+
     fn consistency(&mut self, entry: &Entry, request: &Request<'_>) -> Result<Reply, Reply> {
         self.quorum = data::consistency(entry, request, self.quorum)?;
         if request.len() > 1 {
@@ -183,10 +201,11 @@ impl Session {
 
     fn line(&self) -> String {
         format!(
-            "id={} addr={} name={} db=0 bucket={} resp={} lib-name={} lib-ver={}\n",
+            "id={} addr={} name={} db={} bucket={} resp={} lib-name={} lib-ver={}\n",
             self.id,
             self.peer,
             self.name,
+            self.database(),
             self.bucket,
             self.protocol.number(),
             self.library,
@@ -202,7 +221,7 @@ impl Session {
         let all = [
             ("save", String::new()),
             ("appendonly", "yes".into()),
-            ("databases", "1".into()),
+            ("databases", limits::NUMBERED_BUCKETS.to_string()),
             ("proto-max-bulk-len", self.max_value.to_string()),
         ];
         let asked = |name: &str| {
@@ -220,15 +239,6 @@ impl Session {
 
     fn number(&self) -> Reply {
         Reply::Integer(i64::try_from(self.id).unwrap_or(i64::MAX))
-    }
-}
-
-fn select(request: &Request<'_>) -> Result<Reply, Reply> {
-    match request.arg(1) {
-        b"0" => Ok(Reply::OK),
-        _ => {
-            Err(Reply::error("there is only database 0: use STARLING.BUCKET name to work in another bucket"))
-        }
     }
 }
 

@@ -107,6 +107,10 @@ async fn transcripts() {
         ),
         ("set a 1\nset b 2\ndel a b c\ndel a\nget a\n", "+OK\r\n+OK\r\n:2\r\n:0\r\n$-1\r\n"),
         ("set a 1\nstarling.bucket other\nget a\nstarling.bucket\n", "+OK\r\n+OK\r\n$-1\r\n$5\r\nother\r\n"),
+        (
+            "set a 1\nselect 15\nget a\nstarling.bucket\nselect 0\nget a\n",
+            "+OK\r\n+OK\r\n$-1\r\n$4\r\ndb15\r\n+OK\r\n$1\r\n1\r\n",
+        ),
         // Contexts.
         ("starling.get k\n", "*2\r\n$-1\r\n*0\r\n"),
         (
@@ -143,7 +147,9 @@ async fn refusals() {
         ("hello 3 setname", "needs a value"),
         ("multi", "STARLING.PUT with its CONTEXT"),
         ("subscribe x", "no publish and subscribe"),
-        ("select 1", "STARLING.BUCKET"),
+        ("select 16", "from 0 to 15: use STARLING.BUCKET"),
+        ("select -1", "from 0 to 15"),
+        ("select x", "from 0 to 15"),
         ("get", "wrong number of arguments for 'get' command: GET key"),
         ("get a b", "wrong number"),
         ("set a", "wrong number"),
