@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::command::{init, run, run_at};
+use crate::support::command::{finish, init, run, run_at};
 use crate::support::node::{Node, is_shut};
 use crate::support::process::starling;
 use crate::support::resp::Reply;
@@ -214,7 +214,6 @@ fn a_bad_file_is_refused_by_file_line_and_key() {
     let mut command = by_file(&file);
     command.env("STARLING_LISTEN_PORT", "1");
     std::fs::write(&file, &good).unwrap();
-    let refused = command.output().unwrap();
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("STARLING_LISTEN_PORT"));
+    let refused = finish(&mut command);
+    assert!(refused.code == 2 && refused.err.contains("STARLING_LISTEN_PORT"), "{refused:?}");
 }

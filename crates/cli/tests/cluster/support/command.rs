@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Output;
+use std::process::Command;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
-use super::process::starling;
+use super::SOON;
+use super::process::{Process, starling};
 
 /// What a command left behind.
 #[derive(Debug)]
@@ -30,31 +32,29 @@ impl Done {
     }
 }
 
-impl From<Output> for Done {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
+/// Runs a command to its end, which must come soon: one that should be refused and is not would serve for ever.
+pub fn finish(command: &mut Command) -> Done {
+    let dir = TempDir::new().unwrap();
+    let mut process = Process::start(command, &dir.path().join("command"));
+    let status = process.ended(SOON);
+    Done { code: status.code().unwrap_or(-1), out: process.stdout(), err: process.stderr() }
 }
 
 /// Runs `starling` with these words.
 pub fn run(words: &[&str]) -> Done {
-    starling().args(words).output().unwrap().into()
+    finish(starling().args(words))
 }
 
 /// Runs `starling` against a node.
 pub fn run_at(quic: SocketAddr, tls: &Path, words: &[&str]) -> Done {
     let mut command = starling();
     command.env("STARLING_AT", quic.to_string()).env("STARLING_TLS", tls);
-    command.args(words).output().unwrap().into()
+    finish(command.args(words))
 }
 
 /// `cluster init` of the nodes at these addresses.
 pub fn init(nodes: &[SocketAddr], tls: &Path) -> Done {
     let nodes = nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let words = ["cluster", "init", "--partitions", "64", "--nodes", &nodes];
-    starling().env("STARLING_TLS", tls).args(words).output().unwrap().into()
+    finish(starling().env("STARLING_TLS", tls).args(words))
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -43,10 +43,15 @@ impl Node {
         }
     }
 
-    /// The command that runs it.
+    /// The command that runs it, as long as this process does: not even a test that is killed leaves it behind.
     pub fn command(&self) -> Command {
         let mut command = starling();
-        command.arg("node").arg("--data").arg(&self.data).arg("--tls-dir").arg(&self.tls);
+        command.stdin(Stdio::piped());
+        command
+            .args(["node", "--exit-with-parent", "--data"])
+            .arg(&self.data)
+            .arg("--tls-dir")
+            .arg(&self.tls);
         command.args(["--name", &self.name, "--resp", &self.resp.to_string()]);
         command.args(["--http", &self.http.to_string(), "--quic", &self.quic.to_string()]);
         command
