@@ -1,5 +1,6 @@
 //! A read: this replica's record and R−1 others', merged; the stale are repaired, before the answer if the
-//! read is strict and after it otherwise.
+//! read is strict and after it otherwise. It lingers for those who were asked and have not answered: their answers
+//! cost nothing more, and may show somebody to be stale.
 
 use starling_causality::{Digest, Record};
 use starling_types::{BucketName, Instant, Key, NodeId, Outcome};
@@ -68,6 +69,8 @@ enum Phase {
     Reading,
     /// Strict: enough owners must hold what is about to be answered.
     Securing,
+    /// Answered; some of those asked may yet answer.
+    Lingering,
     Over,
 }
 
@@ -118,18 +121,20 @@ impl Get {
         }
         self.check_time(now, out);
         self.judge(out);
+        self.end_linger(now);
     }
 
     /// When [`Event::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         match (self.phase, self.hedged || self.unasked.is_empty()) {
             (Phase::Over, _) => None,
+            (Phase::Lingering, _) => Some(self.linger_until()),
             (_, false) => Some(self.plan.hedge.min(self.plan.deadline)),
             (_, true) => Some(self.plan.deadline),
         }
     }
 
-    /// Whether the client is answered.
+    /// Whether the client is answered, and nobody is waited for.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }
@@ -142,7 +147,7 @@ impl Get {
     fn read_here(&mut self, record: Record, out: &mut Vec<Effect>) {
         let digest = record.digest();
         if self.phase != Phase::Reading {
-            return self.read_late(digest, out);
+            return self.late(self.plan.me, digest, Some(&record), out);
         }
         self.digest_here = Some(digest);
         self.set(self.plan.me, State::Holds(digest));
@@ -151,14 +156,24 @@ impl Get {
         self.ask_until_enough(out);
     }
 
-    /// This replica's disk was slower than a quorum of others: what is being secured stays as it is.
-    fn read_late(&mut self, digest: Digest, out: &mut Vec<Effect>) {
-        if self.phase == Phase::Securing {
-            self.set(self.plan.me, State::Holds(digest));
-            if digest != self.merged.digest() {
-                self.send_repair(self.plan.me, out);
+    /// Somebody who was asked answers after the verdict: what is being secured stays as it is, what was answered
+    /// already may grow by `more`.
+    fn late(&mut self, node: NodeId, digest: Digest, more: Option<&Record>, out: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Securing => {
+                self.set(node, State::Holds(digest));
+                if digest != self.merged.digest() {
+                    self.send_repair(node, out);
+                }
+                self.secure(out);
             }
-            self.secure(out);
+            Phase::Lingering if self.is_waiting_for(node) => {
+                self.set(node, State::Holds(digest));
+                more.into_iter().for_each(|record| self.join(record));
+                self.repair(out);
+                self.trust_repairs();
+            }
+            _ => {}
         }
     }
 
@@ -183,7 +198,7 @@ impl Get {
 
     fn answered(&mut self, from: NodeId, answer: ReadAnswer, out: &mut Vec<Effect>) {
         if self.phase != Phase::Reading {
-            return;
+            return self.answered_late(from, answer, out);
         }
         match answer {
             ReadAnswer::Same => match self.digest_here {
@@ -202,13 +217,37 @@ impl Get {
         self.ask_until_enough(out);
     }
 
+    fn answered_late(&mut self, from: NodeId, answer: ReadAnswer, out: &mut Vec<Effect>) {
+        if !self.is_waiting_for(from) {
+            return;
+        }
+        let record = match answer {
+            ReadAnswer::Record(bytes) => Record::decode(&bytes).ok(),
+            // It holds what this replica held when it was asked: part of what was found.
+            ReadAnswer::Same => match self.digest_here {
+                Some(digest) => return self.late(from, digest, None, out),
+                None => None,
+            },
+            ReadAnswer::Unknown | ReadAnswer::Refused(_) => None,
+        };
+        match record {
+            Some(record) => self.late(from, record.digest(), Some(&record), out),
+            None => {
+                self.set(from, State::CannotVouch);
+                if self.phase == Phase::Securing {
+                    self.secure(out);
+                }
+            }
+        }
+    }
+
     fn join(&mut self, record: &Record) {
         let merged = self.merged.merge(record).record;
         self.merged = if self.plan.lww { merged.settle_lww() } else { merged };
     }
 
     fn gone(&mut self, node: NodeId, out: &mut Vec<Effect>) {
-        if self.asked.iter().any(|a| a.node == node && a.state == State::Waiting) {
+        if self.is_waiting_for(node) {
             self.set(node, State::Down);
             self.ask_until_enough(out);
         }
@@ -221,6 +260,8 @@ impl Get {
         if self.phase == Phase::Securing && !self.asked.iter().any(|a| a.node == node && a.state == held) {
             self.set(node, state);
             self.secure(out);
+        } else if self.phase == Phase::Lingering && self.is_waiting_for(node) {
+            self.set(node, state);
         }
     }
 
@@ -228,6 +269,8 @@ impl Get {
         if self.phase == Phase::Securing {
             self.set(node, State::Holds(self.merged.digest()));
             self.secure(out);
+        } else if self.phase == Phase::Lingering && self.is_waiting_for(node) {
+            self.set(node, State::Holds(self.merged.digest()));
         }
     }
 
@@ -268,6 +311,13 @@ impl Get {
         }
     }
 
+    /// A repair is sent once: only if more is found its target is stale again.
+    fn trust_repairs(&mut self) {
+        let target = State::Holds(self.merged.digest());
+        let answered = self.asked.iter_mut().filter(|a| matches!(a.state, State::Holds(_)));
+        answered.for_each(|a| a.state = target);
+    }
+
     fn send_repair(&self, node: NodeId, out: &mut Vec<Effect>) {
         if node == self.plan.me {
             out.push(Effect::MergeHere(self.merged.clone(), None));
@@ -300,27 +350,42 @@ impl Get {
             }
             return;
         }
-        self.phase = Phase::Over;
-        out.push(Effect::Respond(Answer::Read(std::mem::take(&mut self.merged))));
+        self.phase = Phase::Lingering;
+        self.trust_repairs();
+        out.push(Effect::Respond(Answer::Read(self.merged.clone())));
+    }
+
+    /// Who has not answered by the time at which a silent replica is taken for absent, is not waited for.
+    fn end_linger(&mut self, now: Instant) {
+        let is_waiting = self.asked.iter().any(|a| a.state == State::Waiting);
+        if self.phase == Phase::Lingering && (!is_waiting || now >= self.linger_until()) {
+            self.phase = Phase::Over;
+        }
+    }
+
+    fn linger_until(&self) -> Instant {
+        self.plan.patience.min(self.plan.deadline)
+    }
+
+    fn is_waiting_for(&self, node: NodeId) -> bool {
+        self.asked.iter().any(|a| a.node == node && a.state == State::Waiting)
     }
 
     fn check_time(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        if now >= self.plan.hedge && !self.hedged && self.phase != Phase::Over {
+        if matches!(self.phase, Phase::Lingering | Phase::Over) {
+            return;
+        }
+        if now >= self.plan.hedge && !self.hedged {
             self.hedged = true;
-            match self.phase {
-                Phase::Reading => {
-                    self.ask_next(out);
-                }
+            if self.phase == Phase::Reading {
+                self.ask_next(out);
+            } else if let Some(node) = self.unasked.pop() {
                 // A strict read whose repairs are slow tries the remaining owner as well.
-                _ => {
-                    if let Some(node) = self.unasked.pop() {
-                        self.asked.push(Asked { node, state: State::Waiting });
-                        self.send_repair(node, out);
-                    }
-                }
+                self.asked.push(Asked { node, state: State::Waiting });
+                self.send_repair(node, out);
             }
         }
-        if now >= self.plan.deadline && self.phase != Phase::Over {
+        if now >= self.plan.deadline {
             self.fail(too_late, out);
         }
     }

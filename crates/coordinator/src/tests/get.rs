@@ -170,6 +170,42 @@ fn what_a_hedge_brought_before_the_disk_here_answered_is_not_forgotten() {
 }
 
 #[test]
+fn who_was_asked_and_answers_after_the_verdict_is_repaired_and_repairs() {
+    let hedged = || {
+        let (mut story, _) = Story::with(both_up(), &record(1, "v"));
+        story.wait();
+        assert_eq!(story.answer(3, ReadAnswer::Same), ["says v"]);
+        assert!(!story.get.is_over());
+        story
+    };
+    let mut story = hedged();
+    assert_eq!(story.answer(2, shown(&Record::default())), ["merge v at 2"]);
+    assert!(story.get.is_over());
+    let mut story = hedged();
+    assert_eq!(
+        story.answer(2, shown(&record(9, "w"))),
+        ["merge v+w here", "merge v+w at 2", "merge v+w at 3"]
+    );
+    assert_eq!(story.get.repairs(), 3);
+    for nothing_new in [ReadAnswer::Same, ReadAnswer::Unknown, shown(&record(1, "v"))] {
+        let mut story = hedged();
+        assert_eq!(story.answer(2, nothing_new), nothing());
+        assert!(story.get.is_over() && story.get.next_deadline().is_none());
+    }
+}
+
+#[test]
+fn nobody_is_waited_for_beyond_patience_and_nobody_else_is_asked() {
+    let (mut story, _) = Story::with(both_up(), &record(1, "v"));
+    story.wait();
+    story.answer(3, shown(&record(9, "w")));
+    assert_eq!(words(story.wait()), nothing());
+    assert_eq!(story.now, 500);
+    assert!(story.get.is_over() && story.get.next_deadline().is_none());
+    assert_eq!(story.answer(2, shown(&Record::default())), nothing());
+}
+
+#[test]
 fn time_runs_out() {
     let (mut story, _) = Story::with(both_up(), &record(1, "v"));
     story.wait();
