@@ -14,11 +14,26 @@ pub async fn run(args: NodeArgs) -> Result<Exit, Failed> {
     let settings = Settings::load(args.config.as_deref(), environment(), overrides(&args))
         .map_err(|e| Failed::new(Exit::Usage, e.to_string()))?;
     start_log(&settings.telemetry.log)?;
-    let stop = stop_signal(args.exit_with_parent)?;
-    let daemon = Daemon::start(settings, args.seeds).await.map_err(|e| failed(&e))?;
+    let mut stop = std::pin::pin!(stop_signal(args.exit_with_parent)?);
+    let daemon = tokio::select! {
+        biased;
+        daemon = Daemon::start(settings, args.seeds) => daemon.map_err(|e| failed(&e))?,
+        () = &mut stop => return Ok(Exit::Done),
+    };
+    abort_on_panic();
     announce(&daemon.identity());
     daemon.run(stop).await.map_err(|e| failed(&e))?;
     Ok(Exit::Done)
+}
+
+/// A task that panics would leave a process that holds its ports and never answers. (Not armed before the store
+/// is open, which makes errors of a library's panics.)
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 /// Variables that are no text are none of ours.

@@ -94,7 +94,8 @@ impl Forward {
             return self.relay(reply, out);
         };
         let not_applied = failure.outcome == Outcome::NotApplied;
-        if not_applied && failure.kind == FailureKind::NotReady && !self.candidates.is_empty() {
+        let elsewhere = matches!(failure.kind, FailureKind::NotReady | FailureKind::Storage);
+        if not_applied && elsewhere && !self.candidates.is_empty() {
             self.asked = None;
             return self.ask_next(now, out);
         }

@@ -20,7 +20,7 @@ use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
 use starling_types::{Conflict, Instant, NodeId, PartitionBits, QualifiedKey, RequestId, limits};
 use starling_vnode::{self as vnode, CellKey, ClientWrite, Done, OpId, Refused, Vnodes};
-use starling_wire::{Class, KvReply, Message};
+use starling_wire::{Class, KvReply, KvRequest, Message, QuorumChoice};
 
 use self::machine::{Input, Kind, Machine};
 pub use self::totals::{Counters, Totals};
@@ -40,6 +40,8 @@ pub struct Shard {
     /// A node that turned out in this turn to go by other properties of a bucket.
     pub(crate) differing: Option<NodeId>,
     max_value: usize,
+    /// Bytes on their way to disk above which nothing new is staged.
+    max_staged: usize,
     in_flight: TokenMap<RequestId, InFlight>,
     by_client: TokenMap<RequestId, RequestId>,
     contexts: TokenMap<OpId, Context>,
@@ -60,9 +62,24 @@ struct InFlight {
     write: Option<ClientWrite>,
     routes: Vec<Route>,
     client: RequestId,
+    /// What a retry must ask for to get the same answer.
+    asked: Asked,
     weight: usize,
     deadline: Instant,
     timer: Option<Instant>,
+}
+
+/// The part of a request that two tries have in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Asked {
+    op: &'static str,
+    quorum: QuorumChoice,
+}
+
+impl Asked {
+    const fn of(request: &KvRequest) -> Self {
+        Self { op: request.op.name(), quorum: request.quorum }
+    }
 }
 
 /// What an operation of the vnodes was for.
@@ -123,6 +140,7 @@ impl Shard {
             differing: None,
             counters: Counters::default(),
             max_value: config.max_value,
+            max_staged: config.max_in_flight_bytes,
             in_flight: TokenMap::default(),
             by_client: TokenMap::default(),
             contexts: TokenMap::default(),

@@ -12,7 +12,9 @@ use rand::{Rng, SeedableRng, TryRng};
 use starling_frontend::{Identity, KvService, serve_http, serve_resp};
 use starling_node::boot::BootError;
 use starling_node::{Boot, Config, Node};
-use starling_storage::{DurableEngine, Engine, KeyRange, Namespace, Options, ScanLimit, StorageError};
+use starling_storage::{
+    Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, Options, ScanLimit, StorageError,
+};
 use starling_transport::{Authority, Credentials, EndpointSecrets, IdentityError, Transport, TransportError};
 use starling_types::NodeId;
 use tokio::net::TcpListener;
@@ -21,7 +23,7 @@ use tokio::task::spawn_local;
 
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::home::{Home, HomeError};
+use crate::home::{Home, HomeError, StoreState};
 use crate::metrics::{GroupMetrics, Telemetry};
 use crate::reactor::{Addresses, End, Parts, Reactor};
 use crate::storage_executor::StorageExecutor;
@@ -73,6 +75,9 @@ pub enum StartError {
         /// Whose directory it is.
         node: NodeId,
     },
+    /// The node ended before it served.
+    #[error("the node ended while it started: {0}")]
+    Ended(End),
     /// Something of the system.
     #[error("{what}: {source}")]
     System {
@@ -149,7 +154,11 @@ impl Daemon {
                 disk.committed(answer);
             }
         });
-        reactor.started().await;
+        tokio::select! {
+            biased;
+            () = reactor.started() => {}
+            end = reactor.ended() => return Err(StartError::Ended(end)),
+        }
         Ok(Self { reactor, engine, transport, stop_doors, doors })
     }
 
@@ -241,19 +250,43 @@ fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<Durable
     let options = Options { cache_bytes: settings.storage.engine_cache_bytes };
     let engine = Arc::new(DurableEngine::open(dir, options)?);
     let fresh = NodeId::from_bits(rng.next_u64() | 1);
-    let home = Home::enter(dir, has_rows(engine.as_ref())?, fresh, settings.cluster.cluster_id)?;
+    let (store, place) = birth(engine.as_ref())?;
+    let home = Home::enter(dir, store, fresh, settings.cluster.cluster_id)?;
+    if store.node.is_none() || place != home.place() {
+        settle_store(engine.as_ref(), &home, store.node.is_some())?;
+    }
+    home.settle()?;
     Ok((home, engine))
 }
 
-/// A store without rows is what a first start leaves that was cut short before `node.json`.
-fn has_rows(engine: &DurableEngine) -> Result<bool, StorageError> {
-    let limit = ScanLimit { rows: 1, bytes: 1 };
+/// The first row of a store: whose it is, and where it was when it was last written.
+const META_BIRTH: &[u8] = b"birth";
+
+/// Whose store it is, whether it holds anything else, and where it was.
+fn birth(engine: &DurableEngine) -> Result<(StoreState, u128), StorageError> {
+    let limit = ScanLimit { rows: 2, bytes: 1 << 10 };
+    let mut has_rows = false;
     for namespace in Namespace::ALL {
-        if !engine.scan(namespace, &KeyRange::all(), limit)?.rows.is_empty() {
-            return Ok(true);
-        }
+        let rows = engine.scan(namespace, &KeyRange::all(), limit)?.rows;
+        has_rows |= rows.iter().any(|(key, _)| key != META_BIRTH);
     }
-    Ok(false)
+    let row = engine.get(Namespace::Meta, META_BIRTH)?.unwrap_or_default();
+    let node = row.first_chunk::<8>().map(|id| NodeId::from_bits(u64::from_be_bytes(*id)));
+    let place = row.get(8..).and_then(|p| p.try_into().ok()).map_or(0, u128::from_be_bytes);
+    Ok((StoreState { node, has_rows }, place))
+}
+
+/// Writes the birth row. A store that was written elsewhere is a copy: its mark of a clean stop is another
+/// history's, and this one takes new actors (semantics, section 2).
+fn settle_store(engine: &DurableEngine, home: &Home, is_copy: bool) -> Result<(), StorageError> {
+    let node = home.inhabitant().node_id.bits().to_be_bytes();
+    let mut batch = Batch::new();
+    batch.put(Namespace::Meta, META_BIRTH, [&node[..], &home.place().to_be_bytes()].concat());
+    if is_copy {
+        tracing::warn!("the data directory was copied or moved: the node starts as after an unclean stop");
+        batch.delete(Namespace::Meta, starling_vnode::rows::META_CLEAN_STOP);
+    }
+    engine.commit(&[batch], Durability::Synced)
 }
 
 /// The certificate in the data directory; on the first start, one that the cluster's authority issues.

@@ -68,6 +68,16 @@ pub enum HomeError {
         /// The directory.
         path: PathBuf,
     },
+    /// `node.json` and the store beside it are of different nodes.
+    #[error("{} says node {written}, the store beside it is of node {stored}: put the directory back as it was, or move it away and start as another node", path.display())]
+    Strangers {
+        /// The directory.
+        path: PathBuf,
+        /// Whom `node.json` names.
+        written: NodeId,
+        /// Whose store it is.
+        stored: NodeId,
+    },
     /// The directory has data but no `node.json`.
     #[error("{} holds a store but no node.json, so nobody can say whose it is: restore node.json, or move the directory away and start as a new node", path.display())]
     Nobody {
@@ -84,28 +94,18 @@ pub struct Home {
 }
 
 impl Home {
-    /// Moves in for one more start, under the lock of the store: a new node if the directory is new.
-    /// `has_rows`: whether the store holds anything.
+    /// Moves in for one more start, under the lock of the store: a new node if the directory is new. Nothing is
+    /// written before [`Home::settle`].
     pub fn enter(
         path: &Path,
-        has_rows: bool,
+        store: StoreState,
         fresh: NodeId,
         wanted: Option<ClusterId>,
     ) -> Result<Self, HomeError> {
         let file = path.join(FILE);
         let mut inhabitant = match fs::read(&file) {
-            // A node writes node.json after its store exists: without one, what it promised is forgotten.
-            Ok(_) if !has_rows => return Err(HomeError::StoreGone { path: path.into() }),
-            Ok(bytes) => read(&file, &bytes)?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !has_rows => Inhabitant {
-                format_version: FORMAT,
-                node_id: fresh,
-                cluster_id: None,
-                generation: Generation(0),
-            },
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(HomeError::Nobody { path: path.into() });
-            }
+            Ok(bytes) => owner(path, read(&file, &bytes)?, store)?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => newcomer(path, store, fresh)?,
             Err(source) => return Err(HomeError::Io { path: file, source }),
         };
         if let (Some(found), Some(wanted)) = (inhabitant.cluster_id, wanted)
@@ -114,9 +114,20 @@ impl Home {
             return Err(HomeError::OtherCluster { path: path.into(), found, wanted });
         }
         inhabitant.generation.0 += 1;
-        let home = Self { path: path.into(), inhabitant };
-        home.write()?;
-        Ok(home)
+        Ok(Self { path: path.into(), inhabitant })
+    }
+
+    /// Makes it durable; after the store's birth row.
+    pub fn settle(&self) -> Result<(), HomeError> {
+        self.write()
+    }
+
+    /// Where this directory is: a copy of it is somewhere else, and the node must not trust a clean stop that
+    /// took place elsewhere. Zero where the system has no such thing.
+    pub fn place(&self) -> u128 {
+        use std::os::unix::fs::MetadataExt;
+        let lock = fs::metadata(self.path.join("LOCK"));
+        lock.map_or(0, |lock| (u128::from(lock.dev()) << 64) | u128::from(lock.ino()))
     }
 
     /// Who lives here.
@@ -157,6 +168,34 @@ impl Home {
     }
 }
 
+/// What the store says before anybody moves in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreState {
+    /// Whose it is, by the row that is written before `node.json` ever is.
+    pub node: Option<NodeId>,
+    /// Whether it holds any other row.
+    pub has_rows: bool,
+}
+
+/// A node writes `node.json` after its store's first row: without that, what it promised is forgotten.
+fn owner(path: &Path, inhabitant: Inhabitant, store: StoreState) -> Result<Inhabitant, HomeError> {
+    let written = inhabitant.node_id;
+    match store.node {
+        Some(stored) if stored != written => Err(HomeError::Strangers { path: path.into(), written, stored }),
+        None if !store.has_rows => Err(HomeError::StoreGone { path: path.into() }),
+        _ => Ok(inhabitant),
+    }
+}
+
+/// A first start, or one that was cut short before `node.json`.
+fn newcomer(path: &Path, store: StoreState, fresh: NodeId) -> Result<Inhabitant, HomeError> {
+    if store.has_rows {
+        return Err(HomeError::Nobody { path: path.into() });
+    }
+    let node_id = store.node.unwrap_or(fresh);
+    Ok(Inhabitant { format_version: FORMAT, node_id, cluster_id: None, generation: Generation(0) })
+}
+
 fn read(file: &Path, bytes: &[u8]) -> Result<Inhabitant, HomeError> {
     #[derive(Deserialize)]
     struct Version {
@@ -176,26 +215,46 @@ mod tests {
     use super::*;
 
     const NODE: NodeId = NodeId::from_bits(7);
+    const EMPTY: StoreState = StoreState { node: None, has_rows: false };
+    const BORN: StoreState = StoreState { node: Some(NODE), has_rows: false };
+    const USED: StoreState = StoreState { node: Some(NODE), has_rows: true };
+
+    fn enter(dir: &Path, store: StoreState) -> Result<Home, HomeError> {
+        let home = Home::enter(dir, store, NODE, None)?;
+        home.settle()?;
+        Ok(home)
+    }
 
     #[test]
     fn a_node_keeps_its_identity_and_counts_its_starts() {
         let dir = tempfile::tempdir().unwrap();
-        let mut first = Home::enter(dir.path(), false, NODE, None).unwrap();
+        let mut first = enter(dir.path(), EMPTY).unwrap();
         assert_eq!((first.inhabitant.node_id, first.inhabitant.generation), (NODE, Generation(1)));
         first.join(ClusterId::from_bits(9)).unwrap();
-        let again = Home::enter(dir.path(), true, NodeId::from_bits(8), None).unwrap();
+        let again = Home::enter(dir.path(), USED, NodeId::from_bits(8), None).unwrap();
         assert_eq!((again.inhabitant.node_id, again.inhabitant.generation), (NODE, Generation(2)));
         assert_eq!(again.inhabitant.cluster_id, Some(ClusterId::from_bits(9)));
+    }
+
+    #[test]
+    fn a_start_may_be_cut_short_anywhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let cut_before_node_json = Home::enter(dir.path(), BORN, NodeId::from_bits(8), None).unwrap();
+        assert_eq!(cut_before_node_json.inhabitant.node_id, NODE, "the store already says who it is");
+        enter(dir.path(), BORN).unwrap();
+        assert!(enter(dir.path(), BORN).is_ok(), "a node without data or cluster starts again");
     }
 
     #[test]
     fn what_does_not_belong_here_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(FILE);
-        assert!(matches!(Home::enter(dir.path(), true, NODE, None), Err(HomeError::Nobody { .. })));
-        Home::enter(dir.path(), false, NODE, None).unwrap().join(ClusterId::from_bits(9)).unwrap();
-        assert!(matches!(Home::enter(dir.path(), false, NODE, None), Err(HomeError::StoreGone { .. })));
-        let other = Home::enter(dir.path(), true, NODE, Some(ClusterId::from_bits(8)));
+        assert!(matches!(enter(dir.path(), USED), Err(HomeError::Nobody { .. })));
+        enter(dir.path(), EMPTY).unwrap().join(ClusterId::from_bits(9)).unwrap();
+        assert!(matches!(enter(dir.path(), EMPTY), Err(HomeError::StoreGone { .. })));
+        let other = StoreState { node: Some(NodeId::from_bits(8)), has_rows: true };
+        assert!(matches!(enter(dir.path(), other), Err(HomeError::Strangers { .. })));
+        let other = Home::enter(dir.path(), USED, NODE, Some(ClusterId::from_bits(8)));
         assert!(matches!(other, Err(HomeError::OtherCluster { .. })));
         for (content, is_expected) in [
             (
@@ -206,7 +265,7 @@ mod tests {
             ("nonsense", |e| matches!(e, HomeError::Damaged { .. })),
         ] {
             fs::write(&file, content).unwrap();
-            let error = Home::enter(dir.path(), true, NODE, None).unwrap_err();
+            let error = enter(dir.path(), USED).unwrap_err();
             assert!(is_expected(&error), "{error}");
             assert_eq!(fs::read_to_string(&file).unwrap(), content);
         }

@@ -64,11 +64,13 @@ pub struct Addresses {
 }
 
 /// How a node ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum End {
     /// Everything is on disk.
+    #[error("it was asked to stop")]
     Drained,
     /// The store refused a commit.
+    #[error("its store failed: {0}")]
     StorageFailed(String),
 }
 

@@ -58,7 +58,7 @@ impl StorageExecutor {
     /// Hands over the commits of one turn.
     pub fn submit(&self, jobs: Vec<Job>) {
         if let Some(queue) = &self.jobs {
-            // The thread ends only when this handle is dropped, or by a panic, which ends the process.
+            // The thread ends only when this handle is dropped, or by a panic, which aborts a node's process.
             let _ = queue.send(jobs);
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use starling_causality::{Digest, Dot, Payload, Record, VersionVector};
-use starling_types::{NodeId, QualifiedKey, RequestId};
+use starling_types::{Instant, NodeId, QualifiedKey, RequestId};
 use starling_wire::replica::Origin;
 
 use crate::rows::{CellKey, RowWrite};
@@ -43,6 +43,9 @@ pub struct ClientWrite {
     pub lww: bool,
     /// Whether the commit must be fsynced.
     pub durable: bool,
+    /// When the client stops waiting: a write that was not staged by then never is, or it would come after
+    /// writes that followed it.
+    pub deadline: Instant,
 }
 
 /// Input.
@@ -145,6 +148,12 @@ pub enum Refused {
     /// The context lies too far in the future.
     #[error("the context is {0} ms ahead of this node's clock: read the key again, and check the clocks")]
     FutureContext(u64),
+    /// Its time ran out before it could be staged.
+    #[error("time ran out before this node's disk answered; nothing was changed")]
+    TooLate,
+    /// The record would be larger than any message may be.
+    #[error("the merged record has {0} bytes, more than a message may have: its siblings must be resolved")]
+    TooLarge(usize),
     /// The row could not be read; nothing was changed.
     #[error("the stored record could not be read: {0}")]
     Load(String),

@@ -11,8 +11,8 @@ use starling_types::{Now, RequestId, Token, WallTime, limits};
 /// answered as unknown instead of being made again.
 #[derive(Debug, Default)]
 pub(crate) struct RequestMemory {
-    dots: TokenMap<RequestId, (Token, Dot)>,
-    ages: VecDeque<(Now, RequestId)>,
+    dots: TokenMap<(RequestId, Token), Dot>,
+    ages: VecDeque<(Now, RequestId, Token)>,
     /// Ids remembered up to then were pushed out by newer ones before their time.
     crowded_out: Option<WallTime>,
 }
@@ -21,22 +21,22 @@ impl RequestMemory {
     /// The dot made for a request of the key at `token`: an id that a client uses again for another key is a
     /// new request there.
     pub(crate) fn dot(&self, request: RequestId, token: Token) -> Option<Dot> {
-        self.dots.get(&request).filter(|(at, _)| *at == token).map(|&(_, dot)| dot)
+        self.dots.get(&(request, token)).copied()
     }
 
     /// The first dot stays: a retry never makes a second one.
     pub(crate) fn remember(&mut self, now: Now, request: RequestId, token: Token, dot: Dot) {
         self.forget_old(now);
-        if self.dots.contains_key(&request) {
+        if self.dots.contains_key(&(request, token)) {
             return;
         }
-        self.dots.insert(request, (token, dot));
-        self.ages.push_back((now, request));
+        self.dots.insert((request, token), dot);
+        self.ages.push_back((now, request, token));
     }
 
     /// After a commit that failed; its entry in the queue of ages runs out by itself.
-    pub(crate) fn forget(&mut self, request: RequestId) {
-        self.dots.remove(&request);
+    pub(crate) fn forget(&mut self, request: RequestId, token: Token) {
+        self.dots.remove(&(request, token));
     }
 
     /// Whether a request issued at `issued` may have been remembered and forgotten since. Clocks of clients
@@ -46,7 +46,7 @@ impl RequestMemory {
     }
 
     fn forget_old(&mut self, now: Now) {
-        while let Some(&(at, request)) = self.ages.front() {
+        while let Some(&(at, request, token)) = self.ages.front() {
             let is_young = now.instant.since(at.instant) < MEMORY;
             if is_young && self.ages.len() < limits::REQUEST_MEMORY_IDS {
                 break;
@@ -55,7 +55,7 @@ impl RequestMemory {
                 self.crowded_out = Some(at.wall);
             }
             self.ages.pop_front();
-            self.dots.remove(&request);
+            self.dots.remove(&(request, token));
         }
     }
 }

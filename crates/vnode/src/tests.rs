@@ -234,6 +234,7 @@ fn client_write(request: RequestId, key: &str, text: &str, seen: Option<VersionV
         ttl_ms: None,
         lww: false,
         durable: true,
+        deadline: Instant::from_nanos(u64::MAX),
     }
 }
 

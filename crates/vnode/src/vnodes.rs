@@ -76,6 +76,7 @@ pub struct Vnodes {
     pub(crate) counters: Counters,
     pub(crate) max_record: usize,
     hints: BTreeMap<NodeId, HintTally>,
+    staged_bytes: usize,
     tickets: BTreeMap<Ticket, Pending>,
     next_ticket: u64,
     waiting_for_lease: Vec<CellKey>,
@@ -88,7 +89,7 @@ pub struct Vnodes {
 #[derive(Debug)]
 enum Pending {
     Lease(Hlc),
-    Cell { key: CellKey, durable: bool },
+    Cell { key: CellKey, durable: bool, bytes: usize },
 }
 
 impl Vnodes {
@@ -103,6 +104,7 @@ impl Vnodes {
             counters: Counters::default(),
             max_record: boot.max_value.saturating_mul(2),
             hints: BTreeMap::new(),
+            staged_bytes: 0,
             tickets: BTreeMap::new(),
             next_ticket: 0,
             waiting_for_lease: Vec::new(),
@@ -158,6 +160,11 @@ impl Vnodes {
     /// The row whose commit makes the mark of a clean stop disappear, before the first mint.
     pub fn unseal() -> RowWrite {
         meta_row(rows::META_CLEAN_STOP, None)
+    }
+
+    /// Bytes of records on their way to disk.
+    pub const fn staged_bytes(&self) -> usize {
+        self.staged_bytes
     }
 
     /// Counts since the start.
@@ -274,8 +281,10 @@ impl Vnodes {
 
     /// Issues the commit of a cell's new record and lets `waiter` know when it is done.
     pub(crate) fn stage(&mut self, key: &CellKey, cell: &mut Cell, stage: Stage, out: &mut Vec<Effect>) {
+        let bytes = stage.row.as_ref().map_or(0, Bytes::len);
+        self.staged_bytes += bytes;
         self.count_hint(key, cell, &stage.record);
-        let ticket = self.ticket(Pending::Cell { key: key.clone(), durable: stage.durable });
+        let ticket = self.ticket(Pending::Cell { key: key.clone(), durable: stage.durable, bytes });
         cell.staged.push_back(InFlight {
             ticket,
             record: stage.record,
@@ -342,18 +351,25 @@ impl Vnodes {
             (Some(Pending::Lease(ceiling)), Ok(())) => {
                 self.synced = self.synced.max(ticket);
                 self.mint.leased(ceiling);
+                // A disk slower than the lease is long grants a ceiling that lies behind the wall by now: who has
+                // waited for it mints at the ceiling, or nobody here would ever mint.
+                let wall = now.wall.min(WallTime::from_millis(ceiling.millis()));
                 for key in std::mem::take(&mut self.waiting_for_lease) {
-                    self.run(now, &key, out);
+                    self.run(Now { wall, ..now }, &key, out);
                 }
             }
             (Some(Pending::Lease(_)), Err(error)) => self.lease_failed(&error, out),
-            (Some(Pending::Cell { key, durable }), Ok(())) => {
+            (Some(Pending::Cell { key, durable, bytes }), Ok(())) => {
+                self.staged_bytes = self.staged_bytes.saturating_sub(bytes);
                 if durable {
                     self.synced = self.synced.max(ticket);
                 }
                 self.settle(now, &key, ticket, out);
             }
-            (Some(Pending::Cell { key, .. }), Err(error)) => self.commit_failed(&key, &error, out),
+            (Some(Pending::Cell { key, bytes, .. }), Err(error)) => {
+                self.staged_bytes = self.staged_bytes.saturating_sub(bytes);
+                self.commit_failed(&key, &error, out);
+            }
         }
     }
 
@@ -382,7 +398,7 @@ impl Vnodes {
         };
         self.count_hint(key, &cell, cell.committed.as_deref().unwrap_or(&Record::default()));
         for staged in cell.staged {
-            staged.request.into_iter().for_each(|request| self.requests.forget(request));
+            staged.request.into_iter().for_each(|request| self.requests.forget(request, key.key.token()));
             let refuse = |op| Effect::Done(op, Err(Refused::Commit(error.into())));
             out.extend(staged.waiters.into_iter().map(refuse));
         }

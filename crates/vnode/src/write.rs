@@ -29,6 +29,10 @@ impl Vnodes {
         write: ClientWrite,
         out: &mut Vec<Effect>,
     ) -> Option<Task> {
+        if now.instant > write.deadline {
+            out.push(Effect::Done(op, Err(Refused::TooLate)));
+            return None;
+        }
         let base = cell.base().cloned().unwrap_or_default();
         match self.requests.dot(write.request, key.key.token()) {
             Some(dot) if base.context().covers(dot) => {
@@ -36,7 +40,7 @@ impl Vnodes {
                 return None;
             }
             // The commit that brought the dot here failed: to repeat would be to ack what is not there.
-            Some(_) => self.requests.forget(write.request),
+            Some(_) => self.requests.forget(write.request, key.key.token()),
             None => {}
         }
         if let Err(refused) = self.admit(now.wall, key, &base, &write) {
@@ -157,7 +161,13 @@ impl Vnodes {
         }
         self.counters.merged += 1;
         self.warn_of_siblings(&record);
-        let row = Some(record.encode());
+        let row = record.encode();
+        if row.len() > limits::MAX_MESSAGE / 2 {
+            // It could neither be stored nor sent on; what is here stays.
+            out.push(Effect::Done(op, Err(Refused::TooLarge(row.len()))));
+            return;
+        }
+        let row = Some(row);
         let request = origin.map(|o| o.request);
         let record = Arc::new(record);
         self.stage(

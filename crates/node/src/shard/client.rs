@@ -4,13 +4,13 @@ use starling_causality::{ContextToken, Payload, VersionVector};
 use starling_coordinator::plan::quorum;
 use starling_coordinator::put::Tried;
 use starling_coordinator::{Forward, Get, Plan, Put};
-use starling_types::{BucketProps, PartitionId, QualifiedKey, RequestId, limits};
+use starling_types::{BucketProps, Instant, PartitionId, QualifiedKey, RequestId, limits};
 use starling_vnode::ClientWrite;
 use starling_wire::client::Seen;
 use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest};
 
 use super::turn::BUCKET_INCARNATION;
-use super::{InFlight, Machine, Route, Shard, Turn, Work};
+use super::{Asked, InFlight, Machine, Route, Shard, Turn, Work};
 
 impl Shard {
     /// Takes a request in, from a client or passed on by a node that is no owner.
@@ -35,6 +35,9 @@ impl Shard {
             .map_err(|e| Failure::refused(FailureKind::BadRequest, e.to_string()))?;
         let number = turn.view.buckets().number(&request.bucket);
         let weight = request.weight();
+        if request.op.is_write() && self.vnodes.staged_bytes() >= self.max_staged {
+            return Err(behind());
+        }
         self.admission.enter(weight)?;
         // A node whose clock is off mints nothing; it still reads.
         let may_drive = turn.view.may_coordinate() || !request.op.is_write();
@@ -57,7 +60,7 @@ impl Shard {
             return false;
         };
         match self.in_flight.get_mut(exchange) {
-            Some(first) if !first.routes.is_empty() => {
+            Some(first) if !first.routes.is_empty() && first.is_tried_again_by(request) => {
                 first.routes.push(route);
                 true
             }
@@ -115,7 +118,7 @@ impl Shard {
         key: QualifiedKey,
         request: KvRequest,
     ) -> Result<(), Failure> {
-        let write = client_write(turn, &key, props, &request)?;
+        let write = client_write(turn, &key, props, &request, plan.deadline)?;
         let (exchange, deadline) = (self.exchange(), plan.deadline);
         let mut effects = Vec::new();
         let machine = if write.is_some() {
@@ -133,6 +136,7 @@ impl Shard {
             write,
             routes: vec![route],
             client: request.id,
+            asked: Asked::of(&request),
             weight: request.weight(),
             deadline,
             timer: None,
@@ -166,6 +170,7 @@ impl Shard {
             return Err(Failure::refused(FailureKind::NotReady, detail));
         }
         let (exchange, weight, client) = (self.exchange(), request.weight(), request.id);
+        let asked = Asked::of(&request);
         let deadline = turn.now.instant + request.timeout();
         let candidates = turn.view.reachable_owners(partition);
         let mut effects = Vec::new();
@@ -176,6 +181,7 @@ impl Shard {
             write: None,
             routes: vec![route],
             client,
+            asked,
             weight,
             deadline,
             timer: None,
@@ -210,6 +216,7 @@ fn client_write(
     key: &QualifiedKey,
     props: &BucketProps,
     request: &KvRequest,
+    deadline: Instant,
 ) -> Result<Option<ClientWrite>, Failure> {
     let (payload, seen, ttl_ms) = match &request.op {
         KvOp::Get => return Ok(None),
@@ -224,6 +231,7 @@ fn client_write(
         ttl_ms,
         lww: props.conflict == starling_types::Conflict::Lww,
         durable: props.durable,
+        deadline,
     }))
 }
 
@@ -236,6 +244,18 @@ fn open(turn: &Turn<'_>, key: &QualifiedKey, seen: &Seen) -> Result<Option<Versi
             .map(Some)
             .map_err(|e| Failure::refused(FailureKind::BadRequest, e.to_string())),
     }
+}
+
+impl InFlight {
+    fn is_tried_again_by(&self, request: &KvRequest) -> bool {
+        let same_key = *self.key.bucket() == request.bucket && *self.key.key() == request.key;
+        same_key && self.asked == Asked::of(request)
+    }
+}
+
+fn behind() -> Failure {
+    let detail = "this node's disk is behind: too much waits to be written; nothing was changed; retry later";
+    Failure::refused(FailureKind::Overloaded, detail).retry_after(limits::RPC_TIMEOUT)
 }
 
 fn no_cluster() -> Failure {

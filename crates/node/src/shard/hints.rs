@@ -9,7 +9,7 @@ use starling_wire::replica::Merge;
 use starling_wire::{Class, Message};
 
 use super::{Context, Shard, Turn};
-use crate::event::{Effect, RowPage, ScanId};
+use crate::event::{Effect, Log, RowPage, ScanId};
 
 /// A delivered hint must be acked within this time, in milliseconds; the replay gives up a little later.
 const DELIVERY_MS: u32 = 5_000;
@@ -107,8 +107,13 @@ impl Shard {
         target: NodeId,
         page: Result<RowPage, String>,
     ) {
-        // A page that cannot be read is tried again with the next pass; the rows stay.
-        let page = page.unwrap_or_default();
+        let page = page.unwrap_or_else(|error| {
+            // The pass ends here and another follows; the rows stay, and somebody must know.
+            let alarm = format!("hints kept for node {target} cannot be read: {error}");
+            turn.out.push(Effect::Log(Log::Alarm(alarm)));
+            self.hint_event(turn, handoff::Event::Kept(target));
+            RowPage::default()
+        });
         let rows =
             self.parse(turn, &page).into_iter().map(|(cell, record)| HintRow { key: cell.key, record });
         let event = handoff::Event::Page { target, rows: rows.collect(), next: page.next };

@@ -67,7 +67,7 @@ impl Shard {
         key: &Key,
     ) -> Result<QualifiedKey, Refusal> {
         let layout = turn.view.layout().ok_or(Refusal::NotReady)?;
-        if self.contexts.len() >= MAX_OPERATIONS {
+        if self.contexts.len() >= MAX_OPERATIONS || self.vnodes.staged_bytes() >= self.max_staged {
             return Err(Refusal::Overloaded);
         }
         let ours = layout.version().0;

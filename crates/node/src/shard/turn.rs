@@ -87,6 +87,8 @@ pub(super) fn failure(refused: &Refused) -> Failure {
     let kind = match refused {
         Refused::TooManySiblings(_) => FailureKind::TooManySiblings,
         Refused::ForgedContext | Refused::FutureContext(_) => FailureKind::BadRequest,
+        Refused::TooLate => FailureKind::Deadline,
+        Refused::TooLarge(_) => FailureKind::TooLarge,
         Refused::Load(_) | Refused::Commit(_) => FailureKind::Storage,
     };
     match refused.nothing_staged() {

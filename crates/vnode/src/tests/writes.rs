@@ -329,3 +329,44 @@ fn the_cache_stays_within_its_bytes_and_serves_what_it_kept() {
     bench.look("0");
     assert_eq!(bench.vnodes.counters().cache_misses, 1, "pushed out, loaded again");
 }
+
+#[test]
+fn a_write_whose_time_ran_out_is_never_made() {
+    let mut bench = Bench::warm();
+    let mut write = client_write(RequestId::from_bits(77), "k", "late", nothing());
+    write.deadline = bench.now.instant;
+    bench.now.instant = bench.now.instant + std::time::Duration::from_millis(1);
+    let op = bench.write(write);
+    bench.load();
+    assert_eq!(bench.refusal(op), &Refused::TooLate);
+    assert!(bench.refusal(op).nothing_staged() && bench.commits.is_empty());
+    assert!(bench.look("k").is_empty());
+}
+
+#[test]
+fn a_lease_granted_later_than_it_is_long_still_lets_writes_through() {
+    let mut bench = Bench::new();
+    let op = bench.put("k", "v", None);
+    bench.load();
+    for _ in 0..3 {
+        bench.now.wall = bench.now.wall.after(2 * limits::HLC_LEASE);
+        if !bench.staged.contains_key(&op) {
+            bench.commit();
+        }
+    }
+    assert!(bench.staged.contains_key(&op), "a slow disk must not stop all minting");
+}
+
+#[test]
+fn what_waits_for_the_disk_is_counted_until_it_is_answered() {
+    let mut bench = Bench::warm();
+    assert_eq!(bench.vnodes.staged_bytes(), 0);
+    bench.put("k", "v", None);
+    bench.load();
+    assert!(bench.vnodes.staged_bytes() > 0);
+    bench.settle();
+    assert_eq!(bench.vnodes.staged_bytes(), 0);
+    bench.put("k", "w", None);
+    bench.fail_commit();
+    assert_eq!(bench.vnodes.staged_bytes(), 0);
+}
