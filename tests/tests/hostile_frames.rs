@@ -1,6 +1,7 @@
 //! What a frame's body claims is not allocated: an array, map, string or blob of four billion, and then nothing.
 
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use starling_wire::{Envelope, Message};
 

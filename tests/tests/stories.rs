@@ -23,6 +23,7 @@ fn cluster(sabotage: Sabotage) -> World {
         laggard: None,
         clock_skew_ms: 0,
         inline_loads: 1.0,
+        slow_loads: 0.0,
         sabotage,
     };
     let mut world = World::new(Seed(1), options);

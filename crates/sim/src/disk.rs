@@ -76,8 +76,8 @@ impl Disk {
         (told, self.start())
     }
 
-    /// Loses power, or only the process.
-    pub(crate) fn crash(&mut self) {
+    /// Loses power, or only the process. Returns how many batches of data rows are lost.
+    pub(crate) fn crash(&mut self) -> usize {
         let unsynced = self.engine.unsynced();
         let mode = match self.rng.random_range(0..4) {
             0 => CrashMode::KeepAll,
@@ -85,14 +85,24 @@ impl Disk {
             2 => CrashMode::TornLast,
             _ => CrashMode::KeepSynced,
         };
-        self.crash_as(mode);
+        self.crash_as(mode)
     }
 
-    pub(crate) fn crash_as(&mut self, mode: CrashMode) {
+    pub(crate) fn crash_as(&mut self, mode: CrashMode) -> usize {
+        // What is not synced is what flies, in order.
+        let kept = match mode {
+            CrashMode::KeepAll => self.flying.len(),
+            CrashMode::KeepPrefix(kept) => kept,
+            CrashMode::TornLast => self.engine.unsynced().saturating_sub(1),
+            CrashMode::KeepSynced => 0,
+        };
+        let lost = self.flying.iter().skip(kept).chain(&self.waiting);
+        let lost = lost.filter(|job| job.batch.ops().any(is_data)).count();
         self.engine = self.engine.crash(mode);
         self.waiting.clear();
         self.flying.clear();
         self.result = Ok(());
+        lost
     }
 
     fn start(&mut self) -> Option<Duration> {
@@ -121,6 +131,10 @@ impl Disk {
             _ => false,
         }
     }
+}
+
+const fn is_data(op: &Op) -> bool {
+    matches!(op, Op::Put { namespace: Namespace::Data, .. } | Op::Delete { namespace: Namespace::Data, .. })
 }
 
 pub(crate) const fn namespace(space: RowSpace) -> Namespace {

@@ -9,15 +9,16 @@ use starling_causality::Record;
 use starling_node::event::RowPage;
 use starling_node::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 use starling_storage::{CrashMode, Engine, KeyRange, ScanLimit};
-use starling_types::{NodeId, Token, limits};
+use starling_types::{NodeId, QualifiedKey, Token, limits};
 use starling_vnode::{CellKey, RowSpace, RowWrite};
 use starling_wire::client::AdminReply;
-use starling_wire::{Envelope, KvReply, Message};
+use starling_wire::{Class, Envelope, KvReply, Message};
 
 use crate::disk;
 use crate::host;
 use crate::sabotage::Sabotage;
-use crate::world::{Happening, Notice, ScanOrder, World};
+use crate::toll::Harm;
+use crate::world::{Happening, Notice, Passage, SLOW, ScanOrder, World};
 
 /// Log lines kept for the report of a failure.
 const LOGS: usize = 400;
@@ -28,8 +29,8 @@ impl World {
     /// Carries out one effect; what is answered in the same turn is added to `events`.
     pub(crate) fn effect(&mut self, node: usize, effect: Effect, events: &mut VecDeque<Event>) {
         match effect {
-            Effect::Send(to, _, envelope) => self.send(node, to, &envelope),
-            Effect::Respond(handle, reply) => self.respond(handle, reply),
+            Effect::Send(to, class, envelope) => self.send(node, to, class, &envelope),
+            Effect::Respond(handle, reply) => self.respond(node, handle, reply),
             Effect::RespondAdmin(handle, reply) => self.respond_admin(handle, reply),
             // Nobody here asks: the judges read the disks themselves.
             Effect::RespondLocal(..) => {}
@@ -42,7 +43,10 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: usize, to: NodeId, envelope: &Envelope) {
+    fn send(&mut self, from: usize, to: NodeId, class: Class, envelope: &Envelope) {
+        if self.options.sabotage == Sabotage::WithholdHints && self.is_kept_hint(from, to, class, envelope) {
+            return;
+        }
         if let Message::Merge(merge) = &envelope.message
             && let Some(origin) = merge.origin
         {
@@ -58,16 +62,35 @@ impl World {
         let mut bytes = Vec::new();
         #[expect(clippy::expect_used, reason = "a message that cannot be encoded is a bug to be seen")]
         envelope.encode(&mut bytes).expect("every message can be encoded");
-        let copies = self.network.send(from, to);
+        let number = self.counts.frames;
+        let copies = self.network.send(from, to, &mut self.toll);
         self.counts.frames_lost += u64::from(copies.is_empty());
         self.counts.frames_repeated += u64::from(copies.len() > 1);
-        for span in copies {
+        for (copy, span) in copies.into_iter().enumerate() {
             let bytes = bytes.clone();
-            self.after(span, Happening::Frame { to, from, connection, bytes });
+            let passage = Passage { number, late: span > SLOW, again: copy > 0 };
+            self.after(span, Happening::Frame { to, from, connection, passage, bytes });
         }
     }
 
-    fn respond(&mut self, handle: ReplyHandle, reply: KvReply) {
+    /// Whether a message delivers a hint that its sender has on disk.
+    fn is_kept_hint(&self, from: usize, to: NodeId, class: Class, envelope: &Envelope) -> bool {
+        let (Class::Background, Message::Merge(merge)) = (class, &envelope.message) else {
+            return false;
+        };
+        let host = &self.hosts[from];
+        let cluster = host.machine.as_ref().map(|machine| machine.view().cluster().hash_seed());
+        cluster.is_some_and(|seed| {
+            let key = QualifiedKey::new(seed, merge.bucket.clone(), merge.key.clone());
+            let (space, row) = CellKey::hint(to, key).row();
+            host.disk.engine.get(disk::namespace(space), &row).is_ok_and(|row| row.is_some())
+        })
+    }
+
+    fn respond(&mut self, node: usize, handle: ReplyHandle, reply: KvReply) {
+        if matches!(reply, KvReply::Failed(_)) {
+            self.feel_clock(node);
+        }
         if let Some(span) = self.client_way() {
             self.after(span, Happening::Reply { handle, reply });
         }
@@ -84,12 +107,11 @@ impl World {
             let event = self.load(node, cell);
             return events.push_back(event);
         }
-        // One load in a hundred takes longer than any patience.
-        let slow = host.rng.random_bool(0.01);
+        let slow = host.rng.random_bool(self.options.slow_loads);
         let most = if slow { 900_000 } else { 3_000 };
         let span = Duration::from_micros(host.rng.random_range(50..=most));
         let life = host.life;
-        self.after(span, Happening::Load { node, life, cell });
+        self.after(span, Happening::Load { node, life, cell, slow: span > SLOW });
     }
 
     pub(crate) fn load(&mut self, node: usize, cell: CellKey) -> Event {
@@ -144,7 +166,17 @@ impl World {
         let token = row.key.first_chunk::<8>().map(|t| Token::from_bits(u64::from_be_bytes(*t)));
         if let (Some(layout), Some(token)) = (layout, token) {
             let partition = layout.partition_of(token);
-            self.observer.staged(self.now, (node, partition), &row.key, &before, &after);
+            if self.observer.staged(self.now, (node, partition), &row.key, &before, &after) {
+                self.feel_clock(node);
+            }
+        }
+    }
+
+    /// A jump of a node's wall clock has had an effect.
+    fn feel_clock(&mut self, node: usize) {
+        if let Some(felt @ false) = &mut self.hosts[node].jump_felt {
+            *felt = true;
+            self.toll.count(Harm::ClockOffset);
         }
     }
 
@@ -159,6 +191,7 @@ impl World {
 
     fn stopped(&mut self, node: usize) {
         self.counts.clean_stops += 1;
+        self.toll.count(Harm::CleanStop);
         self.vanish(node);
         // The process exits; what it had written is with the operating system.
         self.hosts[node].disk.crash_as(CrashMode::KeepAll);

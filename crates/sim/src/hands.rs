@@ -10,11 +10,13 @@ use starling_wire::KvRequest;
 use starling_wire::client::AdminRequest;
 
 use crate::sabotage::Sabotage;
+use crate::toll::Harm;
 use crate::world::{Happening, IDLE, Weather, World};
 
 impl World {
     /// A client sends a request; it may be lost, and so may its answer.
-    pub fn request(&mut self, node: usize, request: KvRequest) -> ReplyHandle {
+    pub fn request(&mut self, node: usize, mut request: KvRequest) -> ReplyHandle {
+        self.options.sabotage.tamper(&mut request);
         let handle = self.handle();
         if let Some(delay) = self.client_way() {
             self.after(delay, Happening::Request { node, handle, request });
@@ -45,9 +47,12 @@ impl World {
         }
         self.counts.crashes += 1;
         self.vanish(node);
-        match mode {
+        let lost = match mode {
             None => self.hosts[node].disk.crash(),
             Some(mode) => self.hosts[node].disk.crash_as(mode),
+        };
+        if lost > 0 {
+            self.toll.count(Harm::Crash);
         }
         if self.options.sabotage == Sabotage::ForgeCleanMark {
             self.forge_clean_mark(node);
@@ -64,9 +69,11 @@ impl World {
         self.turn(node, effects, VecDeque::new());
     }
 
-    /// Asks a node to stop cleanly; [`Notice::Stopped`] follows.
+    /// Asks a node to stop cleanly; [`crate::Notice::Stopped`] follows. One that stands still does not hear it.
     pub fn drain(&mut self, node: usize) {
-        self.deliver(node, Event::Drain);
+        if !self.is_paused(node) {
+            self.deliver(node, Event::Drain);
+        }
     }
 
     /// Cuts or mends the way from one node to another.
@@ -120,6 +127,7 @@ impl World {
 
     /// Sets how far a node's wall clock is off.
     pub fn set_clock(&mut self, node: usize, offset_ms: i64) {
+        self.hosts[node].jump_felt = (offset_ms != 0).then_some(false);
         self.hosts[node].clock_offset_ms = offset_ms;
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use starling_causality::{Dot, VersionVector};
-use starling_types::RequestId;
+use starling_types::{Instant, RequestId};
 
 /// One operation of a client, over all its tries.
 #[derive(Debug, Clone)]
@@ -29,6 +29,12 @@ pub struct Op {
     pub refused: bool,
     /// It has not ended.
     pub open: bool,
+    /// When its first try was sent.
+    pub began: Instant,
+    /// When its first ack came.
+    pub acked_at: Option<Instant>,
+    /// When a read was answered, and with what.
+    pub answer: Option<(Instant, Vec<Bytes>)>,
 }
 
 /// What an operation does.

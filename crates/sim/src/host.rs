@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use rand::rngs::ChaCha8Rng;
 use starling_gossip::Preset;
-use starling_node::{Boot, Config, Effect, Node};
+use starling_node::{Boot, Config, Effect, Node, Pace};
 use starling_storage::{Engine, KeyRange, Namespace, ScanLimit};
 use starling_types::{Generation, Instant, NodeId, Now, WallTime, limits};
 
@@ -26,6 +26,14 @@ pub(crate) struct Host {
     /// What this end believes: the connection to each peer.
     pub(crate) links: BTreeMap<usize, u64>,
     pub(crate) clock_offset_ms: i64,
+    /// Whether a jump of the wall clock has had an effect yet; none while it has not jumped.
+    pub(crate) jump_felt: Option<bool>,
+    /// Until when the process stands still.
+    pub(crate) paused_until: Option<Instant>,
+    /// Whether anything has waited for it.
+    pub(crate) pause_felt: bool,
+    /// Its store refuses everything.
+    pub(crate) poisoned: bool,
     /// The newest data rows read from the disk or handed to it in this life, durable or not.
     pub(crate) newest: BTreeMap<Bytes, Option<Bytes>>,
     pub(crate) rng: ChaCha8Rng,
@@ -48,6 +56,7 @@ impl Host {
             // Small, so that loads happen.
             cache_bytes: 4 << 10,
             gossip: Preset::Lan,
+            sweep: Pace::OFF,
             seeds: Vec::new(),
             seed: 0,
         };
@@ -59,6 +68,10 @@ impl Host {
             tick_at: None,
             links: BTreeMap::new(),
             clock_offset_ms: 0,
+            jump_felt: None,
+            paused_until: None,
+            pause_felt: false,
+            poisoned: false,
             newest: BTreeMap::new(),
             rng: seed.stream("host", index as u64),
         }
@@ -93,6 +106,8 @@ impl Host {
         self.machine = None;
         self.life += 1;
         self.tick_at = None;
+        self.paused_until = None;
+        self.poisoned = false;
         self.links.clear();
         self.newest.clear();
     }

@@ -15,9 +15,9 @@
 //!
 //! **How to read this crate.** [`seed`] chance, [`trace`] the fingerprint of a run, `network`, `disk` and `host`
 //! what a node stands on, [`world`] the heap with `links` (connections),
-//! `effects` (what machines ask for) and `hands` (what drivers may do); [`observer`] who minted what;
+//! `effects` (what machines ask for), `hands` (what drivers may do) and `pause`; [`toll`] what faults did; [`observer`] who minted what;
 //! [`workload`] clients and [`history`] what they were told, [`nemesis`] faults, [`run`] one seed from start to
-//! verdict with `settle` (heal, drain, read all) and `verdict` (what the judge is told).
+//! verdict, [`swarm`] what a standard seed draws, with `settle` (heal, drain, read all) and `verdict` (what the judge is told).
 
 mod disk;
 mod effects;
@@ -28,10 +28,13 @@ mod links;
 pub mod nemesis;
 mod network;
 pub mod observer;
+mod pause;
 pub mod run;
 pub mod sabotage;
 pub mod seed;
 mod settle;
+pub mod swarm;
+pub mod toll;
 pub mod trace;
 mod verdict;
 pub mod workload;
@@ -41,5 +44,6 @@ pub use nemesis::Faults;
 pub use run::{Options, Report, run};
 pub use sabotage::Sabotage;
 pub use seed::Seed;
+pub use toll::{Harm, Toll};
 pub use trace::Trace;
 pub use world::{Counts, Notice, World, WorldOptions};

@@ -6,15 +6,17 @@ use starling_node::Event;
 use starling_wire::Envelope;
 
 use crate::host;
-use crate::world::{Happening, IDLE, World};
+use crate::toll::Harm;
+use crate::world::{Happening, IDLE, Passage, World};
 
 impl World {
-    pub(crate) fn frame(&mut self, to: usize, from: usize, connection: u64, bytes: &[u8]) {
+    pub(crate) fn frame(&mut self, to: usize, from: usize, connection: u64, passage: Passage, bytes: &[u8]) {
         let current = self.hosts[to].links.get(&from) == Some(&connection);
-        if !current || self.network.is_blocked(from, to) {
+        if !current || self.network.runs_into_a_cut(from, to, &mut self.toll) {
             self.counts.frames_lost += 1;
             return;
         }
+        self.arrived(connection, from, passage);
         self.trace.frame(self.now, to, bytes);
         #[expect(clippy::expect_used, reason = "a frame that does not survive the codec is a bug to be seen")]
         let envelope = Envelope::decode(bytes).expect("what was encoded is decoded");
@@ -22,9 +24,26 @@ impl World {
         self.deliver(to, Event::PeerMessage(sender, envelope));
     }
 
+    fn arrived(&mut self, connection: u64, from: usize, passage: Passage) {
+        let newest = self.newest_frame.entry((connection, from)).or_default();
+        let overtaken = passage.number < *newest;
+        *newest = passage.number.max(*newest);
+        let harms = [
+            (Harm::Duplication, passage.again),
+            (Harm::Delay, passage.late),
+            (Harm::Reordering, overtaken && !passage.again),
+        ];
+        harms.into_iter().filter(|(_, done)| *done).for_each(|(harm, _)| self.toll.count(harm));
+    }
+
+    /// Whether nothing has passed between two nodes for long.
+    pub(crate) fn is_silent(&self, a: usize, b: usize) -> bool {
+        self.network.is_cut(a, b) || self.is_paused(a) || self.is_paused(b)
+    }
+
     pub(crate) fn dial(&mut self, from: usize, to: usize, life: u64) {
         let up = self.lives(from, life) && self.hosts[to].machine.is_some();
-        if !up || from == to || self.network.is_cut(from, to) || self.linked(from, to) {
+        if !up || from == to || self.is_silent(from, to) || self.linked(from, to) {
             return;
         }
         // An end that still believes in an older connection may notice its end before the new one, or never.
@@ -60,7 +79,10 @@ impl World {
     pub(crate) fn part(&mut self, a: usize, b: usize) {
         for (node, peer) in [(a, b), (b, a)] {
             if let Some(&connection) = self.hosts[node].links.get(&peer) {
-                self.link_lost(node, peer, connection);
+                match self.is_paused(node) {
+                    true => self.after(Duration::ZERO, Happening::LinkLost { node, peer, connection }),
+                    false => self.link_lost(node, peer, connection),
+                }
             }
         }
     }

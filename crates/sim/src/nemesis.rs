@@ -23,12 +23,21 @@ pub struct Faults {
     pub failing_disks: bool,
     /// Wall clocks that jump.
     pub clocks: bool,
+    /// Processes that stand still.
+    pub pauses: bool,
 }
 
 impl Faults {
     /// All of them.
-    pub const ALL: Self =
-        Self { crashes: true, drains: true, cuts: true, slow_disks: true, failing_disks: true, clocks: true };
+    pub const ALL: Self = Self {
+        crashes: true,
+        drains: true,
+        cuts: true,
+        slow_disks: true,
+        failing_disks: true,
+        clocks: true,
+        pauses: true,
+    };
     /// None.
     pub const NONE: Self = Self {
         crashes: false,
@@ -37,6 +46,7 @@ impl Faults {
         slow_disks: false,
         failing_disks: false,
         clocks: false,
+        pauses: false,
     };
 }
 
@@ -57,6 +67,8 @@ pub enum Step {
     FailDisk(usize),
     /// The wall clock is off by so many milliseconds.
     Clock(usize, i64),
+    /// The process stands still for so many milliseconds.
+    Pause(usize, u64),
 }
 
 /// Steps and when they are due, measured from the start of the workload.
@@ -83,13 +95,14 @@ pub fn plan(seed: Seed, faults: Faults, nodes: usize, gap: Duration, span: Durat
 type Fault = fn(&mut ChaCha8Rng, usize, Duration, &mut Schedule);
 
 fn kinds(faults: Faults) -> Vec<Fault> {
-    let all: [(bool, Fault); 6] = [
+    let all: [(bool, Fault); 7] = [
         (faults.crashes, crash),
         (faults.drains, drain),
         (faults.cuts, cut),
         (faults.slow_disks, slow_disk),
         (faults.failing_disks, failing_disk),
         (faults.clocks, clock),
+        (faults.pauses, standstill),
     ];
     all.into_iter().filter(|(on, _)| *on).map(|(_, fault)| fault).collect()
 }
@@ -150,6 +163,12 @@ fn clock(rng: &mut ChaCha8Rng, nodes: usize, at: Duration, schedule: &mut Schedu
     schedule.push((at + pause(rng, 3_000), Step::Clock(node, 0)));
 }
 
+fn standstill(rng: &mut ChaCha8Rng, nodes: usize, at: Duration, schedule: &mut Schedule) {
+    let node = rng.random_range(0..nodes);
+    let most = if rng.random_bool(0.5) { 800 } else { 6_000 };
+    schedule.push((at, Step::Pause(node, rng.random_range(20..=most))));
+}
+
 /// Does it.
 pub fn carry_out(world: &mut World, step: Step) {
     match step {
@@ -163,5 +182,6 @@ pub fn carry_out(world: &mut World, step: Step) {
         }
         Step::FailDisk(node) => world.fail_disk(node),
         Step::Clock(node, offset) => world.set_clock(node, offset),
+        Step::Pause(node, ms) => world.pause(node, Duration::from_millis(ms)),
     }
 }

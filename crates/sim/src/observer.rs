@@ -36,7 +36,8 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// A node hands a record to its disk; `before` is what it had staged or stored for the row.
+    /// A node hands a record to its disk; `before` is what it had staged or stored for the row. Says whether
+    /// that minted anything.
     pub(crate) fn staged(
         &mut self,
         at: Instant,
@@ -44,7 +45,8 @@ impl Observer {
         row: &Bytes,
         before: &Record,
         after: &Record,
-    ) {
+    ) -> bool {
+        let known = self.mints.len();
         for sibling in after.siblings() {
             if self.mints.contains_key(&sibling.dot) {
                 continue;
@@ -64,6 +66,7 @@ impl Observer {
             self.actors.insert(place, sibling.dot.actor);
             self.mints.insert(sibling.dot, mint);
         }
+        self.mints.len() > known
     }
 
     pub(crate) fn made(&mut self, request: RequestId, dot: Dot) {

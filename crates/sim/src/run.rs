@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use starling_checker::{Finding, KeyHistory};
+use starling_checker::{Finding, KeyHistory, Misread, register};
+use starling_types::Instant;
 use starling_wire::client::{AdminReply, AdminRequest};
 
 use crate::history::{self, Tally};
 use crate::nemesis::{self, Faults, Schedule};
 use crate::sabotage::Sabotage;
 use crate::seed::Seed;
+use crate::toll::Toll;
 use crate::workload::{Workload, WorkloadOptions};
 use crate::world::{Counts, Notice, Weather, World, WorldOptions};
 
@@ -30,6 +32,10 @@ pub struct Options {
     pub gap: Duration,
     /// For how long clients write.
     pub span: Duration,
+    /// Fewest operations: clients go on beyond their time, up to three times as long, until they have begun so many.
+    pub least_ops: usize,
+    /// Fewest kinds of faults that must have changed something, or the run is no proof.
+    pub least_harms: usize,
     /// Read every key from all owners before the verdict, which repairs what hints cannot: writes whose
     /// coordinator died. Without it the owners must agree by hints alone.
     pub final_reads: bool,
@@ -45,11 +51,13 @@ impl Options {
                     loss: 0.02,
                     repeats: 0.02,
                     delay: (Duration::from_micros(200), Duration::from_millis(4)),
+                    spikes: 0.02,
                 },
                 fsync: (Duration::from_micros(500), Duration::from_millis(4)),
                 laggard: None,
                 clock_skew_ms: 120,
                 inline_loads: 0.5,
+                slow_loads: 0.01,
                 sabotage: Sabotage::None,
             },
             copies: 3,
@@ -57,6 +65,7 @@ impl Options {
             workload: WorkloadOptions {
                 clients: 5,
                 keys: 6,
+                registers: 0,
                 think: Duration::from_millis(120),
                 patience: Duration::from_millis(1_200),
                 tries: 3,
@@ -64,6 +73,8 @@ impl Options {
             faults: Faults::ALL,
             gap: Duration::from_millis(1_200),
             span: Duration::from_secs(12),
+            least_ops: 0,
+            least_harms: 0,
             final_reads: true,
         }
     }
@@ -85,14 +96,24 @@ pub struct Report {
     pub trace: u64,
     /// How many there were.
     pub events: u64,
+    /// How much virtual time passed, from the first start to the verdict.
+    pub virtual_time: Duration,
+    /// How many nodes there were.
+    pub nodes: usize,
+    /// Operations that clients began.
+    pub operations: u64,
+    /// What faults did.
+    pub toll: Toll,
     /// What happened.
     pub counts: Counts,
     /// How operations ended.
     pub tally: Tally,
     /// Hints delivered, by the nodes' own count since their last start.
     pub hints_delivered: u64,
-    /// What the judge found.
+    /// What the judge of survival found.
     pub findings: Vec<Finding>,
+    /// What the judge of registers found.
+    pub misreads: Vec<Misread>,
     /// What did not come to rest in time, or differs in what no client sees.
     pub unrest: Vec<String>,
     /// What the judge was told.
@@ -106,13 +127,25 @@ pub struct Report {
 impl Report {
     /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
-        self.findings.is_empty() && self.unrest.is_empty()
+        self.is_safe() && self.unrest.is_empty()
+    }
+
+    /// Whether no judge found anything: what did not come to rest is another matter.
+    pub fn is_safe(&self) -> bool {
+        self.findings.is_empty() && self.misreads.is_empty()
+    }
+
+    /// Everything that is wrong, a line each.
+    pub fn complaints(&self) -> Vec<String> {
+        let findings = self.findings.iter().map(ToString::to_string);
+        let misreads = self.misreads.iter().map(ToString::to_string);
+        findings.chain(misreads).chain(self.unrest.iter().cloned()).collect()
     }
 
     /// For a person: what is wrong, and the story of the keys concerned.
     pub fn explain(&self) -> String {
         let mut text = format!("seed {}: {:?} {:?}\n", self.seed, self.tally, self.counts);
-        for line in self.findings.iter().map(ToString::to_string).chain(self.unrest.iter().cloned()) {
+        for line in self.complaints() {
             let _ = writeln!(text, "  {line}");
         }
         for (key, mints) in self.histories.iter().zip(&self.mints).filter(|(h, _)| {
@@ -196,6 +229,11 @@ impl Run {
         }
         self.workload.start(&mut self.world);
         self.pass(self.options.span);
+        for _ in 0..2 * self.options.span.as_secs() {
+            if self.workload.ops.len() < self.options.least_ops {
+                self.pass(Duration::from_secs(1));
+            }
+        }
         self.workload.stop();
         self.pass(self.options.workload.patience * u32::from(self.options.workload.tries + 1));
     }
@@ -230,19 +268,34 @@ impl Run {
         }
     }
 
+    /// A run in which too little happened proves nothing.
+    fn weigh(&mut self) {
+        let (ops, harms) = (self.workload.ops.len(), self.world.toll.kinds());
+        if ops < self.options.least_ops || harms < self.options.least_harms {
+            self.unrest.push(format!("too little happened: {ops} operations, {harms} kinds of faults"));
+        }
+    }
+
     fn verdict(mut self) -> Report {
         let (histories, mints): (Vec<_>, Vec<_>) = self.histories().into_iter().unzip();
         let findings = histories.iter().flat_map(starling_checker::judge).collect();
+        let misreads = self.registers().iter().flat_map(register::judge).collect();
         self.compare_records();
+        self.weigh();
         let delivered = |node| self.world.node(node).map_or(0, |n| n.data_plane().totals().hints_delivered);
         Report {
             seed: self.world.seed.0,
             trace: self.world.trace.digest(),
             events: self.world.trace.events(),
+            virtual_time: self.world.now().since(Instant::from_nanos(0)),
+            nodes: self.world.len(),
+            operations: self.workload.ops.len() as u64,
+            toll: self.world.toll.clone(),
             counts: self.world.counts,
             tally: history::tally(&self.workload.ops),
             hints_delivered: (0..self.world.len()).map(delivered).sum(),
             findings,
+            misreads,
             unrest: self.unrest,
             histories,
             mints,

@@ -1,6 +1,9 @@
 //! Lies that the world can tell a node. Each breaks one promise on which the store's safety rests; a judge that
 //! stays silent under one of them is worthless.
 
+use starling_wire::client::Seen;
+use starling_wire::{KvOp, KvRequest};
+
 /// At most one lie at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sabotage {
@@ -17,4 +20,36 @@ pub enum Sabotage {
     DropTombstones,
     /// Every fourth record is said to be stored, and is not.
     DropRecords,
+    /// Hints are kept, and never arrive.
+    WithholdHints,
+    /// Writes lose their context on the way, and with it all that they meant to replace.
+    LoseContexts,
+    /// Writes replace whatever their coordinator holds, whatever their writers have seen.
+    IgnoreContexts,
+}
+
+impl Sabotage {
+    /// Every lie, by the name of what it takes away.
+    pub const ALL: [(&'static str, Self); 8] = [
+        ("fsync", Self::AckBeforeDurable),
+        ("hints", Self::DropHints),
+        ("hint-replay", Self::WithholdHints),
+        ("actor-renewal", Self::ForgeCleanMark),
+        ("tombstones", Self::DropTombstones),
+        ("records", Self::DropRecords),
+        ("contexts", Self::LoseContexts),
+        ("concurrency", Self::IgnoreContexts),
+    ];
+
+    /// Changes what a client meant.
+    pub(crate) fn tamper(self, request: &mut KvRequest) {
+        let (KvOp::Put { seen, .. } | KvOp::Delete { seen }) = &mut request.op else {
+            return;
+        };
+        match self {
+            Self::LoseContexts if matches!(seen, Seen::Context(_)) => *seen = Seen::Nothing,
+            Self::IgnoreContexts => *seen = Seen::Local,
+            _ => {}
+        }
+    }
 }

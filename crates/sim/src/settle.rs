@@ -31,7 +31,7 @@ impl Run {
         }
         // Reads repair what they see, after they answer: the second round shows the result of the first.
         for round in 0..2 {
-            (0..self.options.workload.keys).for_each(|key| self.read_everywhere(round, key));
+            (0..self.options.workload.all_keys()).for_each(|key| self.read_everywhere(round, key));
             self.pass(Duration::from_secs(3));
         }
     }

@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use starling_causality::{Dot, Record, VersionVector};
-use starling_checker::{KeyHistory, Replica, Write, WriteId, WriteOutcome};
-use starling_types::{BucketName, QualifiedKey};
+use starling_checker::{
+    KeyHistory, Look, RegisterHistory, Replica, Store, Version, Write, WriteId, WriteOutcome,
+};
+use starling_types::{BucketName, Instant, QualifiedKey};
 use starling_vnode::CellKey;
 
 use crate::history::{Kind, Op, Seen};
@@ -20,17 +22,46 @@ use crate::workload::key_name;
 impl Run {
     /// Each key's history, and who minted what of it.
     pub(crate) fn histories(&self) -> Vec<(KeyHistory, Vec<String>)> {
-        (0..self.options.workload.keys).map(|key| self.history(key)).collect()
+        (0..self.options.workload.all_keys()).map(|key| self.history(key)).collect()
     }
 
     /// Equal values are not enough: the whole records must be equal on all owners.
     pub(crate) fn compare_records(&mut self) {
-        for key in 0..self.options.workload.keys {
+        for key in 0..self.options.workload.all_keys() {
             let records = self.replicas(key);
             if records.windows(2).any(|pair| pair[0].1 != pair[1].1) {
                 self.unrest.push(format!("key {key}: the owners' records differ: {records:?}"));
             }
         }
+    }
+
+    /// What was written to and read from each single-writer key.
+    pub(crate) fn registers(&self) -> Vec<RegisterHistory> {
+        let workload = &self.options.workload;
+        (workload.keys..workload.all_keys()).map(|key| self.register(key)).collect()
+    }
+
+    /// Versions are the numbers of operations: one client's writes begin in their order.
+    fn register(&self, key: usize) -> RegisterHistory {
+        let (mut stores, mut looks, mut versions) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for (number, op) in self.workload.ops.iter().enumerate().filter(|(_, op)| op.key == key) {
+            let (version, began) = (Version(number as u64 + 1), op.began.nanos());
+            if let Kind::Put(value) = &op.kind {
+                versions.insert(value, version);
+                stores.push(Store { version, began, acked: op.acked_at.map(Instant::nanos) });
+            } else if let Some((ended, values)) = &op.answer {
+                looks.push((values, began, ended.nanos()));
+            }
+        }
+        // A value that nobody wrote is newer than all.
+        let newest = |values: &[Bytes]| {
+            let of = |value| versions.get(value).copied().unwrap_or(Version(u64::MAX));
+            values.iter().map(of).max().unwrap_or_default()
+        };
+        let looks = looks.into_iter();
+        let looks =
+            looks.map(|(values, began, ended)| Look { version: newest(values), began, ended }).collect();
+        RegisterHistory { key: format!("key-{key}"), stores, looks }
     }
 
     fn history(&self, key: usize) -> (KeyHistory, Vec<String>) {

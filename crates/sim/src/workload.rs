@@ -24,12 +24,21 @@ pub struct WorkloadOptions {
     pub clients: usize,
     /// Keys they share.
     pub keys: usize,
+    /// Keys beyond these that one client writes, with contexts or nothing, and everybody reads, all strictly.
+    pub registers: usize,
     /// Longest pause between two operations of a client.
     pub think: Duration,
     /// Time limit they give a request; they wait a little longer.
     pub patience: Duration,
     /// Most tries of one operation.
     pub tries: u8,
+}
+
+impl WorkloadOptions {
+    /// How many keys there are in all.
+    pub const fn all_keys(&self) -> usize {
+        self.keys + self.registers
+    }
 }
 
 /// All clients, and the history of what they did.
@@ -108,6 +117,7 @@ impl Workload {
         };
         if let KvReply::Written(written) = &reply {
             self.ops[index].acked.insert(written.receipt.dot);
+            self.ops[index].acked_at.get_or_insert(world.now());
         }
         let client = self.ops[index].client;
         let awaited = self.clients[client].open.as_ref().is_some_and(|o| o.handle == handle);
@@ -120,6 +130,8 @@ impl Workload {
         let key = self.ops[index].key;
         match reply {
             KvReply::Read(read) => {
+                let values = read.siblings.iter().map(|s| s.value.clone()).collect();
+                self.ops[index].answer = Some((world.now(), values));
                 let dots = read.siblings.iter().map(|s| s.dot).collect();
                 self.learn(world, client, key, read.context, dots);
             }
@@ -211,23 +223,35 @@ impl Workload {
         world.wake(wait, GIVE_UP | open.handle.0);
     }
 
+    /// The registers that a client writes.
+    fn registers_of(&self, client: usize) -> Vec<usize> {
+        let all = self.options.keys..self.options.keys + self.options.registers;
+        all.filter(|key| key % self.options.clients == client).collect()
+    }
+
     fn invent(&mut self, world: &World, client: usize) -> (Op, KvRequest) {
         let number = self.ops.len();
+        let registers = self.registers_of(client);
         let me = &mut self.clients[client];
-        let key = me.rng.random_range(0..self.options.keys);
+        let key = me.choose(&self.options, &registers);
+        let is_register = key >= self.options.keys;
         let id = (u128::from(me.rng.next_u64()) << 64) | u128::from(me.rng.next_u64());
         let request = RequestId::from_bits(id);
-        let (seen, wire) = me.outlook(key);
+        let (seen, wire) = if is_register { me.memory(key) } else { me.outlook(key) };
         let value = Bytes::from(format!("value {number} of client {client}"));
         let (kind, op) = match me.rng.random_range(0..100) {
+            _ if is_register && !registers.contains(&key) => (Kind::Get, KvOp::Get),
             0..30 => (Kind::Get, KvOp::Get),
-            30..45 => (Kind::Delete, KvOp::Delete { seen: wire }),
+            30..45 if !is_register => (Kind::Delete, KvOp::Delete { seen: wire }),
             _ => {
                 let put = KvOp::Put { value: value.clone(), seen: wire, ttl_ms: None };
                 (Kind::Put(value), put)
             }
         };
-        let quorum = me.quorum(kind == Kind::Get);
+        let quorum = match is_register {
+            true => QuorumChoice { r: None, w: None, strict: Some(true) },
+            false => me.quorum(kind == Kind::Get),
+        };
         let request = KvRequest {
             id: request,
             attempt: 0,
@@ -250,12 +274,32 @@ impl Workload {
             uncertain: false,
             refused: false,
             open: true,
+            began: world.now(),
+            acked_at: None,
+            answer: None,
         };
         (op, request)
     }
 }
 
 impl Client {
+    /// A key; one time in four a register, and of these every other time one of its own.
+    fn choose(&mut self, options: &WorkloadOptions, own: &[usize]) -> usize {
+        if options.registers == 0 || self.rng.random_range(0..4) > 0 {
+            return self.rng.random_range(0..options.keys);
+        }
+        match self.rng.random_bool(0.5) && !own.is_empty() {
+            true => own[self.rng.random_range(0..own.len())],
+            false => options.keys + self.rng.random_range(0..options.registers),
+        }
+    }
+
+    /// What it has seen of a key, if anything.
+    fn memory(&self, key: usize) -> (Seen, WireSeen) {
+        let seen = self.seen.get(&key).cloned();
+        seen.map_or((Seen::Nothing, WireSeen::Nothing), |(token, seen)| (seen, WireSeen::Context(token)))
+    }
+
     fn outlook(&mut self, key: usize) -> (Seen, WireSeen) {
         let dice = self.rng.random_range(0..10);
         match self.seen.get(&key) {

@@ -22,6 +22,7 @@ use crate::network::Network;
 use crate::observer::Observer;
 use crate::sabotage::Sabotage;
 use crate::seed::Seed;
+use crate::toll::{Harm, Toll};
 use crate::trace::Trace;
 
 pub use crate::network::Weather;
@@ -41,6 +42,8 @@ pub struct WorldOptions {
     pub clock_skew_ms: i64,
     /// Share of loads that are answered in the same turn.
     pub inline_loads: f64,
+    /// Share of the other loads that take longer than any patience.
+    pub slow_loads: f64,
     /// A lie told to the nodes.
     pub sabotage: Sabotage,
 }
@@ -96,12 +99,12 @@ pub enum Notice {
 /// What is to happen.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    Frame { to: usize, from: usize, connection: u64, bytes: Vec<u8> },
+    Frame { to: usize, from: usize, connection: u64, passage: Passage, bytes: Vec<u8> },
     Dial { from: usize, to: usize, life: u64 },
     LinkLost { node: usize, peer: usize, connection: u64 },
     IdleCheck { a: usize, b: usize },
-    Synced { node: usize, life: u64 },
-    Load { node: usize, life: u64, cell: CellKey },
+    Synced { node: usize, life: u64, slow: bool },
+    Load { node: usize, life: u64, cell: CellKey, slow: bool },
     Scan { node: usize, life: u64, id: ScanId, effect: ScanOrder },
     Tick { node: usize, life: u64 },
     Request { node: usize, handle: ReplyHandle, request: KvRequest },
@@ -109,6 +112,17 @@ pub(crate) enum Happening {
     Admin { node: usize, handle: ReplyHandle, request: AdminRequest },
     AdminReply { handle: ReplyHandle, reply: AdminReply },
     Wake(u64),
+}
+
+/// A frame's way through the network.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passage {
+    /// Later frames have greater numbers.
+    pub(crate) number: u64,
+    /// It took much longer than usual.
+    pub(crate) late: bool,
+    /// It is the second copy.
+    pub(crate) again: bool,
 }
 
 /// A scan as it was ordered.
@@ -121,6 +135,8 @@ pub(crate) struct ScanOrder {
 
 /// What the node binds context tokens to, besides cluster and key.
 const BUCKET_INCARNATION: u64 = 1;
+/// What takes longer, on a disk or on the way between nodes, has been slowed down by a fault.
+pub(crate) const SLOW: Duration = Duration::from_millis(30);
 /// After how long a silent connection is given up.
 pub(crate) const IDLE: Duration = Duration::from_millis(2_500);
 
@@ -137,9 +153,13 @@ pub struct World {
     clients: ChaCha8Rng,
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) held: Vec<Happening>,
+    /// The newest frame that arrived on each connection, from each of its ends.
+    pub(crate) newest_frame: BTreeMap<(u64, usize), u64>,
     next_handle: u64,
     /// What happened.
     pub counts: Counts,
+    /// What faults did.
+    pub toll: Toll,
     /// Its fingerprint.
     pub trace: Trace,
     /// Who minted what.
@@ -173,8 +193,10 @@ impl World {
             hosts,
             notices: VecDeque::new(),
             held: Vec::new(),
+            newest_frame: BTreeMap::new(),
             next_handle: 0,
             counts: Counts::default(),
+            toll: Toll::default(),
             trace: Trace::default(),
             observer: Observer::default(),
             logs: VecDeque::new(),
@@ -280,6 +302,9 @@ impl World {
         let lost = self.clients.random_bool(weather.loss);
         let (least, usual) = weather.delay;
         let delay = least + usual.mul_f64(self.clients.random::<f64>());
+        if lost {
+            self.toll.count(Harm::Loss);
+        }
         (!lost).then_some(delay)
     }
 
@@ -289,15 +314,26 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) {
+        let Some(happening) = self.put_off(happening) else { return };
         match happening {
             Happening::Frame { to, from, .. } if self.network.is_held(from, to) => self.held.push(happening),
-            Happening::Frame { to, from, connection, bytes } => self.frame(to, from, connection, &bytes),
+            Happening::Frame { to, from, connection, passage, bytes } => {
+                self.frame(to, from, connection, passage, &bytes);
+            }
             Happening::Dial { from, to, life } => self.dial(from, to, life),
             Happening::LinkLost { node, peer, connection } => self.link_lost(node, peer, connection),
-            Happening::IdleCheck { a, b } if self.network.is_cut(a, b) => self.part(a, b),
+            Happening::IdleCheck { a, b } if self.is_silent(a, b) => self.part(a, b),
             Happening::IdleCheck { .. } => {}
-            Happening::Synced { node, life } if self.lives(node, life) => self.synced(node),
-            Happening::Load { node, life, cell } if self.lives(node, life) => {
+            Happening::Synced { node, life, slow } if self.lives(node, life) => {
+                if slow {
+                    self.toll.count(Harm::SlowDisk);
+                }
+                self.synced(node);
+            }
+            Happening::Load { node, life, cell, slow } if self.lives(node, life) => {
+                if slow {
+                    self.toll.count(Harm::SlowRead);
+                }
                 let event = self.load(node, cell);
                 self.deliver(node, event);
             }
@@ -334,6 +370,9 @@ impl World {
         let (told, next) = self.hosts[node].disk.synced();
         self.next_group(node, next);
         if told.iter().any(|(_, result)| result.is_err()) {
+            if !std::mem::replace(&mut self.hosts[node].poisoned, true) {
+                self.toll.count(Harm::FailedDisk);
+            }
             self.notices.push_back(Notice::Poisoned(node));
         }
         let life = self.hosts[node].life;
@@ -349,7 +388,7 @@ impl World {
     pub(crate) fn next_group(&mut self, node: usize, next: Option<Duration>) {
         let life = self.hosts[node].life;
         if let Some(span) = next {
-            self.after(span, Happening::Synced { node, life });
+            self.after(span, Happening::Synced { node, life, slow: span > SLOW });
         }
     }
 

@@ -1,0 +1,120 @@
+//! The standard run: what `starling sim` and CI run for a seed. Each seed draws its own cluster, its own weather and
+//! its own few kinds of faults: a kind that is absent cannot hide what another would show.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
+use rand::seq::SliceRandom;
+
+use crate::nemesis::Faults;
+use crate::run::Options;
+use crate::sabotage::Sabotage;
+use crate::seed::Seed;
+use crate::workload::WorkloadOptions;
+use crate::world::{Weather, WorldOptions};
+
+/// Virtual time in which clients work and faults strike.
+pub const SPAN: Duration = Duration::from_secs(30);
+/// Fewest operations of a run; it goes on beyond its span until it has them.
+pub const LEAST_OPS: usize = 1_000;
+/// Fewest kinds of faults that must have had an effect.
+pub const LEAST_HARMS: usize = 3;
+
+/// What can go wrong. Reordering needs no kind of its own: frames overtake each other in any weather.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Loss,
+    Repeats,
+    Delay,
+    Cuts,
+    Crashes,
+    Drains,
+    SlowDisks,
+    SlowReads,
+    FailingDisks,
+    Pauses,
+    Clocks,
+}
+
+const TROUBLES: [Trouble; 11] = [
+    Trouble::Loss,
+    Trouble::Repeats,
+    Trouble::Delay,
+    Trouble::Cuts,
+    Trouble::Crashes,
+    Trouble::Drains,
+    Trouble::SlowDisks,
+    Trouble::SlowReads,
+    Trouble::FailingDisks,
+    Trouble::Pauses,
+    Trouble::Clocks,
+];
+/// How many of them a seed draws.
+const DRAWN: RangeInclusive<usize> = 4..=9;
+
+impl Options {
+    /// The standard run of a seed.
+    pub fn standard(seed: u64) -> Self {
+        let mut rng = Seed(seed).stream("swarm", 0);
+        let mut troubles = TROUBLES;
+        let count = rng.random_range(DRAWN);
+        let (drawn, _) = troubles.partial_shuffle(&mut rng, count);
+        let has = |trouble| drawn.contains(&trouble);
+        Self {
+            world: world(&mut rng, has),
+            copies: 3,
+            bits: rng.random_range(3..=5),
+            workload: WorkloadOptions {
+                clients: rng.random_range(10..=16),
+                keys: 20,
+                registers: 6,
+                think: Duration::from_millis(rng.random_range(100..=200)),
+                patience: Duration::from_millis(1_200),
+                tries: 3,
+            },
+            faults: faults(has),
+            gap: Duration::from_millis(rng.random_range(500..=1_500)),
+            span: SPAN,
+            least_ops: LEAST_OPS,
+            least_harms: LEAST_HARMS,
+            final_reads: true,
+        }
+    }
+}
+
+fn faults(has: impl Fn(Trouble) -> bool) -> Faults {
+    Faults {
+        crashes: has(Trouble::Crashes),
+        drains: has(Trouble::Drains),
+        cuts: has(Trouble::Cuts),
+        slow_disks: has(Trouble::SlowDisks),
+        failing_disks: has(Trouble::FailingDisks),
+        clocks: has(Trouble::Clocks),
+        pauses: has(Trouble::Pauses),
+    }
+}
+
+fn world(rng: &mut ChaCha8Rng, has: impl Fn(Trouble) -> bool) -> WorldOptions {
+    // Every share is drawn, used or not, so that a trouble more changes nothing else.
+    let mut share = |on: Trouble, most: f64| {
+        let share = rng.random_range(most / 10.0..most);
+        if has(on) { share } else { 0.0 }
+    };
+    let (loss, repeats) = (share(Trouble::Loss, 0.06), share(Trouble::Repeats, 0.06));
+    let (spikes, slow_loads) = (share(Trouble::Delay, 0.08), share(Trouble::SlowReads, 0.1));
+    let usual = Duration::from_millis(rng.random_range(2..=8));
+    let laggard = (Duration::from_millis(40), Duration::from_millis(250));
+    let lags = rng.random_bool(0.6);
+    WorldOptions {
+        nodes: rng.random_range(3..=7),
+        weather: Weather { loss, repeats, delay: (Duration::from_micros(200), usual), spikes },
+        fsync: (Duration::from_micros(500), Duration::from_millis(4)),
+        laggard: (has(Trouble::SlowDisks) && lags).then_some(laggard),
+        clock_skew_ms: if has(Trouble::Clocks) { 120 } else { 20 },
+        inline_loads: rng.random_range(0.3..0.9),
+        slow_loads,
+        sabotage: Sabotage::None,
+    }
+}

@@ -1,0 +1,90 @@
+//! The standard run of `starling sim`, seed after seed; and the proof that it would notice if what safety rests on
+//! were taken away.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::print_stdout, reason = "a red seed tells its story, a green range its totals")]
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use starling_sim::{Harm, Options, Report, Sabotage, Toll, run};
+
+const SEEDS: Range<u64> = 1..201;
+const THREADS: u64 = 2;
+
+/// A seed that is not clean, if there is any; stops at once when one is found.
+fn a_red_seed(lie: Sabotage) -> Option<u64> {
+    let next = AtomicU64::new(SEEDS.start);
+    let red = AtomicU64::new(u64::MAX);
+    let work = || {
+        while red.load(Ordering::Relaxed) == u64::MAX {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if !SEEDS.contains(&seed) {
+                return;
+            }
+            if !run(seed, &Options::standard(seed).under(lie)).is_clean() {
+                red.fetch_min(seed, Ordering::Relaxed);
+            }
+        }
+    };
+    thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(work))));
+    Some(red.into_inner()).filter(|&seed| seed != u64::MAX)
+}
+
+fn all(seeds: Range<u64>) -> Vec<Report> {
+    let work = |thread: u64| {
+        let mine = seeds.clone().filter(move |seed| seed % THREADS == thread);
+        mine.map(|seed| Report { histories: Vec::new(), mints: Vec::new(), ..told(seed) }).collect::<Vec<_>>()
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || work(thread))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// Runs a seed; a red one tells its story.
+fn told(seed: u64) -> Report {
+    let report = run(seed, &Options::standard(seed));
+    if !report.is_clean() {
+        println!("{}", report.explain());
+    }
+    report
+}
+
+#[test]
+fn two_hundred_seeds_are_clean() {
+    let reports = all(SEEDS);
+    let mut toll = Toll::default();
+    reports.iter().for_each(|report| toll.add(&report.toll));
+    let operations: u64 = reports.iter().map(|r| r.operations).sum();
+    let virtual_s: u64 = reports.iter().map(|r| r.virtual_time.as_secs()).sum();
+    println!("{operations} operations, {virtual_s} virtual s, {toll:?}");
+    let red: Vec<u64> = reports.iter().filter(|r| !r.is_clean()).map(|r| r.seed).collect();
+    assert!(red.is_empty(), "red seeds: {red:?}");
+    for report in &reports {
+        assert!(report.operations >= 1_000 && report.virtual_time.as_secs() >= 30, "seed {}", report.seed);
+        assert!(report.toll.kinds() >= 3, "seed {}: {:?}", report.seed, report.toll);
+    }
+    for harm in Harm::ALL {
+        assert!(toll.of(harm) > 0, "no {}", harm.name());
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_events_again() {
+    for seed in SEEDS.step_by(20) {
+        let [one, two] = [(); 2].map(|()| run(seed, &Options::standard(seed)));
+        assert_eq!((one.trace, one.events, one.toll), (two.trace, two.events, two.toll), "seed {seed}");
+    }
+}
+
+/// Each of these rests on another promise; without it, some seed must be red.
+#[test]
+fn nothing_can_be_taken_away_unnoticed() {
+    for (name, lie) in Sabotage::ALL {
+        let red = a_red_seed(lie);
+        println!("without {name}: seed {red:?} is red");
+        assert!(red.is_some(), "nobody misses {name}");
+    }
+}
