@@ -40,11 +40,13 @@ const CRATES: &[Crate] = &[
     // Carries layouts as blobs with a version: it does not know the ring.
     pure("gossip", "types wire", &[]),
     pure("coordinator", "types causality ring wire", &[]),
+    // Records it only compares and passes on: what a merge is, causality says.
+    pure("antientropy", "types causality wire", &[]),
     pure("handoff", "types wire", &[]),
     // Sees only the verdict on a request's epoch: neither ring nor gossip nor coordinator.
     pure("vnode", "types causality wire", &[]),
     // Speaks rows, never an engine: its storage is whoever answers its effects.
-    pure("node", "types causality ring wire gossip coordinator handoff vnode", &[]),
+    pure("node", "types causality ring wire gossip coordinator antientropy handoff vnode", &[]),
     shell("transport", "types wire"),
     shell("frontend", "types causality wire"),
     shell("client", "types causality ring wire transport"),

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use serde::Serialize;
+use starling_antientropy::Pace;
 use starling_causality::Hlc;
 use starling_gossip::Preset;
 use starling_ring::{Acceptor, Layout};
@@ -56,6 +57,8 @@ pub struct Config {
     pub cache_bytes: usize,
     /// How eager the failure detector is.
     pub gossip: Preset,
+    /// How eager the comparison with other owners is.
+    pub sweep: Pace,
     /// Where other members may be found, should they have moved since this node last heard of them.
     pub seeds: Vec<SocketAddr>,
     /// Seed of the machine's randomness: from the system's generator in a daemon, from the test in a simulation.

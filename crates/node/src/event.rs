@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use starling_antientropy::ScanTicket;
 use starling_types::NodeId;
 use starling_vnode::{CellKey, RowSpace, RowWrite, Ticket};
 use starling_wire::client::{AdminReply, AdminRequest};
@@ -34,6 +35,8 @@ pub enum ScanId {
     Hints(NodeId),
     /// A page of all hints, to count them after a start.
     HintCount,
+    /// A page of this node's own records, to be compared with another owner's.
+    Sweep(ScanTicket),
     /// A page of this node's own records, for who asked.
     Local(ReplyHandle),
 }

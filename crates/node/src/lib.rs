@@ -15,7 +15,8 @@
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`node`] the roof, [`boot`] what a start knows,
 //! [`view`] the cluster as this node sees it, [`control`] with [`founding`] (`cluster init`), [`shard`] with
-//! `replica` (what other nodes ask), `client` (what clients ask), `local` (what this node holds) and [`admission`];
+//! `replica` (what other nodes ask), `client` (what clients ask), `local` (what this node holds), `sweep` (comparison with
+//! other owners) and [`admission`];
 //! [`status`] and [`explain`] for people.
 
 pub mod admission;
@@ -33,4 +34,5 @@ pub mod view;
 pub use boot::{Boot, Config};
 pub use event::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 pub use node::Node;
+pub use starling_antientropy::Pace;
 pub use view::View;

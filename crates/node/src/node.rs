@@ -57,6 +57,7 @@ impl Node {
             out.push(Effect::Commit { id: CommitId::Unseal, rows: vec![Vnodes::unseal()], durable: true });
         }
         out.push(count_hints(None));
+        node.shard(now, out, |s, turn| s.sweep_layout(turn));
         node.control(now, out, |control, turn| control.started(turn));
         node
     }
@@ -209,6 +210,9 @@ impl Node {
             (ScanId::Hints(target), page) => {
                 self.shard(now, out, |s, turn| s.hints_scanned(turn, target, page));
             }
+            (ScanId::Sweep(ticket), page) => {
+                self.shard(now, out, |s, turn| s.sweep_scanned(turn, ticket, page));
+            }
             (ScanId::Local(handle), page) => {
                 self.shard(now, out, |s, turn| s.local_scanned(turn, handle, page));
             }
@@ -241,6 +245,7 @@ impl Node {
         if matches!(self.phase, Phase::Starting | Phase::Running) {
             self.phase = Phase::Draining;
             self.control(now, out, |control, turn| control.leave(turn));
+            self.shard(now, out, |s, turn| s.sweep_event(turn, starling_antientropy::Event::Stop));
         }
     }
 
@@ -277,10 +282,14 @@ impl Node {
         }
         if let Some(layout) = adopted {
             self.shard.vnodes.set_bits(layout.bits());
+            self.shard(now, out, |s, turn| s.sweep_layout(turn));
         }
         for (node, reach) in reach {
             self.shard(now, out, |s, turn| match reach {
-                Reach::Up => s.hint_target(turn, node, true),
+                Reach::Up => {
+                    s.hint_target(turn, node, true);
+                    s.sweep_peer(turn, node, true);
+                }
                 Reach::Suspect => {}
                 Reach::Down => s.peer_down(turn, node),
             });

@@ -8,6 +8,7 @@ mod hints;
 mod local;
 mod machine;
 pub(crate) mod replica;
+mod sweep;
 mod totals;
 mod turn;
 
@@ -15,10 +16,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use starling_antientropy::{self as antientropy, Errand, Sweep};
 use starling_coordinator::{self as coordinator, Answer, get, put};
 use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
-use starling_types::{Conflict, Instant, NodeId, PartitionBits, QualifiedKey, RequestId, limits};
+use starling_types::{
+    Conflict, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey, RequestId, limits,
+};
 use starling_vnode::{self as vnode, CellKey, ClientWrite, Done, OpId, Refused, Vnodes};
 use starling_wire::{Class, KvReply, KvRequest, Message, QuorumChoice};
 
@@ -35,6 +39,7 @@ use crate::event::{CommitId, Effect, ReplyHandle};
 pub struct Shard {
     pub(crate) vnodes: Vnodes,
     pub(crate) hints: HintReplay,
+    pub(crate) sweep: Sweep,
     pub(crate) admission: Admission,
     pub(crate) counters: Counters,
     /// A node that turned out in this turn to go by other properties of a bucket.
@@ -46,6 +51,8 @@ pub struct Shard {
     by_client: TokenMap<RequestId, RequestId>,
     contexts: TokenMap<OpId, Context>,
     deliveries: BTreeMap<RequestId, (NodeId, QualifiedKey)>,
+    /// The partitions of records on their way to disk.
+    staged: BTreeMap<vnode::Ticket, PartitionId>,
     looks: BTreeMap<ReplyHandle, local::Look>,
     timers: BTreeSet<(Instant, RequestId)>,
     work: VecDeque<Work>,
@@ -94,6 +101,9 @@ enum Context {
     Hint(NodeId),
     /// A delivered hint's row.
     HintDrop,
+    /// One key of a sweep.
+    SweepRead(Errand),
+    SweepMerge(Errand),
     /// A look at this node's own record.
     Local(ReplyHandle, QualifiedKey),
 }
@@ -105,6 +115,10 @@ enum Remote {
         stands_for: Option<NodeId>,
     },
     Read {
+        digest: Option<starling_causality::Digest>,
+    },
+    /// For another node's sweep.
+    Fetch {
         digest: Option<starling_causality::Digest>,
     },
     /// The remembered write must be committed before its record is shown.
@@ -133,9 +147,13 @@ impl Shard {
             max_value: config.max_value,
         };
         let run = u128::from(config.generation.0) << 40;
+        // An answer to an exchange of an earlier run must not pass for one of this run.
+        let exchange_base = (u128::from(config.node.bits()) << 64) | (run & u128::from(u64::MAX));
+        let sweep_exchanges = RequestId::from_bits(exchange_base | SWEEP_EXCHANGES);
         Self {
             vnodes: Vnodes::new(vnodes, bits),
             hints: HintReplay::default(),
+            sweep: Sweep::new(config.node, config.sweep, config.seed ^ SWEEP_SEED, sweep_exchanges),
             admission: Admission::new(config.max_in_flight, config.max_in_flight_bytes),
             differing: None,
             counters: Counters::default(),
@@ -145,11 +163,11 @@ impl Shard {
             by_client: TokenMap::default(),
             contexts: TokenMap::default(),
             deliveries: BTreeMap::new(),
+            staged: BTreeMap::new(),
             looks: BTreeMap::new(),
             timers: BTreeSet::new(),
             work: VecDeque::new(),
-            // An answer to an exchange of an earlier run must not pass for one of this run.
-            exchange_base: (u128::from(config.node.bits()) << 64) | (run & u128::from(u64::MAX)),
+            exchange_base,
             next_exchange: 0,
             next_op: 0,
         }
@@ -174,6 +192,7 @@ impl Shard {
             in_flight_bytes: self.admission.bytes(),
             cached_bytes: self.vnodes.cached_bytes(),
             hints_delivered: self.hints.delivered_total(),
+            sweep: self.sweep.counters(),
             clock: self.vnodes.clock(),
         }
     }
@@ -181,7 +200,7 @@ impl Shard {
     /// When [`Shard::tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         let request = self.timers.first().map(|&(at, _)| at);
-        [request, self.hints.next_deadline()].into_iter().flatten().min()
+        [request, self.hints.next_deadline(), self.sweep.next_deadline()].into_iter().flatten().min()
     }
 
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
@@ -196,6 +215,7 @@ impl Shard {
             self.input(turn, exchange, Input::Tick);
         }
         self.tick_hints(turn);
+        self.sweep_event(turn, antientropy::Event::Tick);
         self.pump(turn);
     }
 
@@ -205,6 +225,7 @@ impl Shard {
             self.input(turn, exchange, Input::PeerDown(node));
         }
         self.hint_target(turn, node, false);
+        self.sweep_peer(turn, node, false);
         self.pump(turn);
     }
 
@@ -238,6 +259,7 @@ impl Shard {
         ticket: vnode::Ticket,
         result: Result<(), String>,
     ) {
+        self.note_committed(turn, ticket);
         self.vnode(turn, vnode::Event::Committed(ticket, result));
         self.pump(turn);
     }
@@ -274,6 +296,7 @@ impl Shard {
         match effect {
             vnode::Effect::Load(cell) => turn.out.push(Effect::Load(cell)),
             vnode::Effect::Commit { ticket, rows, durable } => {
+                self.note_staged(turn, ticket, &rows);
                 turn.out.push(Effect::Commit { id: CommitId::Shard(ticket), rows, durable });
             }
             vnode::Effect::Staged(op, staged) => {
@@ -314,6 +337,10 @@ impl Shard {
             }
             (Context::Remote(node, exchange, remote), result) => {
                 self.remote_done(turn, node, exchange, remote, result);
+            }
+            (Context::SweepRead(errand), result) => self.sweep_read(turn, errand, result),
+            (Context::SweepMerge(errand), result) => {
+                self.sweep_event(turn, antientropy::Event::MergedHere(errand, result.is_ok()));
             }
             (Context::Local(handle, key), result) => local::show(turn, handle, key, result),
             (Context::Hint(target), Ok(_)) => self.hint_kept(turn, target),
@@ -451,5 +478,10 @@ impl Shard {
         *counter += 1;
     }
 }
+
+/// Sets the sweep's chance apart from the vnodes'.
+const SWEEP_SEED: u64 = 0x0073_7765_6570;
+/// Sweeps number their exchanges from here on within a run's 2^40: no run has as many requests.
+const SWEEP_EXCHANGES: u128 = 1 << 39;
 
 const _: () = assert!(limits::REQUEST_MEMORY_IDS >= limits::DEFAULT_MAX_IN_FLIGHT);

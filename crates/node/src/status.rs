@@ -61,8 +61,15 @@ pub struct Hints {
 /// How far replicas are known to agree.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Repair {
-    /// No hint to deliver and no delivery under way. (Comparison of replicas joins with anti-entropy.)
+    /// No hint to deliver, no difference being repaired, and no partition behind: other owners were found equal in a
+    /// pass that began after this node's last change. Where sweeps are switched off, only the hints count.
     pub quiescent: bool,
+    /// Owned partitions that changed here since another owner was last found equal, or were never compared since the
+    /// start; none where sweeps are switched off.
+    pub behind_partitions: Option<usize>,
+    /// Milliseconds since 1970: what was written before was the same on all other owners when they were last found
+    /// equal; none while one of them was not since the start.
+    pub repaired_through_ms: Option<u64>,
 }
 
 impl Node {
@@ -84,7 +91,7 @@ impl Node {
             layout_version: self.view().epoch().0,
             members: self.members(),
             hints,
-            repair: Repair { quiescent: hints.count == 0 && shard.hints.is_quiet() },
+            repair: shard.repair(hints.count),
             transfers: Vec::new(),
             alarms: self.alarms(now),
         }

@@ -330,6 +330,7 @@ fn config(
         max_in_flight_bytes: settings.limits.max_in_flight_bytes,
         cache_bytes: settings.storage.record_cache_bytes,
         gossip: settings.gossip.preset,
+        sweep: starling_node::Pace::default(),
         seeds,
         seed,
     }

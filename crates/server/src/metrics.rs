@@ -61,6 +61,12 @@ declare! {
     FORWARDED "starling_forwarded_total" Counter Count [] "Requests passed on to an owner.";
     REMOTE "starling_replica_requests_total" Counter Count ["kind"] "What other coordinators asked of this node's replicas (merge, read, refused).";
     REPAIRS "starling_read_repairs_total" Counter Count [] "Replicas that reads on this node found stale and sent the merged record.";
+    SWEEP_PAGES "starling_sweep_pages_total" Counter Count [] "Pages of records that other owners compared with their own for this node.";
+    SWEEP_DIFFERENCES "starling_sweep_differences_total" Counter Count [] "Keys that a sweep of this node found different at another owner, and still did when it read them again.";
+    SWEEP_PASSES "starling_sweep_passes_total" Counter Count [] "Passes of this node over what it shares with one other owner.";
+    SWEEP_SKIPPED "starling_sweep_skipped_total" Counter Count [] "Pages and rows that could not be compared because of damage, here or at another owner.";
+    REPAIRED "starling_repaired_records_total" Counter Count [] "Records that sweeps of this node brought up to date, here or at another owner.";
+    BEHIND "starling_behind_partitions" Gauge Count [] "Owned partitions that changed since other owners were last found equal, or were never compared since the start.";
     HINTS "starling_hints" Gauge Count [] "Records kept for absent owners.";
     HINT_BYTES "starling_hint_bytes" Gauge Bytes [] "Bytes of records kept for absent owners, about.";
     HINTS_KEPT "starling_hints_kept_total" Counter Count [] "Hints written.";
@@ -177,6 +183,8 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
             Kind::Histogram => metrics::describe_histogram!(d.name, d.unit, d.help),
         }
     }
+    // An alert cannot watch what appears only when it has happened.
+    gauge(POISONED).set(0.0);
     Ok(handle)
 }
 
@@ -250,6 +258,7 @@ fn publish_node(node: &Node, now: Now) {
     let shard = node.data_plane();
     gauge(HINTS).set(status.hints.count as f64);
     gauge(HINT_BYTES).set(status.hints.bytes as f64);
+    gauge(BEHIND).set(status.repair.behind_partitions.unwrap_or(0) as f64);
     gauge(READY).set(f64::from(u8::from(node.unready().is_none())));
     gauge(LAYOUT).set(status.layout_version as f64);
     for state in ["alive", "suspect", "dead", "left"] {
@@ -290,6 +299,11 @@ fn publish_totals(node: &Node) {
     for (name, value) in [
         (FORWARDED, shard.forwarded),
         (REPAIRS, shard.read_repairs),
+        (SWEEP_PAGES, totals.sweep.pages),
+        (SWEEP_DIFFERENCES, totals.sweep.differences),
+        (SWEEP_PASSES, totals.sweep.passes),
+        (SWEEP_SKIPPED, totals.sweep.skipped),
+        (REPAIRED, totals.sweep.repaired),
         (HINTS_KEPT, shard.hints_kept),
         (HINTS_DROPPED, shard.hints_dropped),
         (HINTS_DELIVERED, totals.hints_delivered),

@@ -65,6 +65,12 @@ pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
 
 /// Hints replayed to one target at a time.
 pub const HINT_WINDOW: usize = 32;
+/// Records of one sweep's page that are repaired at a time.
+pub const SWEEP_WINDOW: usize = 8;
+/// Pages of one peer's sweep that wait here to be compared; more are not answered.
+pub const SWEEP_ASKED: usize = 4;
+/// Most records that a peer may list for a page: what it reads at a time, with room for another release's.
+pub const SWEEP_ENTRIES: usize = 4 * SCAN_PAGE_ROWS;
 /// Rows in one page of a background scan.
 pub const SCAN_PAGE_ROWS: usize = 256;
 /// Bytes in one page of a background scan.

@@ -11,8 +11,8 @@
 //!
 //! **How to read this crate.** [`message`] the table of all messages, then one file a conversation: [`hello`]
 //! two ends introduce themselves, [`client`] what an application asks, [`replica`] what a coordinator asks of
-//! replicas, [`cluster`] how layouts are decided and spread, [`gossip`] who is there; [`frame`] and the bytes.
-//! [`local`] stays within one process.
+//! replicas, [`sync`] how owners compare what they hold, [`cluster`] how layouts are decided and spread, [`gossip`] who
+//! is there; [`frame`] and the bytes. [`local`] stays within one process.
 
 pub mod client;
 pub mod cluster;
@@ -22,6 +22,7 @@ pub mod hello;
 pub mod local;
 pub mod message;
 pub mod replica;
+pub mod sync;
 #[cfg(test)]
 mod tests;
 

@@ -9,6 +9,7 @@ use crate::frame::{BodyError, decode_body, encode_body};
 use crate::gossip;
 use crate::hello::{Hello, HelloRefusal};
 use crate::replica::{Merge, Merged, Read, ReadAnswer, Recall, Recalled};
+use crate::sync::{Compare, Compared, Swept};
 
 /// Traffic classes, which never queue behind each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +103,17 @@ messages! {
     Decide(Decide) = 66,
     /// Layout exchange.
     Shared(SharedState) = 67,
+
+    /// A page of a sweep.
+    Compare(Compare) = 80,
+    /// Its answer.
+    Compared(Compared) = 81,
+    /// A read of a replica for repair: as [`Message::Read`], in the background.
+    Fetch(Read) = 82,
+    /// Its answer.
+    Fetched(ReadAnswer) = 83,
+    /// The end of a sweep's pass.
+    Swept(Swept) = 84,
 }
 
 /// Why an end is about to close.

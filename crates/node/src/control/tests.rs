@@ -29,6 +29,7 @@ fn config(n: u64) -> Config {
         max_in_flight_bytes: 1 << 20,
         cache_bytes: 1 << 16,
         gossip: gossip::Preset::default(),
+        sweep: crate::Pace::default(),
         seeds: Vec::new(),
         seed: n,
     }

@@ -1,11 +1,13 @@
 //! What other nodes ask of this one's replicas, and their answers to what this one asked.
 
+use starling_antientropy::Errand;
 use starling_causality::Record;
 use starling_coordinator::{forward, get, put};
 use starling_handoff as handoff;
 use starling_types::{BucketName, Key, NodeId, QualifiedKey, RequestId, limits};
 use starling_vnode::{self as vnode, CellKey, Done, Refused};
 use starling_wire::replica::{Merge, Merged, Read, ReadAnswer, Recall, Recalled, Refusal};
+use starling_wire::sync::Compared;
 use starling_wire::{Class, Envelope, KvReply, Message};
 
 use super::{Context, Input, Machine, Remote, Route, Shard, Turn};
@@ -47,8 +49,8 @@ impl Shard {
             Message::Reply(reply) => {
                 self.input(turn, exchange, Input::Forward(forward::Event::Replied(from, reply)));
             }
-            // Control messages never come here.
-            _ => {}
+            // A sweep's: control messages never come here.
+            message => self.sweep_message(turn, from, exchange, envelope.epoch.0, message),
         }
         self.pump(turn);
     }
@@ -59,7 +61,7 @@ impl Shard {
     }
 
     /// The fence: a sender with another layout than ours is not served (semantics, section 3).
-    fn admit_replica(
+    pub(super) fn admit_replica(
         &self,
         turn: &Turn<'_>,
         epoch: u64,
@@ -191,6 +193,12 @@ impl Shard {
                 Message::ReadAnswer(answer)
             }
             (Remote::Read { .. }, _) => Message::ReadAnswer(ReadAnswer::Unknown),
+            (Remote::Fetch { digest }, Ok(Done::Read(record))) => {
+                let same = digest == Some(record.digest());
+                let answer = if same { ReadAnswer::Same } else { ReadAnswer::Record(record.encode()) };
+                return turn.send(exchange, from, Class::Background, 0, Message::Fetched(answer));
+            }
+            (Remote::Fetch { .. }, _) => Message::Fetched(ReadAnswer::Unknown),
             (Remote::RecallSettle { cell, dot }, Ok(_)) => {
                 let op = self.op(Context::Remote(from, exchange, Remote::RecallRead { dot }));
                 return self.vnode(turn, vnode::Event::Read(op, cell));
@@ -209,6 +217,9 @@ impl Shard {
         if let Some((target, key)) = self.deliveries.remove(&exchange) {
             let done = matches!(answer, Merged::Done { durable: true });
             return self.hint_event(turn, handoff::Event::Delivered { target, key, done });
+        }
+        if self.swept_there(turn, Errand { peer: from, exchange }, &answer) {
+            return;
         }
         let Some(request) = self.in_flight.get(&exchange) else {
             return;
@@ -235,6 +246,8 @@ pub(crate) fn not_ready(
         Message::Merge(_) => Message::Merged(Merged::Refused(refusal)),
         Message::Read(_) => Message::ReadAnswer(ReadAnswer::Refused(refusal)),
         Message::Recall(_) => Message::Recalled(Recalled { dot: None, record: None }),
+        Message::Compare(_) => Message::Compared(Compared::Refused(refusal)),
+        Message::Fetch(_) => Message::Fetched(ReadAnswer::Refused(refusal)),
         Message::Request(_) => {
             let failure = starling_wire::Failure::refused(starling_wire::FailureKind::NotReady, why);
             Message::Reply(KvReply::Failed(failure))

@@ -47,6 +47,8 @@ pub struct Totals {
     pub cached_bytes: usize,
     /// Hints delivered.
     pub hints_delivered: u64,
+    /// What sweeps have done.
+    pub sweep: starling_antientropy::Counters,
     /// The highest time minted or observed.
     pub clock: starling_causality::Hlc,
 }

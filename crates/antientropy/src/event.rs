@@ -1,0 +1,94 @@
+//! What goes into the machine and what comes out of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use starling_causality::Record;
+use starling_types::{NodeId, PartitionId, QualifiedKey, RequestId, Token};
+use starling_wire::Message;
+use starling_wire::replica::ReadAnswer;
+use starling_wire::sync::{Compare, Compared, Swept};
+
+use crate::page::Rows;
+use crate::shared::Shared;
+
+/// The number of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScanTicket(pub u64);
+
+/// One key's repair: with whom, and under which number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Errand {
+    /// The peer.
+    pub peer: NodeId,
+    /// The number that frames and answers bear.
+    pub exchange: RequestId,
+}
+
+/// Input.
+#[derive(Debug)]
+pub enum Event {
+    /// A layout is in force: which partitions this node shares with whom.
+    Layout {
+        /// Under which keys are hashed.
+        seed: u64,
+        /// All peers with which it shares any.
+        shared: BTreeMap<NodeId, Shared>,
+    },
+    /// The peer answers.
+    Up(NodeId),
+    /// The peer is gone.
+    Down(NodeId),
+    /// A record of the partition is on its way to this node's disk.
+    Staged(PartitionId),
+    /// It is there.
+    Committed(PartitionId),
+    /// The answer to [`Effect::Scan`]; none if there is damage.
+    Scanned(ScanTicket, Option<Rows>),
+    /// A peer that walks asks to compare a page.
+    Asked(NodeId, RequestId, Compare),
+    /// A peer has compared a page.
+    Compared(NodeId, RequestId, Compared),
+    /// The answer to [`Effect::ReadHere`]; none if the row is damaged.
+    ReadHere(Errand, Option<Arc<Record>>),
+    /// A peer's record.
+    Fetched(Errand, ReadAnswer),
+    /// The answer to [`Effect::MergeHere`]: done or not.
+    MergedHere(Errand, bool),
+    /// A peer has merged a record durably, or not.
+    Merged(Errand, bool),
+    /// A peer's pass is over.
+    Swept(NodeId, Swept),
+    /// This node stops: nothing is begun any more.
+    Stop,
+    /// Time has passed.
+    Tick,
+}
+
+/// Output.
+#[derive(Debug)]
+pub enum Effect {
+    /// Read a page of the data rows, from the first one at this token.
+    Scan(ScanTicket, Token),
+    /// Send to a peer, in the background.
+    Send(NodeId, RequestId, Message),
+    /// Show this node's record.
+    ReadHere(Errand, QualifiedKey),
+    /// Merge a peer's record into this node's, durably.
+    MergeHere(Errand, QualifiedKey, Record),
+}
+
+/// What sweeps have done since the start.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// Pages that a peer compared for this node.
+    pub pages: u64,
+    /// Keys that differed, and still did when they were read again.
+    pub differences: u64,
+    /// Passes ended.
+    pub passes: u64,
+    /// Records brought up to date, here or at a peer.
+    pub repaired: u64,
+    /// Pages, or rows, that could not be read here or there.
+    pub skipped: u64,
+}

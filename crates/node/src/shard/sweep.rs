@@ -1,0 +1,220 @@
+//! Sweeps: this node's replicas compared with those of other owners, and what differs merged (semantics, section 6).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use starling_antientropy::{Effect as Wanted, Errand, Event, Rows, ScanTicket, Shared};
+use starling_causality::{Digest, Record};
+use starling_types::{NodeId, QualifiedKey, RequestId, Token};
+use starling_vnode::rows::{FIRST_GENERATION, parse_data};
+use starling_vnode::{self as vnode, CellKey, Done, Refused, RowSpace, RowWrite};
+use starling_wire::replica::{Merged, Read, ReadAnswer, Refusal};
+use starling_wire::sync::{Compare, Compared};
+use starling_wire::{Class, Message};
+
+use super::{Context, Remote, Shard, Turn};
+use crate::event::{Effect, RowPage, ScanId};
+use crate::status::Repair;
+use crate::view::View;
+
+/// What a sweep asks of a peer must be answered within this time, in milliseconds.
+const ANSWER_MS: u32 = 2_000;
+
+impl Shard {
+    /// A layout is in force.
+    pub(crate) fn sweep_layout(&mut self, turn: &mut Turn<'_>) {
+        let seed = turn.view.cluster().hash_seed();
+        let shared = shared(turn.view);
+        self.sweep_event(turn, Event::Layout { seed, shared });
+    }
+
+    /// A peer answers again, or is gone.
+    pub(crate) fn sweep_peer(&mut self, turn: &mut Turn<'_>, peer: NodeId, up: bool) {
+        self.sweep_event(turn, if up { Event::Up(peer) } else { Event::Down(peer) });
+    }
+
+    pub(crate) fn sweep_event(&mut self, turn: &mut Turn<'_>, event: Event) {
+        let mut effects = Vec::new();
+        self.sweep.handle(turn.now, event, &mut effects);
+        effects.into_iter().for_each(|effect| self.sweep_effect(turn, effect));
+    }
+
+    fn sweep_effect(&mut self, turn: &mut Turn<'_>, effect: Wanted) {
+        match effect {
+            Wanted::Scan(ticket, from) => turn.out.push(Effect::Scan {
+                id: ScanId::Sweep(ticket),
+                space: RowSpace::Data,
+                prefix: Bytes::new(),
+                from: Some(Bytes::copy_from_slice(&from.bits().to_be_bytes())),
+            }),
+            Wanted::Send(peer, exchange, mut message) => {
+                if let Message::Merge(merge) = &mut message {
+                    merge.props = turn.view.buckets().number(&merge.bucket);
+                }
+                turn.send(exchange, peer, Class::Background, ANSWER_MS, message);
+            }
+            Wanted::ReadHere(errand, key) => {
+                let op = self.op(Context::SweepRead(errand));
+                self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
+            }
+            Wanted::MergeHere(errand, key, record) => {
+                let op = self.op(Context::SweepMerge(errand));
+                let cell = CellKey::data(key);
+                // Siblings of a last-writer bucket settle when they are next read or written: who is behind with the
+                // bucket's properties must drop none on the word of a peer who is not.
+                let lww = false;
+                self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
+            }
+        }
+    }
+
+    pub(super) fn sweep_read(&mut self, turn: &mut Turn<'_>, errand: Errand, result: Result<Done, Refused>) {
+        let record = match result {
+            Ok(Done::Read(record)) => Some(record),
+            _ => None,
+        };
+        self.sweep_event(turn, Event::ReadHere(errand, record));
+    }
+
+    /// A page of data rows has come.
+    pub(crate) fn sweep_scanned(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ticket: ScanTicket,
+        page: Result<RowPage, String>,
+    ) {
+        let rows = page.ok().map(|page| rows(turn.view, page));
+        self.sweep_event(turn, Event::Scanned(ticket, rows));
+        self.pump(turn);
+    }
+
+    /// A frame of a sweep, this node's or another's.
+    pub(super) fn sweep_message(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeId,
+        exchange: RequestId,
+        epoch: u64,
+        message: Message,
+    ) {
+        match message {
+            Message::Compare(compare) => self.compare(turn, from, exchange, epoch, compare),
+            Message::Compared(answer) => self.sweep_event(turn, Event::Compared(from, exchange, answer)),
+            Message::Fetch(read) => self.fetch(turn, from, exchange, epoch, &read),
+            Message::Fetched(answer) => {
+                self.sweep_event(turn, Event::Fetched(Errand { peer: from, exchange }, answer));
+            }
+            Message::Swept(swept) if epoch == turn.view.epoch().0 => {
+                self.sweep_event(turn, Event::Swept(from, swept));
+            }
+            _ => {}
+        }
+    }
+
+    fn compare(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeId,
+        exchange: RequestId,
+        epoch: u64,
+        compare: Compare,
+    ) {
+        if epoch == turn.view.epoch().0 {
+            return self.sweep_event(turn, Event::Asked(from, exchange, compare));
+        }
+        // With another layout the two would not compare the same partitions.
+        let refused = Message::Compared(Compared::Refused(Refusal::StaleEpoch(turn.view.epoch().0)));
+        turn.send(exchange, from, Class::Background, 0, refused);
+    }
+
+    fn fetch(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, epoch: u64, read: &Read) {
+        match self.admit_replica(turn, epoch, &read.bucket, &read.key) {
+            Ok(key) if self.owns(turn, &key) => {
+                let remote = Remote::Fetch { digest: read.digest };
+                let op = self.op(Context::Remote(from, exchange, remote));
+                self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
+            }
+            verdict => {
+                let why = verdict.err().unwrap_or(Refusal::NotOwner(turn.view.epoch().0));
+                let answer = Message::Fetched(ReadAnswer::Refused(why));
+                turn.send(exchange, from, Class::Background, 0, answer);
+            }
+        }
+    }
+
+    fn owns(&self, turn: &Turn<'_>, key: &QualifiedKey) -> bool {
+        turn.view.layout().is_some_and(|layout| turn.view.owns(layout.partition_of(key.token())))
+    }
+
+    /// Takes the answer to a merge, if a sweep waits for it.
+    pub(super) fn swept_there(&mut self, turn: &mut Turn<'_>, errand: Errand, answer: &Merged) -> bool {
+        let is_ours = self.sweep.awaits(errand);
+        if is_ours {
+            let done = matches!(answer, Merged::Done { durable: true });
+            self.sweep_event(turn, Event::Merged(errand, done));
+        }
+        is_ours
+    }
+
+    /// How far this node's replicas are known to equal other owners'.
+    pub(crate) fn repair(&self, hints: u64) -> Repair {
+        let behind = self.sweep.is_on().then(|| self.sweep.behind());
+        let is_quiet = hints == 0 && self.hints.is_quiet() && self.sweep.is_quiet();
+        Repair {
+            quiescent: is_quiet && behind.unwrap_or(0) == 0,
+            behind_partitions: behind,
+            repaired_through_ms: self.sweep.proved_through().map(|wall| wall.millis()),
+        }
+    }
+
+    /// Takes note of records on their way to disk: their partitions may differ from other owners'.
+    pub(super) fn note_staged(&mut self, turn: &mut Turn<'_>, ticket: vnode::Ticket, rows: &[RowWrite]) {
+        let Some(layout) = turn.view.layout() else { return };
+        let data = rows.iter().find(|row| row.space == RowSpace::Data);
+        let token = data.and_then(|row| row.key.first_chunk::<8>()).map(|t| u64::from_be_bytes(*t));
+        // A commit of the vnodes changes one key.
+        if let Some(token) = token {
+            let partition = layout.partition_of(Token::from_bits(token));
+            self.staged.insert(ticket, partition);
+            self.sweep_event(turn, Event::Staged(partition));
+        }
+    }
+
+    pub(super) fn note_committed(&mut self, turn: &mut Turn<'_>, ticket: vnode::Ticket) {
+        if let Some(partition) = self.staged.remove(&ticket) {
+            self.sweep_event(turn, Event::Committed(partition));
+        }
+    }
+}
+
+/// Which partitions this node shares with whom.
+fn shared(view: &View) -> BTreeMap<NodeId, Shared> {
+    let Some(layout) = view.layout() else {
+        return BTreeMap::new();
+    };
+    let mut partitions: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
+    for partition in layout.partitions_of(view.me) {
+        for owner in layout.owners(partition).filter(|&owner| owner != view.me) {
+            partitions.entry(owner).or_default().push(partition);
+        }
+    }
+    let bits = layout.bits();
+    partitions.into_iter().map(|(owner, of)| (owner, Shared::new(bits, of))).collect()
+}
+
+/// What is on disk is committed. A row that cannot be understood stays what it is: a read of its key says so too.
+fn rows(view: &View, page: RowPage) -> Rows {
+    let seed = view.cluster().hash_seed();
+    let next = page.next.as_ref().and_then(|key| key.first_chunk::<8>());
+    let next = next.map(|token| Token::from_bits(u64::from_be_bytes(*token)));
+    let read = page.rows.len();
+    let entries: Vec<_> = page.rows.iter().filter_map(|(key, value)| entry(seed, key, value)).collect();
+    Rows { unreadable: read - entries.len(), entries, next }
+}
+
+fn entry(seed: u64, row: &[u8], value: &Bytes) -> Option<(QualifiedKey, Digest)> {
+    let (token, generation, bucket, key) = parse_data(row)?;
+    let key = QualifiedKey::new(seed, bucket, key);
+    let is_whole = generation == FIRST_GENERATION && key.token() == token;
+    is_whole.then_some((key, Record::decode(value).ok()?.digest()))
+}
