@@ -11,7 +11,8 @@ const PREAMBLE: &str = "\
 #
 # Every key is here with its default; what you leave out has that default. A flag wins over an environment
 # variable (named with each key), a variable over this file. A key or section that does not exist is an error.
-# What all nodes must agree on (copies, buckets, the layout) is no matter of this file: see `starling cluster`.
+# What all nodes must agree on (copies, buckets, the layout) is no matter of this file: see `starling cluster`
+# and `starling bucket`.
 ";
 
 pub(super) fn render(settings: &Settings) -> String {
