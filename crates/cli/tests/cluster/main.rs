@@ -4,6 +4,7 @@
 //! ```text
 //! main_job      one command, a cluster, all doors
 //! three_files   three configuration files, one cluster of them
+//! buckets       rules by bucket, from the command line to all doors
 //! kill          SIGKILL under load: what was acked is there
 //! refusals      what must not start, must not join, must not do harm
 //! ```
@@ -12,6 +13,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
 
+mod buckets;
 mod kill;
 mod main_job;
 mod refusals;

@@ -1,0 +1,257 @@
+//! Buckets on whole nodes: created on one, used on all; rules that change while some do not hear of it.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use starling_sim::world::Weather;
+use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
+use starling_storage::Namespace;
+use starling_types::{BucketChanges, BucketName, Conflict, Key, Outcome, RequestId};
+use starling_wire::client::{AdminReply, AdminRequest, Seen};
+use starling_wire::{FailureKind, KvOp, KvReply, KvRequest, QuorumChoice};
+
+const QUICK: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(1));
+const LWW: BucketChanges = BucketChanges {
+    r: None,
+    w: None,
+    strict: None,
+    conflict: Some(Conflict::Lww),
+    durable: None,
+    ttl_ms: None,
+};
+
+/// Three nodes that are one cluster, every one of which owns every key.
+fn cluster() -> World {
+    let options = WorldOptions {
+        nodes: 3,
+        weather: Weather::CALM,
+        fsync: QUICK,
+        laggard: None,
+        clock_skew_ms: 0,
+        inline_loads: 1.0,
+        slow_loads: 0.0,
+        sabotage: Sabotage::None,
+    };
+    let mut world = World::new(Seed(1), options);
+    world.run_for(Duration::from_secs(1));
+    let nodes = world.addresses();
+    let init = AdminRequest::Init { nodes, copies: 3, bits: 2 };
+    assert!(matches!(order(&mut world, 0, init), AdminReply::Initialised(_)));
+    world
+}
+
+fn order(world: &mut World, node: usize, request: AdminRequest) -> AdminReply {
+    let handle = world.admin(node, request);
+    let until = world.now() + Duration::from_secs(5);
+    while let Some(notice) = world.next(until) {
+        match notice {
+            Notice::Admin(h, reply) if h == handle => return reply,
+            _ => {}
+        }
+    }
+    panic!("no answer");
+}
+
+fn name() -> BucketName {
+    BucketName::new("b").unwrap()
+}
+
+/// Members that have it when the operator is answered.
+fn set(world: &mut World, node: usize, changes: BucketChanges, create: bool) -> u32 {
+    match order(world, node, AdminRequest::BucketSet { name: name(), changes, create }) {
+        AdminReply::BucketSet { held_by, members: 3, .. } => held_by,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ask(world: &mut World, node: usize, op: KvOp, quorum: QuorumChoice) -> KvReply {
+    let request = KvRequest {
+        id: RequestId::from_bits(u128::from(world.now().nanos())),
+        attempt: 0,
+        issued: world.now_at(node).wall,
+        timeout_ms: 0,
+        bucket: name(),
+        key: Key::new("k").unwrap(),
+        op,
+        quorum,
+        forwarded: false,
+    };
+    let handle = world.request(node, request);
+    let until = world.now() + Duration::from_secs(3);
+    while let Some(notice) = world.next(until) {
+        match notice {
+            Notice::Reply(h, reply) if h == handle => return reply,
+            _ => {}
+        }
+    }
+    panic!("no answer");
+}
+
+fn all() -> QuorumChoice {
+    QuorumChoice { r: Some(3), w: Some(3), strict: None }
+}
+
+fn one() -> QuorumChoice {
+    QuorumChoice { r: Some(1), w: Some(1), strict: None }
+}
+
+/// A write that has seen nothing: it stands beside whatever is there, if the bucket lets it.
+fn beside(value: &'static str) -> KvOp {
+    KvOp::Put { value: Bytes::from_static(value.as_bytes()), seen: Seen::Nothing, ttl_ms: None }
+}
+
+fn put(world: &mut World, node: usize, value: &'static str, quorum: QuorumChoice) {
+    let reply = ask(world, node, beside(value), quorum);
+    assert!(matches!(reply, KvReply::Written(_)), "{value}: {reply:?}");
+}
+
+fn get(world: &mut World, node: usize, quorum: QuorumChoice) -> Vec<Bytes> {
+    match ask(world, node, KvOp::Get, quorum) {
+        KvReply::Read(read) => read.siblings.into_iter().map(|s| s.value).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn isolate(world: &mut World, node: usize) {
+    for peer in (0..world.len()).filter(|&p| p != node) {
+        world.cut(node, peer, true);
+        world.cut(peer, node, true);
+    }
+}
+
+/// What every node has on disk for the one key.
+fn stored(world: &World) -> Vec<Vec<Bytes>> {
+    let of = |node| {
+        let row = world.rows(node, Namespace::Data).remove(0);
+        let record = world.stored(node, &row).unwrap();
+        record.siblings().iter().filter_map(|s| s.value().cloned()).collect()
+    };
+    (0..world.len()).map(of).collect()
+}
+
+fn digest(world: &World, node: usize) -> u64 {
+    world.node(node).unwrap().view().buckets().digest()
+}
+
+#[test]
+fn a_bucket_created_on_one_node_is_at_once_there_on_all() {
+    let mut world = cluster();
+    let reply = ask(&mut world, 1, beside("early"), all());
+    let KvReply::Failed(failure) = reply else { panic!("{reply:?}") };
+    assert_eq!((failure.kind, failure.outcome), (FailureKind::NoSuchBucket, Outcome::NotApplied));
+    assert!(failure.detail.contains("starling bucket create b"), "{failure}");
+    assert_eq!(set(&mut world, 0, BucketChanges::default(), true), 3);
+    put(&mut world, 1, "first", all());
+    put(&mut world, 2, "second", all());
+    assert_eq!(get(&mut world, 0, all()), ["first", "second"]);
+}
+
+#[test]
+fn in_a_bucket_where_the_last_writer_wins_one_value_stays_everywhere() {
+    let mut world = cluster();
+    set(&mut world, 0, LWW, true);
+    put(&mut world, 1, "first", all());
+    put(&mut world, 2, "second", all());
+    assert_eq!(stored(&world), vec![vec![Bytes::from_static(b"second")]; 3], "coordinated and merged");
+    // Two that do not see each other, and hints and repairs that bring them together.
+    isolate(&mut world, 0);
+    world.run_for(Duration::from_secs(4));
+    put(&mut world, 0, "apart", one());
+    world.run_for(Duration::from_secs(1));
+    put(&mut world, 1, "last", one());
+    world.mend();
+    world.run_for(Duration::from_secs(30));
+    assert_eq!(stored(&world), vec![vec![Bytes::from_static(b"last")]; 3]);
+    assert_eq!(get(&mut world, 0, all()), ["last"]);
+}
+
+#[test]
+fn a_node_that_was_away_learns_of_a_bucket_when_it_is_back_and_keeps_it() {
+    let mut world = cluster();
+    world.crash(2);
+    world.run_for(Duration::from_secs(4));
+    assert_eq!(set(&mut world, 0, LWW, true), 2);
+    put(&mut world, 1, "v", QuorumChoice::default());
+    world.start(2);
+    world.run_for(Duration::from_secs(30));
+    assert_eq!(digest(&world, 2), digest(&world, 0));
+    assert_eq!(stored(&world), vec![vec![Bytes::from_static(b"v")]; 3], "hints were not refused for ever");
+    (0..3).for_each(|node| world.crash(node));
+    (0..3).for_each(|node| world.start(node));
+    world.run_for(Duration::from_secs(10));
+    assert_eq!(get(&mut world, 2, all()), ["v"]);
+}
+
+#[test]
+fn gossip_brings_a_change_that_was_lost_on_its_way() {
+    let mut world = cluster();
+    world.hold(0, 2);
+    world.hold(1, 2);
+    assert_eq!(set(&mut world, 0, LWW, true), 2);
+    world.release(0, 2, true);
+    world.release(1, 2, true);
+    assert_eq!(digest(&world, 2), 0);
+    world.run_for(Duration::from_secs(30));
+    assert_eq!(digest(&world, 2), digest(&world, 0));
+}
+
+/// Node 2 hears nothing of node 0's change until a write of node 0 arrives: it refuses, learns, and takes it.
+#[test]
+fn a_replica_that_missed_a_change_learns_it_from_the_write() {
+    let mut world = cluster();
+    world.hold(0, 2);
+    world.hold(1, 2);
+    let before = world.now();
+    assert_eq!(set(&mut world, 0, BucketChanges::default(), true), 2);
+    assert!(world.now().since(before) >= Duration::from_secs(1), "it was waited for");
+    assert_eq!(digest(&world, 2), 0);
+    world.release(0, 2, true);
+    world.release(1, 2, true);
+    put(&mut world, 0, "v", all());
+    assert_eq!(digest(&world, 2), digest(&world, 0));
+    assert_eq!(stored(&world), vec![vec![Bytes::from_static(b"v")]; 3]);
+}
+
+/// Node 2 still believes in the last writer when the others keep siblings: nothing is dropped on its word.
+#[test]
+fn siblings_are_not_settled_by_a_replica_with_the_old_rule() {
+    let mut world = cluster();
+    set(&mut world, 0, LWW, true);
+    world.hold(0, 2);
+    world.hold(1, 2);
+    let siblings = BucketChanges { conflict: Some(Conflict::Siblings), ..BucketChanges::default() };
+    set(&mut world, 0, siblings, false);
+    put(&mut world, 0, "first", QuorumChoice::default());
+    put(&mut world, 1, "second", QuorumChoice::default());
+    world.release(0, 2, true);
+    world.release(1, 2, true);
+    put(&mut world, 0, "third", all());
+    world.run_for(Duration::from_secs(30));
+    let three = ["first", "second", "third"].map(|v| Bytes::from_static(v.as_bytes())).to_vec();
+    assert_eq!(stored(&world), vec![three; 3]);
+}
+
+/// Node 2 would still ack what the bucket does not allow any more.
+#[test]
+fn a_coordinator_with_the_old_rules_does_not_ack_by_them() {
+    let mut world = cluster();
+    let loose = BucketChanges { durable: Some(false), ..BucketChanges::default() };
+    set(&mut world, 0, loose, true);
+    world.hold(0, 2);
+    world.hold(1, 2);
+    let strict = BucketChanges { durable: Some(true), strict: Some(true), ..BucketChanges::default() };
+    assert_eq!(set(&mut world, 0, strict, false), 2);
+    // What the replicas say to node 2 arrives from now on; what was said before does not.
+    world.release(0, 2, true);
+    world.release(1, 2, true);
+    let reply = ask(&mut world, 2, beside("loose"), QuorumChoice::default());
+    let KvReply::Failed(failure) = reply else { panic!("{reply:?}") };
+    assert_eq!(failure.outcome, Outcome::Unknown);
+    assert!(failure.detail.contains("properties"), "{failure}");
+    put(&mut world, 2, "again", QuorumChoice::default());
+    let lowered = ask(&mut world, 1, beside("one"), one());
+    let KvReply::Failed(failure) = lowered else { panic!("{lowered:?}") };
+    assert_eq!((failure.kind, failure.outcome), (FailureKind::BadRequest, Outcome::NotApplied));
+}
