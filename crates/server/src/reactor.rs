@@ -14,12 +14,12 @@ use starling_frontend::ReplyTo;
 use starling_node::event::RowPage;
 use starling_node::{Effect, Event, Log, Node, ReplyHandle};
 use starling_storage::{Engine, KeyRange, ScanLimit};
-use starling_transport::{ClientId, Transport};
+use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
-use starling_types::{Instant, RequestId, limits};
+use starling_types::{Instant, Outcome, RequestId, limits};
 use starling_wire::client::AdminReply;
 use starling_wire::local::LocalPage;
-use starling_wire::{Class, Envelope, Failure, KvReply, Message};
+use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
@@ -85,6 +85,19 @@ enum Whom {
     Door(ReplyTo),
     Quic(ClientId, RequestId),
     Local(oneshot::Sender<Result<LocalPage, Failure>>),
+}
+
+/// What a client is told in place of an answer that cannot be sent to it.
+fn unsent(message: &Message) -> Option<Failure> {
+    let outcome = match message {
+        Message::Reply(KvReply::Written(_)) => Outcome::Applied,
+        Message::Reply(KvReply::Read(_)) => Outcome::NotApplied,
+        Message::Reply(KvReply::Failed(failure)) => failure.outcome,
+        _ => return None,
+    };
+    let detail =
+        "the answer does not fit the connection's queue, or any message: ask for less at a time".into();
+    Some(Failure { kind: FailureKind::Overloaded, outcome, detail, retry_after_ms: None })
 }
 
 /// What a reactor is made of.
@@ -264,13 +277,20 @@ impl Reactor {
         }
     }
 
+    /// Answers a client. What does not fit its queue is replaced by words that do.
     fn reply(&self, client: ClientId, request: RequestId, message: Message) {
+        let unsent = unsent(&message);
+        let refused = [Sent::Full, Sent::TooLarge].contains(&self.say(client, request, message));
+        if let (true, Some(failure)) = (refused, unsent) {
+            let _ = self.say(client, request, Message::Reply(KvReply::Failed(failure)));
+        }
+    }
+
+    fn say(&self, client: ClientId, request: RequestId, message: Message) -> Sent {
         let node = self.node.borrow();
         let (cluster, epoch) = (node.view().cluster(), node.view().epoch());
         let envelope = Envelope { cluster, epoch, request, deadline_ms: 0, message };
-        if let Some(transport) = self.transport.get() {
-            let _ = transport.reply(client, &envelope);
-        }
+        self.transport.get().map_or(Sent::NotConnected, |transport| transport.reply(client, &envelope))
     }
 
     fn log(&self, log: &Log) {
