@@ -54,7 +54,7 @@ impl Cell {
     fn json(&self) -> Value {
         match self {
             Self::Word(word) => json!(word),
-            Self::Number(..) => self.text().parse::<f64>().map_or(Value::Null, |value| json!(value)),
+            Self::Number(..) => serde_json::from_str(&self.text()).unwrap_or(Value::Null),
         }
     }
 }
@@ -121,7 +121,7 @@ mod tests {
                         | two  | 1235 | -     |";
         assert_eq!(table.text(), expected);
         let rows = &table.json()["rows"];
-        assert_eq!(rows[0], json!({"what": "one", "n": 16.0, "ratio": 0.68}));
+        assert_eq!(rows[0], json!({"what": "one", "n": 16, "ratio": 0.68}));
         assert_eq!(rows[1]["ratio"], Value::Null);
     }
 }
