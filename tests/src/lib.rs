@@ -1,1 +1,12 @@
-//! Whole nodes and whole clusters under test: the simulator's pinned seeds, and stories told step by step.
+//! # Whole nodes under test
+//!
+//! **Job.** Tests that no single crate can hold: whole nodes in the simulator's world, pinned seeds, and stories
+//! told step by step. (Real processes are tried in `crates/cli/tests`, beside the binary.)
+//!
+//! **Invariants.** Every test ends by itself in virtual time; a red seed prints its number and the story of the
+//! key, and the same seed is red again.
+//!
+//! **Deliberately absent.** Code: this crate is its tests.
+//!
+//! **How to read this crate.** `tests/stories.rs` first, then the storms in `tests/no_acked_write_lost.rs`, and a
+//! file for each promise beside them.
