@@ -40,7 +40,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(seed: Seed, index: usize, disk: Disk) -> Self {
+    pub(crate) fn new(seed: Seed, index: usize, disk: Disk, sweep: Pace) -> Self {
         let config = Config {
             node: NodeId::from_bits(seed.child("node id", index as u64) | 1),
             generation: Generation(0),
@@ -56,7 +56,7 @@ impl Host {
             // Small, so that loads happen.
             cache_bytes: 4 << 10,
             gossip: Preset::Lan,
-            sweep: Pace::OFF,
+            sweep,
             seeds: Vec::new(),
             seed: 0,
         };

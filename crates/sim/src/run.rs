@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use starling_checker::{Finding, KeyHistory, Misread, register};
+use starling_node::Pace;
 use starling_types::Instant;
 use starling_wire::client::{AdminReply, AdminRequest};
 
@@ -36,6 +37,8 @@ pub struct Options {
     pub least_ops: usize,
     /// Fewest kinds of faults that must have changed something, or the run is no proof.
     pub least_harms: usize,
+    /// How eagerly nodes compare what they hold.
+    pub sweep: Pace,
     /// Read every key from all owners before the verdict, which repairs what hints cannot: writes whose
     /// coordinator died. Without it the owners must agree by hints alone.
     pub final_reads: bool,
@@ -75,6 +78,7 @@ impl Options {
             span: Duration::from_secs(12),
             least_ops: 0,
             least_harms: 0,
+            sweep: Pace::OFF,
             final_reads: true,
         }
     }
@@ -192,7 +196,7 @@ impl Run {
     fn new(seed: Seed, options: &Options) -> Self {
         let nodes = options.world.nodes;
         Self {
-            world: World::new(seed, options.world.clone()),
+            world: World::sweeping(seed, options.world.clone(), options.sweep),
             workload: Workload::new(seed, options.workload.clone()),
             schedule: nemesis::plan(seed, options.faults, nodes, options.gap, options.span),
             options: options.clone(),

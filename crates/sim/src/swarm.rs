@@ -7,6 +7,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
+use starling_node::Pace;
 
 use crate::nemesis::Faults;
 use crate::run::Options;
@@ -79,6 +80,7 @@ impl Options {
             span: SPAN,
             least_ops: LEAST_OPS,
             least_harms: LEAST_HARMS,
+            sweep: Pace::OFF,
             final_reads: true,
         }
     }

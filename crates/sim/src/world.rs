@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use starling_causality::{ContextToken, Record, VersionVector};
 use starling_node::node::Phase;
-use starling_node::{Effect, Event, Log, Node, ReplyHandle, ScanId};
+use starling_node::{Effect, Event, Log, Node, Pace, ReplyHandle, ScanId};
 use starling_storage::{Engine, Namespace};
 use starling_types::{BucketName, Instant, Key, NodeId, Now, QualifiedKey};
 use starling_vnode::CellKey;
@@ -169,15 +169,20 @@ pub struct World {
 }
 
 impl World {
-    /// A world of empty nodes, all started.
+    /// A world of empty nodes, all started, that do not compare what they hold.
     pub fn new(seed: Seed, options: WorldOptions) -> Self {
+        Self::sweeping(seed, options, Pace::OFF)
+    }
+
+    /// A world of empty nodes, all started.
+    pub fn sweeping(seed: Seed, options: WorldOptions, sweep: Pace) -> Self {
         let mut hosts = Vec::new();
         for index in 0..options.nodes {
             let disk = Disk::new(
                 seed.stream("disk", index as u64),
                 if index == 0 { options.laggard.unwrap_or(options.fsync) } else { options.fsync },
             );
-            let mut host = Host::new(seed, index, disk);
+            let mut host = Host::new(seed, index, disk, sweep);
             let skew = options.clock_skew_ms;
             host.clock_offset_ms = host.rng.random_range(-skew..=skew);
             hosts.push(host);
