@@ -160,6 +160,7 @@ impl Client {
         };
         let patience = patience() - clock::now();
         let answer = connection.call(request.id, Message::Request(request.clone()), patience).await;
+        self.nodes.answered(node, !matches!(answer, Err(NoAnswer::Unanswered)));
         self.review(&connection, owners.contains(&node), &answer);
         match answer {
             Ok(Message::Reply(KvReply::Failed(failure))) => Ok(Err(Ending::Failed(failure))),

@@ -13,6 +13,7 @@
 //! - A layout only says where to go first. Any node takes any request and passes it on once, so a layout that is old, or
 //!   owners that cannot be reached, cost time and nothing else.
 //! - No request waits for a new connection while another node is connected; connections to owners are made beside it.
+//! - A node that was silent is left alone for a while: one request at a time finds out whether it is back.
 //!
 //! **Deliberately absent.** Merging of siblings: that is the application's to do. Choosing owners by their latency.
 //!

@@ -33,6 +33,14 @@ struct Node {
     /// Held while connecting, so that requests that need the connection at once share one attempt.
     connecting: Mutex<()>,
     dial: Cell<Dial>,
+    silence: Cell<Option<Rest>>,
+}
+
+/// A node is left alone until then, the next time for this long.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    until: Instant,
+    span: Duration,
 }
 
 /// What became of the last attempt to connect.
@@ -40,8 +48,8 @@ struct Node {
 enum Dial {
     Rested,
     UnderWay,
-    /// Failed; not before this is it tried of the client's own accord.
-    Failed(Instant, Duration),
+    /// Not tried of the client's own accord before the rest is over.
+    Failed(Rest),
 }
 
 impl Nodes {
@@ -91,8 +99,9 @@ impl Nodes {
         }
     }
 
-    /// Where to go next: to an owner first, and rather over a connection that stands than over a new one. `tried` are
-    /// the nodes of this round; when all have been tried, the next round begins.
+    /// Where to go next: to an owner first, rather over a connection that stands than over a new one, and to a node that
+    /// was silent only when nobody else is left. `tried` are the nodes of this round; when all have been tried, the next
+    /// round begins.
     pub(crate) fn choose(&self, owners: &[usize], tried: &mut Vec<usize>) -> usize {
         let known = self.known.borrow();
         if tried.len() >= known.len() {
@@ -100,10 +109,12 @@ impl Nodes {
         }
         let others = (0..known.len()).map(|step| (self.preferred.get() + step) % known.len());
         let mut open = owners.iter().copied().chain(others).filter(|index| !tried.contains(index));
-        let usable = open.clone().find(|&index| known[index].usable().is_some());
         let now = clock::now();
-        let fresh = || open.clone().find(|&index| known[index].may_be_dialed(now));
-        usable.or_else(fresh).or_else(|| open.next()).unwrap_or(self.preferred.get())
+        let usable = |index: &usize| known[*index].usable().is_some();
+        let good = open.clone().find(|index| usable(index) && known[*index].may_be_asked(now));
+        let fresh = || open.clone().find(|index| !usable(index) && known[*index].may_be_dialed(now));
+        let silent = || open.clone().find(usable);
+        good.or_else(fresh).or_else(silent).or_else(|| open.next()).unwrap_or(self.preferred.get())
     }
 
     /// Connects, in the background, to the first of `owners` that may be there; nothing if one that comes before it
@@ -112,6 +123,9 @@ impl Nodes {
         let now = clock::now();
         for &index in owners {
             let node = self.node(index);
+            if node.usable().is_some() && node.silence.get().is_some() {
+                continue;
+            }
             if node.usable().is_some() || matches!(node.dial.get(), Dial::UnderWay) {
                 return;
             }
@@ -125,6 +139,19 @@ impl Nodes {
                 });
                 return;
             }
+        }
+    }
+
+    /// A node has answered, or has let a request wait for nothing: then others are asked rather, for a while.
+    pub(crate) fn answered(&self, index: usize, did: bool) {
+        let (node, now) = (self.node(index), clock::now());
+        let last = node.silence.get();
+        // Requests that wait at the same time hear one silence.
+        let is_resting = last.is_some_and(|rest| rest.until > now);
+        if did {
+            node.silence.set(None);
+        } else if !is_resting {
+            node.silence.set(Some(Rest::after(last)));
         }
     }
 
@@ -196,6 +223,7 @@ impl Node {
             connection: RefCell::default(),
             connecting: Mutex::new(()),
             dial: Cell::new(Dial::Rested),
+            silence: Cell::new(None),
         })
     }
 
@@ -207,19 +235,33 @@ impl Node {
         match self.dial.get() {
             Dial::Rested => true,
             Dial::UnderWay => false,
-            Dial::Failed(until, _) => until <= now,
+            Dial::Failed(rest) => rest.until <= now,
         }
+    }
+
+    /// Whether it answers, as far as is known. After a rest one request finds out: the others wait for what it finds.
+    fn may_be_asked(&self, now: Instant) -> bool {
+        let silence = self.silence.get();
+        let is_over = silence.is_some_and(|rest| rest.until <= now);
+        if is_over {
+            self.silence.set(Some(Rest::after(silence)));
+        }
+        silence.is_none() || is_over
     }
 }
 
 impl Dial {
-    /// Rests double, up to a bound.
     fn after(self, success: bool) -> Self {
-        let rest = match self {
-            Self::Failed(_, rest) => (2 * rest).min(LONGEST_REST),
-            Self::Rested | Self::UnderWay => FIRST_REST,
-        };
-        if success { Self::Rested } else { Self::Failed(clock::now() + rest, rest) }
+        let last = if let Self::Failed(rest) = self { Some(rest) } else { None };
+        if success { Self::Rested } else { Self::Failed(Rest::after(last)) }
+    }
+}
+
+impl Rest {
+    /// Rests double, up to a bound.
+    fn after(last: Option<Self>) -> Self {
+        let span = last.map_or(FIRST_REST, |last| (2 * last.span).min(LONGEST_REST));
+        Self { until: clock::now() + span, span }
     }
 }
 
