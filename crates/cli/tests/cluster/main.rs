@@ -7,6 +7,7 @@
 //! buckets       rules by bucket, from the command line to all doors
 //! kill          SIGKILL under load: what was acked is there
 //! refusals      what must not start, must not join, must not do harm
+//! watching      metrics against dashboards, alerts and the reference page
 //! ```
 //!
 //! Nothing here waits by the clock: a condition is looked at until it holds or a generous deadline has passed.
@@ -19,3 +20,4 @@ mod main_job;
 mod refusals;
 mod support;
 mod three_files;
+mod watching;
