@@ -7,6 +7,8 @@
 //! buckets       rules by bucket, from the command line to all doors
 //! kill          SIGKILL under load: what was acked is there
 //! refusals      what must not start, must not join, must not do harm
+//! hostile       what nobody sends who means well, over real sockets
+//! local         what one node holds itself, and where keys live
 //! watching      metrics against dashboards, alerts and the reference page
 //! ```
 //!
@@ -15,7 +17,9 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
 
 mod buckets;
+mod hostile;
 mod kill;
+mod local;
 mod main_job;
 mod refusals;
 mod support;
