@@ -305,6 +305,9 @@ fn few_records_are_under_way_at_a_time_and_a_silent_one_is_left_to_the_next_pass
     assert_eq!(due, Some(at(4_000).instant));
     let (out, _) = step(4_000, Event::Tick);
     assert_eq!(out.len(), starling_types::limits::SWEEP_WINDOW, "the next ones");
+    let rest: Vec<Effect> = (3..=6).flat_map(|n| step(n * 2_000, Event::Tick).0).collect();
+    let Some(Effect::Send(_, _, Message::Swept(swept))) = rest.last() else { panic!("{rest:?}") };
+    assert!(!swept.equal, "nobody knows");
 }
 
 #[test]
