@@ -47,6 +47,8 @@ pub enum Command {
     Cert(CertArgs),
     /// Measure a running cluster with a closed loop of requests.
     Bench(BenchArgs),
+    /// Run whole nodes in a seeded world of faults, and judge what became of the data.
+    Sim(SimArgs),
 }
 
 /// Nodes that `dev` can start.
@@ -280,6 +282,27 @@ pub struct BenchArgs {
     /// Seed of the order of keys.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// `starling sim`
+#[derive(Debug, Args)]
+pub struct SimArgs {
+    /// Run this seed alone, and tell its story if it fails.
+    #[arg(long, value_name = "S", conflicts_with_all = ["first_seed", "seeds"])]
+    pub seed: Option<u64>,
+    /// Where a range of seeds begins.
+    #[arg(long, value_name = "A", default_value_t = 1)]
+    pub first_seed: u64,
+    /// How many seeds there are in the range.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub seeds: usize,
+    /// Seeds that run at the same time; changes no result.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub jobs: u8,
+    /// Break a promise that safety rests on, to see that the judges notice: fsync, hints, hint-replay, actor-renewal,
+    /// tombstones, records, contexts or concurrency.
+    #[arg(long, value_name = "PROMISE")]
+    pub without: Option<String>,
 }
 
 /// A door.

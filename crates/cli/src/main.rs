@@ -8,7 +8,7 @@
 //! **Deliberately absent.** Anything that another crate could do: commands only translate.
 //!
 //! **How to read this crate.** [`args`] what can be typed, then a file a command: [`node`], [`dev`], [`kv`],
-//! [`cluster`], [`cert`], [`bench`]; [`connect`] how they reach a cluster, [`exit`] how they end.
+//! [`cluster`], [`bucket`], [`cert`], [`bench`], [`sim`]; [`connect`] how they reach a cluster, [`exit`] how they end.
 
 mod args;
 mod bench;
@@ -21,6 +21,7 @@ mod exit;
 mod kv;
 mod node;
 mod output;
+mod sim;
 
 use clap::Parser;
 
@@ -54,9 +55,10 @@ fn run(arguments: Arguments) -> Result<Exit, Failed> {
             Command::Get(command) => kv::get(command, json).await,
             Command::Del(command) => kv::del(command, json).await,
             Command::Cluster(command) => cluster::run(command, json).await,
-            Command::Cert(command) => cert::run(&command, json),
             Command::Bucket(command) => bucket::run(command, json).await,
+            Command::Cert(command) => cert::run(&command, json),
             Command::Bench(command) => bench::run(command, json).await,
+            Command::Sim(command) => sim::run(&command, json),
         }
     })
 }
