@@ -85,7 +85,7 @@ fn a_path_of_one_machine_is_found_in_any_text() {
     {
         finds("docs/guide.md", line, "docs/guide.md:1: ");
     }
-    passes("docs/guide.md", "see ./work/main and https://example.org/home/x");
+    passes("docs/guide.md", "see ./tmp/main and https://example.org/home/x");
 }
 
 const OPENING: &str = "//! # A crate\n//!\n//! **Job.** x\n//! **Invariants.** x\n//! **Deliberately absent.** x\n\
