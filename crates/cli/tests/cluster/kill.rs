@@ -5,7 +5,7 @@ use crate::support::load::{is_all_there, under_load, writers};
 use crate::support::node::{Cluster, Node};
 
 /// Clients at once.
-const WRITERS: usize = 32;
+const WRITERS: usize = 64;
 /// Times that the whole cluster is killed; `STARLING_KILL_ROUNDS` says otherwise.
 const ROUNDS: u64 = 5;
 
