@@ -97,7 +97,10 @@ fn clock() -> Instant {
 
 /// The root of the repository: the parent of this package.
 fn root() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Asked at run time: a binary built from another checkout, in a target directory that both share, would
+    // otherwise check that one and call this one clean.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let package = Path::new(&package);
     package.parent().unwrap_or(package).into()
 }
 
