@@ -1,8 +1,11 @@
 //! What is written: ordered operations that take effect together.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
+
+use crate::graves::Grave;
 
 /// A keyspace of the store. The set is fixed: every one costs memory and pins log segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +116,12 @@ impl Batch {
     pub fn delete(&mut self, namespace: Namespace, key: impl Into<Bytes>) {
         let key = key.into();
         self.push(Op::Delete { namespace, key });
+    }
+
+    /// Drops the data rows whose key begins with one of `tokens` and a generation below `below` (both big-endian, 8
+    /// and 4 bytes): from the commit on no read shows them, however many they are. Their space comes back later.
+    pub fn drop_below(&mut self, tokens: RangeInclusive<u64>, below: u32) {
+        self.push(Grave { tokens, below }.row());
     }
 
     /// Adds an operation.

@@ -27,7 +27,7 @@ use fjall::{
 
 use crate::batch::{Batch, Namespace, Op};
 use crate::directory::{DataDirectory, DirectoryLock};
-use crate::engine::{Durability, Engine, Page, ScanLimit, Sizes};
+use crate::engine::{Done, Durability, Engine, Found, Page, ScanLimit, Sizes, Snapshot};
 use crate::error::StorageError;
 use crate::range::{KeyRange, successor};
 use crate::row;
@@ -100,12 +100,18 @@ impl DurableEngine {
 }
 
 impl Engine for DurableEngine {
-    fn commit(&self, batches: &[Batch], durability: Durability) -> Result<(), StorageError> {
-        row::check(batches)?;
-        self.with_tables(|tables| {
-            let committed = tables.commit(batches, durability);
-            committed.map_err(|error| self.poison(error))
-        })
+    fn submit(&self, batches: Vec<Batch>, durability: Durability, done: Done) {
+        let committed = row::check(&batches).and_then(|()| {
+            self.with_tables(|tables| {
+                let committed = tables.commit(&batches, durability);
+                committed.map_err(|error| self.poison(error))
+            })
+        });
+        done(committed);
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        Err(StorageError::Closed)
     }
 
     fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
@@ -239,8 +245,10 @@ impl Tables {
             let (key, stored) =
                 row.into_inner().map_err(|error| failure::of_read(namespace, &reached, &error))?;
             reached = successor(&key);
-            let value = read_row(namespace, &key, stored)?;
-            Ok((detach(key.into()), value))
+            Ok(match read_row(namespace, &key, stored) {
+                Ok(value) => Found::Row(detach(key.into()), value),
+                Err(_) => Found::Damage(KeyRange::new(Bytes::copy_from_slice(&key), Some(reached.clone()))),
+            })
         });
         Page::fill(limit, rows)
     }
@@ -253,6 +261,7 @@ impl Tables {
             log_bytes,
             unflushed_bytes: self.database.write_buffer_size(),
             flush_backlog: self.database.outstanding_flushes(),
+            ..Sizes::default()
         })
     }
 

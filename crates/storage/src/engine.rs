@@ -1,25 +1,48 @@
 //! The contract of a store.
 
+use std::sync::mpsc::{Receiver, sync_channel};
+
 use bytes::Bytes;
 
 use crate::batch::{Batch, Namespace};
 use crate::error::StorageError;
 use crate::range::{KeyRange, successor};
 
-/// Durable ordered bytes. Calls may come from several threads; commits take turns.
+/// Called once, with what became of a submission.
+pub type Done = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
+
+/// Durable ordered bytes. Calls may come from several threads.
 ///
-/// A read that begins after a commit has returned sees all of it. A read that overlaps a commit may see any
-/// part of it.
+/// A read that begins after a commit was answered sees all of it. A read that overlaps a commit may see any part of
+/// it; a [`Snapshot`] sees each batch whole or not at all.
 pub trait Engine: Send + Sync {
-    /// Group commit: all batches, in order, are durable as asked, with one fsync, and visible to every later
-    /// read when this returns. Each survives a crash whole or not at all. A [`Durability::Synced`] commit also
-    /// makes every earlier buffered one durable; without batches it does only that.
+    /// Hands batches over for commit, in order, and returns at once (it waits only while more is queued than the
+    /// engine bounds). `done` is called from a thread of the engine when all of them are durable as asked and visible
+    /// to every later read; submissions are answered in the order in which they were made. Each batch survives a crash
+    /// whole or not at all. A [`Durability::Synced`] submission also makes every earlier buffered one durable; without
+    /// batches it does only that.
     ///
     /// # Errors
-    /// [`StorageError::KeyLength`] and [`StorageError::ValueLength`] refuse the group before anything is
-    /// written. Any other error poisons the engine: whether the batches survive is unknown until it is opened
-    /// again, and every later call answers [`StorageError::Poisoned`].
-    fn commit(&self, batches: &[Batch], durability: Durability) -> Result<(), StorageError>;
+    /// [`StorageError::KeyLength`], [`StorageError::ValueLength`] and [`StorageError::NoSpace`] refuse the submission
+    /// whole, before anything is written; the engine goes on. Any other error poisons the engine: whether the batches
+    /// survive is unknown until it is opened again, and every later call answers [`StorageError::Poisoned`].
+    fn submit(&self, batches: Vec<Batch>, durability: Durability, done: Done);
+
+    /// [`Engine::submit`], with a ticket to wait for.
+    fn stage(&self, batches: Vec<Batch>, durability: Durability) -> Ticket {
+        let (answer, answered) = sync_channel(1);
+        // Who no longer waits does not want to know.
+        self.submit(batches, durability, Box::new(move |result| drop(answer.send(result))));
+        Ticket(answered)
+    }
+
+    /// [`Engine::submit`], waiting for the answer.
+    ///
+    /// # Errors
+    /// As there.
+    fn commit(&self, batches: &[Batch], durability: Durability) -> Result<(), StorageError> {
+        self.stage(batches.to_vec(), durability).wait()
+    }
 
     /// The value of one row, if the row exists.
     ///
@@ -27,22 +50,67 @@ pub trait Engine: Send + Sync {
     /// [`StorageError::Corrupt`] if the row's bytes are not those that were written; other rows still answer.
     fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError>;
 
-    /// Rows of `range` in key order, as many as `limit` allows.
+    /// [`Engine::get`] for several rows; the answers in the order of the keys.
+    fn multi_get(&self, namespace: Namespace, keys: &[Bytes]) -> Vec<Result<Option<Bytes>, StorageError>> {
+        keys.iter().map(|key| self.get(namespace, key)).collect()
+    }
+
+    /// Rows of `range` in key order, as many as `limit` allows. Damage does not end a page: what could not be read is
+    /// named in it, and the rows beyond follow.
     ///
     /// # Errors
-    /// [`StorageError::Corrupt`] if there is damage before the page is full: a page never ends early without
-    /// saying so. The error names the key from which on nothing could be read.
+    /// If the engine is closed or poisoned, or the operating system fails a read.
     fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError>;
+
+    /// The state as of now, for reads that must agree with each other. It keeps old versions on disk for as long as it
+    /// lives: give it up within seconds.
+    ///
+    /// # Errors
+    /// If the engine is closed or poisoned.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError>;
 
     /// How much the engine holds at the moment. Answers zeros when poisoned or closed.
     fn sizes(&self) -> Sizes;
 
-    /// Makes everything durable and lets go of the data directory. Every later call answers
-    /// [`StorageError::Closed`]. Closing twice is fine.
+    /// Finishes what was submitted, makes everything durable and lets go of the data directory. Every later call
+    /// answers [`StorageError::Closed`]. Closing twice is fine.
     ///
     /// # Errors
     /// If the last fsync fails, or the engine was poisoned before.
     fn close(&self) -> Result<(), StorageError>;
+}
+
+/// All rows as they were at one moment, between two batches.
+pub trait Snapshot: Send {
+    /// Commits before this moment are in it: the number of the last batch, counted from 1 since the store was made.
+    fn sequence(&self) -> u64;
+
+    /// As [`Engine::get`].
+    ///
+    /// # Errors
+    /// As there.
+    fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError>;
+
+    /// As [`Engine::scan`].
+    ///
+    /// # Errors
+    /// As there.
+    fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError>;
+}
+
+/// The promise of an answer to a submission.
+#[derive(Debug)]
+#[must_use = "a submission may fail"]
+pub struct Ticket(Receiver<Result<(), StorageError>>);
+
+impl Ticket {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`] says.
+    pub fn wait(self) -> Result<(), StorageError> {
+        self.0.recv().unwrap_or(Err(StorageError::Closed))
+    }
 }
 
 /// What a commit waits for.
@@ -56,7 +124,7 @@ pub enum Durability {
     Buffered,
 }
 
-/// Where a page ends. A page has at least one row if its range has any, however large that row is.
+/// Where a page ends. A page has at least one row if its range has any that can be read, however large that row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanLimit {
     /// Most rows.
@@ -73,6 +141,8 @@ pub struct Page {
     /// Where to go on ([`KeyRange::resume`]) when a limit ended the page; none at the end of the range. The
     /// page after a full one may turn out empty.
     pub next: Option<Bytes>,
+    /// Ranges within the page whose rows could not be read: there may be rows in them, or none. In key order.
+    pub damaged: Vec<KeyRange>,
 }
 
 /// What an engine holds.
@@ -86,24 +156,42 @@ pub struct Sizes {
     pub unflushed_bytes: u64,
     /// Write buffers that wait to become tables; commits wait when they pile up.
     pub flush_backlog: usize,
+    /// Bytes of table blocks in memory.
+    pub cache_bytes: u64,
+    /// Namespaces in whose tables damage was found since the open: they are not compacted until the store is repaired.
+    pub damaged_tables: usize,
+}
+
+/// What a scan meets.
+pub(crate) enum Found {
+    /// A row.
+    Row(Bytes, Bytes),
+    /// Damage.
+    Damage(KeyRange),
 }
 
 impl Page {
-    /// One page of `rows`, which come in key order.
+    /// One page of what a walk finds, in key order.
     pub(crate) fn fill(
         limit: ScanLimit,
-        rows: impl Iterator<Item = Result<(Bytes, Bytes), StorageError>>,
+        walk: impl Iterator<Item = Result<Found, StorageError>>,
     ) -> Result<Self, StorageError> {
         let mut page = Self::default();
         let mut bytes = 0;
-        for row in rows {
-            let (key, value) = row?;
+        for found in walk {
+            let (key, value) = match found? {
+                Found::Row(key, value) => (key, value),
+                Found::Damage(range) => {
+                    page.damaged.push(range);
+                    continue;
+                }
+            };
             bytes += key.len() + value.len();
             if bytes > limit.bytes && !page.rows.is_empty() {
                 page.next = Some(key);
                 break;
             }
-            // The row after the last one is not looked at: its damage is the next page's error.
+            // What comes after the last row is not looked at: its damage is the next page's.
             let last = page.rows.len() + 1 >= limit.rows;
             page.next = last.then(|| successor(&key));
             page.rows.push((key, value));

@@ -25,13 +25,14 @@ mod directory;
 pub mod durable;
 pub mod engine;
 pub mod error;
+mod graves;
 pub mod memory;
 pub mod range;
 mod row;
 
 pub use batch::{Batch, Namespace, Op};
 pub use durable::{DurableEngine, Options};
-pub use engine::{Durability, Engine, Page, ScanLimit, Sizes};
+pub use engine::{Done, Durability, Engine, Page, ScanLimit, Sizes, Snapshot, Ticket};
 pub use error::StorageError;
 pub use memory::{CrashMode, MemoryEngine};
 pub use range::KeyRange;

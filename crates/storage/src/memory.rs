@@ -11,9 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::batch::{Batch, Namespace, Op};
-use crate::engine::{Durability, Engine, Page, ScanLimit, Sizes};
+use crate::engine::{Done, Durability, Engine, Found, Page, ScanLimit, Sizes, Snapshot};
 use crate::error::StorageError;
-use crate::range::KeyRange;
+use crate::graves::{Grave, Graves};
+use crate::range::{KeyRange, successor};
 use crate::row;
 
 /// A deterministic store in memory.
@@ -70,8 +71,7 @@ impl MemoryEngine {
         self.disk().fsync_fails = true;
     }
 
-    /// Fills the disk, or makes room again. On a full disk a commit fails, writes nothing and poisons the
-    /// engine.
+    /// Fills the disk, or makes room again. On a full disk a commit is refused and writes nothing.
     pub fn set_no_space(&self, full: bool) {
         self.disk().full = full;
     }
@@ -80,8 +80,15 @@ impl MemoryEngine {
     /// whether the row exists.
     pub fn corrupt(&self, namespace: Namespace, key: &[u8]) -> bool {
         let mut disk = self.disk();
-        let row = disk.rows_mut(namespace).get_mut(key);
+        let row = disk.rows.space_mut(namespace).get_mut(key);
         row.map(|row| row.damaged = true).is_some()
+    }
+
+    fn commit_now(&self, batches: &[Batch], durability: Durability) -> Result<(), StorageError> {
+        let mut disk = self.disk();
+        disk.check_open()?;
+        row::check(batches)?;
+        disk.commit(batches, durability).inspect_err(|error| disk.fail(error))
     }
 
     /// No code panics while it holds the lock, and if it did the state would still be one a crash could leave.
@@ -91,29 +98,29 @@ impl MemoryEngine {
 }
 
 impl Engine for MemoryEngine {
-    fn commit(&self, batches: &[Batch], durability: Durability) -> Result<(), StorageError> {
-        let mut disk = self.disk();
-        disk.check_open()?;
-        row::check(batches)?;
-        disk.commit(batches, durability).inspect_err(|error| disk.poison(error))
+    /// Answers before it returns.
+    fn submit(&self, batches: Vec<Batch>, durability: Durability, done: Done) {
+        let committed = self.commit_now(&batches, durability);
+        done(committed);
     }
 
     fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         let disk = self.disk();
         disk.check_open()?;
-        let row = disk.rows(namespace).get(key);
-        row.map(|row| row.read(namespace, key)).transpose()
+        disk.rows.get(namespace, key)
     }
 
     fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
         let disk = self.disk();
         disk.check_open()?;
-        if range.is_empty() {
-            return Ok(Page::default());
-        }
-        let end = range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(&**end));
-        let rows = disk.rows(namespace).range::<[u8], _>((Bound::Included(&**range.start()), end));
-        Page::fill(limit, rows.map(|(key, row)| Ok((key.clone(), row.read(namespace, key)?))))
+        disk.rows.scan(namespace, range, limit)
+    }
+
+    /// A copy of all rows.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        let disk = self.disk();
+        disk.check_open()?;
+        Ok(Box::new(MemorySnapshot { rows: disk.rows.clone(), sequence: disk.sequence }))
     }
 
     fn sizes(&self) -> Sizes {
@@ -136,15 +143,42 @@ impl Engine for MemoryEngine {
     }
 }
 
+struct MemorySnapshot {
+    rows: Rows,
+    sequence: u64,
+}
+
+impl Snapshot for MemorySnapshot {
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        self.rows.get(namespace, key)
+    }
+
+    fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
+        self.rows.scan(namespace, range, limit)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Disk {
-    rows: [BTreeMap<Bytes, Row>; Namespace::ALL.len()],
+    rows: Rows,
     row_bytes: u64,
+    /// Batches committed since the store was made.
+    sequence: u64,
     /// One per batch since the last fsync, oldest first.
     unsynced: Vec<Replaced>,
     fsync_fails: bool,
     full: bool,
     state: State,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Rows {
+    spaces: [BTreeMap<Bytes, Row>; Namespace::ALL.len()],
+    graves: Graves,
 }
 
 /// What a batch replaced, in the order of its operations.
@@ -173,8 +207,11 @@ impl Disk {
         }
     }
 
-    fn poison(&mut self, error: &StorageError) {
-        self.state = State::Poisoned(error.to_string());
+    /// A commit that wrote nothing harms nothing.
+    fn fail(&mut self, error: &StorageError) {
+        if !matches!(error, StorageError::NoSpace { .. }) {
+            self.state = State::Poisoned(error.to_string());
+        }
     }
 
     fn commit(&mut self, batches: &[Batch], durability: Durability) -> Result<(), StorageError> {
@@ -185,6 +222,7 @@ impl Disk {
         for batch in batches {
             let replaced = batch.ops().map(|op| self.apply(op)).collect();
             self.unsynced.push(replaced);
+            self.sequence += 1;
         }
         if mem::take(&mut self.fsync_fails) {
             let (action, cause) = ("fsync of the log", "simulated fault".into());
@@ -197,6 +235,7 @@ impl Disk {
     }
 
     fn apply(&mut self, op: &Op) -> (Namespace, Bytes, Option<Row>) {
+        self.rows.graves.note(op);
         let (namespace, key) = (op.namespace(), op.key().clone());
         let row = op.value().map(|value| Row { value: value.clone(), damaged: false });
         let replaced = self.set(namespace, key.clone(), row);
@@ -206,10 +245,12 @@ impl Disk {
     fn take_back_to(&mut self, kept: usize) {
         while self.unsynced.len() > kept {
             let replaced = self.unsynced.pop().unwrap_or_default();
+            self.sequence -= 1;
             for (namespace, key, row) in replaced.into_iter().rev() {
                 self.set(namespace, key, row);
             }
         }
+        self.rows.find_graves();
     }
 
     fn set(&mut self, namespace: Namespace, key: Bytes, row: Option<Row>) -> Option<Row> {
@@ -217,24 +258,58 @@ impl Disk {
         let size = |row: &Row| (key_bytes + row.value.len()) as u64;
         let added = row.as_ref().map_or(0, size);
         let replaced = match row {
-            Some(row) => self.rows_mut(namespace).insert(key, row),
-            None => self.rows_mut(namespace).remove(&key),
+            Some(row) => self.rows.space_mut(namespace).insert(key, row),
+            None => self.rows.space_mut(namespace).remove(&key),
         };
         let removed = replaced.as_ref().map_or(0, size);
         self.row_bytes = self.row_bytes + added - removed;
         replaced
     }
+}
 
-    fn rows(&self, namespace: Namespace) -> &BTreeMap<Bytes, Row> {
-        &self.rows[usize::from(namespace.code())]
+impl Rows {
+    fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        let row = self.space(namespace).get(key).filter(|_| !self.graves.is_dead(namespace, key));
+        row.map(|row| row.read(namespace, key)).transpose()
     }
 
-    fn rows_mut(&mut self, namespace: Namespace) -> &mut BTreeMap<Bytes, Row> {
-        &mut self.rows[usize::from(namespace.code())]
+    fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
+        if range.is_empty() {
+            return Ok(Page::default());
+        }
+        let end = range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(&**end));
+        let rows = self.space(namespace).range::<[u8], _>((Bound::Included(&**range.start()), end));
+        let alive = rows.filter(|(key, _)| !self.graves.is_dead(namespace, key));
+        Page::fill(limit, alive.map(|(key, row)| Ok(row.find(key))))
+    }
+
+    /// After rows were taken back.
+    fn find_graves(&mut self) {
+        self.graves = Graves::default();
+        for key in self.spaces[usize::from(Namespace::Meta.code())].keys() {
+            if let Some(grave) = Grave::of_row(key) {
+                self.graves.dig(&grave);
+            }
+        }
+    }
+
+    fn space(&self, namespace: Namespace) -> &BTreeMap<Bytes, Row> {
+        &self.spaces[usize::from(namespace.code())]
+    }
+
+    fn space_mut(&mut self, namespace: Namespace) -> &mut BTreeMap<Bytes, Row> {
+        &mut self.spaces[usize::from(namespace.code())]
     }
 }
 
 impl Row {
+    fn find(&self, key: &Bytes) -> Found {
+        match self.damaged {
+            true => Found::Damage(KeyRange::new(key.clone(), Some(successor(key)))),
+            false => Found::Row(key.clone(), self.value.clone()),
+        }
+    }
+
     fn read(&self, namespace: Namespace, key: &[u8]) -> Result<Bytes, StorageError> {
         if self.damaged {
             return Err(StorageError::Corrupt {

@@ -1,0 +1,175 @@
+//! Dropped ranges: which rows of [`Namespace::Data`] are dead, whatever the tables still hold of them.
+//!
+//! A data row's key begins `token u64 | generation u32`, big-endian. To drop a partition is to write one row into
+//! [`Namespace::Meta`] that says "tokens a to b are dead below generation g": from its commit on no read shows those
+//! rows, and their bytes go when compaction or the sweeper gets to them. A partition that comes back gets a higher
+//! generation, so nothing old can reappear.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::batch::{Namespace, Op};
+use crate::range::KeyRange;
+
+/// What the meta rows that name dropped ranges begin with.
+const PREFIX: &[u8] = b"\0dropped\0";
+
+/// The dead ranges of a store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Graves {
+    /// Disjoint ranges of tokens: first token to last token and generation.
+    ranges: BTreeMap<u64, (u64, u32)>,
+}
+
+/// One drop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Grave {
+    pub(crate) tokens: RangeInclusive<u64>,
+    pub(crate) below: u32,
+}
+
+impl Grave {
+    /// The meta row that records it.
+    pub(crate) fn row(&self) -> Op {
+        let mut key = BytesMut::with_capacity(PREFIX.len() + 20);
+        key.put_slice(PREFIX);
+        key.put_u64(*self.tokens.start());
+        key.put_u64(*self.tokens.end());
+        key.put_u32(self.below);
+        Op::Put { namespace: Namespace::Meta, key: key.freeze(), value: Bytes::new() }
+    }
+
+    /// The drop that a meta row records, if it records one.
+    pub(crate) fn of_row(key: &[u8]) -> Option<Self> {
+        let (tokens, below) = key.strip_prefix(PREFIX)?.split_at_checked(16)?;
+        let (first, last) = tokens.split_first_chunk::<8>()?;
+        let last = u64::from_be_bytes(last.try_into().ok()?);
+        let below = u32::from_be_bytes(below.try_into().ok()?);
+        Some(Self { tokens: u64::from_be_bytes(*first)..=last, below })
+    }
+
+    /// The rows that may be dead: keys of its tokens.
+    pub(crate) fn keys(&self) -> KeyRange {
+        let start = Bytes::copy_from_slice(&self.tokens.start().to_be_bytes());
+        let end = self.tokens.end().checked_add(1);
+        KeyRange::new(start, end.map(|end| Bytes::copy_from_slice(&end.to_be_bytes())))
+    }
+}
+
+impl Graves {
+    /// Where the recorded drops are.
+    pub(crate) fn rows() -> KeyRange {
+        KeyRange::prefix(PREFIX)
+    }
+
+    /// Takes note of an operation that is applied. Says whether it was a drop.
+    pub(crate) fn note(&mut self, op: &Op) -> bool {
+        if op.namespace() != Namespace::Meta || op.value().is_none() {
+            return false;
+        }
+        let grave = Grave::of_row(op.key());
+        grave.is_some_and(|grave| {
+            self.dig(&grave);
+            true
+        })
+    }
+
+    /// Adds a drop. Where ranges meet the higher generation counts.
+    pub(crate) fn dig(&mut self, grave: &Grave) {
+        let (mut first, last) = (*grave.tokens.start(), *grave.tokens.end());
+        let touching: Vec<(u64, (u64, u32))> =
+            self.ranges.range(..=last).rev().map(|(&f, &r)| (f, r)).take_while(|r| r.1.0 >= first).collect();
+        if first > last {
+            return;
+        }
+        for (old_first, (old_last, old_below)) in touching.into_iter().rev() {
+            self.ranges.remove(&old_first);
+            if old_first < first {
+                self.ranges.insert(old_first, (first - 1, old_below));
+            }
+            if old_first.max(first) > first {
+                self.ranges.insert(first, (old_first - 1, grave.below));
+            }
+            let end = old_last.min(last);
+            self.ranges.insert(old_first.max(first), (end, old_below.max(grave.below)));
+            if old_last > last {
+                self.ranges.insert(last + 1, (old_last, old_below));
+            }
+            match end.checked_add(1) {
+                Some(next) if next <= last => first = next,
+                _ => return,
+            }
+        }
+        self.ranges.insert(first, (last, grave.below));
+    }
+
+    /// Whether a row is dead.
+    pub(crate) fn is_dead(&self, namespace: Namespace, key: &[u8]) -> bool {
+        if self.ranges.is_empty() || namespace != Namespace::Data {
+            return false;
+        }
+        let Some((token, generation)) = place(key) else { return false };
+        let range = self.ranges.range(..=token).next_back();
+        range.is_some_and(|(_, &(last, below))| token <= last && generation < below)
+    }
+}
+
+/// The token and generation that a data row's key begins with.
+fn place(key: &[u8]) -> Option<(u64, u32)> {
+    let (token, rest) = key.split_first_chunk::<8>()?;
+    let generation = rest.first_chunk::<4>()?;
+    Some((u64::from_be_bytes(*token), u32::from_be_bytes(*generation)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(token: u64, generation: u32) -> Vec<u8> {
+        [&token.to_be_bytes()[..], &generation.to_be_bytes(), b"rest"].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn the_highest_generation_dropped_at_a_token_counts(
+            drops in prop::collection::vec((0u64..12, 0u64..12, 0u32..5), 0..12),
+            at_the_end: bool,
+        ) {
+            let base = if at_the_end { u64::MAX - 11 } else { 0 };
+            let drops: Vec<Grave> = drops.into_iter()
+                .map(|(first, last, below)| Grave { tokens: base + first..=base + last, below }).collect();
+            let mut graves = Graves::default();
+            drops.iter().for_each(|grave| graves.dig(grave));
+            for token in base..=base + 11 {
+                let below = drops.iter().filter(|g| g.tokens.contains(&token)).map(|g| g.below).max().unwrap_or(0);
+                for generation in 0..6 {
+                    let dead = graves.is_dead(Namespace::Data, &key(token, generation));
+                    prop_assert_eq!(dead, generation < below, "token {} generation {}", token, generation);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_drop_is_found_again_in_its_row() {
+        let grave = Grave { tokens: 7..=u64::MAX, below: 3 };
+        let row = grave.row();
+        assert_eq!(Grave::of_row(row.key()), Some(grave.clone()));
+        assert!(Graves::rows().contains(row.key()));
+        assert_eq!(grave.keys(), KeyRange::new(7u64.to_be_bytes().to_vec(), None));
+        assert_eq!(Grave::of_row(&row.key()[1..]), None);
+    }
+
+    #[test]
+    fn only_data_rows_die() {
+        let mut graves = Graves::default();
+        graves.dig(&Grave { tokens: 0..=u64::MAX, below: 9 });
+        assert!(graves.is_dead(Namespace::Data, &key(1, 1)));
+        assert!(!graves.is_dead(Namespace::Hints, &key(1, 1)));
+        assert!(!graves.is_dead(Namespace::Data, b"short"));
+    }
+}
