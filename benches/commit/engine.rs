@@ -1,15 +1,17 @@
-//! The subject: the daemon's storage executor on the durable engine.
+//! The subject: the daemon's way to the durable engine.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use starling_node::CommitId;
-use starling_server::storage_executor::{Answer, GroupObserver, Job, StorageExecutor};
-use starling_storage::{Batch, DurableEngine, Engine, Namespace, Options};
+use starling_server::storage_executor::{Answer, Job, StorageExecutor};
+use starling_storage::{Batch, DurableEngine, Engine, Group, Namespace, Observer, Options, Surroundings};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::slow::SlowFiles;
 use crate::{Committer, Groups, Put};
 
 /// The executor and the end at which its answers arrive.
@@ -20,10 +22,12 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// On an empty store in `dir`.
-    pub fn start(dir: &Path, groups: Groups) -> Result<Self> {
-        let engine = Arc::new(DurableEngine::open(dir, Options::default())?);
-        let (executor, answered) = StorageExecutor::start(engine.clone(), Counter(groups))?;
+    /// On an empty store in `dir`; every fsync of its log takes `delay` longer.
+    pub fn start(dir: &Path, groups: Groups, delay: Duration) -> Result<Self> {
+        let surroundings =
+            Surroundings { observer: Arc::new(Counter(groups)), log_files: SlowFiles::opener(delay) };
+        let engine = Arc::new(DurableEngine::open_in(dir, Options::default(), surroundings)?);
+        let (executor, answered) = StorageExecutor::new(engine.clone());
         Ok(Self { engine, executor, answered })
     }
 }
@@ -40,12 +44,11 @@ impl Committer for Executor {
 
     async fn answers(&mut self) -> Result<Vec<usize>> {
         let answer = self.answered.recv().await.context("the executor has ended")?;
-        answer.result.map_err(|why| anyhow!(why))?;
+        answer.result?;
         answer.ids.into_iter().map(writer).collect()
     }
 
     fn finish(self) -> Result<()> {
-        self.executor.finish();
         Ok(self.engine.close()?)
     }
 }
@@ -59,8 +62,8 @@ fn writer(id: CommitId) -> Result<usize> {
 
 struct Counter(Groups);
 
-impl GroupObserver for Counter {
-    fn group(&self, _batches: usize, _bytes: usize, _seconds: f64, _synced: bool) {
+impl Observer for Counter {
+    fn group(&self, _group: Group) {
         self.0.fetch_add(1, Relaxed);
     }
 }

@@ -1,11 +1,15 @@
 //! Durable puts through the storage executor against the least that group commit can be: append to a log with a
 //! checksum, fdatasync, answer.
 //!
-//! Both subjects have one thread that commits whatever waits by then, and a driver that keeps a number of writers
+//! All subjects have one thread that commits whatever waits by then (the engine applies in another), and a driver that keeps a number of writers
 //! going, each with one put outstanding. A put is one row with a fresh random key.
 
 mod engine;
 mod log;
+#[cfg(feature = "rivals")]
+mod rivals;
+mod serial;
+mod slow;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +20,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Parser;
 use rand::{Rng, SeedableRng};
+use serial::Serial;
 use starling_benches::args::Common;
 use starling_benches::meter::{Meter, Sample, median, now};
 use starling_benches::table::{Cell, Table, fine, rate};
@@ -34,6 +39,9 @@ struct Args {
     /// Bytes of a value.
     #[arg(long, value_delimiter = ',', default_values_t = [100, 1_024])]
     value_size: Vec<usize>,
+    /// Milliseconds that every fsync of both takes longer.
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 2])]
+    slow_fsync: Vec<u64>,
 }
 
 /// One put; its answer bears the writer.
@@ -53,6 +61,16 @@ trait Committer {
     fn finish(self) -> Result<()>;
 }
 
+#[cfg(not(feature = "rivals"))]
+const SUBJECTS: [&str; 2] = ["engine", "log"];
+#[cfg(feature = "rivals")]
+const SUBJECTS: [&str; 4] = ["engine", "log", "fjall", "redb"];
+/// The subject that the others are held against.
+const LOG: usize = 1;
+
+/// One outcome for each subject.
+type Round = [Outcome; SUBJECTS.len()];
+
 /// How many groups were committed.
 type Groups = Arc<AtomicU64>;
 
@@ -68,39 +86,80 @@ fn main() -> Result<()> {
     let dir = args.dir.clone().unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot use {}", dir.display()))?;
     let mut table = Table::new(TITLE, COLUMNS);
-    for &writers in &args.writers {
-        for &value_size in &args.value_size {
-            let load = Load { writers, value_size, span: args.common.span() };
-            let (engine, log) = load.compare(&dir, args.common.rounds())?;
-            let ratios = engine.iter().zip(&log).map(|(a, b)| a.sample.ops_per_s / b.sample.ops_per_s);
-            table.push(load.row("engine", &engine, median(ratios)));
-            table.push(load.row("log", &log, 1.0));
+    for load in loads(&args) {
+        let rounds: Vec<Round> =
+            (0..args.common.rounds()).map(|_| load.round(&dir)).collect::<Result<_>>()?;
+        for (index, subject) in SUBJECTS.iter().enumerate() {
+            let outcomes: Vec<Outcome> = rounds.iter().map(|round| round[index]).collect();
+            let ratio = |of: fn(&Sample) -> f64| {
+                median(rounds.iter().map(|r| of(&r[index].sample) / of(&r[LOG].sample)))
+            };
+            table.push(load.row(subject, &outcomes, (ratio(|s| s.ops_per_s), ratio(|s| s.p99_us))));
         }
     }
     table.print(args.common.json);
     Ok(())
 }
 
+/// All cells of the table.
+fn loads(args: &Args) -> impl Iterator<Item = Load> {
+    args.slow_fsync.iter().flat_map(move |&ms| {
+        args.writers.iter().flat_map(move |&writers| {
+            args.value_size.iter().map(move |&value_size| Load {
+                writers,
+                value_size,
+                delay: Duration::from_millis(ms),
+                span: args.common.span(),
+            })
+        })
+    })
+}
+
 struct Load {
     writers: usize,
     value_size: usize,
+    delay: Duration,
     span: Duration,
 }
 
 impl Load {
-    /// Every round starts both with an empty store of their own.
-    fn compare(&self, dir: &Path, rounds: u8) -> Result<(Vec<Outcome>, Vec<Outcome>)> {
-        let (mut engine, mut log) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            let store = tempfile::tempdir_in(dir)?;
-            let groups = Groups::default();
-            engine.push(self.measure(engine::Executor::start(store.path(), groups.clone())?, &groups)?);
-            drop(store);
-            let store = tempfile::tempdir_in(dir)?;
-            let groups = Groups::default();
-            log.push(self.measure(log::Log::start(&store.path().join("log"), groups.clone())?, &groups)?);
-        }
-        Ok((engine, log))
+    /// Measures every subject, in the order of [`SUBJECTS`], each with an empty store of its own.
+    fn round(&self, dir: &Path) -> Result<Round> {
+        let engine = self.on_empty(dir, |store, groups| {
+            self.measure(engine::Executor::start(store, groups.clone(), self.delay)?, groups)
+        })?;
+        let log = self.on_empty(dir, |store, groups| {
+            self.measure(
+                Serial::start(log::Log::create(&store.join("log"))?, groups.clone(), self.delay)?,
+                groups,
+            )
+        })?;
+        #[cfg(feature = "rivals")]
+        let fjall = self.on_empty(dir, |store, groups| {
+            self.measure(Serial::start(rivals::Fjall::create(store)?, groups.clone(), self.delay)?, groups)
+        })?;
+        #[cfg(feature = "rivals")]
+        let redb = self.on_empty(dir, |store, groups| {
+            let place = rivals::Redb::create(&store.join("redb"))?;
+            self.measure(Serial::start(place, groups.clone(), self.delay)?, groups)
+        })?;
+        Ok([
+            engine,
+            log,
+            #[cfg(feature = "rivals")]
+            fjall,
+            #[cfg(feature = "rivals")]
+            redb,
+        ])
+    }
+
+    fn on_empty(
+        &self,
+        dir: &Path,
+        measure: impl FnOnce(&Path, &Groups) -> Result<Outcome>,
+    ) -> Result<Outcome> {
+        let store = tempfile::tempdir_in(dir)?;
+        measure(store.path(), &Groups::default())
     }
 
     fn measure(&self, committer: impl Committer, groups: &Groups) -> Result<Outcome> {
@@ -132,11 +191,12 @@ impl Load {
         Ok(Outcome { sample: meter.sample()?, per_sync })
     }
 
-    fn row(&self, subject: &str, outcomes: &[Outcome], ratio: f64) -> Vec<Cell> {
+    fn row(&self, subject: &str, outcomes: &[Outcome], ratios: (f64, f64)) -> Vec<Cell> {
         let samples: Vec<_> = outcomes.iter().map(|outcome| outcome.sample).collect();
         let Sample { ops_per_s, p50_us, p99_us, cpu_us } = Sample::median(&samples);
         vec![
             subject.into(),
+            rate(self.delay.as_millis() as f64),
             self.writers.into(),
             self.value_size.into(),
             rate(ops_per_s),
@@ -144,7 +204,8 @@ impl Load {
             rate(p99_us),
             fine(cpu_us),
             rate(median(outcomes.iter().map(|outcome| outcome.per_sync))),
-            fine(ratio),
+            fine(ratios.0),
+            fine(ratios.1),
         ]
     }
 }
@@ -173,5 +234,16 @@ impl Source {
 /// About what a row's key has: partition, generation, token and the client's key.
 const KEY: usize = 32;
 const TITLE: &str = "Durable puts, closed loop, one fsync a group";
-const COLUMNS: &[&str] =
-    &["subject", "writers", "value B", "ops/s", "p50 µs", "p99 µs", "cpu µs/op", "puts/fsync", "ratio ops/s"];
+const COLUMNS: &[&str] = &[
+    "subject",
+    "fsync +ms",
+    "writers",
+    "value B",
+    "ops/s",
+    "p50 µs",
+    "p99 µs",
+    "cpu µs/op",
+    "puts/fsync",
+    "ratio ops/s",
+    "ratio p99",
+];
