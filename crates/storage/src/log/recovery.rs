@@ -66,7 +66,7 @@ impl Log {
     ) -> Result<Self, LogError> {
         let segment_bytes = settings.segment_bytes.max(MIN_SEGMENT).next_multiple_of(SEGMENT_HEADER as u64);
         let spares =
-            clear_up(&files, segment_bytes).map_err(LogError::during("clearing up the commit log"))?;
+            Spares::begin(&files, segment_bytes).map_err(LogError::during("clearing up the commit log"))?;
         Ok(Self {
             files,
             store,
@@ -128,14 +128,6 @@ fn plan(files: &dyn Files, store: u64, survey: &Survey, known: &Known) -> Result
     Ok(Plan::of(survey, Verdict::of(survey, known), noted))
 }
 
-/// Removes what was not finished, and finds the spares.
-fn clear_up(files: &Arc<dyn Files>, segment_bytes: u64) -> std::io::Result<Arc<Spares>> {
-    let (unfinished, names): (Vec<_>, Vec<_>) =
-        files.list()?.into_iter().partition(|name| name.ends_with(".new"));
-    unfinished.iter().try_for_each(|name| files.remove(name))?;
-    Spares::open(files, segment_bytes, &names)
-}
-
 /// Puts zeros in the place of what follows the last frame that stays.
 fn erase_from(surveyed: &Surveyed, from: usize) -> std::io::Result<()> {
     let zeros = vec![0; ERASED_AT_ONCE];
@@ -194,7 +186,8 @@ impl Replay<'_> {
             .find(|frame| frame.as_ref().is_ok_and(|(header, _)| header.sequence > self.verdict.confirmed));
         let Some((_, from)) = unsure.transpose()? else { return Ok(()) };
         file.write_at(0, &bytes[..SEGMENT_HEADER]).map_err(&failed)?;
-        file.write_at(from as u64, &bytes[from..run.end]).map_err(&failed)?;
+        // The zeros behind the last payload may be missing where the file was cut off.
+        file.write_at(from as u64, &bytes[from..run.end.min(bytes.len())]).map_err(&failed)?;
         file.sync_data().map_err(&failed)
     }
 

@@ -42,21 +42,12 @@ impl SpareMaker {
 }
 
 impl Spares {
-    /// The spares among the files `names`. Removes those that cannot be used.
-    pub(super) fn open(files: &Arc<dyn Files>, length: u64, names: &[String]) -> io::Result<Arc<Self>> {
-        let mut state = State::default();
-        for name in names.iter().filter(|name| name.starts_with(PREFIX)) {
-            let number = name[PREFIX.len()..].parse().ok();
-            state.last_number = state.last_number.max(number.unwrap_or_default());
-            // A spare that cannot be opened is as useless as one of another length.
-            let fits = files.open(name).and_then(|file| file.len()).is_ok_and(|found| found == length);
-            if number.is_some() && fits && state.ready.len() < MAX_SPARES {
-                state.ready.push(name.clone());
-            } else {
-                files.remove(name)?;
-            }
-        }
-        Ok(Arc::new(Self { files: files.clone(), length, state: Mutex::new(state) }))
+    /// Removes the spares that an earlier process left. One of them may have been a segment whose new name a power cut took
+    /// back: it would have frames in it that are not lower than those to come.
+    pub(super) fn begin(files: &Arc<dyn Files>, length: u64) -> io::Result<Arc<Self>> {
+        let names = files.list()?;
+        names.iter().filter(|name| name.starts_with(PREFIX)).try_for_each(|name| files.remove(name))?;
+        Ok(Arc::new(Self { files: files.clone(), length, state: Mutex::default() }))
     }
 
     pub(super) fn maker(self: &Arc<Self>) -> SpareMaker {

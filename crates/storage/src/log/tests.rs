@@ -8,6 +8,11 @@ use bytes::{BufMut, Bytes};
 use super::*;
 use crate::files::{FaultyFiles, Files, Unsynced, WriteFault};
 
+mod crash;
+mod damage;
+mod faults;
+mod form;
+
 const STORE: u64 = 0x5747_0b57_0b57_0b57;
 
 /// Small, so that there are many segments.
@@ -54,7 +59,7 @@ fn payload(sequence: u64) -> Vec<u8> {
     (0..length).map(|at| (at as u64 * 7 + sequence * 13) as u8).collect()
 }
 
-/// Appends batches `first..=last` as one group.
+/// Appends a group of so many batches.
 fn append(log: &mut Log, batches: u64) -> Result<(), LogError> {
     let group = group_of(log, batches);
     log.append(&group)
@@ -82,6 +87,20 @@ fn written(files: &FaultyFiles, groups: &[u64]) -> Log {
         log.sync().unwrap();
     }
     log
+}
+
+/// Another disk that holds the same.
+fn copy(files: &FaultyFiles) -> FaultyFiles {
+    let copy = FaultyFiles::new(1);
+    for name in files.list().unwrap() {
+        copy.put(&name, &files.contents(&name).unwrap());
+    }
+    copy
+}
+
+/// The segment files, in order.
+fn segments(files: &FaultyFiles) -> Vec<String> {
+    files.list().unwrap().into_iter().filter(|name| name.ends_with(".log")).collect()
 }
 
 fn assert_whole(opened: &Opened, expected: impl Iterator<Item = u64>) {
