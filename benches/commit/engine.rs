@@ -1,62 +1,42 @@
-//! The subject: the daemon's way to the durable engine.
+//! The subject: the durable engine.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use starling_node::CommitId;
-use starling_server::storage_executor::{Answer, Job, StorageExecutor};
-use starling_storage::{Batch, DurableEngine, Engine, Group, Namespace, Observer, Options, Surroundings};
-use tokio::sync::mpsc::UnboundedReceiver;
+use anyhow::Result;
+use starling_storage::{
+    Batch, Durability, DurableEngine, Engine, Group, Namespace, Observer, Options, Surroundings,
+};
 
 use crate::slow::SlowFiles;
 use crate::{Committer, Groups, Put};
 
-/// The executor and the end at which its answers arrive.
-pub struct Executor {
-    engine: Arc<DurableEngine>,
-    executor: StorageExecutor,
-    answered: UnboundedReceiver<Answer>,
-}
+/// The engine, with somebody who counts its groups.
+pub struct Subject(DurableEngine);
 
-impl Executor {
+impl Subject {
     /// On an empty store in `dir`; every fsync of its log takes `delay` longer.
     pub fn start(dir: &Path, groups: Groups, delay: Duration) -> Result<Self> {
         let surroundings =
             Surroundings { observer: Arc::new(Counter(groups)), log_files: SlowFiles::opener(delay) };
-        let engine = Arc::new(DurableEngine::open_in(dir, Options::default(), surroundings)?);
-        let (executor, answered) = StorageExecutor::new(engine.clone());
-        Ok(Self { engine, executor, answered })
+        Ok(Self(DurableEngine::open_in(dir, Options::default(), surroundings)?))
     }
 }
 
-impl Committer for Executor {
-    fn submit(&self, puts: Vec<Put>) {
-        let job = |put: Put| {
-            let mut batch = Batch::new();
-            batch.put(Namespace::Data, put.key, put.value);
-            Job { id: CommitId::Control(put.writer as u64), batch, durable: true }
-        };
-        self.executor.submit(puts.into_iter().map(job).collect());
-    }
-
-    async fn answers(&mut self) -> Result<Vec<usize>> {
-        let answer = self.answered.recv().await.context("the executor has ended")?;
-        answer.result?;
-        answer.ids.into_iter().map(writer).collect()
+impl Committer for Subject {
+    fn submit(&self, put: Put) {
+        let mut batch = Batch::new();
+        batch.put(Namespace::Data, put.key, put.value);
+        let answer = put.answer;
+        // A writer that is gone does not want to know.
+        let done = move |result: Result<(), _>| drop(answer.send(result.map_err(Into::into)));
+        self.0.submit(vec![batch], Durability::Synced, Box::new(done));
     }
 
     fn finish(self) -> Result<()> {
-        Ok(self.engine.close()?)
-    }
-}
-
-fn writer(id: CommitId) -> Result<usize> {
-    match id {
-        CommitId::Control(writer) => Ok(usize::try_from(writer)?),
-        other => bail!("an answer to {other:?}, which was not asked"),
+        Ok(self.0.close()?)
     }
 }
 

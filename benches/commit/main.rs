@@ -1,8 +1,8 @@
 //! Durable puts through the storage executor against the least that group commit can be: append to a log with a
 //! checksum, fdatasync, answer.
 //!
-//! All subjects have one thread that commits whatever waits by then (the engine applies in another), and a driver that keeps a number of writers
-//! going, each with one put outstanding. A put is one row with a fresh random key.
+//! All subjects commit whatever waits by then in one thread (the engine applies in another). Writers are tasks of one
+//! more thread, each with one put outstanding. A put is one row with a fresh random key.
 
 mod engine;
 mod log;
@@ -11,10 +11,12 @@ mod rivals;
 mod serial;
 mod slow;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -24,6 +26,8 @@ use serial::Serial;
 use starling_benches::args::Common;
 use starling_benches::meter::{Meter, Sample, median, now};
 use starling_benches::table::{Cell, Table, fine, rate};
+use tokio::sync::oneshot;
+use tokio::task::{JoinSet, LocalSet};
 
 /// Durable puts against a log.
 #[derive(Debug, Parser)]
@@ -44,19 +48,17 @@ struct Args {
     slow_fsync: Vec<u64>,
 }
 
-/// One put; its answer bears the writer.
+/// One put, and where its answer goes.
 struct Put {
-    writer: usize,
     key: Bytes,
     value: Bytes,
+    answer: oneshot::Sender<Result<()>>,
 }
 
 /// Makes puts durable.
 trait Committer {
-    /// Hands over puts.
-    fn submit(&self, puts: Vec<Put>);
-    /// Writers whose puts are durable by now, at least one.
-    async fn answers(&mut self) -> Result<Vec<usize>>;
+    /// Hands over a put; it is answered when it is durable.
+    fn submit(&self, put: Put);
     /// Waits for what is under way and stops.
     fn finish(self) -> Result<()>;
 }
@@ -126,7 +128,7 @@ impl Load {
     /// Measures every subject, in the order of [`SUBJECTS`], each with an empty store of its own.
     fn round(&self, dir: &Path) -> Result<Round> {
         let engine = self.on_empty(dir, |store, groups| {
-            self.measure(engine::Executor::start(store, groups.clone(), self.delay)?, groups)
+            self.measure(engine::Subject::start(store, groups.clone(), self.delay)?, groups)
         })?;
         let log = self.on_empty(dir, |store, groups| {
             self.measure(
@@ -162,33 +164,30 @@ impl Load {
         measure(store.path(), &Groups::default())
     }
 
-    fn measure(&self, committer: impl Committer, groups: &Groups) -> Result<Outcome> {
+    fn measure(&self, committer: impl Committer + 'static, groups: &Groups) -> Result<Outcome> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        runtime.block_on(self.drive(committer, groups))
+        let committer = Rc::new(committer);
+        let meter = LocalSet::new().block_on(&runtime, self.drive(committer.clone()))?;
+        let committer = Rc::into_inner(committer).context("a writer is still at it")?;
+        committer.finish()?;
+        let per_sync = meter.1 as f64 / groups.load(Relaxed) as f64;
+        Ok(Outcome { sample: meter.0.sample()?, per_sync })
     }
 
-    async fn drive(&self, mut committer: impl Committer, groups: &Groups) -> Result<Outcome> {
-        let mut source = Source::new(self.value_size);
-        let mut begun: Vec<Instant> = vec![now(); self.writers];
-        let mut meter = Meter::start(self.span)?;
-        let (mut under_way, mut answered) = (self.writers, 0);
-        committer.submit((0..self.writers).map(|writer| source.put(writer)).collect());
-        while under_way > 0 {
-            let writers = committer.answers().await?;
-            let now = now();
-            let goes_on = meter.goes_on(now);
-            writers.iter().for_each(|writer| meter.done(begun[*writer], now));
-            answered += writers.len();
-            under_way -= writers.len();
-            if goes_on {
-                under_way += writers.len();
-                writers.iter().for_each(|writer| begun[*writer] = now);
-                committer.submit(writers.into_iter().map(|writer| source.put(writer)).collect());
-            }
+    /// Writers that each wait for their own answer, so that groups come about as they do for clients.
+    async fn drive(&self, committer: Rc<impl Committer + 'static>) -> Result<(Meter, u64)> {
+        let meter = Rc::new(RefCell::new(Meter::start(self.span)?));
+        let mut writers = JoinSet::new();
+        for writer in 0..self.writers {
+            let source = Source::new(writer as u64, self.value_size);
+            writers.spawn_local(write(source, committer.clone(), meter.clone()));
         }
-        committer.finish()?;
-        let per_sync = answered as f64 / groups.load(Relaxed) as f64;
-        Ok(Outcome { sample: meter.sample()?, per_sync })
+        let mut answered = 0;
+        while let Some(written) = writers.join_next().await {
+            answered += written??;
+        }
+        let meter = Rc::into_inner(meter).context("a writer is still at it")?;
+        Ok((meter.into_inner(), answered))
     }
 
     fn row(&self, subject: &str, outcomes: &[Outcome], ratios: (f64, f64)) -> Vec<Cell> {
@@ -210,6 +209,22 @@ impl Load {
     }
 }
 
+/// Puts one after another until the time is over. Returns how many.
+async fn write(mut source: Source, committer: Rc<impl Committer>, meter: Rc<RefCell<Meter>>) -> Result<u64> {
+    let mut answered = 0;
+    loop {
+        let begun = now();
+        if !meter.borrow_mut().goes_on(begun) {
+            return Ok(answered);
+        }
+        let (answer, put_answered) = oneshot::channel();
+        committer.submit(source.put(answer));
+        put_answered.await.context("a put was never answered")??;
+        meter.borrow_mut().done(begun, now());
+        answered += 1;
+    }
+}
+
 /// Where puts come from: random keys, and a value that does not compress.
 struct Source {
     rng: rand::rngs::ChaCha8Rng,
@@ -217,17 +232,17 @@ struct Source {
 }
 
 impl Source {
-    fn new(value_size: usize) -> Self {
-        let mut rng = rand::rngs::ChaCha8Rng::seed_from_u64(1);
+    fn new(seed: u64, value_size: usize) -> Self {
+        let mut rng = rand::rngs::ChaCha8Rng::seed_from_u64(seed);
         let mut value = vec![0; value_size];
         rng.fill_bytes(&mut value);
         Self { rng, value: value.into() }
     }
 
-    fn put(&mut self, writer: usize) -> Put {
+    fn put(&mut self, answer: oneshot::Sender<Result<()>>) -> Put {
         let mut key = [0; KEY];
         self.rng.fill_bytes(&mut key);
-        Put { writer, key: Bytes::copy_from_slice(&key), value: self.value.clone() }
+        Put { key: Bytes::copy_from_slice(&key), value: self.value.clone(), answer }
     }
 }
 

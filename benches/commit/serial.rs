@@ -5,8 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use anyhow::{Result, anyhow};
 
 use crate::slow::linger;
 use crate::{Committer, Groups, Put};
@@ -17,10 +16,9 @@ pub trait Place: Send + 'static {
     fn commit(&mut self, puts: &[Put]) -> Result<()>;
 }
 
-/// The thread that commits, and both ways to it.
+/// The thread that commits, and the way to it.
 pub struct Serial {
-    puts: Sender<Vec<Put>>,
-    answered: UnboundedReceiver<Vec<usize>>,
+    puts: Sender<Put>,
     thread: JoinHandle<Result<()>>,
 }
 
@@ -28,21 +26,16 @@ impl Serial {
     /// Commits to `place`; every fsync takes `delay` longer.
     pub fn start(place: impl Place, groups: Groups, delay: Duration) -> Result<Self> {
         let (puts, queue) = channel();
-        let (answers, answered) = unbounded_channel();
-        let work = move || run(place, &queue, &answers, &groups, delay);
+        let work = move || run(place, &queue, &groups, delay);
         let thread = std::thread::Builder::new().name("commit".into()).spawn(work)?;
-        Ok(Self { puts, answered, thread })
+        Ok(Self { puts, thread })
     }
 }
 
 impl Committer for Serial {
-    fn submit(&self, puts: Vec<Put>) {
+    fn submit(&self, put: Put) {
         // The thread ends early only with an error, which `finish` reports.
-        let _ = self.puts.send(puts);
-    }
-
-    async fn answers(&mut self) -> Result<Vec<usize>> {
-        self.answered.recv().await.context("the committing thread has ended")
+        let _ = self.puts.send(put);
     }
 
     fn finish(self) -> Result<()> {
@@ -51,21 +44,13 @@ impl Committer for Serial {
     }
 }
 
-fn run(
-    mut place: impl Place,
-    queue: &Receiver<Vec<Put>>,
-    answers: &UnboundedSender<Vec<usize>>,
-    groups: &Groups,
-    delay: Duration,
-) -> Result<()> {
+fn run(mut place: impl Place, queue: &Receiver<Put>, groups: &Groups, delay: Duration) -> Result<()> {
     while let Ok(first) = queue.recv() {
-        let group: Vec<Put> = std::iter::once(first).chain(queue.try_iter()).flatten().collect();
+        let group: Vec<Put> = std::iter::once(first).chain(queue.try_iter()).collect();
         place.commit(&group)?;
         linger(delay);
         groups.fetch_add(1, Relaxed);
-        if answers.send(group.iter().map(|put| put.writer).collect()).is_err() {
-            break;
-        }
+        group.into_iter().for_each(|put| drop(put.answer.send(Ok(()))));
     }
     Ok(())
 }
