@@ -56,13 +56,12 @@ pub trait Files: Send + Sync + Debug {
 }
 
 /// An open file of fixed length.
-#[expect(clippy::len_without_is_empty, reason = "asks the system, and nobody wants to know")]
 pub trait LogFile: Send + Sync + Debug {
     /// Its length in bytes.
     ///
     /// # Errors
     /// If the system refuses.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 
     /// Reads from `offset` on, as many bytes as the system gives at once: none only at the end.
     ///
@@ -86,7 +85,7 @@ pub trait LogFile: Send + Sync + Debug {
 
 /// What a file holds. Blocks that the disk cannot read are zeros: their checksums will tell.
 pub(crate) fn read_all(file: &dyn LogFile) -> io::Result<Vec<u8>> {
-    let length = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let length = usize::try_from(file.length()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let mut bytes = zeros(length)?;
     if fill(file, 0, &mut bytes).is_err() {
         for (index, block) in bytes.chunks_mut(BLOCK).enumerate() {

@@ -312,7 +312,7 @@ impl FaultyFile {
 }
 
 impl LogFile for FaultyFile {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.lock().inode(self)?.bytes.len() as u64)
     }
 

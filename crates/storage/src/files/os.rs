@@ -87,7 +87,7 @@ impl Files for OsFiles {
 struct OsFile(File);
 
 impl LogFile for OsFile {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         self.0.metadata().map(|metadata| metadata.len())
     }
 

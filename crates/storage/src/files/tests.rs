@@ -24,7 +24,7 @@ fn files_hold_what_was_written() {
         files.remove("b").unwrap();
         files.sync_directory().unwrap();
         assert_eq!(files.list().unwrap(), ["c"]);
-        assert_eq!(file.len().unwrap(), 5000);
+        assert_eq!(file.length().unwrap(), 5000);
         assert_eq!(contents(files, "c")[4990..4997], *b"written");
         assert_eq!(files.open("a").unwrap_err().kind(), io::ErrorKind::NotFound);
     });

@@ -85,7 +85,7 @@ fn open_all(files: &dyn Files, store: u64) -> Result<Vec<Surveyed>, LogError> {
     numbers.sort_unstable();
     let open = |number| {
         let file = files.open(&segment::name(number)).map_err(&failed)?;
-        let length = file.len().map_err(&failed)?;
+        let length = file.length().map_err(&failed)?;
         let mut start = [0; HEADER_BYTES];
         // A header that cannot be read is damaged; that the frames cannot be read either would show.
         let _: io::Result<()> = read_start(&*file, &mut start);
