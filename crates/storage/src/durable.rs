@@ -25,6 +25,7 @@ use crate::range::KeyRange;
 
 mod damage;
 mod failure;
+mod inspect;
 mod pipeline;
 mod queue;
 mod report;
@@ -35,6 +36,7 @@ mod sweeper;
 mod trees;
 mod upkeep;
 
+pub use inspect::inspect_log;
 pub use report::OpenReport;
 pub use salvage::Salvage;
 
