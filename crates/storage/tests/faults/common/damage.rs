@@ -58,7 +58,7 @@ impl Prepared {
         let tables = |files: &Files| {
             files.lay_out(&copy);
             let sizes = open(&copy).unwrap().sizes();
-            sizes.disk_bytes - sizes.log_bytes
+            sizes.disk_bytes.saturating_sub(sizes.log_bytes)
         };
         let before = tables(files);
         let killed = (0..LIVES).find_map(|_| {
