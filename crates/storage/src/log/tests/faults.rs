@@ -25,6 +25,23 @@ fn a_failed_sync_ends_it() {
 }
 
 #[test]
+fn a_segment_whose_first_sync_failed_is_whole_again_after_an_open() {
+    let files = FaultyFiles::new(1);
+    let mut log = open(&files, known(0, 0)).log;
+    append(&mut log, 2).unwrap();
+    files.sync_directory().unwrap();
+    files.fail_next_sync();
+    log.sync().unwrap_err();
+    files.crash(Unsynced::Kept);
+    drop(open(&files, known(0, 0)));
+    files.crash(Unsynced::Lost);
+    let mut opened = open(&files, known(0, 0));
+    assert_whole(&opened, 1..=2);
+    append(&mut opened.log, 1).unwrap();
+    assert_eq!(opened.log.segments(), 1, "its header was written again too");
+}
+
+#[test]
 fn a_failed_sync_of_the_directory_ends_it() {
     let files = FaultyFiles::new(1);
     let mut log = open(&files, known(0, 0)).log;
