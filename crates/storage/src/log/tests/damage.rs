@@ -59,7 +59,8 @@ fn offsets(bytes: &[u8]) -> impl Iterator<Item = usize> {
 #[test]
 fn any_flipped_byte_costs_the_batch_it_is_in() {
     let files = FaultyFiles::new(1);
-    drop(written(&files, &GROUPS));
+    drop(written(&files, &[3, 5, 4, 6, 2]));
+    assert_eq!(segments(&files).len(), 2);
     let mut costs = 0;
     for name in segments(&files) {
         let bytes = files.contents(&name).unwrap();
@@ -67,8 +68,8 @@ fn any_flipped_byte_costs_the_batch_it_is_in() {
         for at in offsets(&bytes) {
             let damaged = copy(&files);
             damaged.flip(&name, at, 1 << (at % 8));
-            let opened = open(&damaged, known(0, LAST));
-            assert_eq!(told(&opened), (1..=LAST).collect::<Vec<_>>(), "{name} at {at}: {}", opened.findings);
+            let opened = try_open(&damaged, known(0, 20)).unwrap();
+            assert_eq!(told(&opened), (1..=20).collect::<Vec<_>>(), "{name} at {at}: {}", opened.findings);
             let hit = frames
                 .iter()
                 .find(|(_, frame)| frame.contains(&at))
@@ -76,11 +77,11 @@ fn any_flipped_byte_costs_the_batch_it_is_in() {
             assert_eq!(ranges(&opened.findings), Vec::from_iter(hit), "{name} at {at}");
             costs += u64::from(hit.is_some());
             if at % 97 == 0 {
-                assert_goes_on(&damaged, known(0, LAST), opened);
+                assert_goes_on(&damaged, known(0, 20), opened);
             }
         }
     }
-    assert!(costs > 1000 * 10, "{costs}");
+    assert!(costs > 8000, "{costs}");
 }
 
 #[test]

@@ -147,8 +147,20 @@ fn a_segment_goes_when_all_of_it_is_in_tables() {
     assert_eq!(log.segments(), 1, "the last one says where the log goes on");
     let spares = files.list().unwrap().into_iter().filter(|name| name.starts_with("spare-")).count();
     assert_eq!(spares, 2);
-    let opened = open(&copy(&files), known(120, 120));
+    let opened = open(&files, known(120, 120));
+    assert!(files.list().unwrap().iter().all(|name| !name.starts_with("spare-")), "an open trusts none");
     assert_eq!((opened.findings.last, opened.sequences().len()), (Sequence(120), 0));
+}
+
+#[test]
+fn the_only_segment_stays_though_nothing_more_goes_into_it() {
+    let files = FaultyFiles::new(1);
+    drop(written(&files, &[5]));
+    files.flip("0000000001.log", 30, 1);
+    let mut opened = open(&files, known(0, 5));
+    assert_whole(&opened, 1..=5);
+    opened.log.release(Sequence(5)).unwrap();
+    assert_eq!(open(&files, known(5, 5)).findings.last, Sequence(5));
 }
 
 #[test]
