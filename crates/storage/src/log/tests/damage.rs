@@ -266,7 +266,9 @@ fn marked(groups: &[(u64, u8)]) -> FaultyFiles {
     let mut log = open(&files, known(0, 0)).log;
     for (batches, mark) in groups {
         let mut group = log.group();
-        (0..*batches).for_each(|_| drop(group.push(0, |out| out.put_bytes(*mark, 1000))));
+        for _ in 0..*batches {
+            group.push(0, |out| out.put_bytes(*mark, 1000));
+        }
         log.append(&group.freeze()).unwrap();
         log.sync().unwrap();
     }
