@@ -280,7 +280,7 @@ fn recover(
         marks.set_lost(true).map_err(&failed)?;
     }
     log.acknowledge_findings()?;
-    Ok((Store::new(options, trees, log, watermark, marks), report))
+    Ok((Store::new(directory.path(), options, trees, log, (watermark, marks)), report))
 }
 
 /// Applies a logged batch where tables do not hold it already.

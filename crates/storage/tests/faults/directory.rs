@@ -66,8 +66,9 @@ fn a_store_of_a_newer_format_is_refused_with_instructions_and_left_alone() {
 /// The file that says what the store is, and its number.
 fn format_of(files: &Files) -> (PathBuf, u32) {
     let mut formats = files.contents().filter_map(|(path, content)| {
-        let number = std::str::from_utf8(content.used()).ok()?.strip_prefix("starling store ")?;
-        Some((path.to_path_buf(), number.trim().parse().ok()?))
+        let words = std::str::from_utf8(content.used()).ok()?.strip_prefix("starling store ")?;
+        let (number, _) = words.split_once(' ')?;
+        Some((path.to_path_buf(), number.parse().ok()?))
     });
     formats.next().expect("a store says what it is")
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use rand::RngExt;
-use starling_storage::Engine;
+use starling_storage::{Batch, Durability, Engine, Namespace};
 
 use crate::common::child::{Manner, Orders};
 use crate::common::judge::judge;
@@ -53,7 +53,13 @@ fn a_failed_write_poisons_and_keeps_what_was_answered() {
     let (seed, _) = seeded("failed write");
     let workload = Workload { seed, writers: 8, sizes: Sizes::Mixed };
     let orders = Orders { dir: data_dir(home.path()), workload, manner: Manner::Mixed };
-    open(&orders.dir).unwrap().close().unwrap();
+    let engine = open(&orders.dir).unwrap();
+    // The log gets its first file, longer than the child may write.
+    let mut first = Batch::new();
+    first.put(Namespace::Meta, "first", "");
+    first.delete(Namespace::Meta, "first");
+    engine.commit(&[first], Durability::Synced).unwrap();
+    engine.close().unwrap();
 
     let mut ledger = Ledger::new(workload);
     let mut shell = Command::new("sh");

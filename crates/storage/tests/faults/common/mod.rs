@@ -21,16 +21,21 @@ pub mod workload;
 
 /// Opens the store in `dir`, with little memory for reads so that they come from the files.
 pub fn open(dir: &Path) -> Result<DurableEngine, StorageError> {
-    #[allow(clippy::needless_update, reason = "options come and go")]
-    let options = Options { cache_bytes: 1 << 20, ..Options::default() };
+    let options = Options {
+        cache_bytes: 1 << 20,
+        write_buffer_bytes: 1 << 20,
+        log_bytes: 8 << 20,
+        log_segment_bytes: 4 << 20,
+        ..Options::default()
+    };
     // Or a store that was just closed may still be locked.
     fork::wait_for_forks();
     DurableEngine::open(dir, options)
 }
 
 /// Whether the open of `engine` found and reported that something is gone.
-pub fn reported(_engine: &DurableEngine) -> bool {
-    false
+pub fn reported(engine: &DurableEngine) -> bool {
+    engine.report().has_losses()
 }
 
 /// Whether an open was refused in a way that tells an operator that the store is damaged or not ours.
