@@ -195,7 +195,7 @@ impl Pass {
             // A write was under way when the pages were read.
             ReadAnswer::Same => return self.put_away(errand.exchange),
             ReadAnswer::Record(bytes) => Record::decode(bytes).ok(),
-            ReadAnswer::Unknown | ReadAnswer::Refused(_) => None,
+            ReadAnswer::Unknown | ReadAnswer::Partial(_) | ReadAnswer::Refused(_) => None,
         };
         let Some(theirs) = theirs else {
             return self.give_up(errand.exchange);

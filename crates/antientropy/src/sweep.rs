@@ -320,12 +320,14 @@ impl Sweep {
         self.counters.pages += 1;
         match answer {
             Compared::Same => pass.advance(page.through),
-            Compared::Different { through, entries } if entries.len() <= limits::SWEEP_ENTRIES => {
+            Compared::Different { through, entries } | Compared::Partial { through, entries }
+                if entries.len() <= limits::SWEEP_ENTRIES =>
+            {
                 let through = through.clamp(page.from, page.through);
                 let theirs = listed(self.seed, &pair.shared, (page.from, through), entries);
                 pass.repair(through, page.differences(theirs));
             }
-            Compared::Unreadable | Compared::Different { .. } => {
+            Compared::Unreadable | Compared::Different { .. } | Compared::Partial { .. } => {
                 self.counters.skipped += 1;
                 pass.is_clean = false;
                 pass.advance(page.through);

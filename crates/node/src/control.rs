@@ -22,7 +22,7 @@ use starling_wire::{Class, Envelope, Message};
 
 use self::buckets::Buckets;
 use crate::boot::{Boot, Config};
-use crate::event::{Effect, Log, ReplyHandle};
+use crate::event::{CommitFailure, Effect, Log, ReplyHandle};
 use crate::founding::{self, Founding};
 use crate::view::View;
 
@@ -214,7 +214,8 @@ impl ControlPlane {
         turn.out.push(Effect::RespondAdmin(reply, answer));
     }
 
-    pub(crate) fn committed(&mut self, turn: &mut Turn<'_>, id: u64, result: Result<(), String>) {
+    pub(crate) fn committed(&mut self, turn: &mut Turn<'_>, id: u64, result: Result<(), CommitFailure>) {
+        let result = result.map_err(|failure| failure.to_string());
         if self.buckets_committed(turn, id, &result) {
             return;
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use starling_antientropy::ScanTicket;
 use starling_types::NodeId;
 use starling_vnode::{CellKey, RowSpace, RowWrite, Ticket};
+pub use starling_vnode::{CommitFailure, LoadFailure};
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::hello::NodeHello;
 use starling_wire::local::{LocalAsk, LocalPage};
@@ -48,6 +49,9 @@ pub struct RowPage {
     pub rows: Vec<(Bytes, Bytes)>,
     /// The first key of the next page; `None` at the end.
     pub next: Option<Bytes>,
+    /// Ranges of keys within the page, each to before its end, that could not be read: there may be rows in them, or
+    /// none.
+    pub damaged: Vec<(Bytes, Option<Bytes>)>,
 }
 
 /// Input.
@@ -66,11 +70,13 @@ pub enum Event {
     /// A node said something.
     PeerMessage(NodeId, Envelope),
     /// The answer to [`Effect::Load`].
-    Loaded(CellKey, Result<Option<Bytes>, String>),
+    Loaded(CellKey, Result<Option<Bytes>, LoadFailure>),
     /// The answer to [`Effect::Scan`].
     Scanned(ScanId, Result<RowPage, String>),
     /// The answer to [`Effect::Commit`].
-    Committed(CommitId, Result<(), String>),
+    Committed(CommitId, Result<(), CommitFailure>),
+    /// The volume has less room than its reserve, or has enough again.
+    DiskPressure(bool),
     /// [`crate::Node::next_deadline`] has come.
     Tick,
     /// Finish what is under way, refuse what is new, and stop.
@@ -135,4 +141,6 @@ pub enum Log {
     ForeignFrame(NodeId),
     /// Something that must not happen did.
     Alarm(String),
+    /// What an alarm had told of is over.
+    Recovered(String),
 }

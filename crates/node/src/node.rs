@@ -1,5 +1,7 @@
 //! The roof over both machines: routes what comes in, and guards start and stop.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use starling_coordinator::Reach;
 use starling_types::{Instant, Now, PartitionBits};
@@ -9,7 +11,7 @@ use starling_wire::{Envelope, Failure, FailureKind, KvReply, Message};
 
 use crate::boot::{Boot, Config};
 use crate::control::{self, BucketNews, ControlPlane};
-use crate::event::{CommitId, Effect, Event, Log, ReplyHandle, RowPage, ScanId};
+use crate::event::{CommitFailure, CommitId, Effect, Event, Log, ReplyHandle, RowPage, ScanId};
 use crate::shard::{self, Route, Shard, replica};
 use crate::view::View;
 
@@ -28,6 +30,9 @@ pub enum Phase {
     Stopped,
 }
 
+/// A mark that the disk had no room for is written again after this long.
+const MARK_AGAIN: Duration = Duration::from_secs(1);
+
 /// One node.
 pub struct Node {
     control: ControlPlane,
@@ -36,6 +41,8 @@ pub struct Node {
     phase: Phase,
     unsealed: bool,
     hints_counted: bool,
+    /// When a mark that the disk had no room for is written again.
+    mark_again: Option<Instant>,
     foreign_frames: u64,
 }
 
@@ -51,6 +58,7 @@ impl Node {
             phase: Phase::Starting,
             unsealed: !boot.was_clean,
             hints_counted: false,
+            mark_again: None,
             foreign_frames: 0,
         };
         if boot.was_clean {
@@ -82,7 +90,9 @@ impl Node {
             Event::Loaded(cell, row) => self.shard(now, out, |s, turn| s.loaded(turn, cell, row)),
             Event::Scanned(id, page) => self.scanned(now, id, page, out),
             Event::Committed(id, result) => self.committed(now, id, result, out),
+            Event::DiskPressure(on) => self.shard.disk_pressure(on, out),
             Event::Tick => {
+                self.write_mark_again(now, out);
                 self.control(now, out, |control, turn| control.tick(turn));
                 self.shard(now, out, |s, turn| s.tick(turn));
             }
@@ -96,7 +106,8 @@ impl Node {
 
     /// When [`Event::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.control.next_deadline(), self.shard.next_deadline()].into_iter().flatten().min()
+        let deadlines = [self.control.next_deadline(), self.shard.next_deadline(), self.mark_again];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Where the node is in its life.
@@ -181,7 +192,13 @@ impl Node {
         }
     }
 
-    fn committed(&mut self, now: Now, id: CommitId, result: Result<(), String>, out: &mut Vec<Effect>) {
+    fn committed(
+        &mut self,
+        now: Now,
+        id: CommitId,
+        result: Result<(), CommitFailure>,
+        out: &mut Vec<Effect>,
+    ) {
         match (id, result) {
             (CommitId::Shard(ticket), result) => {
                 self.shard(now, out, |s, turn| s.committed(turn, ticket, result));
@@ -197,10 +214,12 @@ impl Node {
                 self.phase = Phase::Stopped;
                 out.push(Effect::Drained);
             }
-            (CommitId::Unseal | CommitId::Seal, Err(error)) => {
-                out.push(Effect::Log(Log::Alarm(format!(
-                    "the mark of a clean stop could not be written: {error}"
-                ))));
+            (CommitId::Unseal | CommitId::Seal, Err(failure)) => {
+                let words = format!("the mark of a clean stop could not be written: {failure}");
+                out.push(Effect::Log(Log::Alarm(words)));
+                if matches!(failure, CommitFailure::NoSpace(_)) {
+                    self.mark_again = Some(now.instant + MARK_AGAIN);
+                }
             }
         }
     }
@@ -254,6 +273,17 @@ impl Node {
             self.phase = Phase::Sealing;
             out.push(Effect::Commit { id: CommitId::Seal, rows: self.shard.vnodes.seal(), durable: true });
         }
+    }
+
+    fn write_mark_again(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.mark_again.take_if(|at| *at <= now.instant).is_none() {
+            return;
+        }
+        let (id, rows) = match self.phase {
+            Phase::Sealing => (CommitId::Seal, self.shard.vnodes.seal()),
+            _ => (CommitId::Unseal, vec![Vnodes::unseal()]),
+        };
+        out.push(Effect::Commit { id, rows, durable: true });
     }
 
     fn shard(&mut self, now: Now, out: &mut Vec<Effect>, act: impl FnOnce(&mut Shard, &mut shard::Turn<'_>)) {

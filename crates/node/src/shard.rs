@@ -4,32 +4,35 @@
 //! is left are effects for the shell.
 
 mod client;
+mod damage;
+mod done;
 mod hints;
 mod local;
 mod machine;
+mod pressure;
 pub(crate) mod replica;
 mod sweep;
 mod totals;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use starling_antientropy::{self as antientropy, Errand, Sweep};
-use starling_coordinator::{self as coordinator, Answer, get, put};
+use starling_antientropy::{self as antientropy, Sweep};
+use starling_coordinator::{self as coordinator, Answer, put};
 use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
 use starling_types::{
     Conflict, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey, RequestId, limits,
 };
-use starling_vnode::{self as vnode, CellKey, ClientWrite, Done, OpId, Refused, Vnodes};
+use starling_vnode::{self as vnode, CellKey, ClientWrite, CommitFailure, LoadFailure, OpId, Vnodes};
 use starling_wire::{Class, KvReply, KvRequest, Message, QuorumChoice};
 
+use self::done::{Context, Remote};
 use self::machine::{Input, Kind, Machine};
 pub use self::totals::{Counters, Totals};
+use self::turn::phrase;
 pub(crate) use self::turn::{Route, Turn};
-use self::turn::{failure, phrase};
 use crate::admission::Admission;
 use crate::boot::{Boot, Config};
 use crate::control::BucketNews;
@@ -44,6 +47,8 @@ pub struct Shard {
     pub(crate) counters: Counters,
     /// A node that turned out in this turn to go by other properties of a bucket.
     pub(crate) differing: Option<NodeId>,
+    /// The volume has less room than its reserve.
+    pub(crate) disk_full: bool,
     max_value: usize,
     /// Bytes on their way to disk above which nothing new is staged.
     max_staged: usize,
@@ -89,48 +94,6 @@ impl Asked {
     }
 }
 
-/// What an operation of the vnodes was for.
-enum Context {
-    /// A coordinated write, or a merge, of the request with this number.
-    Write(RequestId),
-    MergeHere(RequestId),
-    Read(RequestId),
-    /// Another node's.
-    Remote(NodeId, RequestId, Remote),
-    /// A hint that this node keeps.
-    Hint(NodeId),
-    /// A delivered hint's row.
-    HintDrop,
-    /// One key of a sweep.
-    SweepRead(Errand),
-    SweepMerge(Errand),
-    /// A look at this node's own record.
-    Local(ReplyHandle, QualifiedKey),
-}
-
-enum Remote {
-    Merge {
-        durable: bool,
-        /// The absent owner whose copy it is.
-        stands_for: Option<NodeId>,
-    },
-    Read {
-        digest: Option<starling_causality::Digest>,
-    },
-    /// For another node's sweep.
-    Fetch {
-        digest: Option<starling_causality::Digest>,
-    },
-    /// The remembered write must be committed before its record is shown.
-    RecallSettle {
-        cell: CellKey,
-        dot: starling_causality::Dot,
-    },
-    RecallRead {
-        dot: starling_causality::Dot,
-    },
-}
-
 enum Work {
     Vnode(vnode::Effect),
     Request(RequestId, coordinator::Effect),
@@ -157,6 +120,7 @@ impl Shard {
             admission: Admission::new(config.max_in_flight, config.max_in_flight_bytes),
             differing: None,
             counters: Counters::default(),
+            disk_full: false,
             max_value: config.max_value,
             max_staged: config.max_in_flight_bytes,
             in_flight: TokenMap::default(),
@@ -248,7 +212,12 @@ impl Shard {
         self.pump(turn);
     }
 
-    pub(crate) fn loaded(&mut self, turn: &mut Turn<'_>, cell: CellKey, row: Result<Option<Bytes>, String>) {
+    pub(crate) fn loaded(
+        &mut self,
+        turn: &mut Turn<'_>,
+        cell: CellKey,
+        row: Result<Option<Bytes>, LoadFailure>,
+    ) {
         self.vnode(turn, vnode::Event::Loaded(cell, row));
         self.pump(turn);
     }
@@ -257,7 +226,7 @@ impl Shard {
         &mut self,
         turn: &mut Turn<'_>,
         ticket: vnode::Ticket,
-        result: Result<(), String>,
+        result: Result<(), CommitFailure>,
     ) {
         self.note_committed(turn, ticket);
         self.vnode(turn, vnode::Event::Committed(ticket, result));
@@ -311,52 +280,13 @@ impl Shard {
                     self.input(turn, exchange, Input::Put(put::Event::Staged(staged)));
                 }
             }
+            vnode::Effect::Damaged(cell, why) => self.row_damaged(turn, cell, &why),
             vnode::Effect::Done(op, result) => {
                 if let Some(context) = self.contexts.remove(&op) {
                     self.done(turn, context, result);
                 }
             }
         }
-    }
-
-    fn done(&mut self, turn: &mut Turn<'_>, context: Context, result: Result<Done, Refused>) {
-        match (context, result) {
-            (Context::Write(exchange), Ok(_)) => {
-                self.input(turn, exchange, Input::Put(put::Event::CommittedHere));
-            }
-            (Context::Write(exchange), Err(refused)) => {
-                self.input(turn, exchange, Input::Put(put::Event::RefusedHere(failure(&refused))));
-            }
-            (Context::MergeHere(exchange), result) => self.merged_here(turn, exchange, result),
-            (Context::Read(exchange), Ok(Done::Read(record))) => {
-                self.input(turn, exchange, Input::Get(get::Event::ReadHere(Arc::unwrap_or_clone(record))));
-            }
-            (Context::Read(exchange), other) => {
-                let why = other.err().map(|e| e.to_string()).unwrap_or_default();
-                self.input(turn, exchange, Input::Get(get::Event::RefusedHere(why)));
-            }
-            (Context::Remote(node, exchange, remote), result) => {
-                self.remote_done(turn, node, exchange, remote, result);
-            }
-            (Context::SweepRead(errand), result) => self.sweep_read(turn, errand, result),
-            (Context::SweepMerge(errand), result) => {
-                self.sweep_event(turn, antientropy::Event::MergedHere(errand, result.is_ok()));
-            }
-            (Context::Local(handle, key), result) => local::show(turn, handle, key, result),
-            (Context::Hint(target), Ok(_)) => self.hint_kept(turn, target),
-            (Context::Hint(_) | Context::HintDrop, _) => {}
-        }
-    }
-
-    fn merged_here(&mut self, turn: &mut Turn<'_>, exchange: RequestId, result: Result<Done, Refused>) {
-        let is_put = self.in_flight.get(&exchange).is_some_and(|r| matches!(r.machine, Machine::Put(_)));
-        let input = match (is_put, result) {
-            (true, Ok(_)) => Input::Put(put::Event::MergedHere),
-            (true, Err(refused)) => Input::Put(put::Event::RefusedHere(failure(&refused))),
-            (false, Ok(_)) => Input::Get(get::Event::MergedHere),
-            (false, Err(_)) => return,
-        };
-        self.input(turn, exchange, input);
     }
 
     /// Hands something to a request's machine, and puts the request away once it is over.

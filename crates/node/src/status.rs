@@ -26,6 +26,8 @@ pub struct Status {
     pub hints: Hints,
     /// How far its replicas are known to agree with others.
     pub repair: Repair,
+    /// How its disk is.
+    pub storage: Storage,
     /// Partitions on the move; always empty until layouts can change.
     pub transfers: Vec<String>,
     /// What an operator should look at.
@@ -56,6 +58,13 @@ pub struct Hints {
     pub count: u64,
     /// About how many bytes.
     pub bytes: u64,
+}
+
+/// How a node's disk is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Storage {
+    /// There is less room on the volume than its reserve: new values are refused.
+    pub disk_full: bool,
 }
 
 /// How far replicas are known to agree.
@@ -92,6 +101,7 @@ impl Node {
             members: self.members(),
             hints,
             repair: shard.repair(hints.count),
+            storage: Storage { disk_full: shard.disk_full },
             transfers: Vec::new(),
             alarms: self.alarms(now),
         }
@@ -140,6 +150,13 @@ impl Node {
         let lead = self.data_plane().totals().clock_lead(now).as_millis();
         if lead > 1_000 {
             alarms.push(format!("the hybrid clock is {lead} ms ahead of the wall clock: check the clocks"));
+        }
+        if self.data_plane().disk_full {
+            alarms.push(
+                "the disk is nearly full: new values are refused; free space on the data volume, or delete what is \
+                 not needed"
+                    .into(),
+            );
         }
         let conflicts = self.data_plane().vnodes.counters().conflicts;
         if conflicts > 0 {

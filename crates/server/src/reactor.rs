@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use rand::rngs::ChaCha12Rng;
 use starling_frontend::ReplyTo;
-use starling_node::event::RowPage;
+use starling_node::event::{CommitFailure, LoadFailure, RowPage};
 use starling_node::{Effect, Event, Log, Node, ReplyHandle};
-use starling_storage::{Engine, KeyRange, ScanLimit};
+use starling_storage::{Engine, KeyRange, Page, ScanLimit, StorageError};
 use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
 use starling_types::{Instant, Outcome, RequestId, limits};
@@ -98,6 +98,18 @@ fn unsent(message: &Message) -> Option<Failure> {
     let detail =
         "the answer does not fit the connection's queue, or any message: ask for less at a time".into();
     Some(Failure { kind: FailureKind::Overloaded, outcome, detail, retry_after_ms: None })
+}
+
+fn load_failure(error: &StorageError) -> LoadFailure {
+    match error {
+        StorageError::Corrupt { .. } => LoadFailure::Damaged(error.to_string()),
+        _ => LoadFailure::Failed(error.to_string()),
+    }
+}
+
+fn row_page(page: Page) -> RowPage {
+    let damaged = page.damaged.iter().map(|range| (range.start().clone(), range.end().cloned()));
+    RowPage { damaged: damaged.collect(), rows: page.rows, next: page.next }
 }
 
 /// What a reactor is made of.
@@ -203,7 +215,7 @@ impl Reactor {
             Effect::RespondLocal(handle, page) => self.respond_local(handle, page),
             Effect::Load(cell) => {
                 let (space, key) = cell.row();
-                let row = self.engine.get(namespace(space), &key).map_err(|e| e.to_string());
+                let row = self.engine.get(namespace(space), &key).map_err(|e| load_failure(&e));
                 self.push(Event::Loaded(cell, row));
             }
             Effect::Scan { id, space, prefix, from } => {
@@ -211,7 +223,7 @@ impl Reactor {
                 let range = from.map_or_else(|| range.clone(), |from| range.resume(from));
                 let limit = ScanLimit { rows: limits::SCAN_PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
                 let page = self.engine.scan(namespace(space), &range, limit);
-                let page = page.map(|p| RowPage { rows: p.rows, next: p.next }).map_err(|e| e.to_string());
+                let page = page.map(row_page).map_err(|e| e.to_string());
                 self.push(Event::Scanned(id, page));
             }
             Effect::Commit { id, rows, durable } => jobs.push(Job { id, batch: batch_of(rows), durable }),
@@ -232,7 +244,7 @@ impl Reactor {
             self.finish(End::StorageFailed(error.clone()));
         }
         for id in answer.ids {
-            self.push(Event::Committed(id, answer.result.clone()));
+            self.push(Event::Committed(id, answer.result.clone().map_err(CommitFailure::Failed)));
         }
         self.turn();
     }
@@ -301,6 +313,7 @@ impl Reactor {
             Log::MemberLeft(node) => tracing::info!(%node, "member said goodbye"),
             Log::ForeignFrame(node) => tracing::warn!(%node, "dropped a frame of another cluster"),
             Log::Alarm(what) => tracing::error!("{what}"),
+            Log::Recovered(what) => tracing::info!("{what}"),
             Log::LayoutAdopted(what) => {
                 tracing::info!("{what} is in force");
                 let cluster = self.node.borrow().view().cluster();

@@ -95,7 +95,7 @@ fn stored(node: &mut Node, commit: CommitId) -> Vec<Verdict> {
 }
 
 fn failed(node: &mut Node, commit: CommitId) -> Vec<Verdict> {
-    handle(node, Event::Committed(commit, Err("full".into()))).0
+    handle(node, Event::Committed(commit, Err(CommitFailure::Failed("full".into())))).0
 }
 
 #[test]

@@ -106,6 +106,7 @@ impl Shard {
         };
         let record = Record::decode(&merge.record).map_err(|_| Refusal::Damaged)?;
         self.check_props(turn, from, &merge)?;
+        self.check_room_for(&merge, &record)?;
         self.counters.remote_merges += 1;
         let (lww, durable) = (turn.view.buckets().is_lww(&merge.bucket), merge.durable);
         let stands_for = merge.stands_for;
@@ -183,6 +184,9 @@ impl Shard {
                     self.hint_kept(turn, owner);
                 }
                 Message::Merged(Merged::Done { durable })
+            }
+            (Remote::Merge { .. }, Err(Refused::NoSpace(_))) => {
+                Message::Merged(Merged::Refused(Refusal::DiskFull))
             }
             (Remote::Merge { .. }, Err(e)) => {
                 Message::Merged(Merged::Refused(Refusal::Storage(e.to_string())))

@@ -207,7 +207,7 @@ fn rows(view: &View, page: RowPage) -> Rows {
     let seed = view.cluster().hash_seed();
     let next = page.next.as_ref().and_then(|key| key.first_chunk::<8>());
     let next = next.map(|token| Token::from_bits(u64::from_be_bytes(*token)));
-    let read = page.rows.len();
+    let read = page.rows.len() + page.damaged.len();
     let entries: Vec<_> = page.rows.iter().filter_map(|(key, value)| entry(seed, key, value)).collect();
     Rows { unreadable: read - entries.len(), entries, next }
 }

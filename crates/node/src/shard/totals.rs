@@ -28,8 +28,12 @@ pub struct Counters {
     pub hints_kept: u64,
     /// Hints not kept because the quota was used up.
     pub hints_dropped: u64,
+    /// Hints that could not be read, and were dropped.
+    pub hints_damaged: u64,
     /// Replicas repaired by reads.
     pub read_repairs: u64,
+    /// Values, and copies for absent owners, refused because the disk was nearly full.
+    pub refused_disk_full: u64,
 }
 
 /// Everything there is to count, at one moment.

@@ -241,7 +241,7 @@ fn a_commit_that_fails_puts_nothing_in_force_and_says_so() {
     let mut world = World::connected();
     world.set(0, "a", lww(), true);
     let (index, commit, _) = world.commits.pop_front().unwrap();
-    world.give(index, Event::Committed(commit, Err("full".into())));
+    world.give(index, Event::Committed(commit, Err(CommitFailure::NoSpace("full".into()))));
     let AdminReply::Refused(why) = world.answer() else { panic!() };
     assert!(why.contains("full"), "{why}");
     assert!(world.table(0).props(&name("a")).is_none() && world.frames.is_empty());
