@@ -20,18 +20,22 @@ impl Vnodes {
         out: &mut Vec<Effect>,
     ) {
         // The answer to a load from before a failed commit may find a key that is loaded by now.
-        let Some(cell) = self.cells.get_mut(&key).filter(|cell| cell.loading) else {
+        if self.cells.get(&key).is_none_or(|cell| !cell.loading) {
             return;
-        };
-        cell.loading = false;
-        match decode(row) {
-            Ok(record) => cell.committed = Some(Arc::new(record)),
-            Err(LoadFailure::Damaged(why)) => {
-                cell.committed = Some(Arc::default());
-                cell.damage = Some(why.clone());
-                self.damaged(&key, why, out);
-            }
+        }
+        let (record, damage) = match decode(row) {
+            Ok(record) => (record, None),
+            Err(LoadFailure::Damaged(_)) if self.is_given_up(&key.row().1) => (Record::default(), None),
+            Err(LoadFailure::Damaged(why)) => (Record::default(), Some(why)),
             Err(LoadFailure::Failed(why)) => return self.unreadable(&key, &why, out),
+        };
+        if let Some(cell) = self.cells.get_mut(&key) {
+            cell.loading = false;
+            cell.committed = Some(Arc::new(record));
+            cell.damage.clone_from(&damage);
+        }
+        if let Some(why) = damage {
+            self.damaged(&key, why, out);
         }
         self.run(now, &key, out);
     }

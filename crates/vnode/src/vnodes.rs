@@ -21,7 +21,7 @@ use crate::write::Incoming;
 pub struct Boot {
     /// The durable ceiling of the hybrid logical clock.
     pub ceiling: Hlc,
-    /// The actors of a clean stop; empty after any other.
+    /// The actors of a clean stop; empty after any other. They go on only after [`Vnodes::inherit_actors`].
     pub actors: BTreeMap<PartitionId, ActorId>,
     /// Seed of the machine's randomness.
     pub seed: u64,
@@ -83,6 +83,7 @@ pub struct Vnodes {
     pub(crate) max_record: usize,
     pub(crate) hints: BTreeMap<NodeId, HintTally>,
     pub(crate) staged_bytes: usize,
+    given_up: Vec<(Bytes, Option<Bytes>)>,
     pub(crate) tickets: BTreeMap<Ticket, Pending>,
     next_ticket: u64,
     pub(crate) waiting_for_lease: Vec<CellKey>,
@@ -111,6 +112,7 @@ impl Vnodes {
             max_record: boot.max_value.saturating_mul(2),
             hints: BTreeMap::new(),
             staged_bytes: 0,
+            given_up: Vec::new(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
             waiting_for_lease: Vec::new(),
@@ -140,6 +142,29 @@ impl Vnodes {
     /// Adopts the number of partitions of the layout in force.
     pub const fn set_bits(&mut self, bits: PartitionBits) {
         self.bits = bits;
+    }
+
+    /// The clean stop that this start goes by was the node's last: its actors go on.
+    pub fn inherit_actors(&mut self) {
+        self.mint.inherit();
+    }
+
+    /// What the vnode has acked may be forgotten: it mints under another name from now on.
+    pub fn retire_actor(&mut self, partition: PartitionId) {
+        self.mint.retire(partition);
+    }
+
+    /// Nothing in this range of row keys that cannot be read is missed any more: it counts as absent.
+    pub fn give_up(&mut self, first: Bytes, end: Option<Bytes>) {
+        self.given_up.push((first, end));
+    }
+
+    /// Whether a row that cannot be read is in a range that was given up.
+    pub fn is_given_up(&self, row: &[u8]) -> bool {
+        let holds = |(first, end): &(Bytes, Option<Bytes>)| {
+            row >= &**first && end.as_ref().is_none_or(|end| row < &**end)
+        };
+        self.given_up.iter().any(holds)
     }
 
     /// Which dot a client request made, if it is still remembered.
