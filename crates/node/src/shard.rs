@@ -11,6 +11,8 @@ mod local;
 mod machine;
 mod pressure;
 pub(crate) mod replica;
+mod row_range;
+pub(crate) mod suspect;
 mod sweep;
 mod totals;
 mod turn;
@@ -23,13 +25,14 @@ use starling_coordinator::{self as coordinator, Answer, put};
 use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
 use starling_types::{
-    Conflict, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey, RequestId, limits,
+    Conflict, Generation, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey, RequestId, limits,
 };
 use starling_vnode::{self as vnode, CellKey, ClientWrite, CommitFailure, LoadFailure, OpId, Vnodes};
 use starling_wire::{Class, KvReply, KvRequest, Message, QuorumChoice};
 
 use self::done::{Context, Remote};
 use self::machine::{Input, Kind, Machine};
+use self::suspect::Suspects;
 pub use self::totals::{Counters, Totals};
 use self::turn::phrase;
 pub(crate) use self::turn::{Route, Turn};
@@ -49,6 +52,8 @@ pub struct Shard {
     pub(crate) differing: Option<NodeId>,
     /// The volume has less room than its reserve.
     pub(crate) disk_full: bool,
+    pub(crate) suspects: Suspects,
+    me: NodeId,
     max_value: usize,
     /// Bytes on their way to disk above which nothing new is staged.
     max_staged: usize,
@@ -109,9 +114,7 @@ impl Shard {
             cache_bytes: config.cache_bytes,
             max_value: config.max_value,
         };
-        let run = u128::from(config.generation.0) << 40;
-        // An answer to an exchange of an earlier run must not pass for one of this run.
-        let exchange_base = (u128::from(config.node.bits()) << 64) | (run & u128::from(u64::MAX));
+        let exchange_base = first_exchange(config.node, config.generation);
         let sweep_exchanges = RequestId::from_bits(exchange_base | SWEEP_EXCHANGES);
         Self {
             vnodes: Vnodes::new(vnodes, bits),
@@ -121,6 +124,8 @@ impl Shard {
             differing: None,
             counters: Counters::default(),
             disk_full: false,
+            suspects: Suspects::default(),
+            me: config.node,
             max_value: config.max_value,
             max_staged: config.max_in_flight_bytes,
             in_flight: TokenMap::default(),
@@ -135,6 +140,11 @@ impl Shard {
             next_exchange: 0,
             next_op: 0,
         }
+    }
+
+    /// Numbers what is asked of others from now on as a later life of this node would.
+    pub(crate) fn number_exchanges(&mut self, generation: Generation) {
+        self.exchange_base = first_exchange(self.me, generation);
     }
 
     /// Whether no client waits and nothing is on its way to disk.
@@ -164,7 +174,9 @@ impl Shard {
     /// When [`Shard::tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         let request = self.timers.first().map(|&(at, _)| at);
-        [request, self.hints.next_deadline(), self.sweep.next_deadline()].into_iter().flatten().min()
+        let suspects = self.suspects.next_deadline();
+        let deadlines = [request, self.hints.next_deadline(), self.sweep.next_deadline(), suspects];
+        deadlines.into_iter().flatten().min()
     }
 
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
@@ -179,6 +191,7 @@ impl Shard {
             self.input(turn, exchange, Input::Tick);
         }
         self.tick_hints(turn);
+        self.tick_suspects(turn);
         self.sweep_event(turn, antientropy::Event::Tick);
         self.pump(turn);
     }
@@ -407,6 +420,12 @@ impl Shard {
         };
         *counter += 1;
     }
+}
+
+/// An answer to an exchange of an earlier run must not pass for one of this run.
+fn first_exchange(me: NodeId, generation: Generation) -> u128 {
+    let run = u128::from(generation.0) << 40;
+    (u128::from(me.bits()) << 64) | (run & u128::from(u64::MAX))
 }
 
 /// Sets the sweep's chance apart from the vnodes'.

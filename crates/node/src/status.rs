@@ -65,6 +65,10 @@ pub struct Hints {
 pub struct Storage {
     /// There is less room on the volume than its reserve: new values are refused.
     pub disk_full: bool,
+    /// Partitions that may have lost records: until other owners' are here they are not vouched for.
+    pub suspect_partitions: usize,
+    /// Why, each reason once.
+    pub suspect_because: Vec<String>,
 }
 
 /// How far replicas are known to agree.
@@ -101,7 +105,11 @@ impl Node {
             members: self.members(),
             hints,
             repair: shard.repair(hints.count),
-            storage: Storage { disk_full: shard.disk_full },
+            storage: Storage {
+                disk_full: shard.disk_full,
+                suspect_partitions: shard.suspects.count(),
+                suspect_because: shard.suspects.reasons().into_iter().map(str::to_owned).collect(),
+            },
             transfers: Vec::new(),
             alarms: self.alarms(now),
         }
@@ -158,6 +166,7 @@ impl Node {
                     .into(),
             );
         }
+        alarms.extend(self.losses());
         let conflicts = self.data_plane().vnodes.counters().conflicts;
         if conflicts > 0 {
             alarms.push(format!(
@@ -165,6 +174,19 @@ impl Node {
             ));
         }
         alarms
+    }
+}
+
+impl Node {
+    fn losses(&self) -> Option<String> {
+        let suspects = &self.data_plane().suspects;
+        let reasons = suspects.reasons().into_iter().collect::<Vec<_>>().join("; ");
+        (suspects.count() > 0).then(|| {
+            format!(
+                "{} partitions are not vouched for until they are pulled from other owners: {reasons}",
+                suspects.count()
+            )
+        })
     }
 }
 

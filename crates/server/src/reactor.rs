@@ -232,6 +232,10 @@ impl Reactor {
                     transport.dial(addr, node);
                 }
             }
+            Effect::RaiseGeneration(generation) => match self.home.borrow_mut().raise(generation) {
+                Ok(()) => self.push(Event::GenerationRaised(generation)),
+                Err(error) => tracing::error!(%error, "the count of starts could not be raised"),
+            },
             Effect::Drained => self.finish(End::Drained),
             Effect::Log(log) => self.log(&log),
         }

@@ -37,6 +37,10 @@ impl World {
             Effect::Scan { id, space, prefix, from } => self.order_scan(node, id, space, prefix, from),
             Effect::Commit { id, rows, .. } => self.commit(node, id, rows, events),
             Effect::Connect(addr, _) => self.connect(node, addr),
+            Effect::RaiseGeneration(generation) => {
+                self.hosts[node].config.generation = generation;
+                events.push_back(Event::GenerationRaised(generation));
+            }
             Effect::Drained => self.stopped(node),
             Effect::Log(log) => self.log(node, log),
         }

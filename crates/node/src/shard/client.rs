@@ -39,7 +39,9 @@ impl Shard {
             return Err(behind());
         }
         // A node whose clock is off mints nothing; it still reads.
-        let may_drive = turn.view.may_coordinate() || !request.op.is_write();
+        // Nor does one that may have forgotten what it acked.
+        let may_mint = turn.view.may_coordinate() && self.vouches(turn, key.token());
+        let may_drive = may_mint || !request.op.is_write();
         let drives = turn.view.owns(partition) && may_drive;
         if drives {
             self.check_room(turn, &request.op)?;

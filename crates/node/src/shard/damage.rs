@@ -4,11 +4,9 @@ use bytes::Bytes;
 use starling_causality::Record;
 use starling_vnode::{self as vnode, CellKey, Space, rows};
 
+use super::row_range::{row_range, single_row};
 use super::{Context, Shard, Turn};
 use crate::event::{Effect, Log, RowPage};
-
-/// A range of row keys, to before its end, or to the end of all keys.
-pub(crate) type RowRange = (Bytes, Option<Bytes>);
 
 impl Shard {
     /// A row turned out to be damaged when it was loaded.
@@ -19,7 +17,8 @@ impl Shard {
                 self.discard_hint(turn, cell);
             }
             Space::Data => {
-                turn.out.push(Effect::Log(Log::Alarm(format!("a stored record is damaged: {why}"))))
+                turn.out.push(Effect::Log(Log::Alarm(format!("a stored record is damaged: {why}"))));
+                self.rows_damaged(turn, &[row_range(&cell.row().1)]);
             }
         }
     }
@@ -56,10 +55,4 @@ impl Shard {
         }
         whole
     }
-}
-
-/// The key of the row, if the range has room for one only.
-pub(super) fn single_row((start, end): &RowRange) -> Option<&Bytes> {
-    let is_single = end.as_deref().and_then(|end| end.strip_suffix(&[0])).is_some_and(|key| key == start);
-    is_single.then_some(start)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use starling_antientropy::{self as antientropy, Errand};
 use starling_coordinator::{get, put};
-use starling_types::{NodeId, QualifiedKey, RequestId};
+use starling_types::{NodeId, PartitionId, QualifiedKey, RequestId, Token};
 use starling_vnode::{CellKey, Done, Refused};
 
 use super::machine::{Input, Machine};
@@ -24,8 +24,10 @@ pub(super) enum Context {
     Hint(NodeId),
     /// A delivered hint's row.
     HintDrop,
-    /// A row that cannot be read.
+    /// A hint that cannot be read.
     Discard,
+    /// A row of a suspect partition that cannot be read.
+    GiveUp(PartitionId),
     /// One key of a sweep.
     SweepRead(Errand),
     SweepMerge(Errand),
@@ -40,6 +42,7 @@ pub(super) enum Remote {
         stands_for: Option<NodeId>,
     },
     Read {
+        token: Token,
         digest: Option<starling_causality::Digest>,
     },
     /// For another node's sweep.
@@ -67,7 +70,15 @@ impl Shard {
             }
             (Context::MergeHere(exchange), result) => self.merged_here(turn, exchange, result),
             (Context::Read(exchange), Ok(Done::Read(record))) => {
-                self.input(turn, exchange, Input::Get(get::Event::ReadHere(Arc::unwrap_or_clone(record))));
+                let record = Arc::unwrap_or_clone(record);
+                let event = match self.in_flight.get(&exchange) {
+                    Some(request) if !self.vouches(turn, request.key.token()) => {
+                        self.counters.reads_partial += 1;
+                        get::Event::ReadHerePartly(record)
+                    }
+                    _ => get::Event::ReadHere(record),
+                };
+                self.input(turn, exchange, Input::Get(event));
             }
             (Context::Read(exchange), other) => {
                 let why = other.err().map(|e| e.to_string()).unwrap_or_default();
@@ -82,6 +93,7 @@ impl Shard {
             }
             (Context::Local(handle, key), result) => local::show(turn, handle, key, result),
             (Context::Hint(target), Ok(_)) => self.hint_kept(turn, target),
+            (Context::GiveUp(partition), result) => self.gave_up(turn, partition, &result),
             (Context::Hint(_) | Context::HintDrop | Context::Discard, _) => {}
         }
     }

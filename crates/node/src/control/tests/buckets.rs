@@ -254,7 +254,7 @@ fn buckets_outlive_a_restart() {
     world.settle();
     for disk in &world.disks {
         let rows: Vec<(Bytes, Bytes)> = disk.clone().into_iter().collect();
-        let boot = Boot::read(&rows).unwrap();
+        let boot = Boot::read(&rows, &crate::Losses::NONE).unwrap();
         let restarted = Node::new(&config(1), &boot, Now::default(), &mut Vec::new());
         assert_eq!(restarted.view().buckets(), world.table(0));
     }
