@@ -13,11 +13,12 @@
 //!
 //! **How to read this crate.** [`config`] what can be set; [`daemon`] a node from start to stop; [`home`] the
 //! data directory and who lives there; [`reactor`] the turn, with `doors` (clients) and `peers` (the network);
-//! [`storage_executor`] the disk; [`metrics`] and `telemetry` what is shown.
+//! [`storage_executor`] the way to the disk, [`disk_space`] how full it is; [`metrics`] and `telemetry` what is shown.
 
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod disk_space;
 pub mod home;
 pub mod metrics;
 pub mod reactor;

@@ -38,7 +38,7 @@ pub struct Reactor {
     next_handle: Cell<u64>,
     rng: RefCell<ChaCha12Rng>,
     engine: Arc<dyn Engine>,
-    disk: RefCell<Option<StorageExecutor>>,
+    disk: StorageExecutor,
     transport: OnceCell<Rc<Transport>>,
     telemetry: Telemetry,
     settings: Settings,
@@ -137,7 +137,7 @@ impl Reactor {
             next_handle: Cell::new(0),
             rng: RefCell::new(parts.rng),
             engine: parts.engine,
-            disk: RefCell::new(Some(parts.disk)),
+            disk: parts.disk,
             transport: OnceCell::new(),
             telemetry: parts.telemetry,
             settings: parts.settings,
@@ -202,9 +202,7 @@ impl Reactor {
     }
 
     fn hand_over(&self, jobs: Vec<Job>) {
-        if let (false, Some(disk)) = (jobs.is_empty(), self.disk.borrow().as_ref()) {
-            disk.submit(jobs);
-        }
+        self.disk.submit(jobs);
     }
 
     fn effect(&self, effect: Effect, jobs: &mut Vec<Job>) {
@@ -243,12 +241,17 @@ impl Reactor {
 
     /// A group of commits was answered.
     pub(crate) fn committed(&self, answer: Answer) {
-        if let Err(error) = &answer.result {
-            metrics::poisoned();
-            self.finish(End::StorageFailed(error.clone()));
-        }
+        let result = answer.result.map_err(|error| match error {
+            // A full disk refuses what it has no room for, and is otherwise whole.
+            StorageError::NoSpace { .. } => CommitFailure::NoSpace(error.to_string()),
+            _ => {
+                metrics::poisoned();
+                self.finish(End::StorageFailed(error.to_string()));
+                CommitFailure::Failed(error.to_string())
+            }
+        });
         for id in answer.ids {
-            self.push(Event::Committed(id, answer.result.clone().map_err(CommitFailure::Failed)));
+            self.push(Event::Committed(id, result.clone()));
         }
         self.turn();
     }
@@ -385,13 +388,6 @@ impl Reactor {
                     self.turn();
                 }
             }
-        }
-    }
-
-    /// Lets go of the disk: what was handed over is on it afterwards.
-    pub(crate) fn close_disk(&self) {
-        if let Some(disk) = self.disk.borrow_mut().take() {
-            disk.finish();
         }
     }
 
