@@ -245,6 +245,8 @@ pub enum FailureKind {
     Deadline,
     /// This node's storage refused.
     Storage,
+    /// This node's disk is nearly full: it takes deletes, and no new values.
+    DiskFull,
 }
 
 impl FailureKind {
@@ -260,6 +262,7 @@ impl FailureKind {
             Self::QuorumNotReached => "quorum_not_reached",
             Self::Deadline => "deadline",
             Self::Storage => "storage",
+            Self::DiskFull => "disk_full",
         }
     }
 }
