@@ -286,13 +286,13 @@ fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<Durable
 /// The first row of a store: whose it is, and where it was when it was last written.
 const META_BIRTH: &[u8] = b"birth";
 
-/// Whose store it is, whether it holds anything else, and where it was.
+/// Whose store it is, whether it holds anything but what every start writes, and where it was.
 fn birth(engine: &DurableEngine) -> Result<(StoreState, u128), StorageError> {
-    let limit = ScanLimit { rows: 2, bytes: 1 << 10 };
+    let limit = ScanLimit { rows: 3, bytes: 1 << 10 };
     let mut has_rows = false;
     for namespace in Namespace::ALL {
         let rows = engine.scan(namespace, &KeyRange::all(), limit)?.rows;
-        has_rows |= rows.iter().any(|(key, _)| key != META_BIRTH);
+        has_rows |= rows.iter().any(|(key, _)| key != META_BIRTH && key != losses::META_SYSTEM);
     }
     let row = engine.get(Namespace::Meta, META_BIRTH)?.unwrap_or_default();
     let node = row.first_chunk::<8>().map(|id| NodeId::from_bits(u64::from_be_bytes(*id)));

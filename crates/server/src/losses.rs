@@ -19,7 +19,7 @@ use crate::daemon::StartError;
 use crate::storage_executor::batch_of;
 
 /// Which run of the operating system wrote the store last.
-const META_SYSTEM: &[u8] = b"system";
+pub(crate) const META_SYSTEM: &[u8] = b"system";
 
 /// What a start knows of the stop before it.
 pub struct Past {
