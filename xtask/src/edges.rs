@@ -36,6 +36,8 @@ const CRATES: &[Crate] = &[
     pure("ring", "types", &[]),
     // It owns files, and says so when they fail.
     pure("storage", "types", &["fjall", "tracing"]),
+    // It owns files too.
+    pure("backup", "types storage", &[]),
     pure("wire", "types causality ring", &[]),
     // Carries layouts as blobs with a version: it does not know the ring.
     pure("gossip", "types wire", &[]),
@@ -51,10 +53,10 @@ const CRATES: &[Crate] = &[
     shell("frontend", "types causality wire"),
     shell("client", "types causality ring wire transport"),
     // gossip for a node's preset, vnode for what its rows are; as in sim.
-    shell("server", "types causality ring wire gossip vnode node storage transport frontend"),
+    shell("server", "types causality ring wire gossip vnode node storage backup transport frontend"),
     deterministic("checker", "types causality"),
     deterministic("sim", "types causality ring wire gossip vnode node storage checker"),
-    shell("cli", "types causality wire transport client server checker sim"),
+    shell("cli", "types causality wire storage backup transport client server checker sim"),
 ];
 
 const fn pure(name: &'static str, ours: &'static str, extra: &'static [&'static str]) -> Crate {
