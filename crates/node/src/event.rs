@@ -39,6 +39,8 @@ pub enum ScanId {
     Sweep(ScanTicket),
     /// A page of this node's own records, for who asked.
     Local(ReplyHandle),
+    /// A page of this node's own rows, for a backup: read from a snapshot, and with its number.
+    Export(ReplyHandle),
 }
 
 /// Rows in key order, and where the next page starts.
@@ -48,6 +50,11 @@ pub struct RowPage {
     pub rows: Vec<(Bytes, Bytes)>,
     /// The first key of the next page; `None` at the end.
     pub next: Option<Bytes>,
+    /// Ranges of keys within the page, each to before its end, that could not be read: there may be rows in them, or
+    /// none.
+    pub damaged: Vec<(Bytes, Option<Bytes>)>,
+    /// The number of the store's last commit when the page was read; 0 where nobody asked for it.
+    pub sequence: u64,
 }
 
 /// Input.

@@ -1,10 +1,14 @@
 //! The roof over both machines: routes what comes in, and guards start and stop.
 
+mod export;
+
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use starling_coordinator::Reach;
 use starling_types::{Instant, Now, PartitionBits};
 use starling_vnode::{RowSpace, Vnodes};
-use starling_wire::client::{AdminReply, AdminRequest};
+use starling_wire::client::{AdminReply, AdminRequest, Export};
 use starling_wire::{Envelope, Failure, FailureKind, KvReply, Message};
 
 use crate::boot::{Boot, Config};
@@ -37,6 +41,7 @@ pub struct Node {
     unsealed: bool,
     hints_counted: bool,
     foreign_frames: u64,
+    exports: BTreeMap<ReplyHandle, Export>,
 }
 
 impl Node {
@@ -52,6 +57,7 @@ impl Node {
             unsealed: !boot.was_clean,
             hints_counted: false,
             foreign_frames: 0,
+            exports: BTreeMap::new(),
         };
         if boot.was_clean {
             out.push(Effect::Commit { id: CommitId::Unseal, rows: vec![Vnodes::unseal()], durable: true });
@@ -148,7 +154,10 @@ impl Node {
             let why = self.unready().unwrap_or_default();
             return out.push(Effect::RespondAdmin(handle, AdminReply::Refused(why)));
         }
-        self.control(now, out, |control, turn| control.admin(turn, handle, request));
+        match request {
+            AdminRequest::Export(export) => self.export(handle, export, out),
+            request => self.control(now, out, |control, turn| control.admin(turn, handle, request)),
+        }
     }
 
     fn peer_message(
@@ -216,6 +225,7 @@ impl Node {
             (ScanId::Local(handle), page) => {
                 self.shard(now, out, |s, turn| s.local_scanned(turn, handle, page));
             }
+            (ScanId::Export(handle), page) => self.exported(handle, page, out),
             (ScanId::HintCount, Ok(page)) => {
                 self.shard(now, out, |s, turn| s.count_hints(turn, &page));
                 match page.next {

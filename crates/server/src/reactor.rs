@@ -12,8 +12,8 @@ use std::sync::Arc;
 use rand::rngs::ChaCha12Rng;
 use starling_frontend::ReplyTo;
 use starling_node::event::RowPage;
-use starling_node::{Effect, Event, Log, Node, ReplyHandle};
-use starling_storage::{Engine, KeyRange, ScanLimit};
+use starling_node::{Effect, Event, Log, Node, ReplyHandle, ScanId};
+use starling_storage::{Engine, KeyRange, Namespace, Page, ScanLimit, StorageError};
 use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
 use starling_types::{Instant, Outcome, RequestId, limits};
@@ -85,6 +85,22 @@ enum Whom {
     Door(ReplyTo),
     Quic(ClientId, RequestId),
     Local(oneshot::Sender<Result<LocalPage, Failure>>),
+}
+
+/// A page as of one moment, and the number of that moment's last commit.
+fn numbered_page(
+    engine: &dyn Engine,
+    namespace: Namespace,
+    range: &KeyRange,
+    limit: ScanLimit,
+) -> Result<(Page, u64), StorageError> {
+    let snapshot = engine.snapshot()?;
+    Ok((snapshot.scan(namespace, range, limit)?, snapshot.sequence()))
+}
+
+fn row_page(page: Page, sequence: u64) -> RowPage {
+    let damaged = page.damaged.iter().map(|range| (range.start().clone(), range.end().cloned())).collect();
+    RowPage { rows: page.rows, next: page.next, damaged, sequence }
 }
 
 /// What a client is told in place of an answer that cannot be sent to it.
@@ -210,8 +226,11 @@ impl Reactor {
                 let range = KeyRange::prefix(prefix);
                 let range = from.map_or_else(|| range.clone(), |from| range.resume(from));
                 let limit = ScanLimit { rows: limits::SCAN_PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
-                let page = self.engine.scan(namespace(space), &range, limit);
-                let page = page.map(|p| RowPage { rows: p.rows, next: p.next }).map_err(|e| e.to_string());
+                let page = match id {
+                    ScanId::Export(_) => numbered_page(self.engine.as_ref(), namespace(space), &range, limit),
+                    _ => self.engine.scan(namespace(space), &range, limit).map(|page| (page, 0)),
+                };
+                let page = page.map(|(page, sequence)| row_page(page, sequence)).map_err(|e| e.to_string());
                 self.push(Event::Scanned(id, page));
             }
             Effect::Commit { id, rows, durable } => jobs.push(Job { id, batch: batch_of(rows), durable }),

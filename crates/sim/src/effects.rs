@@ -140,7 +140,10 @@ impl World {
         let range = order.from.clone().map_or(whole.clone(), |from| whole.resume(from));
         let limit = ScanLimit { rows: PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
         let page = self.hosts[node].disk.engine.scan(order.namespace, &range, limit);
-        let page = page.map_err(|e| e.to_string()).map(|page| RowPage { rows: page.rows, next: page.next });
+        let page = page.map_err(|e| e.to_string()).map(|page| {
+            let damaged = page.damaged.iter().map(|d| (d.start().clone(), d.end().cloned())).collect();
+            RowPage { rows: page.rows, next: page.next, damaged, sequence: 0 }
+        });
         self.deliver(node, Event::Scanned(id, page));
     }
 

@@ -132,6 +132,21 @@ pub fn parse_data(row: &[u8]) -> Option<(Token, u32, BucketName, Key)> {
     Some((token, u32::from_be_bytes(*generation), bucket, key))
 }
 
+/// The name of the bucket in a data row's key; `None` if it holds none.
+pub fn bucket_of_data(row: &[u8]) -> Option<&[u8]> {
+    name_behind(row, 12)
+}
+
+/// The name of the bucket in a hint row's key; `None` if it holds none.
+pub fn bucket_of_hint(row: &[u8]) -> Option<&[u8]> {
+    name_behind(row, 16)
+}
+
+fn name_behind(row: &[u8], numbers: usize) -> Option<&[u8]> {
+    let rest = row.get(numbers..)?;
+    rest.iter().position(|&b| b == 0).map(|end| &rest[..end])
+}
+
 /// The value of [`META_CLEAN_STOP`].
 pub fn encode_actors(actors: impl Iterator<Item = (PartitionId, ActorId)>) -> Bytes {
     let mut out = BytesMut::new();
