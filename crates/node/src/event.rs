@@ -39,7 +39,7 @@ pub enum ScanId {
     Sweep(ScanTicket),
     /// A page of this node's own records, for who asked.
     Local(ReplyHandle),
-    /// A page of this node's own rows, for a backup: read from a snapshot, and with its number.
+    /// A page of this node's own rows, for a backup: with the number of a commit up to which all are in it.
     Export(ReplyHandle),
 }
 
@@ -53,7 +53,7 @@ pub struct RowPage {
     /// Ranges of keys within the page, each to before its end, that could not be read: there may be rows in them, or
     /// none.
     pub damaged: Vec<(Bytes, Option<Bytes>)>,
-    /// The number of the store's last commit when the page was read; 0 where nobody asked for it.
+    /// All commits up to this one are in it; 0 where nobody asked.
     pub sequence: u64,
 }
 

@@ -13,7 +13,7 @@ use rand::rngs::ChaCha12Rng;
 use starling_frontend::ReplyTo;
 use starling_node::event::RowPage;
 use starling_node::{Effect, Event, Log, Node, ReplyHandle, ScanId};
-use starling_storage::{Engine, KeyRange, Namespace, Page, ScanLimit, StorageError};
+use starling_storage::{Engine, KeyRange, Page, ScanLimit};
 use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
 use starling_types::{Instant, Outcome, RequestId, limits};
@@ -87,15 +87,9 @@ enum Whom {
     Local(oneshot::Sender<Result<LocalPage, Failure>>),
 }
 
-/// A page as of one moment, and the number of that moment's last commit.
-fn numbered_page(
-    engine: &dyn Engine,
-    namespace: Namespace,
-    range: &KeyRange,
-    limit: ScanLimit,
-) -> Result<(Page, u64), StorageError> {
-    let snapshot = engine.snapshot()?;
-    Ok((snapshot.scan(namespace, range, limit)?, snapshot.sequence()))
+/// The number of the last commit; 0 if the store does not answer, as the read that follows will tell.
+fn sequence(engine: &dyn Engine) -> u64 {
+    engine.snapshot().map_or(0, |snapshot| snapshot.sequence())
 }
 
 fn row_page(page: Page, sequence: u64) -> RowPage {
@@ -226,11 +220,10 @@ impl Reactor {
                 let range = KeyRange::prefix(prefix);
                 let range = from.map_or_else(|| range.clone(), |from| range.resume(from));
                 let limit = ScanLimit { rows: limits::SCAN_PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
-                let page = match id {
-                    ScanId::Export(_) => numbered_page(self.engine.as_ref(), namespace(space), &range, limit),
-                    _ => self.engine.scan(namespace(space), &range, limit).map(|page| (page, 0)),
-                };
-                let page = page.map(|(page, sequence)| row_page(page, sequence)).map_err(|e| e.to_string());
+                // Read first: the page holds all commits up to this one.
+                let sequence = if let ScanId::Export(_) = id { sequence(self.engine.as_ref()) } else { 0 };
+                let page = self.engine.scan(namespace(space), &range, limit);
+                let page = page.map(|page| row_page(page, sequence)).map_err(|e| e.to_string());
                 self.push(Event::Scanned(id, page));
             }
             Effect::Commit { id, rows, durable } => jobs.push(Job { id, batch: batch_of(rows), durable }),
