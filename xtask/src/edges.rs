@@ -36,8 +36,6 @@ const CRATES: &[Crate] = &[
     pure("ring", "types", &[]),
     // It owns files, and says so when they fail.
     pure("storage", "types", &["fjall", "tracing"]),
-    // It owns files too.
-    pure("backup", "types storage", &[]),
     pure("wire", "types causality ring", &[]),
     // Carries layouts as blobs with a version: it does not know the ring.
     pure("gossip", "types wire", &[]),
@@ -49,6 +47,8 @@ const CRATES: &[Crate] = &[
     pure("vnode", "types causality wire", &[]),
     // Speaks rows, never an engine: its storage is whoever answers its effects.
     pure("node", "types causality ring wire gossip coordinator antientropy handoff vnode", &[]),
+    // No runtime and no socket, but files.
+    shell("backup", "types storage"),
     shell("transport", "types wire"),
     shell("frontend", "types causality wire"),
     shell("client", "types causality ring wire transport"),

@@ -19,7 +19,7 @@ pub fn list(dir: &Path, json: bool) -> Result<Exit, Failed> {
     }
     let all_readable = backups.iter().all(|(_, manifest)| manifest.is_ok());
     if json {
-        let of = |(dir, manifest): &(PathBuf, Result<Manifest, BackupError>)| match manifest {
+        let of = |(dir, manifest): &Found| match manifest {
             Ok(manifest) => as_json(dir, manifest),
             Err(error) => json!({ "dir": dir, "error": error.to_string() }),
         };
@@ -35,8 +35,11 @@ pub fn list(dir: &Path, json: bool) -> Result<Exit, Failed> {
     Ok(if all_readable { Exit::Done } else { Exit::Failed })
 }
 
+/// A directory, and the manifest in it.
+type Found = (PathBuf, Result<Manifest, BackupError>);
+
 /// The backup in `dir`, or else those in its directories, by name.
-fn found(dir: &Path) -> Result<Vec<(PathBuf, Result<Manifest, BackupError>)>, Failed> {
+fn found(dir: &Path) -> Result<Vec<Found>, Failed> {
     let load = |dir: PathBuf| Manifest::load(&dir).transpose().map(|manifest| (dir, manifest));
     if let Some(backup) = load(dir.to_owned()) {
         return Ok(vec![backup]);
