@@ -1,66 +1,49 @@
-//! The subject: the daemon's storage executor on the durable engine.
+//! The subject: the durable engine.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
-use starling_node::CommitId;
-use starling_server::storage_executor::{Answer, GroupObserver, Job, StorageExecutor};
-use starling_storage::{Batch, DurableEngine, Engine, Namespace, Options};
-use tokio::sync::mpsc::UnboundedReceiver;
+use anyhow::Result;
+use starling_storage::{
+    Batch, Durability, DurableEngine, Engine, Group, Namespace, Observer, Options, Surroundings,
+};
 
+use crate::slow::SlowFiles;
 use crate::{Committer, Groups, Put};
 
-/// The executor and the end at which its answers arrive.
-pub struct Executor {
-    engine: Arc<DurableEngine>,
-    executor: StorageExecutor,
-    answered: UnboundedReceiver<Answer>,
-}
+/// The engine, with somebody who counts its groups.
+pub struct Subject(DurableEngine);
 
-impl Executor {
-    /// On an empty store in `dir`.
-    pub fn start(dir: &Path, groups: Groups) -> Result<Self> {
-        let engine = Arc::new(DurableEngine::open(dir, Options::default())?);
-        let (executor, answered) = StorageExecutor::start(engine.clone(), Counter(groups))?;
-        Ok(Self { engine, executor, answered })
+impl Subject {
+    /// On an empty store in `dir`; every fsync of its log takes `delay` longer.
+    pub fn start(dir: &Path, groups: Groups, delay: Duration) -> Result<Self> {
+        let surroundings =
+            Surroundings { observer: Arc::new(Counter(groups)), log_files: SlowFiles::opener(delay) };
+        Ok(Self(DurableEngine::open_in(dir, Options::default(), surroundings)?))
     }
 }
 
-impl Committer for Executor {
-    fn submit(&self, puts: Vec<Put>) {
-        let job = |put: Put| {
-            let mut batch = Batch::new();
-            batch.put(Namespace::Data, put.key, put.value);
-            Job { id: CommitId::Control(put.writer as u64), batch, durable: true }
-        };
-        self.executor.submit(puts.into_iter().map(job).collect());
-    }
-
-    async fn answers(&mut self) -> Result<Vec<usize>> {
-        let answer = self.answered.recv().await.context("the executor has ended")?;
-        answer.result.map_err(|why| anyhow!(why))?;
-        answer.ids.into_iter().map(writer).collect()
+impl Committer for Subject {
+    fn submit(&self, put: Put) {
+        let mut batch = Batch::new();
+        batch.put(Namespace::Data, put.key, put.value);
+        let answer = put.answer;
+        // A writer that is gone does not want to know.
+        let done = move |result: Result<(), _>| drop(answer.send(result.map_err(Into::into)));
+        self.0.submit(vec![batch], Durability::Synced, Box::new(done));
     }
 
     fn finish(self) -> Result<()> {
-        self.executor.finish();
-        Ok(self.engine.close()?)
-    }
-}
-
-fn writer(id: CommitId) -> Result<usize> {
-    match id {
-        CommitId::Control(writer) => Ok(usize::try_from(writer)?),
-        other => bail!("an answer to {other:?}, which was not asked"),
+        Ok(self.0.close()?)
     }
 }
 
 struct Counter(Groups);
 
-impl GroupObserver for Counter {
-    fn group(&self, _batches: usize, _bytes: usize, _seconds: f64, _synced: bool) {
+impl Observer for Counter {
+    fn group(&self, _group: Group) {
         self.0.fetch_add(1, Relaxed);
     }
 }

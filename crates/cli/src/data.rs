@@ -186,7 +186,7 @@ fn check_json(dir: &Path, found: &Check) -> Value {
 }
 
 fn opened_json(opened: &Opened) -> Value {
-    json!({ "findings": opened.words, "losses": opened.has_losses })
+    json!({ "findings": opened.words, "losses": opened.has_losses, "known": opened.is_known })
 }
 
 fn range_json(range: &KeyRange) -> Value {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use starling_frontend::FrontLimits;
 use starling_gossip::Preset;
+use starling_storage::SyncMode;
 use starling_types::{ClusterId, limits};
 
 mod annotated;
@@ -82,10 +83,35 @@ pub struct ClusterSettings {
 /// Section `[storage]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StorageSettings {
-    /// Bytes of table blocks in memory.
-    pub engine_cache_bytes: u64,
-    /// Bytes of decoded records in memory.
-    pub record_cache_bytes: usize,
+    /// Bytes of memory that the node is to get by with.
+    pub memory_limit: u64,
+    /// Bytes of table blocks in memory; a share of the limit if unset.
+    pub engine_cache_bytes: Option<u64>,
+    /// Bytes of decoded records in memory; a share of the limit if unset.
+    pub record_cache_bytes: Option<u64>,
+    /// When an acknowledged write is on the disk.
+    pub sync: SyncMode,
+    /// Bytes of the volume that user writes leave free; a share of the volume if unset.
+    pub disk_reserve: Option<u64>,
+}
+
+impl StorageSettings {
+    /// How the engine is to run.
+    pub fn engine(&self) -> starling_storage::Options {
+        starling_storage::Options {
+            cache_bytes: self.engine_cache_bytes.unwrap_or(self.memory_limit / 6),
+            // Up to four are in memory for data, and seldom any for hints.
+            write_buffer_bytes: (self.memory_limit / 32).clamp(1 << 20, 64 << 20),
+            sync: self.sync,
+            ..starling_storage::Options::default()
+        }
+    }
+
+    /// Bytes of decoded records.
+    pub fn record_cache(&self) -> usize {
+        let bytes = self.record_cache_bytes.unwrap_or(self.memory_limit / 4);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
 }
 
 /// Section `[limits]`.
@@ -139,7 +165,13 @@ impl Default for ListenSettings {
 
 impl Default for StorageSettings {
     fn default() -> Self {
-        Self { engine_cache_bytes: 16 << 20, record_cache_bytes: limits::DEFAULT_CACHE_BYTES }
+        Self {
+            memory_limit: 512 << 20,
+            engine_cache_bytes: None,
+            record_cache_bytes: None,
+            sync: SyncMode::Always,
+            disk_reserve: None,
+        }
     }
 }
 

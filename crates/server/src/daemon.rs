@@ -13,7 +13,7 @@ use starling_frontend::{Identity, KvService, serve_http, serve_resp};
 use starling_node::boot::BootError;
 use starling_node::{Boot, Config, Node};
 use starling_storage::{
-    Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, Options, ScanLimit, StorageError,
+    Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, ScanLimit, StorageError, Surroundings,
 };
 use starling_transport::{Authority, Credentials, EndpointSecrets, IdentityError, Transport, TransportError};
 use starling_types::NodeId;
@@ -24,7 +24,7 @@ use tokio::task::spawn_local;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::home::{Home, HomeError, StoreState};
-use crate::metrics::{GroupMetrics, Telemetry};
+use crate::metrics::{self, StoreMetrics, Telemetry};
 use crate::reactor::{Addresses, End, Parts, Reactor};
 use crate::storage_executor::StorageExecutor;
 
@@ -106,16 +106,15 @@ impl Daemon {
         let resp = listen("resp", settings.listen.resp).await?;
         let http = listen("http", settings.listen.http).await?;
         let quic = quic_addresses(&settings)?;
+        let telemetry = Telemetry::install();
         let (home, engine) = open(&settings, &mut rng)?;
         let credentials = credentials(&settings, &home)?;
         let boot = Boot::read(&meta_rows(engine.as_ref())?)?;
         let addresses = Addresses { resp: local(&resp), http: local(&http), quic: quic.advertise };
         let config = config(&settings, &home, addresses, seeds, rng.next_u64());
-        let telemetry = Telemetry::install();
         let mut first_effects = Vec::new();
         let node = Node::new(&config, &boot, clock.now(), &mut first_effects);
-        let (disk, mut answers) = StorageExecutor::start(engine.clone(), GroupMetrics::new())
-            .map_err(|source| StartError::System { what: "cannot start the storage thread", source })?;
+        let (disk, mut answers) = StorageExecutor::new(engine.clone());
         let secrets = EndpointSecrets::open_or_create(&home.tls())?;
         let max_connections = settings.limits.max_connections + PEER_CONNECTIONS;
         let shared: Arc<dyn Engine> = engine.clone();
@@ -182,7 +181,6 @@ impl Daemon {
             None => self.drain().await,
         };
         self.transport.drain().await;
-        self.reactor.close_disk();
         let closed = self.engine.close();
         match end {
             Some(End::Drained) => closed.map_err(|e| format!("the store could not be closed: {e}")),
@@ -247,8 +245,9 @@ fn quic_addresses(settings: &Settings) -> Result<QuicAddresses, StartError> {
 
 fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<DurableEngine>), StartError> {
     let dir: &Path = &settings.node.data;
-    let options = Options { cache_bytes: settings.storage.engine_cache_bytes };
-    let engine = Arc::new(DurableEngine::open(dir, options)?);
+    let surroundings = Surroundings { observer: Arc::new(StoreMetrics::new()), ..Surroundings::default() };
+    let engine = Arc::new(DurableEngine::open_in(dir, settings.storage.engine(), surroundings)?);
+    metrics::losses(engine.report().has_losses());
     let fresh = NodeId::from_bits(rng.next_u64() | 1);
     let (store, place) = birth(engine.as_ref())?;
     let home = Home::enter(dir, store, fresh, settings.cluster.cluster_id)?;
@@ -333,7 +332,7 @@ fn config(
         max_value: settings.limits.max_value,
         max_in_flight: settings.limits.max_in_flight,
         max_in_flight_bytes: settings.limits.max_in_flight_bytes,
-        cache_bytes: settings.storage.record_cache_bytes,
+        cache_bytes: settings.storage.record_cache(),
         gossip: settings.gossip.preset,
         sweep: starling_node::Pace::default(),
         seeds,

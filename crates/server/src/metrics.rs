@@ -4,11 +4,12 @@
 //! them when somebody asks.
 
 use std::fs;
+use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Unit};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use starling_node::Node;
-use starling_storage::Sizes;
+use starling_storage::{Group, Observer, Sizes};
 use starling_transport::Stats;
 use starling_types::{Now, Outcome};
 use starling_wire::KvReply;
@@ -76,6 +77,13 @@ declare! {
     COMMITS "starling_commits_total" Counter Count ["synced"] "Group commits, by whether they were fsynced.";
     COMMIT_BATCHES "starling_commit_batches" Histogram Count [] "Batches in one group commit.";
     COMMIT_BYTES "starling_commit_bytes_total" Counter Bytes [] "Bytes of rows committed.";
+    FLUSH "starling_flush_seconds" Histogram Seconds [] "Time in which write buffers became tables.";
+    COMPACTION "starling_compaction_seconds" Histogram Seconds [] "Time of one step of compaction.";
+    LOG "starling_log_bytes" Gauge Bytes [] "Bytes of the commit log, as allocated: what the next start has to read.";
+    BACKLOG "starling_flush_backlog" Gauge Count [] "Write buffers that wait to become tables; from three on commits wait for them.";
+    BLOCK_CACHE "starling_block_cache_bytes" Gauge Bytes [] "Bytes of table blocks kept in memory for reads.";
+    DAMAGED_TABLES "starling_damaged_tables" Gauge Count [] "Namespaces whose tables are damaged: they are rebuilt at the next start.";
+    STORE_LOSSES "starling_store_losses" Gauge Count [] "1 if the start found that acknowledged rows may be missing.";
     POISONED "starling_storage_poisoned" Gauge Count [] "1 after a failed commit: the node is about to stop.";
     DISK "starling_disk_bytes" Gauge Bytes [] "Bytes of the store on disk.";
     UNFLUSHED "starling_unflushed_bytes" Gauge Bytes [] "Bytes of rows in memory that no table holds yet.";
@@ -165,6 +173,10 @@ impl Telemetry {
         publish_transport(transport);
         gauge(DISK).set(storage.disk_bytes as f64);
         gauge(UNFLUSHED).set(storage.unflushed_bytes as f64);
+        gauge(LOG).set(storage.log_bytes as f64);
+        gauge(BACKLOG).set(storage.flush_backlog as f64);
+        gauge(BLOCK_CACHE).set(storage.cache_bytes as f64);
+        gauge(DAMAGED_TABLES).set(storage.damaged_tables as f64);
         publish_process();
         self.prometheus.render()
     }
@@ -193,15 +205,17 @@ fn detached() -> PrometheusHandle {
     PrometheusBuilder::new().build_recorder().handle()
 }
 
-/// The disk's thread reports here.
-pub struct GroupMetrics {
+/// The store reports here.
+pub struct StoreMetrics {
     fsync: Histogram,
     batches: Histogram,
     bytes: Counter,
     commits: [Counter; 2],
+    flush: Histogram,
+    compaction: Histogram,
 }
 
-impl GroupMetrics {
+impl StoreMetrics {
     /// Takes the handles; after [`Telemetry::install`].
     pub fn new() -> Self {
         Self {
@@ -209,24 +223,34 @@ impl GroupMetrics {
             batches: metrics::histogram!(COMMIT_BATCHES),
             bytes: metrics::counter!(COMMIT_BYTES),
             commits: ["no", "yes"].map(|synced| metrics::counter!(COMMITS, "synced" => synced)),
+            flush: metrics::histogram!(FLUSH),
+            compaction: metrics::histogram!(COMPACTION),
         }
     }
 }
 
-impl Default for GroupMetrics {
+impl Default for StoreMetrics {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl crate::storage_executor::GroupObserver for GroupMetrics {
-    fn group(&self, batches: usize, bytes: usize, seconds: f64, synced: bool) {
-        if synced {
-            self.fsync.record(seconds);
+impl Observer for StoreMetrics {
+    fn group(&self, group: Group) {
+        if group.synced {
+            self.fsync.record(group.took);
         }
-        self.batches.record(batches as f64);
-        self.bytes.increment(bytes as u64);
-        self.commits[usize::from(synced)].increment(1);
+        self.batches.record(group.batches as f64);
+        self.bytes.increment(group.bytes as u64);
+        self.commits[usize::from(group.synced)].increment(1);
+    }
+
+    fn flushed(&self, took: Duration) {
+        self.flush.record(took);
+    }
+
+    fn compacted(&self, took: Duration) {
+        self.compaction.record(took);
     }
 }
 
@@ -238,6 +262,11 @@ pub fn connection(door: &'static str, change: f64) {
 /// Something went wrong at a door.
 pub fn door_error(door: &'static str, kind: &'static str) {
     metrics::counter!(DOOR_ERRORS, "door" => door, "kind" => kind).increment(1);
+}
+
+/// What the start found.
+pub fn losses(found: bool) {
+    gauge(STORE_LOSSES).set(f64::from(u8::from(found)));
 }
 
 /// The store refused a commit.

@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 
 use starling_backup::BackupError;
 use starling_node::boot::BootError;
-use starling_storage::{DurableEngine, Engine, KeyRange, Namespace, Options, Page, ScanLimit, StorageError};
+use starling_storage::{
+    DurableEngine, Engine, KeyRange, Namespace, OpenReport, Options, Page, ScanLimit, StorageError,
+};
 use starling_types::{ClusterId, NodeId};
 
 pub use check::{Check, SpaceCheck, check};
@@ -100,16 +102,27 @@ impl OfflineError {
 /// What the open of a store found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// In words; empty if there is nothing to tell.
+    /// In words.
     pub words: String,
     /// Whether rows that were acknowledged may be missing, or be there in an older version.
     pub has_losses: bool,
+    /// Whether that was found before, and all that is left to do is to start the node.
+    pub is_known: bool,
 }
 
-/// Opens the store in `dir`, which is there.
+impl Opened {
+    fn of(report: &OpenReport) -> Self {
+        let before = OpenReport { lost_before: false, ..report.clone() };
+        let is_known = report.lost_before && !before.has_losses();
+        Self { words: report.to_string(), has_losses: report.has_losses(), is_known }
+    }
+}
+
+/// Opens the store in `dir`, or makes one.
 fn open(dir: &Path) -> Result<(DurableEngine, Opened), OfflineError> {
-    let engine = DurableEngine::open(dir, Options::default())?;
-    Ok((engine, Opened::default()))
+    let engine = DurableEngine::open(dir, Options { log_segment_bytes: SEGMENT, ..Options::default() })?;
+    let opened = Opened::of(engine.report());
+    Ok((engine, opened))
 }
 
 /// The cluster a store belongs to: by its layout, or else by `node.json`.
@@ -137,4 +150,6 @@ fn walk(
     }
 }
 
+/// Files of the log that a command begins; the node goes back to its own size.
+const SEGMENT: u64 = 4 << 20;
 const PAGE: ScanLimit = ScanLimit { rows: 1_024, bytes: 4 << 20 };

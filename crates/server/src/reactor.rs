@@ -13,7 +13,7 @@ use rand::rngs::ChaCha12Rng;
 use starling_frontend::ReplyTo;
 use starling_node::event::RowPage;
 use starling_node::{Effect, Event, Log, Node, ReplyHandle, ScanId};
-use starling_storage::{Engine, KeyRange, Page, ScanLimit};
+use starling_storage::{Engine, KeyRange, Page, ScanLimit, StorageError};
 use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
 use starling_types::{Instant, Outcome, RequestId, limits};
@@ -38,7 +38,7 @@ pub struct Reactor {
     next_handle: Cell<u64>,
     rng: RefCell<ChaCha12Rng>,
     engine: Arc<dyn Engine>,
-    disk: RefCell<Option<StorageExecutor>>,
+    disk: StorageExecutor,
     transport: OnceCell<Rc<Transport>>,
     telemetry: Telemetry,
     settings: Settings,
@@ -135,7 +135,7 @@ impl Reactor {
             next_handle: Cell::new(0),
             rng: RefCell::new(parts.rng),
             engine: parts.engine,
-            disk: RefCell::new(Some(parts.disk)),
+            disk: parts.disk,
             transport: OnceCell::new(),
             telemetry: parts.telemetry,
             settings: parts.settings,
@@ -200,9 +200,7 @@ impl Reactor {
     }
 
     fn hand_over(&self, jobs: Vec<Job>) {
-        if let (false, Some(disk)) = (jobs.is_empty(), self.disk.borrow().as_ref()) {
-            disk.submit(jobs);
-        }
+        self.disk.submit(jobs);
     }
 
     fn effect(&self, effect: Effect, jobs: &mut Vec<Job>) {
@@ -239,12 +237,16 @@ impl Reactor {
 
     /// A group of commits was answered.
     pub(crate) fn committed(&self, answer: Answer) {
-        if let Err(error) = &answer.result {
-            metrics::poisoned();
-            self.finish(End::StorageFailed(error.clone()));
-        }
+        let result = answer.result.map_err(|error| {
+            // A full disk refuses what it has no room for, and is otherwise whole.
+            if !matches!(error, StorageError::NoSpace { .. }) {
+                metrics::poisoned();
+                self.finish(End::StorageFailed(error.to_string()));
+            }
+            error.to_string()
+        });
         for id in answer.ids {
-            self.push(Event::Committed(id, answer.result.clone()));
+            self.push(Event::Committed(id, result.clone()));
         }
         self.turn();
     }
@@ -380,13 +382,6 @@ impl Reactor {
                     self.turn();
                 }
             }
-        }
-    }
-
-    /// Lets go of the disk: what was handed over is on it afterwards.
-    pub(crate) fn close_disk(&self) {
-        if let Some(disk) = self.disk.borrow_mut().take() {
-            disk.finish();
         }
     }
 

@@ -31,6 +31,11 @@ impl Namespace {
         }
     }
 
+    /// The namespace of a code; none if there is none.
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
     /// Its name on disk and in messages. Never changes.
     pub const fn name(self) -> &'static str {
         match self {

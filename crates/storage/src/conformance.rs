@@ -232,6 +232,11 @@ on_every_engine! {
     odd_ranges_and_keys_find_nothing
     a_large_row_gets_a_page_of_its_own
     a_closed_engine_says_so
+    submissions_are_answered_in_their_order
+    several_rows_can_be_read_at_once
+    a_snapshot_shows_what_was_there
+    a_dropped_range_is_gone_at_once_and_for_good
+    a_dropped_partition_may_come_back_under_a_higher_generation
     sizes_grow_with_what_is_written
 }
 
@@ -353,6 +358,107 @@ fn a_closed_engine_says_so<H: Home>() {
     assert_eq!(engine.scan(Namespace::Data, &KeyRange::all(), LIMIT), Err(StorageError::Closed));
     assert_eq!(engine.sizes(), crate::Sizes::default());
     engine.close().unwrap();
+}
+
+fn submissions_are_answered_in_their_order<H: Home>() {
+    let mut home = H::new();
+    let engine = home.open();
+    let (answers, answered) = std::sync::mpsc::channel();
+    for n in 0..200u8 {
+        let durability = if n % 3 == 0 { Durability::Synced } else { Durability::Buffered };
+        let answers = answers.clone();
+        let tell = Box::new(move |result: Result<(), StorageError>| answers.send((n, result)).unwrap());
+        engine.submit(vec![put("k", vec![n])], durability, tell);
+    }
+    for n in 0..200u8 {
+        assert_eq!(answered.recv().unwrap(), (n, Ok(())));
+    }
+    assert_eq!(engine.get(Namespace::Data, b"k").unwrap(), Some(vec![199].into()));
+}
+
+fn several_rows_can_be_read_at_once<H: Home>() {
+    let mut home = H::new();
+    let engine = home.open();
+    engine.commit(&[put("a", "1"), put("c", "3")], Durability::Synced).unwrap();
+    let found = engine.multi_get(Namespace::Data, &["c".into(), "b".into(), "a".into()]);
+    assert_eq!(found, [Ok(Some("3".into())), Ok(None), Ok(Some("1".into()))]);
+}
+
+fn a_snapshot_shows_what_was_there<H: Home>() {
+    let mut home = H::new();
+    let engine = home.open();
+    engine.commit(&[put("kept", "1"), put("gone", "1")], Durability::Synced).unwrap();
+    let snapshot = engine.snapshot().unwrap();
+    let mut later = put("new", "2");
+    later.delete(Namespace::Data, "gone");
+    later.put(Namespace::Data, "kept", "2");
+    engine.commit(&[later], Durability::Synced).unwrap();
+    let check = || {
+        assert_eq!(snapshot.get(Namespace::Data, b"kept").unwrap(), Some("1".into()));
+        assert_eq!(snapshot.get(Namespace::Data, b"new").unwrap(), None);
+        let rows = snapshot.scan(Namespace::Data, &KeyRange::all(), LIMIT).unwrap().rows;
+        assert_eq!(rows, [("gone".into(), "1".into()), ("kept".into(), "1".into())]);
+    };
+    check();
+    H::settle(&engine);
+    engine.commit(&[put("kept", "3")], Durability::Synced).unwrap();
+    H::settle(&engine);
+    check();
+    assert_eq!(snapshot.sequence(), 2);
+    assert_eq!(engine.snapshot().unwrap().sequence(), 4);
+    assert_eq!(engine.get(Namespace::Data, b"kept").unwrap(), Some("3".into()));
+}
+
+fn data_row(token: u64, generation: u32) -> Bytes {
+    [&token.to_be_bytes()[..], &generation.to_be_bytes(), b"bucket\0key"].concat().into()
+}
+
+fn a_dropped_range_is_gone_at_once_and_for_good<H: Home>() {
+    let mut home = H::new();
+    let mut engine = home.open();
+    let rows: Vec<Bytes> = (0..40).map(|token| data_row(token, 1)).collect();
+    let write: Batch = rows
+        .iter()
+        .map(|key| Op::Put { namespace: Namespace::Data, key: key.clone(), value: "v".into() })
+        .collect();
+    engine.commit(&[write], Durability::Synced).unwrap();
+    H::settle(&engine);
+    let before = engine.snapshot().unwrap();
+    let mut drop_some = put(data_row(100, 1), "beside");
+    drop_some.drop_below(10..=29, 2);
+    engine.commit(&[drop_some], Durability::Synced).unwrap();
+    let check = |engine: &H::Engine| {
+        let alive = rows.iter().filter(|key| engine.get(Namespace::Data, key).unwrap().is_some()).count();
+        assert_eq!(alive, 20);
+        let found = walk(engine, Namespace::Data, &KeyRange::all(), ScanLimit { rows: 3, bytes: 99_999 });
+        let left = rows[..10].iter().chain(&rows[30..]).cloned().chain([data_row(100, 1)]);
+        assert_eq!(found.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), left.collect::<Vec<_>>());
+    };
+    check(&engine);
+    assert!(
+        before.get(Namespace::Data, &rows[15]).unwrap().is_some(),
+        "a snapshot from before still sees it"
+    );
+    drop(before);
+    for _ in 0..2 {
+        H::settle(&engine);
+        home.abandon(engine);
+        engine = home.open();
+        check(&engine);
+    }
+}
+
+fn a_dropped_partition_may_come_back_under_a_higher_generation<H: Home>() {
+    let mut home = H::new();
+    let engine = home.open();
+    engine.commit(&[put(data_row(7, 1), "old")], Durability::Synced).unwrap();
+    let mut come_back = Batch::new();
+    come_back.drop_below(0..=u64::MAX, 2);
+    come_back.put(Namespace::Data, data_row(7, 2), "new");
+    engine.commit(&[come_back], Durability::Synced).unwrap();
+    H::settle(&engine);
+    assert_eq!(engine.get(Namespace::Data, &data_row(7, 1)).unwrap(), None);
+    assert_eq!(walk(&engine, Namespace::Data, &KeyRange::all(), LIMIT), [(data_row(7, 2), "new".into())]);
 }
 
 fn sizes_grow_with_what_is_written<H: Home>() {

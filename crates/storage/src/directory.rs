@@ -2,22 +2,26 @@
 //!
 //! ```text
 //! DIR/LOCK             held while the store is open; names the process
-//! DIR/tables/FORMAT    the store's format, written last when it is created
-//! DIR/tables/          everything else in here belongs to the tables' library
+//! DIR/tables/FORMAT    the store's format and number, written last when it is created
+//! DIR/tables/data      a tree of tables for each namespace; also hints and meta
 //! DIR/tables.new/      a store under construction; removed at the next open
+//! DIR/log/             the commit log
+//! DIR/meta/            marks and watermark: facts that must outlive the log they are about
 //! ```
 //!
-//! A store is built under another name and takes its place by one rename, so that a crash leaves a whole store
-//! or none: a half-made one could neither be opened nor told from a damaged one.
+//! The tables are made under another name and take their place by one rename, after the other directories are there: a
+//! crash leaves a whole store or none, and what is missing later was lost.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::error::StorageError;
 
 /// The format of stores that this version writes, and the newest it reads.
-pub(crate) const STORE_FORMAT: u32 = 1;
+pub(crate) const STORE_FORMAT: u32 = 2;
 
 /// The paths of a data directory.
 #[derive(Debug, Clone)]
@@ -42,12 +46,22 @@ impl DataDirectory {
         self.dir.join("tables")
     }
 
-    /// Whether a store is here that this version can open. Changes nothing.
-    pub(crate) fn has_store(&self) -> Result<bool, StorageError> {
-        let tables = self.tables();
-        match fs::read(tables.join(FORMAT_FILE)) {
-            Ok(text) => self.check_format(&text).map(|()| true),
-            Err(error) if is_absent(&error) => self.check_vacant(&tables).map(|()| false),
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    pub(crate) fn meta(&self) -> PathBuf {
+        self.dir.join("meta")
+    }
+
+    /// The number of the store that is here, if one is that this version can open. Changes nothing.
+    pub(crate) fn store(&self) -> Result<Option<u64>, StorageError> {
+        match fs::read(self.tables().join(FORMAT_FILE)) {
+            Ok(text) => self.check_format(&text).map(Some),
+            Err(error) if is_absent(&error) => {
+                let places = [self.tables(), self.log(), self.meta()];
+                places.iter().try_for_each(|place| self.check_vacant(place)).map(|()| None)
+            }
             Err(error) => Err(StorageError::io("reading the store's format", &error)),
         }
     }
@@ -75,19 +89,17 @@ impl DataDirectory {
     /// An empty place in which to build a store.
     pub(crate) fn construction_site(&self) -> Result<PathBuf, StorageError> {
         let site = self.dir.join("tables.new");
-        match fs::remove_dir_all(&site) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(StorageError::io("removing a half-made store", &error))
-            }
-            _ => Ok(site),
-        }
+        remove_tree(&site).map_err(StorageError::during("removing a half-made store"))?;
+        Ok(site)
     }
 
-    /// Puts the store that was built at `site` in its place.
-    pub(crate) fn install(&self, site: &Path) -> Result<(), StorageError> {
+    /// Puts the store that was built at `site` in its place, under a number by which its files know each other.
+    pub(crate) fn install(&self, site: &Path, number: u64) -> Result<(), StorageError> {
         let install = || {
+            create_durably(&self.log())?;
+            create_durably(&self.meta())?;
             let mut format = File::create_new(site.join(FORMAT_FILE))?;
-            writeln!(format, "{FORMAT_WORDS} {STORE_FORMAT}")?;
+            writeln!(format, "{}", identity(number))?;
             format.sync_all()?;
             sync_directory(site)?;
             remove_if_empty(&self.tables())?;
@@ -97,14 +109,16 @@ impl DataDirectory {
         install().map_err(StorageError::during("creating the store"))
     }
 
-    fn check_format(&self, text: &[u8]) -> Result<(), StorageError> {
+    fn check_format(&self, text: &[u8]) -> Result<u64, StorageError> {
         let text = String::from_utf8_lossy(text);
-        let format = text.strip_prefix(FORMAT_WORDS).and_then(|rest| rest.trim().parse().ok());
-        match format {
-            Some(found) if found > STORE_FORMAT => {
+        let mut words = text.strip_prefix(FORMAT_WORDS).unwrap_or_default().split_ascii_whitespace();
+        let format = words.next().and_then(|format| format.parse().ok());
+        let number = words.next().and_then(|number| u64::from_str_radix(number, 16).ok());
+        match (format, number) {
+            (Some(found), _) if found > STORE_FORMAT => {
                 Err(StorageError::FormatTooNew { dir: self.dir.clone(), found, supported: STORE_FORMAT })
             }
-            Some(STORE_FORMAT) => Ok(()),
+            (Some(STORE_FORMAT), Some(number)) if text.trim_end() == identity(number) => Ok(number),
             _ => Err(StorageError::Foreign {
                 path: self.tables(),
                 detail: format!("{FORMAT_FILE} says {:?}", text.chars().take(40).collect::<String>()),
@@ -138,6 +152,13 @@ impl DataDirectory {
     }
 }
 
+/// What a store says of itself: a damaged number would make its log another store's.
+fn identity(number: u64) -> String {
+    let words = format!("{FORMAT_WORDS} {STORE_FORMAT} {number:016x}");
+    let sum = xxh3_64(words.as_bytes());
+    format!("{words} {sum:016x}")
+}
+
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
@@ -158,6 +179,14 @@ fn create_durably(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes a directory and all in it, if it is there.
+pub(crate) fn remove_tree(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn remove_if_empty(dir: &Path) -> io::Result<()> {
     match fs::remove_dir(dir) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -167,13 +196,13 @@ fn remove_if_empty(dir: &Path) -> io::Result<()> {
 
 /// Makes the entries of a directory durable.
 #[cfg(not(windows))]
-fn sync_directory(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
 /// Directories cannot be synced here; the file system orders their changes itself.
 #[cfg(windows)]
-fn sync_directory(_dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 

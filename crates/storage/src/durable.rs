@@ -1,38 +1,49 @@
-//! The store on disk: the `fjall` library, with what it leaves to its user.
+//! The store on disk: a commit log of our own over trees of tables (ADR 010).
 //!
-//! What is done here and why:
-//! - Only `OwnedWriteBatch` writes, because it syncs the log before rows become visible.
-//! - A group is one such batch: one fsync, and all of it or nothing survives.
-//! - The library makes a commit wait for its background threads without asking whether they still live. So a
-//!   commit waits here first, while the backlog is still below the library's own thresholds, and stops waiting
-//!   when those threads have failed (`wait_for_room`).
-//! - Keys and small values are copied on their way in and out, so that neither a write buffer keeps a caller's
-//!   network frame alive nor a cached record a whole block.
-//! - A keyspace keeps the settings it was created with; those in `keyspace_settings` are part of the format.
-//!
-//! What the library cannot do, and this engine therefore does not promise (storage, section 3): tell a log that
-//! is damaged in the middle from one that ends there (it cuts it, and acknowledged commits after the damage are
-//! gone without an error), and open a log whose last, unacknowledged batch a power cut left torn in certain ways
-//! (it refuses). Both need a damaged or half-written log; a killed process causes neither.
+//! A commit goes to the log, is made durable there, then becomes visible in a write buffer, then is answered. Write
+//! buffers become tables in the background, and the log in front of them is given back.
 
+use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fjall::{
-    AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Slice,
-};
 
-use crate::batch::{Batch, Namespace, Op};
+use crate::batch::{Batch, Namespace};
 use crate::directory::{DataDirectory, DirectoryLock};
-use crate::engine::{Done, Durability, Engine, Found, Page, ScanLimit, Sizes, Snapshot};
+use crate::engine::{Done, Durability, Engine, Page, ScanLimit, Sizes, Snapshot};
 use crate::error::StorageError;
-use crate::range::{KeyRange, successor};
-use crate::row;
+use crate::files::{Files, OsFiles};
+use crate::graves::Graves;
+use crate::log::{self, Log, Sequence, Watermark};
+use crate::marks::Marks;
+use crate::observer::Observer;
+use crate::range::KeyRange;
 
+mod damage;
 mod failure;
+mod pipeline;
+mod queue;
+mod report;
+mod salvage;
+mod snapshots;
+mod store;
+mod sweeper;
+mod trees;
+mod upkeep;
+
+pub use report::OpenReport;
+pub use salvage::Salvage;
+
+use pipeline::Pipeline;
+use queue::Submission;
+use snapshots::OpenSnapshot;
+use store::Store;
+use trees::{Shared, Tree, Trees, view_after};
+use upkeep::Upkeep;
 
 /// How an engine runs. May differ from open to open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,309 +51,291 @@ pub struct Options {
     /// Bytes of table blocks kept in memory. Filled by reads; a larger one saves disk reads of rows that the
     /// record cache above does not hold.
     pub cache_bytes: u64,
+    /// Bytes at which a write buffer becomes a table. Up to four of them are in memory for each of data and hints;
+    /// larger ones save compaction.
+    pub write_buffer_bytes: u64,
+    /// Bytes of log from which on rows are moved to tables whether their write buffer is full or not, so that the log
+    /// can be given back. What the next open has to read.
+    pub log_bytes: u64,
+    /// Bytes of one file of the log, written ahead with zeros: a new store has two.
+    pub log_segment_bytes: u64,
+    /// When a synced commit is really synced.
+    pub sync: SyncMode,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cache_bytes: 32 << 20 }
+        Self {
+            cache_bytes: 32 << 20,
+            write_buffer_bytes: 32 << 20,
+            log_bytes: 256 << 20,
+            log_segment_bytes: 32 << 20,
+            sync: SyncMode::Always,
+        }
+    }
+}
+
+/// What a [`Durability::Synced`] commit waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SyncMode {
+    /// Its fsync.
+    #[default]
+    Always,
+    /// Nothing: an fsync follows within about this time. A power cut loses what was acknowledged since.
+    Interval(Duration),
+    /// Nothing: the operating system writes when it likes, within about half a minute.
+    Os,
+}
+
+/// What an engine runs in.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Who is told what it does.
+    pub observer: Arc<dyn Observer>,
+    /// Where the files of the log in a directory are.
+    pub log_files: OpenFiles,
+}
+
+/// Opens the files of a directory.
+pub type OpenFiles = Arc<dyn Fn(&Path) -> io::Result<Arc<dyn Files>> + Send + Sync>;
+
+impl Default for Surroundings {
+    /// Nobody is told, and the files are the operating system's.
+    fn default() -> Self {
+        Self { observer: Arc::new(()), log_files: Arc::new(|dir| Ok(Arc::new(OsFiles::open(dir)?))) }
     }
 }
 
 /// A store in a data directory.
 pub struct DurableEngine {
     /// None once closed.
-    tables: RwLock<Option<Tables>>,
-    /// The first failure of a commit.
-    poison: OnceLock<String>,
+    running: RwLock<Option<Running>>,
+    report: OpenReport,
+}
+
+/// An open store with its threads. The lock goes last.
+struct Running {
+    store: Arc<Store>,
+    pipeline: Pipeline,
+    upkeep: Upkeep,
+    _lock: DirectoryLock,
 }
 
 impl DurableEngine {
-    /// Opens the store in `dir`, made if it is not there.
+    /// Opens the store in `dir`, made if it is not there. A store that has lost something is opened with what is left of
+    /// it: see [`DurableEngine::report`].
     ///
     /// # Errors
     /// [`StorageError::Locked`] if another process has it open; [`StorageError::FormatTooNew`] and
     /// [`StorageError::Foreign`], with nothing changed, if it is not for this version to open;
-    /// [`StorageError::Unreadable`] if it is damaged.
+    /// [`StorageError::Io`] and [`StorageError::NoSpace`] if the system refuses.
     pub fn open(dir: &Path, options: Options) -> Result<Self, StorageError> {
-        let tables = Tables::open(&DataDirectory::new(dir), options)?;
-        Ok(Self { tables: RwLock::new(Some(tables)), poison: OnceLock::new() })
+        Self::open_in(dir, options, Surroundings::default())
     }
 
-    /// Runs `work` on the tables, unless the engine is closed or poisoned.
-    fn with_tables<T>(
+    /// [`DurableEngine::open`], with somebody who is told what the store does, or other files under its log.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_in(dir: &Path, options: Options, surroundings: Surroundings) -> Result<Self, StorageError> {
+        let directory = DataDirectory::new(dir);
+        // Before anything is touched, so that a store not meant for this version stays as it is.
+        directory.store()?;
+        directory.create()?;
+        let lock = directory.lock()?;
+        let number = match directory.store()? {
+            Some(number) => number,
+            None => create(&directory, options)?,
+        };
+        let (store, report) = recover(&directory, number, options, &surroundings)?;
+        let store = Arc::new(store.observed_by(surroundings.observer));
+        let thread_failed = StorageError::during("starting the threads of the store");
+        let pipeline = Pipeline::start(&store).map_err(&thread_failed)?;
+        let upkeep = Upkeep::start(&store).map_err(&thread_failed)?;
+        Ok(Self { running: RwLock::new(Some(Running { store, pipeline, upkeep, _lock: lock })), report })
+    }
+
+    /// What the open found.
+    pub const fn report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// The losses that the report tells of have been noted durably by who makes them good: the next open does not tell
+    /// of them again.
+    ///
+    /// # Errors
+    /// If that cannot be written; the next open will tell of them again.
+    pub fn acknowledge_losses(&self) -> Result<(), StorageError> {
+        self.with_store(|store| {
+            store.marks().set_lost(false).map_err(StorageError::during("noting that losses are known"))
+        })
+    }
+
+    /// Waits until everything in write buffers is in tables, and the log is as short as can be.
+    ///
+    /// # Errors
+    /// If the store is closed or poisoned, or tables cannot be written.
+    pub fn flush(&self) -> Result<(), StorageError> {
+        self.with_store(|store| store.flush_all())
+    }
+
+    /// Runs `work` on the store, unless it is closed or poisoned.
+    fn with_store<T>(
         &self,
-        work: impl FnOnce(&Tables) -> Result<T, StorageError>,
+        work: impl FnOnce(&Arc<Store>) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
-        self.check_poison()?;
-        // A panic under the lock leaves the tables as they were: they are only replaced in `close`.
-        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
-        work(tables.as_ref().ok_or(StorageError::Closed)?)
-    }
-
-    fn check_poison(&self) -> Result<(), StorageError> {
-        match self.poison.get() {
-            Some(cause) => Err(StorageError::Poisoned { cause: cause.clone() }),
-            None => Ok(()),
-        }
-    }
-
-    /// Refuses all work from now on. The caller of the first failure hears of it, a later one of the poison.
-    fn poison(&self, error: StorageError) -> StorageError {
-        let first = self.poison.get_or_init(|| {
-            tracing::error!(%error, "the store failed and refuses all further work");
-            error.to_string()
-        });
-        match error.to_string() == *first {
-            true => error,
-            false => StorageError::Poisoned { cause: first.clone() },
-        }
+        // A panic under the lock leaves what is running as it was: it is only taken out in `close`.
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        let store = &running.as_ref().ok_or(StorageError::Closed)?.store;
+        store.poison.check()?;
+        work(store)
     }
 }
 
 impl Engine for DurableEngine {
     fn submit(&self, batches: Vec<Batch>, durability: Durability, done: Done) {
-        let committed = row::check(&batches).and_then(|()| {
-            self.with_tables(|tables| {
-                let committed = tables.commit(&batches, durability);
-                committed.map_err(|error| self.poison(error))
-            })
+        let mut submission = Some(Submission { batches, durability, done });
+        let handed = self.with_store(|store| {
+            submission.take().into_iter().for_each(|submission| store.submit(submission));
+            Ok(())
         });
-        done(committed);
+        if let (Some(submission), Err(error)) = (submission, handed) {
+            (submission.done)(Err(error));
+        }
+    }
+
+    fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        self.with_store(|store| store.trees.get(namespace, key))
+    }
+
+    fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
+        self.with_store(|store| store.trees.scan_in(&store.trees.now(), namespace, range, limit))
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
-        Err(StorageError::Closed)
-    }
-
-    fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        self.with_tables(|tables| tables.get(namespace, key))
-    }
-
-    fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
-        self.with_tables(|tables| tables.scan(namespace, range, limit))
+        self.with_store(|store| Ok(Box::new(OpenSnapshot::open(store.clone())?) as Box<dyn Snapshot>))
     }
 
     fn sizes(&self) -> Sizes {
-        self.with_tables(Tables::sizes).unwrap_or_default()
+        self.with_store(|store| Ok(store.sizes())).unwrap_or_default()
     }
 
     fn close(&self) -> Result<(), StorageError> {
-        let tables = self.tables.write().unwrap_or_else(PoisonError::into_inner).take();
-        self.check_poison()?;
-        let synced = tables.map_or(Ok(()), |tables| tables.sync());
-        synced.map_err(|error| self.poison(error))
+        let running = self.running.write().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Running { store, pipeline, upkeep, _lock }) = running else { return Ok(()) };
+        pipeline.finish();
+        upkeep.finish();
+        store.sync_log()
     }
 }
 
-/// An open database. Fields drop in order: the lock goes last.
-struct Tables {
-    keyspaces: [Keyspace; Namespace::ALL.len()],
-    database: Database,
-    _lock: DirectoryLock,
-}
-
-impl Tables {
-    fn open(directory: &DataDirectory, options: Options) -> Result<Self, StorageError> {
-        // Before anything is touched, so that a store not meant for this version stays as it is.
-        directory.has_store()?;
-        directory.create()?;
-        let lock = directory.lock()?;
-        if !directory.has_store()? {
-            let site = directory.construction_site()?;
-            drop(open_database(directory, &site, options)?);
-            directory.install(&site)?;
-        }
-        check_whole(directory)?;
-        let (database, keyspaces) = open_database(directory, &directory.tables(), options)?;
-        Ok(Self { keyspaces, database, _lock: lock })
-    }
-
-    fn commit(&self, batches: &[Batch], durability: Durability) -> Result<(), StorageError> {
-        let count = batches.iter().map(Batch::len).sum();
-        if count == 0 {
-            return match durability {
-                Durability::Synced => self.sync(),
-                Durability::Buffered => Ok(()),
-            };
-        }
-        self.wait_for_room()?;
-        let group = OwnedWriteBatch::with_capacity(self.database.clone(), count);
-        let mut group = group.durability(Some(persist_mode(durability)));
-        for op in batches.iter().flat_map(Batch::ops) {
-            self.stage(&mut group, op);
-        }
-        group.commit().map_err(failure::of_commit)
-    }
-
-    fn stage(&self, group: &mut OwnedWriteBatch, op: &Op) {
-        let keyspace = self.keyspace(op.namespace());
-        let key: &[u8] = op.key();
-        match op.value() {
-            Some(value) => group.insert(keyspace, key, row::encode(op.namespace(), key, value)),
-            None => group.remove(keyspace, key),
-        }
-    }
-
-    /// Waits until a commit cannot run into the library's own stalls (four sealed write buffers, 30 runs in
-    /// level 0), which would never end if a background thread failed meanwhile. One commit seals at most one
-    /// write buffer, besides the one whose sealing its predecessor may have asked for.
-    fn wait_for_room(&self) -> Result<(), StorageError> {
-        self.seal_oversized()?;
-        let crowded = |keyspace: &Keyspace| {
-            keyspace.tree.sealed_memtable_count() >= MAX_SEALED || keyspace.tree.l0_run_count() >= MAX_RUNS
-        };
-        while self.keyspaces.iter().any(crowded) {
-            self.check_background()?;
-            #[expect(clippy::disallowed_methods, reason = "the library offers no condition to wait for")]
-            std::thread::sleep(CROWDED_PAUSE);
-        }
-        Ok(())
-    }
-
-    /// A full write buffer is sealed by a background thread, and grows for as long as those are busy with
-    /// other things. Twice its size is enough.
-    fn seal_oversized(&self) -> Result<(), StorageError> {
-        for namespace in Namespace::ALL {
-            let keyspace = self.keyspace(namespace);
-            if keyspace.tree.active_memtable().size() > 2 * write_buffer_bytes(namespace) {
-                keyspace.rotate_memtable().map_err(failure::of_commit)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Fails if a background thread did. A buffered persist of an empty buffer does nothing but look.
-    fn check_background(&self) -> Result<(), StorageError> {
-        self.database.persist(PersistMode::Buffer).map_err(failure::of_commit)
-    }
-
-    fn sync(&self) -> Result<(), StorageError> {
-        self.database.persist(PersistMode::SyncData).map_err(failure::of_commit)
-    }
-
-    fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        if !row::is_key(key) {
-            return Ok(None);
-        }
-        let stored = self.keyspace(namespace).get(key);
-        let stored = stored.map_err(|error| failure::of_read(namespace, key, &error))?;
-        stored.map(|stored| read_row(namespace, key, stored)).transpose()
-    }
-
-    fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
-        if range.is_empty() {
-            return Ok(Page::default());
-        }
-        let keyspace = self.keyspace(namespace);
-        // One snapshot for the page, given up with it: a long-lived one would keep old versions on disk.
-        let snapshot = self.database.snapshot();
-        let rows = match range.end() {
-            Some(end) => snapshot.range(keyspace, &range.start()[..]..&end[..]),
-            None => snapshot.range(keyspace, &range.start()[..]..),
-        };
-        let mut reached = range.start().clone();
-        let rows = rows.map(|row| {
-            let (key, stored) =
-                row.into_inner().map_err(|error| failure::of_read(namespace, &reached, &error))?;
-            reached = successor(&key);
-            Ok(match read_row(namespace, &key, stored) {
-                Ok(value) => Found::Row(detach(key.into()), value),
-                Err(_) => Found::Damage(KeyRange::new(Bytes::copy_from_slice(&key), Some(reached.clone()))),
-            })
-        });
-        Page::fill(limit, rows)
-    }
-
-    fn sizes(&self) -> Result<Sizes, StorageError> {
-        let tables: u64 = self.keyspaces.iter().map(Keyspace::disk_space).sum();
-        let log_bytes = self.database.journal_disk_space().map_err(failure::of_commit)?;
-        Ok(Sizes {
-            disk_bytes: tables + log_bytes,
-            log_bytes,
-            unflushed_bytes: self.database.write_buffer_size(),
-            flush_backlog: self.database.outstanding_flushes(),
-            ..Sizes::default()
-        })
-    }
-
-    fn keyspace(&self, namespace: Namespace) -> &Keyspace {
-        &self.keyspaces[usize::from(namespace.code())]
+impl Drop for DurableEngine {
+    /// Ends the threads; what was only submitted is finished, as after a close, but nobody hears how the last fsync went.
+    fn drop(&mut self) {
+        drop(self.close());
     }
 }
 
-type Opened = (Database, [Keyspace; Namespace::ALL.len()]);
-
-fn open_database(directory: &DataDirectory, tables: &Path, options: Options) -> Result<Opened, StorageError> {
-    let open = || {
-        let database = Database::builder(tables)
-            .cache_size(options.cache_bytes)
-            .worker_threads(WORKERS)
-            .max_journaling_size(MAX_LOG_BYTES)
-            .open()?;
-        let [data, hints, meta] = Namespace::ALL
-            .map(|namespace| database.keyspace(namespace.name(), || keyspace_settings(namespace)));
-        let keyspaces = [data?, hints?, meta?];
-        Ok((database, keyspaces))
-    };
-    // The library asserts some properties of its files; a damaged file must not look like a bug of ours.
-    match catch_unwind(AssertUnwindSafe(open)) {
-        Ok(opened) => opened.map_err(|error| failure::of_open(directory.path(), &error)),
-        Err(_) => Err(failure::unreadable(directory.path(), "the files contradict each other")),
+/// Makes an empty store.
+fn create(directory: &DataDirectory, options: Options) -> Result<u64, StorageError> {
+    let site = directory.construction_site()?;
+    let shared = Shared::new(options.cache_bytes, options.write_buffer_bytes);
+    for namespace in Namespace::ALL {
+        let tree = Tree::open(&site.join(namespace.name()), namespace, &shared, Arc::default());
+        tree.map_err(|error| failure::of_write(&error))?;
     }
+    // Nobody needs to guess it: it tells files of one store from those of another.
+    let number = RandomState::new().hash_one(directory.path());
+    directory.install(&site, number)?;
+    Ok(number)
 }
 
-/// Refuses a store that lost a file without which the library would take part of it for new, and empty it.
-fn check_whole(directory: &DataDirectory) -> Result<(), StorageError> {
-    let tables = directory.tables();
-    // Keyspace 0 is the library's own, the rest are numbered in the order they were created.
-    let markers = (0..=Namespace::ALL.len()).map(|id| format!("keyspaces/{id}/current"));
-    for marker in markers.chain(["version".into()]) {
-        if !tables.join(&marker).is_file() {
-            return Err(failure::unreadable(directory.path(), &format!("{marker} is missing")));
-        }
+/// Brings a store to the state of its last commit, as far as it can be known.
+fn recover(
+    directory: &DataDirectory,
+    number: u64,
+    options: Options,
+    surroundings: &Surroundings,
+) -> Result<(Store, OpenReport), StorageError> {
+    let failed = StorageError::during("opening the store");
+    let mut marks = Marks::open(&directory.meta()).map_err(&failed)?;
+    let mut report = OpenReport { lost_before: marks.facts().lost, ..OpenReport::default() };
+    let trees = open_trees(directory, options, &mut marks, &mut report)?;
+    let log_files = (surroundings.log_files)(&directory.log()).map_err(&failed)?;
+    let meta_files = Arc::new(OsFiles::open(&directory.meta()).map_err(&failed)?);
+    let (watermark, acknowledged) = Watermark::open(meta_files, number)?;
+    let persisted = trees.iter().map(Tree::persisted).max().unwrap_or_default();
+    let known = log::Known { flushed: marks.flushed(), persisted, acknowledged };
+    let mut replay = |sequence, payload| replay(&trees, sequence, payload);
+    let settings = log::Settings { segment_bytes: options.log_segment_bytes };
+    let (mut log, findings) = Log::open(log_files, number, settings, known, &mut replay)?;
+    if findings.last < persisted {
+        report.log_behind = Some((findings.last, persisted));
+    }
+    report.log = findings;
+    if report.has_losses() {
+        tracing::error!(%report, "the store has lost something");
+        marks.set_lost(true).map_err(&failed)?;
+    }
+    log.acknowledge_findings()?;
+    Ok((Store::new(options, trees, log, watermark, marks), report))
+}
+
+/// Applies a logged batch where tables do not hold it already.
+fn replay(trees: &Trees, sequence: Sequence, payload: Bytes) -> Result<(), StorageError> {
+    trees.buffers().apply(sequence, payload, |namespace| trees.of(namespace).persisted() < sequence);
+    for tree in trees.iter().filter(|tree| tree.seal(sequence, false)) {
+        tree.flush(view_after(sequence)).map_err(|error| failure::of_write(&error))?;
     }
     Ok(())
 }
 
-/// Stored with a keyspace when it is created; a later change has no effect on it.
-fn keyspace_settings(namespace: Namespace) -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(write_buffer_bytes(namespace))
+fn open_trees(
+    directory: &DataDirectory,
+    options: Options,
+    marks: &mut Marks,
+    report: &mut OpenReport,
+) -> Result<Trees, StorageError> {
+    let shared = Shared::new(options.cache_bytes, options.write_buffer_bytes);
+    let graves: Arc<RwLock<Graves>> = Arc::default();
+    let mut open = |namespace: Namespace| {
+        let dir = directory.tables().join(namespace.name());
+        if !marks.facts().damaged.contains(&namespace)
+            && !salvage::is_interrupted(&dir)
+            && let Some(tree) = open_tree(&dir, namespace, &shared, &graves)?
+        {
+            return Ok(tree);
+        }
+        tracing::error!(%namespace, "tables are damaged: rebuilding them from what can be read");
+        let (tree, salvage) = salvage::rebuild(&dir, namespace, &shared, graves.clone())?;
+        report.salvaged.push((namespace, salvage));
+        let marked = marks.set_lost(true).and_then(|()| marks.set_rebuilt(namespace));
+        marked.map_err(StorageError::during("noting the rebuild of tables"))?;
+        Ok::<_, StorageError>(tree)
+    };
+    let [data, hints, meta] = Namespace::ALL;
+    let trees = [open(data)?, open(hints)?, open(meta)?];
+    Trees::new(trees, shared, graves)
 }
 
-const fn write_buffer_bytes(namespace: Namespace) -> u64 {
-    match namespace {
-        Namespace::Data | Namespace::Hints => 16 << 20,
-        Namespace::Meta => 4 << 20,
+/// The tree in `dir`; none if it is too damaged to be opened.
+fn open_tree(
+    dir: &Path,
+    namespace: Namespace,
+    shared: &Shared,
+    graves: &Arc<RwLock<Graves>>,
+) -> Result<Option<Tree>, StorageError> {
+    // Without its manifest the library would take the directory for a new tree, and throw away what is in it.
+    if !dir.join("current").is_file() {
+        return Ok(None);
+    }
+    // The library asserts some properties of its files; a damaged file must not look like a bug of ours.
+    match catch_unwind(AssertUnwindSafe(|| Tree::open(dir, namespace, shared, graves.clone()))) {
+        Ok(Ok(tree)) => Ok(Some(tree)),
+        Ok(Err(error)) => failure::damage_of(&error).map(|_| None),
+        Err(_) => Ok(None),
     }
 }
-
-const fn persist_mode(durability: Durability) -> PersistMode {
-    match durability {
-        Durability::Synced => PersistMode::SyncData,
-        Durability::Buffered => PersistMode::Buffer,
-    }
-}
-
-fn read_row(namespace: Namespace, key: &[u8], stored: Slice) -> Result<Bytes, StorageError> {
-    row::decode(namespace, key, stored.into()).map(detach)
-}
-
-/// Frees small bytes from the block they came in; large ones have their block to themselves.
-fn detach(bytes: Bytes) -> Bytes {
-    if bytes.len() < BLOCK_BYTES { Bytes::copy_from_slice(&bytes) } else { bytes }
-}
-
-/// One thread for write buffers and one to compact: with a single one, a long compaction would let write
-/// buffers grow. A third saved about a quarter of the CPU time of a bulk load (the first spins while the others
-/// compact), and cost 20 MiB and longer waits of the slowest commits.
-const WORKERS: usize = 2;
-/// Log size from which on idle namespaces are flushed too, so that old segments can go.
-const MAX_LOG_BYTES: u64 = 128 << 20;
-const MAX_SEALED: usize = 2;
-const MAX_RUNS: usize = 20;
-const CROWDED_PAUSE: Duration = Duration::from_millis(1);
-/// Block size of the tables.
-const BLOCK_BYTES: usize = 4 << 10;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use crate::batch::Namespace;
+use crate::log::LogError;
 use crate::row::{MAX_ROW_KEY, MAX_ROW_VALUE};
 
 /// A failed call. Cloneable, because every caller of a failed group commit hears of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StorageError {
-    /// The volume is full. The engine is poisoned.
+    /// The volume is full. Nothing was written, and the store goes on: it takes writes again when there is room.
     #[error(
-        "the disk of the data directory is full ({cause}): free space or move the directory to a larger \
-         volume, then restart the node"
+        "the disk of the data directory is full ({cause}): nothing was written; free space or move the directory to a \
+         larger volume, the node needs no restart"
     )]
     NoSpace {
         /// The system's words.
@@ -119,6 +120,23 @@ pub enum StorageError {
         /// What was found.
         cause: String,
     },
+}
+
+impl From<LogError> for StorageError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::NoSpace { cause } => Self::NoSpace { cause },
+            LogError::Io { action, cause } => Self::Io { action, cause },
+            LogError::Failed { cause } => Self::Poisoned { cause },
+            LogError::FormatTooNew { found, supported } => {
+                Self::FormatTooNew { dir: "log".into(), found, supported }
+            }
+            LogError::TooLarge { bytes } => Self::ValueLength { bytes },
+            stale @ LogError::Stale { .. } => {
+                Self::Io { action: "writing the commit log", cause: stale.to_string() }
+            }
+        }
+    }
 }
 
 impl StorageError {

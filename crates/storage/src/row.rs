@@ -2,7 +2,7 @@
 //!
 //! The checksum covers the key and the namespace, so that a row found in the wrong place is damage too.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use starling_types::limits;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -17,7 +17,7 @@ pub const MAX_ROW_VALUE: usize = limits::MAX_MESSAGE;
 const _: () = assert!(limits::MAX_KEY + limits::MAX_BUCKET_NAME + 256 <= MAX_ROW_KEY);
 
 const FORMAT: u8 = 1;
-const HEADER: usize = 1 + size_of::<u64>();
+pub(crate) const HEADER: usize = 1 + size_of::<u64>();
 
 /// Refuses batches with a row that no engine can store.
 pub(crate) fn check(batches: &[Batch]) -> Result<(), StorageError> {
@@ -39,13 +39,11 @@ pub(crate) const fn is_key(key: &[u8]) -> bool {
     !key.is_empty() && key.len() <= MAX_ROW_KEY
 }
 
-/// The stored form of a row.
-pub(crate) fn encode(namespace: Namespace, key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut stored = Vec::with_capacity(HEADER + value.len());
-    stored.push(FORMAT);
-    stored.extend_from_slice(&checksum(namespace, key, value).to_le_bytes());
-    stored.extend_from_slice(value);
-    stored
+/// Appends the stored form of a row.
+pub(crate) fn encode_into(namespace: Namespace, key: &[u8], value: &[u8], out: &mut impl BufMut) {
+    out.put_u8(FORMAT);
+    out.put_u64_le(checksum(namespace, key, value));
+    out.put_slice(value);
 }
 
 /// The value within a row's stored form.
@@ -79,6 +77,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn encode(namespace: Namespace, key: &[u8], value: &[u8]) -> Vec<u8> {
+        let mut stored = Vec::new();
+        encode_into(namespace, key, value, &mut stored);
+        stored
+    }
 
     proptest! {
         #[test]

@@ -191,7 +191,7 @@ pub(super) const SECTIONS: [(&str, &str); 8] = [
     ("node", "Who this node is."),
     ("listen", "Where it listens."),
     ("cluster", "Which cluster it may serve."),
-    ("storage", "Memory of the store. What is written is durable whatever stands here."),
+    ("storage", "What the store may use, and when a write is on the disk."),
     ("limits", "What it takes on. Beyond a limit it refuses, says so, and changes nothing."),
     ("gossip", "How it judges whether others are alive."),
     ("tls", "How it proves who it is. All traffic between nodes is mutually authenticated."),
@@ -233,12 +233,28 @@ pub(super) const KEYS: &[Key] = &[
     key!(cluster.cluster_id; Rule::Cluster;
         "The only cluster this node may serve. It refuses to start on another cluster's data. Unset: any.";
         "Unset on a workbench. In production, what `starling cluster status` shows: it keeps a wrong disk out."),
+    key!(storage.memory_limit; Rule::Bytes(32 << 20, MOST_CACHE);
+        "Memory that the node is to get by with. Caches and write buffers are shares of it; requests under way come on \
+         top (limits.max_in_flight_bytes).";
+        "What the host can spare. More of it saves disk reads and compaction; the node keeps to it within a fifth."),
     key!(storage.engine_cache_bytes; Rule::Bytes(1 << 20, MOST_CACHE);
-        "Memory for blocks of the tables on disk: saves disk reads of rows that the record cache does not hold.";
-        "Small, if the system's page cache has memory to work with; larger when reads hit a slow disk."),
+        "Memory for blocks of the tables on disk: saves disk reads of rows that the record cache does not hold. Unset: a \
+         sixth of memory_limit.";
+        "Unset; smaller if the system's page cache has memory to work with, larger when reads hit a slow disk."),
     key!(storage.record_cache_bytes; Rule::Bytes(1 << 20, MOST_CACHE);
-        "Memory for decoded records: what is read from here costs no disk read and no decoding.";
-        "The size of the keys in frequent use, and at most half of the memory you give the node."),
+        "Memory for decoded records: what is read from here costs no disk read and no decoding. Unset: a quarter of \
+         memory_limit.";
+        "Unset; larger if the keys in frequent use do not fit and table blocks are seldom asked for twice."),
+    key!(storage.sync; Rule::Sync;
+        "When a write that is acknowledged is on the disk. always: before it is acknowledged. interval N: within N \
+         milliseconds; a power cut loses what was acknowledged since, on every node that loses power. os: when the \
+         operating system writes it, within about half a minute.";
+        "always. The others only for data that can be made again: a bucket with durable=false does the same for its \
+         own writes."),
+    key!(storage.disk_reserve; Rule::Bytes(0, MOST_CACHE);
+        "Free space of the volume below which this node refuses to take new values; deletes, repair and hand-off go on. \
+         Unset: a twentieth of the volume, at most 1GiB.";
+        "Unset, or room for what must go on until somebody has made more: compaction needs some of its own."),
     key!(limits.max_value; Rule::Bytes(1 << 10, limits::MAX_VALUE as u64);
         "The largest value that a client may write through this node. Larger ones that are stored stay readable.";
         "The same on every node. Larger values make slower repairs and need larger max_in_flight_bytes."),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use starling_ring::role::Zone;
+use starling_storage::SyncMode;
 use starling_types::ClusterId;
 use starling_wire::gossip::{MAX_NAME, MAX_ZONE};
 
@@ -27,6 +28,8 @@ pub(super) enum Rule {
     Word(&'static [&'static str]),
     /// Log directives.
     Filter,
+    /// When commits are synced.
+    Sync,
     /// A whole number between the two, both included.
     Count(u64, u64),
     /// A size between the two, both included.
@@ -56,6 +59,7 @@ impl Rule {
                 .is_some_and(|address| !address.ip().is_unspecified() && address.port() != 0),
             Self::Cluster => ClusterId::parse(text).is_some(),
             Self::Word(words) => words.contains(&text),
+            Self::Sync => SyncMode::parse(text).is_some(),
             Self::Filter => text.split(',').all(is_directive),
             Self::Count(least, most) => {
                 value::plain_number(text).is_some_and(|n| (least..=most).contains(&n))
@@ -77,6 +81,7 @@ impl Rule {
         match self {
             Self::Reachable => "\"192.0.2.7:7201\"",
             Self::Cluster => "\"00112233445566778899aabbccddeeff\"",
+            Self::Bytes(..) => "\"64MiB\"",
             _ => "\"\"",
         }
     }
@@ -99,6 +104,7 @@ impl fmt::Display for Rule {
                 "one of {}, or such a level per module, as in info,starling_node=debug",
                 LEVELS.join(", ")
             ),
+            Self::Sync => f.write_str("always, os, or interval and 1 to 60000 milliseconds, as in \"interval 100\""),
             Self::Count(least, most) => write!(f, "a whole number from {least} to {most}"),
             Self::Bytes(least, most) => write!(
                 f,

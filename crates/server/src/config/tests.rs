@@ -133,8 +133,8 @@ fn values_arrive_as_they_were_meant() {
     .unwrap();
     assert_eq!(settings.cluster.cluster_id, Some(ClusterId::from_bits(0xab)));
     assert_eq!(settings.gossip.preset, Preset::Calm);
-    assert_eq!(settings.storage.engine_cache_bytes, 32 << 20);
-    assert_eq!(settings.storage.record_cache_bytes, 1 << 30);
+    assert_eq!(settings.storage.engine_cache_bytes, Some(32 << 20));
+    assert_eq!(settings.storage.record_cache_bytes, Some(1 << 30));
 }
 
 #[test]
@@ -171,6 +171,7 @@ fn each_rule_refuses_what_it_should() {
         ("listen.http", vec!["'localhost:7101'", "'127.0.0.1'", "7101"]),
         ("listen.advertise", vec!["'0.0.0.0:7201'", "'[::]:7201'", "'192.0.2.7:0'", "''"]),
         ("cluster.cluster_id", vec!["'ab'", "'00000000000000000000000000000000'", "7"]),
+        ("storage.sync", vec!["'never'", "'interval'", "'interval 0'", "'interval 5s'", "5"]),
         ("storage.engine_cache_bytes", vec!["0", "'1023KiB'", "'2TiB'", "'64MB'", "-5"]),
         ("limits.max_value", vec!["1023", "'64MiB '", "99999999999999999999"]),
         ("gossip.preset", vec!["'LAN'", "'fast'", "''"]),

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use starling_gossip::Preset;
+use starling_storage::SyncMode;
 use starling_types::ClusterId;
 
 /// A value as it was written.
@@ -65,6 +67,28 @@ impl Field for SocketAddr {
 
     fn show(&self) -> Option<String> {
         Some(quoted(&self.to_string()))
+    }
+}
+
+impl Field for SyncMode {
+    fn parse(text: &str) -> Option<Self> {
+        match text.split_once(' ') {
+            None if text == "always" => Some(Self::Always),
+            None if text == "os" => Some(Self::Os),
+            Some(("interval", ms)) => {
+                let ms = plain_number(ms).filter(|ms| (1..=60_000).contains(ms))?;
+                Some(Self::Interval(Duration::from_millis(ms)))
+            }
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(match self {
+            Self::Always => quoted("always"),
+            Self::Interval(span) => quoted(&format!("interval {}", span.as_millis())),
+            Self::Os => quoted("os"),
+        })
     }
 }
 

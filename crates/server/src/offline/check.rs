@@ -55,6 +55,13 @@ impl Check {
         let spaces = self.spaces.iter().all(|space| space.damaged.is_empty() && space.flawed_rows == 0);
         spaces && self.problems.is_empty() && !self.opened.has_losses
     }
+
+    /// Whether there is nothing that a repair could do.
+    pub fn needs_no_repair(&self) -> bool {
+        let opened =
+            Opened { has_losses: self.opened.has_losses && !self.opened.is_known, ..self.opened.clone() };
+        Self { opened, ..self.clone() }.is_sound()
+    }
 }
 
 /// Checks the directory of a node that does not run. The shadow is made in `scratch`, or else in the directory itself.

@@ -44,7 +44,7 @@ pub struct Mended {
 pub fn repair(dir: &Path, name: &str) -> Result<Repair, OfflineError> {
     let held = hold(dir)?;
     let found = look(dir, None)?;
-    if found.is_sound() {
+    if found.needs_no_repair() {
         return Ok(Repair { found, mended: None });
     }
     let originals = dir.join(name);

@@ -99,6 +99,10 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         ["tables", "blobs"].iter().any(|name| from.ends_with(name) && !from.join("FORMAT").exists());
     for entry in fs::read_dir(from)? {
         let entry = entry?;
+        // Files that the log has yet to use.
+        if entry.file_name().to_string_lossy().starts_with("spare-") {
+            continue;
+        }
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
             copy(&from, &to)?;

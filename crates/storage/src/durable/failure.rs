@@ -1,53 +1,38 @@
-//! The library's errors in our words.
+//! The tables' errors in our words.
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
 
 use bytes::Bytes;
-use fjall::{Error, LsmError};
+use lsm_tree::Error;
 
 use crate::batch::Namespace;
 use crate::error::StorageError;
 
-/// A write or fsync failed.
-pub(super) fn of_commit(error: Error) -> StorageError {
-    let action = "writing the log";
-    match io_error(&error) {
-        Some(error) => StorageError::io(action, error),
-        None if matches!(error, Error::Poisoned) => StorageError::Io {
-            action: "writing tables in the background",
-            cause: "the error is in the log of this node, before this one".into(),
-        },
-        None => StorageError::Io { action, cause: error.to_string() },
-    }
-}
-
 /// A row, or the block around it, could not be read.
 pub(super) fn of_read(namespace: Namespace, key: &[u8], error: &Error) -> StorageError {
-    match io_error(error) {
-        // A file that ends too early is damage like any other.
-        Some(error) if error.kind() != ErrorKind::UnexpectedEof => StorageError::io("reading tables", error),
-        _ => StorageError::Corrupt { namespace, key: Bytes::copy_from_slice(key), detail: error.to_string() },
+    match damage_of(error) {
+        Ok(detail) => StorageError::Corrupt { namespace, key: Bytes::copy_from_slice(key), detail },
+        Err(error) => error,
     }
 }
 
-/// A store could not be opened.
-pub(super) fn of_open(dir: &Path, error: &Error) -> StorageError {
-    let damaged = [ErrorKind::UnexpectedEof, ErrorKind::NotFound, ErrorKind::InvalidData];
-    match io_error(error) {
-        Some(error) if !damaged.contains(&error.kind()) => StorageError::io("opening the store", error),
-        _ => unreadable(dir, &error.to_string()),
-    }
-}
-
-/// A store is too damaged to be opened.
-pub(super) fn unreadable(dir: &Path, cause: &str) -> StorageError {
-    StorageError::Unreadable { dir: dir.into(), cause: cause.into() }
-}
-
-fn io_error(error: &Error) -> Option<&io::Error> {
+/// What is damaged, if that is what an error of a read says.
+pub(super) fn damage_of(error: &Error) -> Result<String, StorageError> {
     match error {
-        Error::Io(error) | Error::Storage(LsmError::Io(error)) => Some(error),
-        _ => None,
+        Error::Io(error) if !is_damage(error) => Err(StorageError::io("reading tables", error)),
+        _ => Ok(error.to_string()),
+    }
+}
+
+/// A file that ends too early, or is not there, is damage like any other.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::NotFound | ErrorKind::InvalidData)
+}
+
+/// Making tables failed.
+pub(super) fn of_write(error: &Error) -> StorageError {
+    match error {
+        Error::Io(error) if !is_damage(error) => StorageError::io("writing tables", error),
+        _ => StorageError::Io { action: "making tables from damaged ones", cause: error.to_string() },
     }
 }

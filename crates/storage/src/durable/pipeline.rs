@@ -1,0 +1,145 @@
+//! The commit pipeline: one thread writes groups to the log and makes them durable, another makes them visible and
+//! answers. While one group is applied, the next one's fsync is under way.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use bytes::Bytes;
+
+use super::SyncMode;
+use super::queue::Submission;
+use super::store::Store;
+use crate::engine::{Done, Durability};
+use crate::error::StorageError;
+use crate::log::Sequence;
+use crate::observer::{Group, Stopwatch};
+use crate::payload;
+
+/// Groups between the log and the tables.
+const PIPELINE_DEPTH: usize = 2;
+
+/// The two threads.
+pub(super) struct Pipeline {
+    store: Arc<Store>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A group that is in the log as its submissions demand.
+struct Logged {
+    frames: Vec<(Sequence, std::ops::Range<usize>)>,
+    bytes: Bytes,
+    answers: Vec<Done>,
+    result: Result<(), StorageError>,
+}
+
+impl Pipeline {
+    pub(super) fn start(store: &Arc<Store>) -> std::io::Result<Self> {
+        let (logged, groups) = sync_channel(PIPELINE_DEPTH);
+        let writer = LogWriter { store: store.clone(), logged };
+        let applier = Applier { store: store.clone() };
+        let threads = vec![
+            Builder::new().name("log".into()).spawn(move || writer.run())?,
+            Builder::new().name("apply".into()).spawn(move || applier.run(&groups))?,
+        ];
+        Ok(Self { store: store.clone(), threads })
+    }
+
+    /// Finishes what was submitted and ends the threads.
+    pub(super) fn finish(self) {
+        self.store.queue.close();
+        for thread in self.threads {
+            // A thread that panicked has poisoned nothing that is used from here on.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct LogWriter {
+    store: Arc<Store>,
+    logged: SyncSender<Logged>,
+}
+
+impl LogWriter {
+    fn run(self) {
+        while let Some(group) = self.store.queue.next_group() {
+            let logged = self.write(group);
+            if self.logged.send(logged).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn write(&self, submissions: Vec<Submission>) -> Logged {
+        let is_synced = submissions.iter().any(|s| s.durability == Durability::Synced);
+        let sync = is_synced && self.store.options.sync == SyncMode::Always;
+        let mut frames = Vec::with_capacity(submissions.len());
+        let written = self.store.poison.check().and_then(|()| self.append(&submissions, &mut frames, sync));
+        let answers = submissions.into_iter().map(|submission| submission.done).collect();
+        match written {
+            Ok(bytes) => Logged { frames, bytes, answers, result: Ok(()) },
+            Err(error) => Logged { frames: Vec::new(), bytes: Bytes::new(), answers, result: Err(error) },
+        }
+    }
+
+    fn append(
+        &self,
+        submissions: &[Submission],
+        frames: &mut Vec<(Sequence, std::ops::Range<usize>)>,
+        sync: bool,
+    ) -> Result<Bytes, StorageError> {
+        let mut log = self.store.log();
+        let mut group = log.group();
+        for batch in submissions.iter().flat_map(|s| &s.batches).filter(|batch| !batch.is_empty()) {
+            frames.push(group.push(payload::size(batch), |out| payload::encode(batch, out)));
+        }
+        let bytes = group.freeze();
+        let watch = Stopwatch::start();
+        if !frames.is_empty() {
+            log.append(&bytes).map_err(|error| self.store.log_failed(error))?;
+            self.store.log_is(log.bytes());
+        }
+        if sync {
+            log.sync().map_err(|error| self.store.log_failed(error))?;
+        }
+        let (batches, bytes) = (frames.len(), bytes.into_bytes());
+        self.store.observer.group(Group { batches, bytes: bytes.len(), took: watch.read(), synced: sync });
+        Ok(bytes)
+    }
+}
+
+struct Applier {
+    store: Arc<Store>,
+}
+
+impl Applier {
+    fn run(self, groups: &Receiver<Logged>) {
+        while let Ok(group) = groups.recv() {
+            self.apply(group);
+        }
+    }
+
+    fn apply(&self, group: Logged) {
+        let last = group.frames.last().map(|(sequence, _)| *sequence);
+        let buffers = self.store.trees.buffers();
+        let mut dropped = false;
+        for (sequence, range) in group.frames {
+            dropped |= buffers.apply(sequence, group.bytes.slice(range), |_| true);
+        }
+        drop(buffers);
+        if dropped {
+            self.store.chores.want_sweep();
+        }
+        if let Some(last) = last {
+            self.store.applied(last);
+        }
+        self.store.seal();
+        for answer in group.answers {
+            answer(group.result.clone());
+        }
+        if let Some(last) = last {
+            self.store.acknowledged(last);
+        }
+        self.store.wait_for_room();
+    }
+}

@@ -1,0 +1,283 @@
+//! What the threads of an open store share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::Options;
+use super::queue::{Queue, Submission};
+use super::snapshots::Snapshots;
+use super::trees::{Tree, Trees, view_after};
+use super::upkeep::Chores;
+use crate::batch::Namespace;
+use crate::engine::{Durability, Sizes};
+use crate::error::StorageError;
+use crate::log::{Log, LogError, Sequence, Watermark};
+use crate::marks::Marks;
+use crate::observer::{Observer, Stopwatch};
+use crate::row;
+
+/// Sealed write buffers of one tree from which on commits wait for them to become tables.
+const MAX_SEALED: usize = 3;
+/// Runs of young tables from which on commits wait for compaction: every one is another place to look for a row.
+const MAX_RUNS: usize = 24;
+
+pub(super) struct Store {
+    pub(super) options: Options,
+    pub(super) trees: Trees,
+    log: Mutex<Log>,
+    watermark: Mutex<Watermark>,
+    marks: Mutex<Marks>,
+    /// The last batch that reads see, and with it all before.
+    applied: AtomicU64,
+    /// Bytes of the log, for who must not wait for the thread that writes it.
+    log_bytes: AtomicU64,
+    pub(super) poison: Poison,
+    pub(super) snapshots: Snapshots,
+    pub(super) chores: Chores,
+    pub(super) queue: Queue,
+    pub(super) observer: Arc<dyn Observer>,
+    /// Somebody wants all write buffers to become tables.
+    seal_all: AtomicBool,
+    /// By [`Namespace::code`]: in whose tables damage was found.
+    damaged: [AtomicBool; Namespace::ALL.len()],
+}
+
+impl Store {
+    pub(super) fn new(options: Options, trees: Trees, log: Log, watermark: Watermark, marks: Marks) -> Self {
+        let (applied, log_bytes) = (log.last(), log.bytes());
+        Self {
+            options,
+            trees,
+            log: Mutex::new(log),
+            watermark: Mutex::new(watermark),
+            marks: Mutex::new(marks),
+            applied: AtomicU64::new(applied.0),
+            log_bytes: AtomicU64::new(log_bytes),
+            poison: Poison::default(),
+            snapshots: Snapshots::default(),
+            chores: Chores::default(),
+            queue: Queue::default(),
+            observer: Arc::new(()),
+            seal_all: AtomicBool::new(false),
+            damaged: Default::default(),
+        }
+    }
+
+    pub(super) fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self }
+    }
+
+    /// Queues a submission, or answers it at once if it cannot be taken.
+    pub(super) fn submit(&self, submission: Submission) {
+        let refused = match self.check_room().and_then(|()| row::check(&submission.batches)) {
+            Ok(()) => self.queue.push(submission).map_err(|refused| (refused, StorageError::Closed)),
+            Err(error) => Err((submission, error)),
+        };
+        if let Err((submission, error)) = refused {
+            (submission.done)(Err(error));
+        }
+    }
+
+    /// Compaction met what it cannot read: these tables stay as they are until they are made anew at the next open.
+    pub(super) fn found_damage(&self, namespace: Namespace, detail: &str) {
+        tracing::error!(%namespace, detail, "tables are damaged: they are rebuilt when the node is started again");
+        self.damaged[usize::from(namespace.code())].store(true, Ordering::Relaxed);
+        if let Err(error) = self.marks().set_damaged(namespace) {
+            tracing::error!(%error, "the damage could not be noted");
+        }
+    }
+
+    pub(super) fn is_damaged(&self, namespace: Namespace) -> bool {
+        self.damaged[usize::from(namespace.code())].load(Ordering::Relaxed)
+    }
+
+    /// Prepares what the log will need next.
+    pub(super) fn prepare_log(&self) -> Result<(), StorageError> {
+        let spare = self.log().spare_maker();
+        spare.prepare().map_err(StorageError::from)
+    }
+
+    /// What panics under this lock leaves a log that refuses everything, or one as it was.
+    pub(super) fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What durable marks say of this store.
+    pub(super) fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A write or fsync of the log failed.
+    pub(super) fn log_failed(&self, error: LogError) -> StorageError {
+        match StorageError::from(error) {
+            full @ StorageError::NoSpace { .. } => full,
+            error => self.poison.put(error),
+        }
+    }
+
+    /// The log has grown, or has been cut.
+    pub(super) fn log_is(&self, bytes: u64) {
+        self.log_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn last_applied(&self) -> Sequence {
+        Sequence(self.applied.load(Ordering::Acquire))
+    }
+
+    /// Batches up to `last` are in the write buffers.
+    pub(super) fn applied(&self, last: Sequence) {
+        self.applied.store(last.0, Ordering::Release);
+    }
+
+    /// Whoever waited for batches up to `last` knows of them.
+    pub(super) fn acknowledged(&self, last: Sequence) {
+        let mut watermark = self.watermark.lock().unwrap_or_else(PoisonError::into_inner);
+        // It may lag, and is only a witness: what it says counts at the next open, where its absence is reported.
+        let _ = watermark.record(last);
+    }
+
+    /// Below this nobody reads.
+    pub(super) fn oldest_view(&self) -> u64 {
+        // In this order: a snapshot opened in between sees at least this much.
+        let newest = view_after(self.last_applied());
+        self.snapshots.oldest().map_or(newest, |oldest| oldest.min(newest))
+    }
+
+    /// Seals full write buffers; all of them if somebody wants it, or if the log has grown too long. Called by the thread
+    /// that applies.
+    pub(super) fn seal(&self) {
+        let too_long = self.log_bytes() > self.options.log_bytes;
+        let all = self.seal_all.swap(false, Ordering::AcqRel) || too_long;
+        let sealed = self.trees.iter().filter(|tree| tree.seal(self.last_applied(), all)).count();
+        if sealed > 0 || all {
+            self.chores.want_flush();
+        }
+    }
+
+    /// Waits while too many write buffers are sealed: what comes in faster than it can be put in order must wait
+    /// somewhere. On a full disk nothing is waited for: no more is taken in ([`Store::check_room`]).
+    pub(super) fn wait_for_room(&self) {
+        self.chores.wait_until(|| {
+            !self.is_crowded() || self.poison.is_set() || self.chores.out_of_space().is_some()
+        });
+    }
+
+    /// Whether tables are behind with what was committed.
+    fn is_crowded(&self) -> bool {
+        self.trees.iter().any(|tree| {
+            let behind = tree.young_runs() >= MAX_RUNS && !self.is_damaged(tree.namespace);
+            behind || tree.sealed() >= MAX_SEALED
+        })
+    }
+
+    /// Why no commit can be taken at present, if so.
+    pub(super) fn check_room(&self) -> Result<(), StorageError> {
+        match self.chores.out_of_space() {
+            Some(cause) if self.is_crowded() => Err(StorageError::NoSpace { cause }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Turns sealed write buffers into tables, and gives back the log that they were in.
+    pub(super) fn flush(&self) -> Result<(), StorageError> {
+        // No table may hold what the log has not: a log that ends before its tables has lost something.
+        self.sync_log()?;
+        for tree in self.trees.iter().filter(|tree| tree.sealed() > 0) {
+            let watch = Stopwatch::start();
+            tree.flush(self.oldest_view()).map_err(|error| super::failure::of_write(&error))?;
+            self.observer.flushed(watch.read());
+        }
+        self.release_log()
+    }
+
+    pub(super) fn sync_log(&self) -> Result<(), StorageError> {
+        self.poison.check()?;
+        self.log().sync().map_err(|error| self.log_failed(error))
+    }
+
+    /// Turns all rows in write buffers into tables.
+    pub(super) fn flush_all(&self) -> Result<(), StorageError> {
+        self.seal_all.store(true, Ordering::Release);
+        let (answer, answered) = sync_channel(1);
+        let done = Box::new(move |result| drop(answer.send(result)));
+        self.submit(Submission { batches: Vec::new(), durability: Durability::Synced, done });
+        answered.recv().unwrap_or(Err(StorageError::Closed))?;
+        let none_sealed = || self.trees.iter().all(|tree| tree.sealed() == 0);
+        self.chores.wait_until(|| self.poison.is_set() || none_sealed());
+        self.poison.check()
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        let of_trees = |size: fn(&Tree) -> u64| self.trees.iter().map(size).sum::<u64>();
+        let log_bytes = self.log_bytes();
+        Sizes {
+            disk_bytes: log_bytes + of_trees(|tree| tree.disk_bytes()),
+            log_bytes,
+            unflushed_bytes: of_trees(|tree| tree.unflushed_bytes()),
+            flush_backlog: self.trees.iter().map(|tree| tree.sealed()).sum(),
+            cache_bytes: self.trees.shared.cache_bytes(),
+            damaged_tables: Namespace::ALL
+                .into_iter()
+                .filter(|namespace| self.is_damaged(*namespace))
+                .count(),
+        }
+    }
+
+    fn release_log(&self) -> Result<(), StorageError> {
+        let flushed = self.flushed();
+        if flushed <= self.marks().flushed() || !self.log().can_release(flushed) {
+            return Ok(());
+        }
+        // Before segments go: what is missing in front of the log must be known to be in tables.
+        self.marks().set_flushed(flushed).map_err(StorageError::during("noting what tables hold"))?;
+        let mut log = self.log();
+        let released = log.release(flushed);
+        self.log_is(log.bytes());
+        released.map_err(|error| self.log_failed(error))
+    }
+
+    /// The last batch that tables hold, and with it all before.
+    fn flushed(&self) -> Sequence {
+        // Read first: what comes after it may be in a buffer that is looked at too early.
+        let applied = self.last_applied();
+        let of_tree = |tree: &Tree| match tree.is_flushed() {
+            true => applied,
+            false => tree.persisted(),
+        };
+        self.trees.iter().map(of_tree).min().unwrap_or(applied)
+    }
+}
+
+/// The first failure after which nobody knows what the disk holds.
+#[derive(Default)]
+pub(super) struct Poison(OnceLock<String>);
+
+impl Poison {
+    pub(super) fn check(&self) -> Result<(), StorageError> {
+        match self.0.get() {
+            Some(cause) => Err(StorageError::Poisoned { cause: cause.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    /// Refuses all work from now on. Who meets the first failure hears of it, later ones of the poison.
+    pub(super) fn put(&self, error: StorageError) -> StorageError {
+        let first = self.0.get_or_init(|| {
+            tracing::error!(%error, "the store failed and refuses all further work");
+            error.to_string()
+        });
+        match error.to_string() == *first {
+            true => error,
+            false => StorageError::Poisoned { cause: first.clone() },
+        }
+    }
+}

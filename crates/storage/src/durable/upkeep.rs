@@ -1,0 +1,213 @@
+//! What goes on in the background: write buffers become tables, tables are compacted, dead rows are swept out.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use super::failure;
+use super::store::Store;
+use super::trees::Tree;
+use super::{SyncMode, sweeper};
+use crate::error::StorageError;
+use crate::observer::Stopwatch;
+
+/// How long to leave a full disk alone before tables are tried again.
+const SPACE_RETRY: Duration = Duration::from_secs(1);
+/// Who waits for a condition looks again after this long, whether it was woken or not.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What is to be done, and what stands in the way.
+#[derive(Default)]
+pub(super) struct Chores {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    flush: bool,
+    compact: bool,
+    sweep: bool,
+    stop: bool,
+    /// Why tables cannot be written.
+    out_of_space: Option<String>,
+}
+
+impl Chores {
+    pub(super) fn want_flush(&self) {
+        self.lock().flush = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn want_compaction(&self) {
+        self.lock().compact = true;
+        self.changed.notify_all();
+    }
+
+    /// A range was dropped.
+    pub(super) fn want_sweep(&self) {
+        self.lock().sweep = true;
+        self.changed.notify_all();
+    }
+
+    /// Why the last try to write tables failed, if it was for want of space.
+    pub(super) fn out_of_space(&self) -> Option<String> {
+        self.lock().out_of_space.clone()
+    }
+
+    fn set_out_of_space(&self, cause: Option<String>) {
+        self.lock().out_of_space = cause;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.lock().stop
+    }
+
+    fn stop(&self) {
+        self.lock().stop = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until `condition` holds, or everything stops.
+    pub(super) fn wait_until(&self, condition: impl Fn() -> bool) {
+        while !condition() {
+            let state = self.lock();
+            if state.stop {
+                return;
+            }
+            drop(self.changed.wait_timeout(state, LOOK_AGAIN));
+        }
+    }
+
+    /// Waits for work of the kind that `take` takes. False: stop.
+    fn next(&self, take: impl Fn(&mut State) -> bool) -> bool {
+        let mut state = self.lock();
+        loop {
+            if state.stop {
+                return false;
+            }
+            if take(&mut state) {
+                return true;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits, but not longer than until everything stops.
+    pub(super) fn pause(&self, span: Duration) {
+        let state = self.lock();
+        let stopped = |state: &mut State| !state.stop;
+        drop(self.changed.wait_timeout_while(state, span, stopped));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The threads.
+pub(super) struct Upkeep {
+    store: Arc<Store>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Upkeep {
+    pub(super) fn start(store: &Arc<Store>) -> std::io::Result<Self> {
+        let mut upkeep = Self { store: store.clone(), threads: Vec::new() };
+        upkeep.spawn("flush", flush)?;
+        upkeep.spawn("compact", compact)?;
+        upkeep.spawn("sweep", sweep)?;
+        if let SyncMode::Interval(span) = store.options.sync {
+            upkeep.spawn("fsync", move |store| sync(store, span))?;
+        }
+        store.chores.want_flush();
+        store.chores.want_sweep();
+        Ok(upkeep)
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce(&Store) + Send + 'static) -> std::io::Result<()> {
+        let store = self.store.clone();
+        let thread = Builder::new().name(name.into()).spawn(move || work(&store))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Ends the threads after the step that each is at.
+    pub(super) fn finish(self) {
+        self.store.chores.stop();
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn flush(store: &Store) {
+    while store.chores.next(|state| std::mem::take(&mut state.flush)) {
+        let flushed = store.flush().and_then(|()| store.prepare_log());
+        match flushed {
+            Ok(()) => {
+                store.chores.set_out_of_space(None);
+                store.chores.want_compaction();
+            }
+            Err(error) => wait_for_space(store, error, Chores::want_flush),
+        }
+    }
+}
+
+fn compact(store: &Store) {
+    while store.chores.next(|state| std::mem::take(&mut state.compact)) {
+        for tree in store.trees.iter() {
+            if let Err(error) = compact_tree(store, tree) {
+                wait_for_space(store, error, Chores::want_compaction);
+            }
+        }
+    }
+}
+
+fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
+    while !store.chores.is_stopped() && !store.is_damaged(tree.namespace) {
+        let watch = Stopwatch::start();
+        match tree.compact(store.oldest_view()) {
+            Ok(true) => {
+                store.observer.compacted(watch.read());
+                store.chores.changed.notify_all();
+            }
+            Ok(false) => return Ok(()),
+            Err(error) => match failure::damage_of(&error) {
+                Ok(detail) => store.found_damage(tree.namespace, &detail),
+                Err(_) => return Err(failure::of_write(&error)),
+            },
+        }
+    }
+    Ok(())
+}
+
+/// A full disk may have room again. After anything else nobody knows what the disk holds.
+fn wait_for_space(store: &Store, error: StorageError, again: impl Fn(&Chores)) {
+    match error {
+        StorageError::NoSpace { cause } => {
+            tracing::warn!(%cause, "tables cannot be written: the disk is full");
+            store.chores.set_out_of_space(Some(cause));
+            store.chores.pause(SPACE_RETRY);
+            again(&store.chores);
+        }
+        error => drop(store.poison.put(error)),
+    }
+}
+
+fn sweep(store: &Store) {
+    while store.chores.next(|state| std::mem::take(&mut state.sweep)) {
+        sweeper::sweep(store);
+    }
+}
+
+/// What is acknowledged before it is synced is not left so for longer than `span`.
+fn sync(store: &Store, span: Duration) {
+    while !store.chores.is_stopped() {
+        store.chores.pause(span);
+        if store.sync_log().is_err() {
+            return;
+        }
+    }
+}

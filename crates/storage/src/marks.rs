@@ -1,0 +1,166 @@
+//! The few facts that must outlive the log they are about: `meta/marks`, a short text, replaced by rename and synced.
+//!
+//! ```text
+//! starling marks 1
+//! flushed 4711            tables hold every batch up to this one: the log may begin behind it
+//! damaged data            compaction met damage in these tables: rebuild them at the next open
+//! lost all                acknowledged rows may be missing, and nobody has taken note of it yet
+//! sum 0123456789abcdef    xxh3-64 of the lines above
+//! ```
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::batch::Namespace;
+use crate::directory::sync_directory;
+use crate::log::Sequence;
+
+const FILE: &str = "marks";
+const TITLE: &str = "starling marks 1";
+
+/// The marks of an open store.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    dir: PathBuf,
+    facts: Facts,
+}
+
+/// What they say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) flushed: Sequence,
+    pub(crate) damaged: BTreeSet<Namespace>,
+    pub(crate) lost: bool,
+}
+
+impl Marks {
+    /// Reads the marks in `dir`. The facts of a store without marks are those of a new one; whether it was, the log
+    /// tells. Of marks that cannot be read nothing is believed but that something was lost.
+    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
+        let facts = match fs::read(dir.join(FILE)) {
+            Ok(bytes) => Facts::decode(&bytes).unwrap_or_else(|| {
+                tracing::error!(dir = %dir.display(), "the marks of the store are damaged");
+                Facts { lost: true, ..Facts::default() }
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Facts::default(),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { dir: dir.into(), facts })
+    }
+
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub(crate) fn flushed(&self) -> Sequence {
+        self.facts.flushed
+    }
+
+    pub(crate) fn set_flushed(&mut self, flushed: Sequence) -> io::Result<()> {
+        self.change(|facts| facts.flushed = flushed)
+    }
+
+    pub(crate) fn set_damaged(&mut self, namespace: Namespace) -> io::Result<()> {
+        self.change(|facts| {
+            facts.damaged.insert(namespace);
+        })
+    }
+
+    pub(crate) fn set_rebuilt(&mut self, namespace: Namespace) -> io::Result<()> {
+        self.change(|facts| {
+            facts.damaged.remove(&namespace);
+        })
+    }
+
+    pub(crate) fn set_lost(&mut self, lost: bool) -> io::Result<()> {
+        self.change(|facts| facts.lost = lost)
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Facts)) -> io::Result<()> {
+        let mut facts = self.facts.clone();
+        change(&mut facts);
+        if facts == self.facts {
+            return Ok(());
+        }
+        let new = self.dir.join("marks.new");
+        let mut file = File::create(&new)?;
+        file.write_all(facts.encode().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, self.dir.join(FILE))?;
+        sync_directory(&self.dir)?;
+        self.facts = facts;
+        Ok(())
+    }
+}
+
+impl Facts {
+    fn encode(&self) -> String {
+        let mut text = format!("{TITLE}\nflushed {}\n", self.flushed.0);
+        for namespace in &self.damaged {
+            text += &format!("damaged {namespace}\n");
+        }
+        if self.lost {
+            text += "lost all\n";
+        }
+        let sum = xxh3_64(text.as_bytes());
+        text + &format!("sum {sum:016x}\n")
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (body, sum) = text.split_at(text.rfind("sum ")?);
+        if sum != format!("sum {:016x}\n", xxh3_64(body.as_bytes())) {
+            return None;
+        }
+        let mut lines = body.lines();
+        lines.next().filter(|title| *title == TITLE)?;
+        let mut facts = Self::default();
+        for line in lines {
+            match line.split_once(' ')? {
+                ("flushed", number) => facts.flushed = Sequence(number.parse().ok()?),
+                ("damaged", name) => {
+                    facts.damaged.insert(Namespace::ALL.into_iter().find(|n| n.name() == name)?);
+                }
+                ("lost", _) => facts.lost = true,
+                _ => return None,
+            }
+        }
+        Some(facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_found_as_they_were_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut marks = Marks::open(dir.path()).unwrap();
+        assert_eq!(*marks.facts(), Facts::default());
+        marks.set_flushed(Sequence(7)).unwrap();
+        marks.set_damaged(Namespace::Hints).unwrap();
+        marks.set_damaged(Namespace::Data).unwrap();
+        marks.set_rebuilt(Namespace::Hints).unwrap();
+        marks.set_lost(true).unwrap();
+        let expected = Facts { flushed: Sequence(7), damaged: [Namespace::Data].into(), lost: true };
+        assert_eq!(*Marks::open(dir.path()).unwrap().facts(), expected);
+    }
+
+    #[test]
+    fn of_damaged_marks_nothing_is_believed() {
+        let facts = Facts { flushed: Sequence(4711), damaged: [Namespace::Data].into(), lost: false };
+        let text = facts.encode();
+        assert_eq!(Facts::decode(text.as_bytes()), Some(facts));
+        for at in 0..text.len() {
+            let mut damaged = text.clone().into_bytes();
+            damaged[at] ^= 1;
+            assert_eq!(Facts::decode(&damaged), None, "byte {at}");
+            assert_eq!(Facts::decode(&text.as_bytes()[..at]), None, "cut at {at}");
+        }
+    }
+}
