@@ -171,6 +171,19 @@ impl DurableEngine {
         })
     }
 
+    /// Has the tables of a namespace, in which something cannot be read, made anew when the store is next opened.
+    ///
+    /// # Errors
+    /// If that cannot be noted durably.
+    pub fn rebuild_at_next_open(&self, namespace: Namespace) -> Result<(), StorageError> {
+        self.with_store(|store| {
+            store
+                .marks()
+                .set_damaged(namespace)
+                .map_err(StorageError::during("noting that tables are damaged"))
+        })
+    }
+
     /// Waits until everything in write buffers is in tables, and the log is as short as can be.
     ///
     /// # Errors

@@ -28,11 +28,11 @@ pub struct Repair {
 pub struct Mended {
     /// Where the store is kept as it was.
     pub originals: PathBuf,
-    /// What the open of the store found, and did.
+    /// What the last open of the store found, and did.
     pub opened: Opened,
     /// Rows that were removed.
     pub removed: Vec<FlawedRow>,
-    /// Ranges of keys that cannot be read.
+    /// Ranges of keys that could not be read; what was in them is not there any more.
     pub gone: Vec<(Namespace, KeyRange)>,
 }
 
@@ -50,12 +50,16 @@ pub fn repair(dir: &Path, name: &str) -> Result<Repair, OfflineError> {
     let originals = dir.join(name);
     keep(dir, &originals)?;
     drop(held);
-    let (engine, opened) = open(dir)?;
-    let cluster = cluster_of(&engine, Inhabitant::of(dir).ok().flatten().as_ref());
+    let (mut engine, opened) = open(dir)?;
     let mut mended = Mended { originals, opened, removed: Vec::new(), gone: Vec::new() };
-    for namespace in Namespace::ALL {
-        mended.space(&engine, namespace, cluster)?;
+    if mended.condemn(&engine)? {
+        engine.close()?;
+        (engine, mended.opened) = open(dir)?;
     }
+    let cluster = cluster_of(&engine, Inhabitant::of(dir).ok().flatten().as_ref());
+    [Namespace::Data, Namespace::Hints]
+        .into_iter()
+        .try_for_each(|space| mended.prune(&engine, space, cluster))?;
     // Before anything is served the node asks the other owners what it has lost, and mints under new names.
     let mut mark = batch_of(suspect_everything());
     mark.delete(Namespace::Meta, META_CLEAN_STOP);
@@ -65,16 +69,31 @@ pub fn repair(dir: &Path, name: &str) -> Result<Repair, OfflineError> {
 }
 
 impl Mended {
-    fn space(
+    /// Finds the ranges that cannot be read; whether there are tables that the next open must make anew.
+    fn condemn(&mut self, engine: &DurableEngine) -> Result<bool, OfflineError> {
+        for namespace in Namespace::ALL {
+            let before = self.gone.len();
+            walk(engine, namespace, |page| {
+                self.gone.extend(page.damaged.into_iter().map(|range| (namespace, range)));
+                Ok(())
+            })?;
+            if self.gone.len() > before {
+                engine.rebuild_at_next_open(namespace)?;
+            }
+        }
+        Ok(!self.gone.is_empty())
+    }
+
+    /// Removes the rows that no record can be made of.
+    fn prune(
         &mut self,
         engine: &DurableEngine,
         namespace: Namespace,
         cluster: Option<ClusterId>,
     ) -> Result<(), OfflineError> {
         walk(engine, namespace, |page| {
-            self.gone.extend(page.damaged.into_iter().map(|range| (namespace, range)));
             let mut batch = Batch::new();
-            for (row, value) in page.rows.into_iter().filter(|_| namespace != Namespace::Meta) {
+            for (row, value) in page.rows {
                 if let Err(flaw) = judge(cluster, namespace, &row, &value) {
                     batch.delete(namespace, row.clone());
                     self.removed.push(FlawedRow { namespace, row, flaw });

@@ -46,6 +46,11 @@ fn record(writes: &[(u64, Option<&'static str>)]) -> Record {
     record
 }
 
+/// Files of the log that are made at once.
+fn small() -> Options {
+    Options { log_segment_bytes: 1 << 16, ..Options::default() }
+}
+
 /// A data directory with these rows, as a node leaves it.
 fn directory(dir: &Path, rows: &Rows) {
     let inhabitant = Inhabitant {
@@ -54,7 +59,7 @@ fn directory(dir: &Path, rows: &Rows) {
         cluster_id: Some(CLUSTER),
         generation: Generation(3),
     };
-    let engine = DurableEngine::open(dir, Options::default()).unwrap();
+    let engine = DurableEngine::open(dir, small()).unwrap();
     let home = Home::of(dir, inhabitant);
     let mut batch = Batch::new();
     batch.put(Namespace::Meta, META_BIRTH, birth_row(&home));
@@ -66,7 +71,7 @@ fn directory(dir: &Path, rows: &Rows) {
 
 /// All rows but those of meta.
 fn records(dir: &Path) -> Rows {
-    let engine = DurableEngine::open(dir, Options::default()).unwrap();
+    let engine = DurableEngine::open(dir, small()).unwrap();
     let mut rows = Rows::new();
     for namespace in [Namespace::Data, Namespace::Hints] {
         let page = engine.scan(namespace, &KeyRange::all(), ALL).unwrap();
@@ -76,7 +81,7 @@ fn records(dir: &Path) -> Rows {
 }
 
 fn meta(dir: &Path, name: &[u8]) -> Option<Bytes> {
-    let engine = DurableEngine::open(dir, Options::default()).unwrap();
+    let engine = DurableEngine::open(dir, small()).unwrap();
     engine.get(Namespace::Meta, name).unwrap()
 }
 
@@ -222,7 +227,7 @@ fn what_must_not_be_restored_is_refused_and_changes_nothing() {
     for backup in [&partial, &good] {
         restore(Restore { backup, data: &home, incomplete: true }, |_| {}).unwrap();
     }
-    let engine = DurableEngine::open(&home, Options::default()).unwrap();
+    let engine = DurableEngine::open(&home, small()).unwrap();
     assert!(matches!(run(&partial, &home), Err(OfflineError::Incomplete { .. })));
     let locked = restore(Restore { backup: &partial, data: &home, incomplete: true }, |_| {});
     assert!(matches!(locked, Err(OfflineError::Storage(StorageError::Locked { .. }))), "{locked:?}");
@@ -321,6 +326,40 @@ fn a_repair_removes_what_is_no_record_and_keeps_it_beside_the_store() {
 }
 
 #[test]
+fn what_a_damaged_table_still_holds_outlives_its_repair() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: Rows = (0..600)
+        .map(|n| ((Namespace::Data, row(&format!("key-{n}"))), record(&[(n + 1, Some("value"))]).encode()))
+        .collect();
+    let home = dir.path().join("data");
+    directory(&home, &rows);
+    let engine = DurableEngine::open(&home, small()).unwrap();
+    engine.flush().unwrap();
+    engine.close().unwrap();
+    drop(engine);
+    let tables = home.join("tables").join("data").join("tables");
+    let table = fs::read_dir(tables).unwrap().map(|entry| entry.unwrap().path()).next().unwrap();
+    let mut bytes = fs::read(&table).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&table, &bytes).unwrap();
+
+    let found = check(&home, None).unwrap();
+    let data = &found.spaces[0];
+    assert!(!found.is_sound() && data.rows < 600 && !data.damaged.is_empty(), "{found:?}");
+    let mended = repair(&home, "damaged").unwrap().mended.unwrap();
+    assert!(mended.gone.iter().all(|(space, _)| *space == Namespace::Data), "{mended:?}");
+    let left = records(&home);
+    assert!(left.len() >= data.rows as usize && left.len() < 600, "{} rows", left.len());
+    assert!(left.iter().all(|(key, value)| rows.get(key) == Some(value)));
+    let kept = mended.originals.join(table.strip_prefix(&home).unwrap());
+    assert_eq!(fs::read(kept).unwrap(), bytes, "the damaged table is kept");
+    let after = check(&home, None).unwrap();
+    assert!(!after.is_sound() && after.needs_no_repair(), "until the node has started: {after:?}");
+    assert_eq!(repair(&home, "again").unwrap().mended, None);
+}
+
+#[test]
 fn what_is_no_store_or_in_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let refused = check(dir.path(), None);
@@ -328,7 +367,7 @@ fn what_is_no_store_or_in_use_is_refused() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     let home = dir.path().join("data");
     directory(&home, &Rows::new());
-    let engine = DurableEngine::open(&home, Options::default()).unwrap();
+    let engine = DurableEngine::open(&home, small()).unwrap();
     let dumped = dump(&home, None, &Filter::default(), |_| {});
     for refused in [check(&home, None).err(), dumped.err(), repair(&home, "x").err()] {
         assert!(matches!(refused, Some(OfflineError::InUse { .. })), "{refused:?}");
