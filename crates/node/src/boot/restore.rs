@@ -9,7 +9,7 @@ use bytes::Bytes;
 use starling_vnode::{RowSpace, RowWrite, Vnodes, rows};
 
 use super::{
-    Boot, BootError, META_ACCEPTOR, META_BUCKETS, META_LAYOUT, bucket_row, buckets, ceiling, decode,
+    Boot, BootError, META_ACCEPTOR, META_BUCKETS, META_LAYOUT, bucket_row, buckets, ceiling, decode, meta_row,
 };
 use crate::buckets::BucketTable;
 
@@ -64,11 +64,16 @@ fn joined(ours: Option<&[u8]>, theirs: &[u8]) -> Result<Option<RowWrite>, BootEr
     Ok((both != here).then(|| bucket_row(&both)))
 }
 
-/// The rows after which the node takes everything it holds for incomplete until it has compared it with the other
+/// The row after which the node takes everything it holds for incomplete until it has compared it with the other
 /// owners: its store was lost, and what is there now is a backup's.
-pub fn suspect_everything() -> Vec<RowWrite> {
-    Vec::new()
+pub fn suspect_everything() -> RowWrite {
+    let everything = [(u64::MIN, u64::MAX)];
+    meta_row(META_SUSPECT, &(SUSPECT_FORMAT, everything))
 }
+
+/// Ranges of tokens of which this node may have lost something, both ends included, behind a format version.
+const META_SUSPECT: &[u8] = b"suspect";
+const SUSPECT_FORMAT: u8 = 1;
 
 #[cfg(test)]
 mod tests;

@@ -61,7 +61,7 @@ pub fn repair(dir: &Path, name: &str) -> Result<Repair, OfflineError> {
         .into_iter()
         .try_for_each(|space| mended.prune(&engine, space, cluster))?;
     // Before anything is served the node asks the other owners what it has lost, and mints under new names.
-    let mut mark = batch_of(suspect_everything());
+    let mut mark = batch_of(vec![suspect_everything()]);
     mark.delete(Namespace::Meta, META_CLEAN_STOP);
     engine.commit(&[mark], Durability::Synced)?;
     engine.close()?;

@@ -98,7 +98,7 @@ pub fn restore(order: Restore<'_>, mut progress: impl FnMut(u64)) -> Result<Rest
     let Work { counts: [data, hints], flawed, .. } = work;
     if !is_new && data.healed + hints.healed > 0 {
         // What stood there may have been newer.
-        engine.commit(&[batch_of(suspect_everything())], Durability::Buffered)?;
+        engine.commit(&[batch_of(vec![suspect_everything()])], Durability::Buffered)?;
     }
     engine.commit(&[], Durability::Synced)?;
     home.settle()?;
@@ -120,10 +120,11 @@ fn settle(
         let path = home.path().into();
         return Err(crate::home::HomeError::Strangers { path, written: node, stored }.into());
     }
-    let mut batch = batch_of(restore_meta(&meta_rows(engine)?, meta)?);
+    let mut rows = restore_meta(&meta_rows(engine)?, meta)?;
     if is_new {
-        batch_of(suspect_everything()).ops().cloned().for_each(|op| batch.push(op));
+        rows.push(suspect_everything());
     }
+    let mut batch = batch_of(rows);
     batch.put(Namespace::Meta, META_BIRTH, birth_row(home));
     engine.commit(&[batch], Durability::Synced)?;
     Ok(Boot::read(&meta_rows(engine)?)?)
