@@ -281,7 +281,8 @@ fn recover(
     let known = log::Known { flushed: marks.flushed(), persisted, acknowledged };
     let mut replay = |sequence, payload| replay(&trees, sequence, payload);
     let settings = log::Settings { segment_bytes: options.log_segment_bytes };
-    let (mut log, findings) = Log::open(log_files, number, settings, known, &mut replay)?;
+    let (mut log, findings) = Log::open(log_files, number, settings, known, &mut replay)
+        .map_err(|error| StorageError::from(error).in_directory(directory.path()))?;
     if findings.last < persisted {
         report.log_behind = Some((findings.last, persisted));
     }
