@@ -146,6 +146,9 @@ fn check_text(dir: &Path, found: &Check) -> String {
     for problem in &found.problems {
         text += &format!("\n  ! {problem}");
     }
+    if found.opened.is_known {
+        text += "\n  next    start the node: it asks the other owners for what is gone";
+    }
     text
 }
 

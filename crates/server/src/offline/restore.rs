@@ -244,8 +244,8 @@ fn check_is_whole(manifest: &Manifest, verdict: &Verdict) -> Result<(), OfflineE
         (State::Partial, _) => "the backup was cut off (finish it with `starling backup create`)".into(),
         (State::Complete, None) => return Ok(()),
         (State::Complete, Some(damage)) => {
-            let more = verdict.damage.len() as u64 - 1 + verdict.more;
-            format!("the backup is damaged: {damage}, and {more} more (`starling backup verify` names all)")
+            let places = verdict.damage.len() as u64 + verdict.more;
+            format!("the backup is damaged in {places} places, first {damage}")
         }
     };
     Err(OfflineError::Incomplete { why })
