@@ -23,6 +23,7 @@ use tokio::task::spawn_local;
 
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::disk_space::DiskSpace;
 use crate::home::{Home, HomeError, StoreState};
 use crate::metrics::{self, StoreMetrics, Telemetry};
 use crate::reactor::{Addresses, End, Parts, Reactor};
@@ -32,6 +33,8 @@ use crate::storage_executor::StorageExecutor;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// Histograms are folded this often.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// The volume's free space is looked at this often.
+const DISK_LOOK: Duration = Duration::from_secs(1);
 /// QUIC connections beyond those of the doors: every peer may have two for a while.
 const PEER_CONNECTIONS: usize = 1_024;
 
@@ -107,6 +110,7 @@ impl Daemon {
         let http = listen("http", settings.listen.http).await?;
         let quic = quic_addresses(&settings)?;
         let telemetry = Telemetry::install();
+        let space = DiskSpace::new(settings.node.data.clone(), settings.storage.disk_reserve);
         let (home, engine) = open(&settings, &mut rng)?;
         let credentials = credentials(&settings, &home)?;
         let boot = Boot::read(&meta_rows(engine.as_ref())?)?;
@@ -147,6 +151,7 @@ impl Daemon {
         ];
         spawn_local(reactor.clone().run_timer());
         spawn_local(upkeep(reactor.clone()));
+        spawn_local(watch_disk(space));
         let disk = reactor.clone();
         spawn_local(async move {
             while let Some(answer) = answers.recv().await {
@@ -200,6 +205,18 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.doors.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// Looks at the volume, for ever. What cannot be looked at is left alone: commits find out.
+async fn watch_disk(mut volume: DiskSpace) {
+    let mut every = tokio::time::interval(DISK_LOOK);
+    loop {
+        every.tick().await;
+        match volume.look() {
+            Ok(space) => metrics::space(space),
+            Err(error) => tracing::debug!(%error, "the volume of the data directory cannot be looked at"),
+        }
     }
 }
 

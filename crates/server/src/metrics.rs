@@ -14,6 +14,8 @@ use starling_transport::Stats;
 use starling_types::{Now, Outcome};
 use starling_wire::KvReply;
 
+use crate::disk_space::Space;
+
 /// What kind of a thing a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -86,6 +88,8 @@ declare! {
     STORE_LOSSES "starling_store_losses" Gauge Count [] "1 if the start found that acknowledged rows may be missing.";
     POISONED "starling_storage_poisoned" Gauge Count [] "1 after a failed commit: the node is about to stop.";
     DISK "starling_disk_bytes" Gauge Bytes [] "Bytes of the store on disk.";
+    DISK_FREE "starling_disk_free_bytes" Gauge Bytes [] "Bytes free on the volume of the data directory.";
+    DISK_FULL "starling_disk_full" Gauge Count [] "1 while less is free than storage.disk_reserve: new values are refused.";
     UNFLUSHED "starling_unflushed_bytes" Gauge Bytes [] "Bytes of rows in memory that no table holds yet.";
     MEMBERS "starling_members" Gauge Count ["state"] "Members of the cluster as this node sees them (alive, suspect, dead, left).";
     READY "starling_ready" Gauge Count [] "1 while the node serves clients.";
@@ -262,6 +266,12 @@ pub fn connection(door: &'static str, change: f64) {
 /// Something went wrong at a door.
 pub fn door_error(door: &'static str, kind: &'static str) {
     metrics::counter!(DOOR_ERRORS, "door" => door, "kind" => kind).increment(1);
+}
+
+/// How full the volume is.
+pub fn space(space: Space) {
+    gauge(DISK_FREE).set(space.free as f64);
+    gauge(DISK_FULL).set(f64::from(u8::from(space.is_full)));
 }
 
 /// What the start found.

@@ -25,6 +25,7 @@ use crate::range::KeyRange;
 
 mod damage;
 mod failure;
+mod inspect;
 mod pipeline;
 mod queue;
 mod report;
@@ -35,6 +36,7 @@ mod sweeper;
 mod trees;
 mod upkeep;
 
+pub use inspect::inspect_log;
 pub use report::OpenReport;
 pub use salvage::Salvage;
 
@@ -282,7 +284,7 @@ fn recover(
     let mut replay = |sequence, payload| replay(&trees, sequence, payload);
     let settings = log::Settings { segment_bytes: options.log_segment_bytes };
     let (mut log, findings) = Log::open(log_files, number, settings, known, &mut replay)
-        .map_err(|error| StorageError::from(error).in_directory(directory.path()))?;
+        .map_err(|error: StorageError| error.in_directory(directory.path()))?;
     if findings.last < persisted {
         report.log_behind = Some((findings.last, persisted));
     }
@@ -292,7 +294,7 @@ fn recover(
         marks.set_lost(true).map_err(&failed)?;
     }
     log.acknowledge_findings()?;
-    Ok((Store::new(options, trees, log, watermark, marks), report))
+    Ok((Store::new(directory.path(), options, trees, log, (watermark, marks)), report))
 }
 
 /// Applies a logged batch where tables do not hold it already.

@@ -4,19 +4,22 @@
 //! durably, read one, scan a range. [`Engine`] is the contract; [`DurableEngine`] keeps it on disk,
 //! [`MemoryEngine`] in memory with the faults a disk has, for the simulator.
 //!
-//! **Invariants.** When a synced commit returns, its batches survive a crash and every later read sees them. A
-//! batch survives a crash whole or not at all. Bytes are checked against a checksum over namespace, key and
-//! value at every read: a damaged row is an error, never other bytes. After a failed commit the engine answers
-//! nothing but [`StorageError::Poisoned`] until it is opened again, because nobody knows what the disk kept
-//! (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020). One process at a time
+//! **Invariants.** When a synced commit is answered, its batches survive a power cut and every later read sees them. A
+//! batch survives whole or not at all. What an open finds missing or damaged it says ([`OpenReport`]); what was never
+//! promised is not among it. Bytes are checked against a checksum over namespace, key and value at every read: a
+//! damaged row is an error, never other bytes. After a failed write or fsync the engine answers nothing but
+//! [`StorageError::Poisoned`] until it is opened again, because nobody knows what the disk kept (Rebello et al., "Can
+//! Applications Recover from fsync Failures?", USENIX ATC 2020); a full disk refuses and goes on. One process at a time
 //! has a data directory open.
 //!
-//! **Deliberately absent.** Records, tokens, partitions and their key layout (`starling-vnode`); queues and
-//! threads (the daemon drains waiting batches into one commit); caching of decoded records (`starling-vnode`).
+//! **Deliberately absent.** Records and partitions (`starling-vnode`; of tokens and generations this crate knows only
+//! where they stand in a key, to drop them); caching of decoded records (`starling-vnode`); what to do about a loss
+//! (`starling-node`).
 //!
 //! **How to read this crate.** [`batch`] what is written, [`range`] what is scanned, [`engine`] the contract,
-//! [`error`] how it fails; then `row` (one stored row), `directory` (the data directory), [`durable`] and
-//! [`memory`], the two engines. `conformance` holds both to the contract.
+//! [`error`] how it fails; `row` one stored row, `graves` what was dropped. Then [`durable`]: `pipeline` how a commit
+//! goes, `trees` where rows rest, `upkeep` what goes on beside; [`log`] the commit log, over [`files`]; `directory` and
+//! `marks` the data directory. [`memory`] is the other engine. `conformance` holds both to the contract.
 
 pub mod batch;
 #[cfg(test)]
@@ -36,7 +39,7 @@ pub mod range;
 mod row;
 
 pub use batch::{Batch, Namespace, Op};
-pub use durable::{DurableEngine, OpenReport, Options, Salvage, Surroundings, SyncMode};
+pub use durable::{DurableEngine, OpenReport, Options, Salvage, Surroundings, SyncMode, inspect_log};
 pub use engine::{Done, Durability, Engine, Page, ScanLimit, Sizes, Snapshot, Ticket};
 pub use error::StorageError;
 pub use memory::{CrashMode, MemoryEngine};

@@ -1,10 +1,11 @@
-//! One stored row: `format (1 byte) | xxh3-64 of namespace, key and value (8 bytes, little endian) | value`.
+//! One stored row: `format (1 byte) | xxh3-64 of value, seeded with that of the key, seeded with the namespace
+//! (8 bytes, little endian) | value`.
 //!
 //! The checksum covers the key and the namespace, so that a row found in the wrong place is damage too.
 
 use bytes::{BufMut, Bytes};
 use starling_types::limits;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::batch::{Batch, Namespace};
 use crate::error::StorageError;
@@ -16,7 +17,7 @@ pub const MAX_ROW_VALUE: usize = limits::MAX_MESSAGE;
 
 const _: () = assert!(limits::MAX_KEY + limits::MAX_BUCKET_NAME + 256 <= MAX_ROW_KEY);
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 pub(crate) const HEADER: usize = 1 + size_of::<u64>();
 
 /// Refuses batches with a row that no engine can store.
@@ -63,13 +64,9 @@ pub(crate) fn decode(namespace: Namespace, key: &[u8], stored: Bytes) -> Result<
     Ok(stored.slice(HEADER..))
 }
 
+/// Each part seeds the next, so that none can be moved to another's place.
 fn checksum(namespace: Namespace, key: &[u8], value: &[u8]) -> u64 {
-    let mut hasher = Xxh3::new();
-    hasher.update(&[namespace.code()]);
-    hasher.update(&(key.len() as u64).to_le_bytes());
-    hasher.update(key);
-    hasher.update(value);
-    hasher.digest()
+    xxh3_64_with_seed(value, xxh3_64_with_seed(key, u64::from(namespace.code())))
 }
 
 #[cfg(test)]
@@ -122,6 +119,6 @@ mod tests {
     fn the_stored_form_is_golden() {
         let stored = encode(Namespace::Hints, b"key", b"value");
         let hex: String = stored.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "013c167ae435f70e5e76616c7565");
+        assert_eq!(hex, "023a998f97b21e6b1776616c7565");
     }
 }

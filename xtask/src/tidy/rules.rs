@@ -51,7 +51,8 @@ const PARTS: &[&str] =
 /// A rule: what it finds in a file.
 type Rule = fn(&Page, &mut Vec<String>);
 
-const RULES: &[Rule] = &[length, purity, unfinished, machine_paths, introduction, workspace_lints];
+const RULES: &[Rule] =
+    &[length, purity, unfinished, machine_paths, introduction, workspace_lints, unsafe_code];
 
 pub(super) fn check(page: &Page) -> Vec<String> {
     let mut findings = Vec::new();
@@ -126,7 +127,7 @@ fn introduction(page: &Page, findings: &mut Vec<String>) {
 
 /// Without this, the ban on unsafe code does not hold there.
 fn workspace_lints(page: &Page, findings: &mut Vec<String>) {
-    let package = page.path.ends_with("/Cargo.toml");
+    let package = page.path.ends_with("/Cargo.toml") && page.path != UNSAFE_PACKAGE;
     if package && !page.text.contains("[lints]\nworkspace = true\n") {
         findings.push(format!(
             "{}: the lints of the workspace are not on: add [lints] workspace = true",
@@ -134,6 +135,25 @@ fn workspace_lints(page: &Page, findings: &mut Vec<String>) {
         ));
     }
 }
+
+/// One package has lints of its own, because `forbid` cannot be lifted in one module: there the ban is `deny`, and one
+/// module lifts it (ADR 009).
+fn unsafe_code(page: &Page, findings: &mut Vec<String>) {
+    if page.path == UNSAFE_PACKAGE && !page.text.contains("[lints.rust]\nunsafe_code = \"deny\"\n") {
+        findings.push(format!("{}: unsafe code is not denied", page.path));
+    }
+    // Where the compiler forbids it, nobody can lift it.
+    let checked = page.is_rust() && page.path.starts_with("crates/sys/") && page.path != UNSAFE_MODULE;
+    for (number, line) in page.code().filter(|_| checked) {
+        if holds_word(line, "unsafe_code") {
+            findings.push(page.at(number, &format!("unsafe code belongs into {UNSAFE_MODULE}")));
+        }
+    }
+}
+
+/// The package that may have unsafe code, and the module of it that has.
+const UNSAFE_PACKAGE: &str = "crates/sys/Cargo.toml";
+const UNSAFE_MODULE: &str = "crates/sys/src/shutdown.rs";
 
 impl Page {
     fn is_rust(&self) -> bool {

@@ -108,6 +108,17 @@ fn every_package_takes_the_lints_of_the_workspace() {
 }
 
 #[test]
+fn unsafe_code_has_one_place() {
+    let lints = "[lints.rust]\nunsafe_code = \"deny\"\n";
+    passes("crates/sys/Cargo.toml", lints);
+    finds("crates/sys/Cargo.toml", &lints.replace("deny", "allow"), "not denied");
+    finds("crates/ring/Cargo.toml", lints, "lints of the workspace");
+    passes("crates/sys/src/shutdown.rs", "#![allow(unsafe_code, reason = \"one call\")]");
+    finds("crates/sys/src/mount.rs", "#[allow(unsafe_code)]", "belongs into");
+    passes("crates/sys/src/mount.rs", "// no unsafe_code here");
+}
+
+#[test]
 fn the_walk_reads_text_and_skips_what_is_not_ours() {
     let root = tempfile::tempdir().unwrap();
     let bad = concat!("/ho", "me/me");

@@ -81,6 +81,8 @@ fn other_value(path: &str) -> &'static str {
         "listen.resp" | "listen.http" | "listen.quic" => "\"[::1]:0\"",
         "cluster.cluster_id" => "\"000000000000000000000000000000ab\"",
         "gossip.preset" => "\"wan\"",
+        "storage.sync" => "\"interval 50\"",
+        "storage.memory_limit" | "storage.disk_reserve" => "\"64MiB\"",
         "telemetry.log" => "\"warn,starling_node=debug\"",
         "node.name" | "node.data" | "node.zone" | "tls.dir" => "\"other\"",
         bytes => {

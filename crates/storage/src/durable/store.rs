@@ -1,5 +1,6 @@
 //! What the threads of an open store share.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,6 +24,7 @@ const MAX_SEALED: usize = 3;
 const MAX_RUNS: usize = 24;
 
 pub(super) struct Store {
+    dir: PathBuf,
     pub(super) options: Options,
     pub(super) trees: Trees,
     log: Mutex<Log>,
@@ -44,9 +46,18 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(options: Options, trees: Trees, log: Log, watermark: Watermark, marks: Marks) -> Self {
+    /// A store in `dir`, recovered.
+    pub(super) fn new(
+        dir: &Path,
+        options: Options,
+        trees: Trees,
+        log: Log,
+        recovered: (Watermark, Marks),
+    ) -> Self {
+        let (watermark, marks) = recovered;
         let (applied, log_bytes) = (log.last(), log.bytes());
         Self {
+            dir: dir.into(),
             options,
             trees,
             log: Mutex::new(log),
@@ -175,12 +186,21 @@ impl Store {
         })
     }
 
-    /// Why no commit can be taken at present, if so.
-    pub(super) fn check_room(&self) -> Result<(), StorageError> {
-        match self.chores.out_of_space() {
-            Some(cause) if self.is_crowded() => Err(StorageError::NoSpace { cause }),
-            _ => Ok(()),
+    /// Why no commit can be taken at present, if so. After a full disk the volume is asked, not the clock: who comes when
+    /// there is room again is taken in, and tables are tried at once.
+    fn check_room(&self) -> Result<(), StorageError> {
+        let Some(cause) = self.chores.out_of_space() else { return Ok(()) };
+        if self.is_crowded() && !self.has_space() {
+            return Err(StorageError::NoSpace { cause });
         }
+        self.chores.try_again();
+        Ok(())
+    }
+
+    /// Whether the volume has room for the next tables.
+    fn has_space(&self) -> bool {
+        let needed = 2 * self.options.write_buffer_bytes;
+        rustix::fs::statvfs(&self.dir).is_ok_and(|volume| volume.f_bavail * volume.f_frsize > needed)
     }
 
     /// Turns sealed write buffers into tables, and gives back the log that they were in.

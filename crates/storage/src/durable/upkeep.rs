@@ -29,6 +29,8 @@ struct State {
     compact: bool,
     sweep: bool,
     stop: bool,
+    /// There may be room again.
+    try_again: bool,
     /// Why tables cannot be written.
     out_of_space: Option<String>,
 }
@@ -94,11 +96,20 @@ impl Chores {
         }
     }
 
+    /// Somebody has seen room on a disk that was full.
+    pub(super) fn try_again(&self) {
+        self.lock().try_again = true;
+        self.changed.notify_all();
+    }
+
     /// Waits, but not longer than until everything stops.
     pub(super) fn pause(&self, span: Duration) {
+        self.pause_while(span, |state| !state.stop);
+    }
+
+    fn pause_while(&self, span: Duration, wanted: impl Fn(&State) -> bool) {
         let state = self.lock();
-        let stopped = |state: &mut State| !state.stop;
-        drop(self.changed.wait_timeout_while(state, span, stopped));
+        drop(self.changed.wait_timeout_while(state, span, |state| wanted(state)));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -189,7 +200,8 @@ fn wait_for_space(store: &Store, error: StorageError, again: impl Fn(&Chores)) {
         StorageError::NoSpace { cause } => {
             tracing::warn!(%cause, "tables cannot be written: the disk is full");
             store.chores.set_out_of_space(Some(cause));
-            store.chores.pause(SPACE_RETRY);
+            store.chores.pause_while(SPACE_RETRY, |state| !state.stop && !state.try_again);
+            store.chores.lock().try_again = false;
             again(&store.chores);
         }
         error => drop(store.poison.put(error)),

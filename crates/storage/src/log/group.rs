@@ -93,4 +93,4 @@ impl Frames {
 }
 
 /// Zeros behind the frames of a group: the length of what would be the next frame's header.
-pub(super) const TERMINATOR: usize = FRAME_HEADER;
+const TERMINATOR: usize = FRAME_HEADER;

@@ -221,7 +221,6 @@ impl Log {
         };
         let begin = || {
             file.write_at(0, &header.encode())?;
-            file.write_at(SEGMENT_HEADER as u64, &[0; super::group::TERMINATOR])?;
             self.files.rename(&spare, &segment::name(header.number))
         };
         if let Err(error) = begin() {

@@ -185,6 +185,21 @@ fn damaged_tables_are_made_anew_at_the_next_open_and_the_loss_is_told_until_it_i
     assert!(!home.open().report().has_losses());
 }
 
+#[test]
+fn a_look_at_the_log_changes_nothing_and_says_what_an_open_would() {
+    let (mut home, files) = filled(false);
+    let untouched = inspect_log(&home.path()).unwrap();
+    assert_eq!((untouched.replayed, untouched.lost.len()), (u64::from(ROWS), 0));
+    let log = files.within(&home, "log").into_iter().find(|path| path.extension().unwrap() == "log").unwrap();
+    flip(log, 9_000);
+    let before = Files::of(&home.path());
+    let found = inspect_log(&home.path()).unwrap();
+    assert_eq!(found.lost.len(), 1, "{found}");
+    assert!(before == Files::of(&home.path()));
+    assert_eq!(home.open().report().log, found);
+    assert!(matches!(inspect_log(&home.path().join("nothing")), Err(StorageError::Foreign { .. })));
+}
+
 /// Below the library's own checksums: ours are the last guard.
 #[test]
 fn a_row_whose_checksum_does_not_match_is_corrupt() {
