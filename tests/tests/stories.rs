@@ -89,11 +89,12 @@ fn amnesia(sabotage: Sabotage) -> Vec<Bytes> {
     world.set_fsync(0, Duration::from_secs(60), Duration::from_secs(60));
     put(&mut world, 0, "first", 2);
     world.crash_as(0, CrashMode::KeepSynced);
-    isolate(&mut world, 0);
     world.run_for(Duration::from_secs(4));
     world.set_fsync(0, QUICK.0, QUICK.1);
     world.start(0);
+    // Its peers know it, and no later life of it.
     world.run_for(Duration::from_secs(1));
+    isolate(&mut world, 0);
     put(&mut world, 0, "second", 1);
     world.mend();
     world.run_for(Duration::from_secs(30));

@@ -59,6 +59,12 @@ pub enum Event {
     Merged(Errand, bool),
     /// A peer's pass is over.
     Swept(NodeId, Swept),
+    /// This node may have lost records of the partition: what it answers for it is partial until it is trusted.
+    Doubt(PartitionId),
+    /// Pull the partition from all others that have it, from the beginning; [`Effect::Pulled`] tells of each.
+    Pull(PartitionId),
+    /// The partition is whole again: nothing is pulled any more.
+    Trust(PartitionId),
     /// This node stops: nothing is begun any more.
     Stop,
     /// Time has passed.
@@ -76,6 +82,15 @@ pub enum Effect {
     ReadHere(Errand, QualifiedKey),
     /// Merge a peer's record into this node's, durably.
     MergeHere(Errand, QualifiedKey, Record),
+    /// All that the peer holds of the partition is here, durably: as of a moment after [`Event::Pull`].
+    Pulled {
+        /// The partition.
+        partition: PartitionId,
+        /// The peer.
+        peer: NodeId,
+        /// Whether the peer has lost nothing itself.
+        whole: bool,
+    },
 }
 
 /// What sweeps have done since the start.
@@ -91,4 +106,6 @@ pub struct Counters {
     pub repaired: u64,
     /// Pages, or rows, that could not be read here or there.
     pub skipped: u64,
+    /// Pulls of a partition from a peer that were ended.
+    pub pulls: u64,
 }

@@ -10,20 +10,25 @@
 //!   read again at both ends, and only what still differs is merged.
 //! - One page at a time is compared with a peer, at most [`Pace::AT_ONCE`] peers at a time, one page per [`Pace::gap`];
 //!   at most [`limits::SWEEP_WINDOW`] records of a page are under way.
+//! - What may have lost records is pulled from other owners at once, before all else; until then its answers say that
+//!   they are partial.
 //! - Two nodes are said to be equal only after a pass in which every page was, and only as of its beginning.
 //!
 //! **Deliberately absent.** How rows and records are read and merged: effects name them, the node carries them out
 //! through the vnode. Expiry and deletes: a tombstone is a record like any other.
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`shared`] which tokens two nodes share, [`page`] what is compared, `pass` one walk with
-//! its repairs, `standing` what is known to be equal, [`sweep`] the machine.
+//! its repairs, `refill` one that brings back what this node lost, `standing` what is known to be equal, [`sweep`] the machine, with
+//! `answer`, its other half.
 //!
 //! [`limits::SWEEP_WINDOW`]: starling_types::limits::SWEEP_WINDOW
 
+mod answer;
 pub mod event;
 pub mod pace;
 pub mod page;
 mod pass;
+mod refill;
 pub mod shared;
 mod standing;
 pub mod sweep;

@@ -29,6 +29,8 @@ pub(crate) struct Pass {
     pub(crate) is_first_page: bool,
     /// Everything so far was equal, and could be read.
     pub(crate) is_clean: bool,
+    /// Something that the peer holds, or may hold, was not brought over.
+    pub(crate) has_gaps: bool,
     pub(crate) step: Step,
 }
 
@@ -79,6 +81,7 @@ impl Pass {
             cursor: Some(Token::from_bits(0)),
             is_first_page: true,
             is_clean: true,
+            has_gaps: false,
             step: Step::Ready,
         }
     }
@@ -87,6 +90,29 @@ impl Pass {
     pub(crate) fn advance(&mut self, through: Token) {
         self.cursor = after(through);
         self.step = Step::Ready;
+    }
+
+    /// From `cursor` on, and no further than where the caller ends it.
+    pub(crate) const fn from(cursor: Token, number: u64) -> Self {
+        let mut pass = Self::new(number, Mark::START, WallTime::from_millis(0));
+        pass.cursor = Some(cursor);
+        pass.is_first_page = false;
+        pass
+    }
+
+    /// What lies ahead cannot be compared now.
+    pub(crate) fn break_off(&mut self) {
+        self.is_clean = false;
+        self.has_gaps = true;
+        self.cursor = None;
+        self.step = Step::Ready;
+    }
+
+    /// The page could not be compared.
+    pub(crate) fn pass_over(&mut self, through: Token) {
+        self.is_clean = false;
+        self.has_gaps = true;
+        self.advance(through);
     }
 
     /// The peer is gone: what is under way is dropped, and the present page compared anew when it is back.
@@ -126,7 +152,9 @@ impl Pass {
             Step::Repairing(repairs) => {
                 let before = repairs.under_way.len();
                 repairs.under_way.retain(|_, repair| now.since(repair.since) < ANSWER_TIMEOUT);
-                self.is_clean &= repairs.under_way.len() == before;
+                let all_answered = repairs.under_way.len() == before;
+                self.is_clean &= all_answered;
+                self.has_gaps |= !all_answered;
             }
             _ => {}
         }
@@ -195,7 +223,7 @@ impl Pass {
             // A write was under way when the pages were read.
             ReadAnswer::Same => return self.put_away(errand.exchange),
             ReadAnswer::Record(bytes) => Record::decode(bytes).ok(),
-            ReadAnswer::Unknown | ReadAnswer::Refused(_) => None,
+            ReadAnswer::Unknown | ReadAnswer::Partial(_) | ReadAnswer::Refused(_) => None,
         };
         let Some(theirs) = theirs else {
             return self.give_up(errand.exchange);
@@ -223,6 +251,7 @@ impl Pass {
         let side = if is_here { here } else { there };
         counters.repaired += u64::from(done && *side);
         *side = false;
+        self.has_gaps |= is_here && !done;
         self.put_away_settled(exchange);
     }
 
@@ -248,6 +277,7 @@ impl Pass {
     /// The key is left to the next pass.
     fn give_up(&mut self, exchange: RequestId) {
         self.is_clean = false;
+        self.has_gaps = true;
         self.put_away(exchange);
     }
 }

@@ -24,6 +24,21 @@ impl Shared {
         &self.partitions
     }
 
+    /// Whether the partition is one of them.
+    pub fn has(&self, partition: PartitionId) -> bool {
+        self.partitions.binary_search(&partition).is_ok()
+    }
+
+    /// The tokens of a partition, first and last.
+    pub fn ends_of(&self, partition: PartitionId) -> (Token, Token) {
+        self.bits.range(partition).into_inner()
+    }
+
+    /// The partition that holds the token.
+    pub fn home_of(&self, token: Token) -> PartitionId {
+        self.bits.partition_of(token)
+    }
+
     /// Whether the token lies in one of them.
     pub fn holds(&self, token: Token) -> bool {
         self.partitions.binary_search(&self.bits.partition_of(token)).is_ok()

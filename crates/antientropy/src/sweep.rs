@@ -11,13 +11,13 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use starling_types::{Instant, NodeId, Now, RequestId, Token, WallTime, limits};
 use starling_wire::Message;
-use starling_wire::replica::Refusal;
 use starling_wire::sync::{Compare, Compared, Swept};
 
 use crate::event::{Counters, Effect, Errand, Event, ScanTicket};
 use crate::pace::Pace;
 use crate::page::{Page, Rows, listed};
 use crate::pass::{Pass, Step};
+use crate::refill::Refill;
 use crate::shared::Shared;
 use crate::standing::{Changes, Equal};
 
@@ -26,43 +26,45 @@ use crate::standing::{Changes, Equal};
 pub struct Sweep {
     me: NodeId,
     pace: Pace,
-    seed: u64,
-    rng: ChaCha8Rng,
-    first_exchange: u128,
-    exchanges: u64,
+    pub(crate) seed: u64,
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) first_exchange: u128,
+    pub(crate) exchanges: u64,
     tickets: u64,
-    pairs: BTreeMap<NodeId, Pair>,
-    up: BTreeSet<NodeId>,
+    pub(crate) pairs: BTreeMap<NodeId, Pair>,
+    pub(crate) up: BTreeSet<NodeId>,
     scans: BTreeMap<ScanTicket, Purpose>,
-    changes: Changes,
+    pub(crate) changes: Changes,
     /// Before this no further page is read.
     next_page: Instant,
-    counters: Counters,
-    stopped: bool,
+    pub(crate) counters: Counters,
+    pub(crate) stopped: bool,
+    pub(crate) refill: Refill,
 }
 
 /// This node and another that share partitions.
 #[derive(Debug)]
-struct Pair {
-    shared: Shared,
-    pass: Option<Pass>,
+pub(crate) struct Pair {
+    pub(crate) shared: Shared,
+    pub(crate) pass: Option<Pass>,
     due: Option<Instant>,
     /// Until the next pass, should the present one find something.
     pause: Duration,
     /// The pass that the peer walks, as it began here.
-    theirs: Option<(u64, Equal)>,
+    pub(crate) theirs: Option<(u64, Equal)>,
     /// Pages of the peer's that wait to be compared.
-    asked: usize,
+    pub(crate) asked: usize,
     /// The last pass in which all was equal, unless something was found different since.
-    equal: Option<Equal>,
+    pub(crate) equal: Option<Equal>,
     /// When it began, whatever was found since.
     proved: Option<WallTime>,
 }
 
 /// What a scan is for.
 #[derive(Debug)]
-enum Purpose {
+pub(crate) enum Purpose {
     Walk(NodeId),
+    Pull(NodeId),
     Answer(NodeId, RequestId, Compare),
 }
 
@@ -84,6 +86,7 @@ impl Sweep {
             next_page: Instant::ORIGIN,
             counters: Counters::default(),
             stopped: false,
+            refill: Refill::default(),
         }
     }
 
@@ -99,21 +102,25 @@ impl Sweep {
             Event::Asked(from, exchange, compare) => self.asked(now, from, exchange, compare, out),
             Event::Compared(from, exchange, answer) => self.compared(from, exchange, answer),
             Event::ReadHere(errand, record) => {
-                self.on_pass(errand.peer, |pass, _| pass.read_here(now.instant, errand, record, out));
+                self.on_errand(errand, |pass, _| pass.read_here(now.instant, errand, record, out));
             }
-            Event::Fetched(errand, answer) => self.on_pass(errand.peer, |pass, counters| {
+            Event::Fetched(errand, answer) => self.on_errand(errand, |pass, counters| {
                 pass.fetched(now.instant, errand, &answer, counters, out);
             }),
-            Event::MergedHere(errand, done) => self.on_pass(errand.peer, |pass, counters| {
+            Event::MergedHere(errand, done) => self.on_errand(errand, |pass, counters| {
                 pass.merged(errand.exchange, true, done, counters);
             }),
-            Event::Merged(errand, done) => self.on_pass(errand.peer, |pass, counters| {
+            Event::Merged(errand, done) => self.on_errand(errand, |pass, counters| {
                 pass.merged(errand.exchange, false, done, counters);
             }),
+            Event::Doubt(partition) => self.refill.doubt(partition),
+            Event::Pull(partition) => self.refill.pull(partition),
+            Event::Trust(partition) => self.refill.trust(partition),
             Event::Swept(from, swept) => self.swept(from, swept),
             Event::Stop => self.stop(),
             Event::Tick => {}
         }
+        self.pull(now.instant, out);
         self.work(now, out);
     }
 
@@ -126,18 +133,19 @@ impl Sweep {
             Some(Pass { step: Step::Ready, .. }) => Some(self.next_page),
             Some(pass) => pass.next_deadline(),
         });
-        deadlines.min()
+        deadlines.chain(self.next_pull()).min()
     }
 
     /// Whether `exchange` is a repair that waits for this peer's answer.
     pub fn awaits(&self, errand: Errand) -> bool {
         let pass = self.pairs.get(&errand.peer).and_then(|pair| pair.pass.as_ref());
-        pass.is_some_and(|pass| pass.awaits(errand.exchange))
+        pass.is_some_and(|pass| pass.awaits(errand.exchange)) || self.refill.awaits(errand)
     }
 
     /// Whether nothing that differs is being repaired.
     pub fn is_quiet(&self) -> bool {
-        !self.pairs.values().any(|pair| pair.pass.as_ref().is_some_and(Pass::is_repairing))
+        let repairs = |pair: &Pair| pair.pass.as_ref().is_some_and(Pass::is_repairing);
+        !self.pairs.values().any(repairs) && !self.refill.is_wanted()
     }
 
     /// Whether passes are started here.
@@ -169,6 +177,7 @@ impl Sweep {
     fn layout(&mut self, now: Instant, seed: u64, shared: BTreeMap<NodeId, Shared>) {
         self.seed = seed;
         self.scans.clear();
+        self.refill.start_over();
         self.pairs = shared.into_iter().map(|(peer, shared)| (peer, Pair::new(shared, &self.pace))).collect();
         for peer in self.up.clone() {
             self.visit_soon(now, peer);
@@ -194,11 +203,13 @@ impl Sweep {
         if let Some(pair) = self.pairs.get_mut(&peer) {
             pair.pass.iter_mut().for_each(Pass::interrupt);
         }
+        self.refill.interrupt(peer);
     }
 
     fn stop(&mut self) {
         self.stopped = true;
         self.pairs.values_mut().for_each(|pair| pair.pass = None);
+        self.refill.start_over();
     }
 
     /// Whether this node walks, rather than the peer, and can.
@@ -256,7 +267,7 @@ impl Sweep {
         out.push(Effect::Scan(ticket, from));
     }
 
-    fn scan(&mut self, purpose: Purpose) -> ScanTicket {
+    pub(crate) fn scan(&mut self, purpose: Purpose) -> ScanTicket {
         self.tickets += 1;
         let ticket = ScanTicket(self.tickets);
         self.scans.insert(ticket, purpose);
@@ -266,6 +277,7 @@ impl Sweep {
     fn scanned(&mut self, now: Instant, ticket: ScanTicket, rows: Option<Rows>, out: &mut Vec<Effect>) {
         match self.scans.remove(&ticket) {
             Some(Purpose::Walk(peer)) => self.walk(now, peer, ticket, rows, out),
+            Some(Purpose::Pull(peer)) => self.pull_page(now, peer, ticket, rows, out),
             Some(Purpose::Answer(peer, exchange, compare)) => {
                 if let Some(answer) = self.answer(peer, &compare, rows) {
                     out.push(Effect::Send(peer, exchange, Message::Compared(answer)));
@@ -311,6 +323,9 @@ impl Sweep {
     }
 
     fn compared(&mut self, from: NodeId, exchange: RequestId, answer: Compared) {
+        if self.refill.asks(from, exchange) {
+            return self.pull_compared(from, answer);
+        }
         let Some(pair) = self.pairs.get_mut(&from) else { return };
         let Some(pass) = &mut pair.pass else { return };
         let page = match std::mem::replace(&mut pass.step, Step::Ready) {
@@ -320,12 +335,14 @@ impl Sweep {
         self.counters.pages += 1;
         match answer {
             Compared::Same => pass.advance(page.through),
-            Compared::Different { through, entries } if entries.len() <= limits::SWEEP_ENTRIES => {
+            Compared::Different { through, entries } | Compared::Partial { through, entries }
+                if entries.len() <= limits::SWEEP_ENTRIES =>
+            {
                 let through = through.clamp(page.from, page.through);
                 let theirs = listed(self.seed, &pair.shared, (page.from, through), entries);
                 pass.repair(through, page.differences(theirs));
             }
-            Compared::Unreadable | Compared::Different { .. } => {
+            Compared::Unreadable | Compared::Different { .. } | Compared::Partial { .. } => {
                 self.counters.skipped += 1;
                 pass.is_clean = false;
                 pass.advance(page.through);
@@ -362,58 +379,6 @@ impl Sweep {
         }
     }
 
-    fn asked(
-        &mut self,
-        now: Now,
-        from: NodeId,
-        exchange: RequestId,
-        compare: Compare,
-        out: &mut Vec<Effect>,
-    ) {
-        let mark = self.changes.now();
-        let Some(pair) = self.pairs.get_mut(&from) else {
-            let answer = Compared::Refused(Refusal::NotReady);
-            return out.push(Effect::Send(from, exchange, Message::Compared(answer)));
-        };
-        // A repeated frame must not move the beginning of a pass beyond changes made since.
-        if compare.first && pair.theirs.is_none_or(|(pass, _)| pass != compare.pass) {
-            pair.theirs = Some((compare.pass, Equal { mark, began: now.wall }));
-        }
-        if pair.asked < limits::SWEEP_ASKED {
-            pair.asked += 1;
-            let token = compare.from;
-            let ticket = self.scan(Purpose::Answer(from, exchange, compare));
-            out.push(Effect::Scan(ticket, token));
-        }
-    }
-
-    fn answer(&mut self, peer: NodeId, compare: &Compare, rows: Option<Rows>) -> Option<Compared> {
-        let pair = self.pairs.get_mut(&peer)?;
-        pair.asked = pair.asked.saturating_sub(1);
-        let Some(rows) = rows else {
-            self.counters.skipped += 1;
-            pair.equal = None;
-            return Some(Compared::Unreadable);
-        };
-        self.counters.skipped += rows.unreadable as u64;
-        let page = Page::cut(&pair.shared, compare.from, compare.through, rows);
-        if page.through == compare.through && page.fingerprint() == compare.fingerprint {
-            return Some(Compared::Same);
-        }
-        // Until the peer has said how its pass went.
-        pair.equal = None;
-        Some(Compared::Different { through: page.through, entries: page.list() })
-    }
-
-    fn swept(&mut self, from: NodeId, swept: Swept) {
-        let Some(pair) = self.pairs.get_mut(&from) else { return };
-        match pair.theirs {
-            Some((pass, equal)) if pass == swept.pass && swept.equal => pair.found_equal(equal),
-            _ if swept.equal => {}
-            _ => pair.equal = None,
-        }
-    }
-
     /// Up to a half more: nodes that started together do not walk together.
     fn jittered(&mut self, span: Duration) -> Duration {
         span + span.mul_f64(self.rng.random_range(0.0..0.5))
@@ -434,13 +399,13 @@ impl Pair {
         }
     }
 
-    fn found_equal(&mut self, equal: Equal) {
+    pub(crate) fn found_equal(&mut self, equal: Equal) {
         self.equal = Some(equal);
         self.proved = Some(equal.began);
     }
 }
 
-fn number(first: u128, count: &mut u64) -> RequestId {
+pub(crate) fn number(first: u128, count: &mut u64) -> RequestId {
     *count += 1;
     RequestId::from_bits(first.wrapping_add(u128::from(*count)))
 }

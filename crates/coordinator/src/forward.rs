@@ -94,7 +94,8 @@ impl Forward {
             return self.relay(reply, out);
         };
         let not_applied = failure.outcome == Outcome::NotApplied;
-        let elsewhere = matches!(failure.kind, FailureKind::NotReady | FailureKind::Storage);
+        let elsewhere =
+            matches!(failure.kind, FailureKind::NotReady | FailureKind::Storage | FailureKind::DiskFull);
         if not_applied && elsewhere && !self.candidates.is_empty() {
             self.asked = None;
             return self.ask_next(now, out);

@@ -16,6 +16,8 @@ use crate::{Answer, Effect, Verdict};
 pub enum Event {
     /// This replica's record.
     ReadHere(Record),
+    /// What this replica has, though it may have lost more: joins the answer, counts towards nothing.
+    ReadHerePartly(Record),
     /// This replica cannot vouch for the key.
     RefusedHere(String),
     /// A repair of this replica is committed.
@@ -106,10 +108,8 @@ impl Get {
     pub fn handle(&mut self, now: Instant, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::ReadHere(record) => self.read_here(record, out),
-            Event::RefusedHere(_) => {
-                self.set(self.plan.me, State::CannotVouch);
-                self.ask_until_enough(out);
-            }
+            Event::ReadHerePartly(record) => self.partly(self.plan.me, Some(&record), out),
+            Event::RefusedHere(_) => self.partly(self.plan.me, None, out),
             Event::MergedHere => self.repaired(self.plan.me, out),
             Event::Answered(from, answer) => self.answered(from, answer, out),
             Event::Merged(from, Merged::Done { durable }) if durable || !self.plan.durable => {
@@ -212,9 +212,34 @@ impl Get {
                 }
                 Err(_) => self.set(from, State::CannotVouch),
             },
+            ReadAnswer::Partial(bytes) => {
+                return self.partly(from, Record::decode(&bytes).ok().as_ref(), out);
+            }
             ReadAnswer::Unknown | ReadAnswer::Refused(_) => self.set(from, State::CannotVouch),
         }
         self.ask_until_enough(out);
+    }
+
+    /// One that cannot vouch for the key: somebody else must, and what it has joins what they say.
+    fn partly(&mut self, node: NodeId, record: Option<&Record>, out: &mut Vec<Effect>) {
+        if !self.is_waiting_for(node) {
+            return;
+        }
+        self.set(node, State::CannotVouch);
+        match self.phase {
+            Phase::Reading => {
+                record.into_iter().for_each(|record| self.join(record));
+                self.ask_until_enough(out);
+            }
+            Phase::Securing => self.secure(out),
+            // Answered already: those who answered with less are repaired by it.
+            Phase::Lingering => {
+                record.into_iter().for_each(|record| self.join(record));
+                self.repair(out);
+                self.trust_repairs();
+            }
+            Phase::Over => {}
+        }
     }
 
     fn answered_late(&mut self, from: NodeId, answer: ReadAnswer, out: &mut Vec<Effect>) {
@@ -228,6 +253,9 @@ impl Get {
                 Some(digest) => return self.late(from, digest, None, out),
                 None => None,
             },
+            ReadAnswer::Partial(bytes) => {
+                return self.partly(from, Record::decode(&bytes).ok().as_ref(), out);
+            }
             ReadAnswer::Unknown | ReadAnswer::Refused(_) => None,
         };
         match record {

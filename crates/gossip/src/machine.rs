@@ -49,6 +49,8 @@ pub enum Event {
     Forget(NodeId),
     /// Say goodbye. Keep ticking for a second or so, until [`Gossip::next_deadline`] is `None`.
     Leave,
+    /// This node is of a higher generation now, durably.
+    Reborn(Generation),
 }
 
 /// What the machine wants done.
@@ -87,9 +89,12 @@ pub enum Notice {
         /// The peer.
         peer: NodeId,
     },
+    /// A member knows this node, and no later life of it. Once.
+    Recognised,
     /// Members know this node under a word that it never gave and cannot overrule: a higher generation, or a
     /// goodbye. Either the data directory was copied or restored from an old backup, or another process uses
-    /// it. Nobody listens to this node until it starts with a higher generation. Once per such generation.
+    /// it. Nobody listens to this node until it has a higher generation ([`Event::Reborn`]). Once per such
+    /// generation.
     Impostor {
         /// The generation that members believe in.
         generation: Generation,
@@ -149,6 +154,7 @@ pub struct Gossip {
     revived: NodeId,
     shared: u64,
     impostor: Option<Generation>,
+    recognised: bool,
     tally: Tally,
 }
 
@@ -178,6 +184,7 @@ impl Gossip {
             revived: NodeId::from_bits(0),
             shared: 0,
             impostor: None,
+            recognised: false,
             tally: Tally::default(),
             config,
         };
@@ -203,6 +210,7 @@ impl Gossip {
             Event::Shared(digest) => self.shared = digest,
             Event::Forget(node) => self.forget(node),
             Event::Leave => self.leave(out),
+            Event::Reborn(generation) => self.reborn(generation),
         }
         self.turn(out);
     }
@@ -235,6 +243,12 @@ impl Gossip {
             status: entry.status,
             incarnation: entry.incarnation,
         })
+    }
+
+    /// One member, if it is known.
+    pub fn member(&self, node: NodeId) -> Option<Member<'_>> {
+        let entry = self.table.get(node)?;
+        Some(Member { info: &entry.info, status: entry.status, incarnation: entry.incarnation })
     }
 
     /// How a member is, if it is known.

@@ -18,6 +18,7 @@ use starling_vnode::{RowSpace, RowWrite, rows};
 use starling_wire::cluster::BucketRegister;
 
 use crate::buckets::BucketTable;
+use crate::losses::{Losses, META_SUSPECT};
 
 pub use restore::{restore_meta, suspect_everything};
 
@@ -74,6 +75,12 @@ pub struct Boot {
     pub(crate) ceiling: Hlc,
     pub(crate) actors: BTreeMap<PartitionId, ActorId>,
     pub(crate) was_clean: bool,
+    /// Its mark is still on disk, valid or not.
+    pub(crate) is_marked: bool,
+    /// What may be lost, as this start found it or an earlier one did.
+    pub(crate) losses: Losses,
+    /// This start found some of it.
+    pub(crate) lost_more: bool,
     pub(crate) layout: Option<Layout>,
     pub(crate) acceptor: Acceptor,
     pub(crate) buckets: BucketTable,
@@ -90,8 +97,9 @@ pub struct BootError {
 }
 
 impl Boot {
-    /// Reads the rows of the `meta` keyspace.
-    pub fn read(meta: &[(Bytes, Bytes)]) -> Result<Self, BootError> {
+    /// Reads the rows of the `meta` keyspace. `losses` is what the store found to be missing when it was opened: the
+    /// stop before it counts as unclean then, whatever mark there is.
+    pub fn read(meta: &[(Bytes, Bytes)], losses: &Losses) -> Result<Self, BootError> {
         let row = |name: &[u8]| meta.iter().find(|(key, _)| key == name).map(|(_, value)| value);
         let mut boot = Self::default();
         if let Some(value) = row(rows::META_HLC_CEILING) {
@@ -100,6 +108,10 @@ impl Boot {
         // A mark that cannot be read, or came without its ceiling, is no mark: the node takes new actors, which
         // is always safe.
         let mark = row(rows::META_CLEAN_STOP).filter(|_| row(rows::META_HLC_CEILING).is_some());
+        boot.is_marked = row(rows::META_CLEAN_STOP).is_some();
+        boot.lost_more = !losses.is_empty();
+        boot.losses = row(META_SUSPECT).map_or(Losses::NONE, |value| Losses::of_row(value)).join(losses);
+        let mark = mark.filter(|_| losses.is_empty());
         if let Some(actors) = mark.and_then(|v| rows::decode_actors(v)) {
             boot.actors = actors.into_iter().collect();
             boot.was_clean = true;

@@ -3,6 +3,7 @@
 mod buckets;
 mod dials;
 mod first_layout;
+mod lives;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use starling_coordinator::Reach;
 use starling_gossip::{self as gossip, Gossip, Notice};
 use starling_ring::{Acceptor, Layout, Verdict};
-use starling_types::{Instant, LayoutVersion, NodeId, Now, RequestId};
+use starling_types::{Generation, Instant, LayoutVersion, NodeId, Now, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::cluster::{Decide, Propose, SharedState};
 use starling_wire::gossip::MemberInfo;
@@ -21,8 +22,9 @@ use starling_wire::hello::NodeHello;
 use starling_wire::{Class, Envelope, Message};
 
 use self::buckets::Buckets;
+use self::lives::Lives;
 use crate::boot::{Boot, Config};
-use crate::event::{Effect, Log, ReplyHandle};
+use crate::event::{CommitFailure, Effect, Log, ReplyHandle};
 use crate::founding::{self, Founding};
 use crate::view::View;
 
@@ -44,6 +46,7 @@ pub struct ControlPlane {
     next_commit: u64,
     next_exchange: u64,
     buckets: Buckets,
+    lives: Lives,
     seed: u64,
 }
 
@@ -65,6 +68,17 @@ pub(crate) struct Turn<'a> {
     pub(crate) adopted: &'a mut Option<Arc<Layout>>,
     /// What the shard should know of buckets.
     pub(crate) news: &'a mut BucketNews,
+    /// What was heard of this node itself.
+    pub(crate) word: &'a mut Word,
+}
+
+/// What other members say of this node.
+#[derive(Debug, Default)]
+pub(crate) struct Word {
+    /// Somebody knows it, and no later life of it.
+    pub(crate) recognised: bool,
+    /// They know a later life of it: it must take this generation, and has lost what it held.
+    pub(crate) raise: Option<Generation>,
 }
 
 /// What changed about buckets in a turn.
@@ -103,6 +117,7 @@ impl ControlPlane {
             next_commit: 0,
             next_exchange: 0,
             buckets: Buckets::new(&boot.buckets),
+            lives: Lives::default(),
             seed: config.seed,
         }
     }
@@ -155,7 +170,7 @@ impl ControlPlane {
         self.dial_at.remove(&node);
         self.by_addr.insert(addr, hello.clone());
         self.by_addr.insert(hello.quic, hello.clone());
-        set_reach(turn, node, Reach::Up);
+        self.meet(turn, &hello);
         let belongs = turn.view.layout().is_none_or(|l| l.is_member(node));
         if belongs {
             self.gossip(turn, gossip::Event::Learned(hello.member()));
@@ -179,7 +194,10 @@ impl ControlPlane {
     pub(crate) fn peer_message(&mut self, turn: &mut Turn<'_>, from: NodeId, envelope: Envelope) {
         let exchange = envelope.request;
         match envelope.message {
-            Message::Gossip(message) => self.gossip(turn, gossip::Event::Message { from, message }),
+            Message::Gossip(message) => {
+                self.note_life(turn, from, message.generation);
+                self.gossip(turn, gossip::Event::Message { from, message });
+            }
             Message::Propose(Propose { layout }) => self.proposed(turn, from, exchange, &layout),
             Message::Decide(Decide { layout }) => self.decided(turn, Some((from, exchange)), &layout),
             Message::Verdict(verdict) => {
@@ -216,7 +234,8 @@ impl ControlPlane {
         turn.out.push(Effect::RespondAdmin(reply, answer));
     }
 
-    pub(crate) fn committed(&mut self, turn: &mut Turn<'_>, id: u64, result: Result<(), String>) {
+    pub(crate) fn committed(&mut self, turn: &mut Turn<'_>, id: u64, result: Result<(), CommitFailure>) {
+        let result = result.map_err(|failure| failure.to_string());
         if self.buckets_committed(turn, id, &result) {
             return;
         }
@@ -313,13 +332,13 @@ impl ControlPlane {
         let log = match notice {
             Notice::Joined(info) => Log::MemberUp(info.node),
             Notice::Alive(node) => {
-                if self.connected.contains(&node) {
+                if self.connected.contains(&node) && !self.is_fenced(node) {
                     set_reach(turn, node, Reach::Up);
                 }
                 Log::MemberUp(node)
             }
             Notice::Suspect(node) => {
-                if self.connected.contains(&node) {
+                if self.connected.contains(&node) && !self.is_fenced(node) {
                     set_reach(turn, node, Reach::Suspect);
                 }
                 Log::MemberSuspect(node)
@@ -332,13 +351,13 @@ impl ControlPlane {
                 set_reach(turn, node, Reach::Down);
                 Log::MemberLeft(node)
             }
-            Notice::Changed(_) => return,
+            Notice::Changed(info) => return self.heard_of_life(turn, info.node, info.generation),
             Notice::SharedDiffers { peer } => return self.send_shared(turn, peer, true),
-            Notice::Impostor { generation } => Log::Alarm(format!(
-                "members know this node at generation {}, which it never had: its data directory was copied or \
-                 restored, or another process uses it; stop one of the two",
-                generation.0
-            )),
+            Notice::Recognised => {
+                turn.word.recognised = true;
+                return;
+            }
+            Notice::Impostor { generation } => self.heard_of_own_life(turn, generation),
         };
         turn.out.push(Effect::Log(log));
     }
@@ -384,7 +403,7 @@ fn hello(config: &Config, layout: Option<&Layout>) -> NodeHello {
 fn member_of_role(role: &starling_ring::Role) -> MemberInfo {
     MemberInfo {
         node: role.node,
-        generation: starling_types::Generation(0),
+        generation: Generation(0),
         name: role.name.clone(),
         quic: role.addr,
         resp: None,

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use starling_antientropy::ScanTicket;
-use starling_types::NodeId;
+use starling_types::{Generation, NodeId, PartitionId};
 use starling_vnode::{CellKey, RowSpace, RowWrite, Ticket};
+pub use starling_vnode::{CommitFailure, LoadFailure};
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::hello::NodeHello;
 use starling_wire::local::{LocalAsk, LocalPage};
@@ -26,6 +27,8 @@ pub enum CommitId {
     Unseal,
     /// The mark of a clean stop.
     Seal,
+    /// What may be lost.
+    Losses(u64),
 }
 
 /// The number of a scan.
@@ -37,6 +40,8 @@ pub enum ScanId {
     HintCount,
     /// A page of this node's own records, to be compared with another owner's.
     Sweep(ScanTicket),
+    /// A page of a partition that may have lost records.
+    Survey(PartitionId, u64),
     /// A page of this node's own records, for who asked.
     Local(ReplyHandle),
     /// A page of this node's own rows, for a backup: with the number of a commit up to which all are in it.
@@ -73,11 +78,15 @@ pub enum Event {
     /// A node said something.
     PeerMessage(NodeId, Envelope),
     /// The answer to [`Effect::Load`].
-    Loaded(CellKey, Result<Option<Bytes>, String>),
+    Loaded(CellKey, Result<Option<Bytes>, LoadFailure>),
     /// The answer to [`Effect::Scan`].
     Scanned(ScanId, Result<RowPage, String>),
     /// The answer to [`Effect::Commit`].
-    Committed(CommitId, Result<(), String>),
+    Committed(CommitId, Result<(), CommitFailure>),
+    /// The volume has less room than its reserve, or has enough again.
+    DiskPressure(bool),
+    /// The answer to [`Effect::RaiseGeneration`], once it is durable.
+    GenerationRaised(Generation),
     /// [`crate::Node::next_deadline`] has come.
     Tick,
     /// Finish what is under way, refuse what is new, and stop.
@@ -119,6 +128,8 @@ pub enum Effect {
     },
     /// Try to connect.
     Connect(SocketAddr, Option<NodeId>),
+    /// Make this the durable count of this node's starts: other members know it under a higher one than it had.
+    RaiseGeneration(Generation),
     /// Everything is finished and on disk: the process may exit.
     Drained,
     /// Tell the operator.
@@ -142,4 +153,6 @@ pub enum Log {
     ForeignFrame(NodeId),
     /// Something that must not happen did.
     Alarm(String),
+    /// What an alarm had told of is over.
+    Recovered(String),
 }

@@ -24,6 +24,8 @@ pub struct Place {
     pub fallbacks: Vec<Host>,
     /// Whether the node that answers owns the key: if not, it passes requests on to an owner.
     pub owned_here: bool,
+    /// Why the node that answers cannot vouch for its own copy, if it cannot.
+    pub suspect_here: Option<String>,
 }
 
 /// One node of them.
@@ -55,6 +57,7 @@ impl Node {
             fallbacks: fallbacks.collect(),
             owners,
             owned_here: self.view().owns(partition),
+            suspect_here: self.data_plane().suspects.reason(partition).map(str::to_owned),
         })
     }
 

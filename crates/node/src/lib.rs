@@ -14,9 +14,10 @@
 //! quorums or placement: this crate only routes.
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`node`] the roof, [`boot`] what a start knows,
-//! [`view`] the cluster as this node sees it, [`control`] with [`founding`] (`cluster init`), [`shard`] with
+//! [`losses`] what it may have
+//! lost, [`view`] the cluster as this node sees it, [`control`] with [`founding`] (`cluster init`), [`shard`] with
 //! `replica` (what other nodes ask), `client` (what clients ask), `local` (what this node holds), `sweep` (comparison with
-//! other owners) and [`admission`];
+//! other owners), `suspect` (what was lost, and how it comes back), `damage`, `pressure` and [`admission`];
 //! [`status`] and [`explain`] for people.
 
 pub mod admission;
@@ -26,6 +27,7 @@ pub mod control;
 pub mod event;
 pub mod explain;
 pub mod founding;
+pub mod losses;
 pub mod node;
 pub mod shard;
 pub mod status;
@@ -33,6 +35,7 @@ pub mod view;
 
 pub use boot::{Boot, Config};
 pub use event::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
+pub use losses::Losses;
 pub use node::Node;
 pub use starling_antientropy::Pace;
 pub use view::View;

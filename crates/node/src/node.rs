@@ -3,17 +3,19 @@
 mod export;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use starling_coordinator::Reach;
 use starling_types::{Instant, Now, PartitionBits};
-use starling_vnode::{RowSpace, Vnodes};
+use starling_vnode::{RowSpace, RowWrite, Vnodes};
 use starling_wire::client::{AdminReply, AdminRequest, Export};
 use starling_wire::{Envelope, Failure, FailureKind, KvReply, Message};
 
 use crate::boot::{Boot, Config};
-use crate::control::{self, BucketNews, ControlPlane};
-use crate::event::{CommitId, Effect, Event, Log, ReplyHandle, RowPage, ScanId};
+use crate::control::{self, BucketNews, ControlPlane, Word};
+use crate::event::{CommitFailure, CommitId, Effect, Event, Log, ReplyHandle, RowPage, ScanId};
+use crate::losses::Losses;
 use crate::shard::{self, Route, Shard, replica};
 use crate::view::View;
 
@@ -32,6 +34,9 @@ pub enum Phase {
     Stopped,
 }
 
+/// A mark that the disk had no room for is written again after this long.
+const MARK_AGAIN: Duration = Duration::from_secs(1);
+
 /// One node.
 pub struct Node {
     control: ControlPlane,
@@ -39,7 +44,11 @@ pub struct Node {
     view: View,
     phase: Phase,
     unsealed: bool,
+    /// What may have been lost before this start.
+    lost_before: Losses,
     hints_counted: bool,
+    /// When a mark that the disk had no room for is written again.
+    mark_again: Option<Instant>,
     foreign_frames: u64,
     exports: BTreeMap<ReplyHandle, Export>,
 }
@@ -54,16 +63,22 @@ impl Node {
             shard: Shard::new(config, boot, bits),
             view: View::new(config.node, layout, boot.buckets.clone()),
             phase: Phase::Starting,
-            unsealed: !boot.was_clean,
+            unsealed: !boot.was_clean && !boot.lost_more,
+            lost_before: boot.losses.clone(),
             hints_counted: false,
+            mark_again: None,
             foreign_frames: 0,
             exports: BTreeMap::new(),
         };
-        if boot.was_clean {
-            out.push(Effect::Commit { id: CommitId::Unseal, rows: vec![Vnodes::unseal()], durable: true });
+        if !node.unsealed {
+            out.push(Effect::Commit { id: CommitId::Unseal, rows: node.unseal(), durable: true });
         }
         out.push(count_hints(None));
+        node.shard(now, out, |s, turn| s.lost_before_start(turn, &boot.losses));
         node.shard(now, out, |s, turn| s.sweep_layout(turn));
+        if node.is_alone() {
+            node.shard.vnodes.inherit_actors();
+        }
         node.control(now, out, |control, turn| control.started(turn));
         node
     }
@@ -88,7 +103,13 @@ impl Node {
             Event::Loaded(cell, row) => self.shard(now, out, |s, turn| s.loaded(turn, cell, row)),
             Event::Scanned(id, page) => self.scanned(now, id, page, out),
             Event::Committed(id, result) => self.committed(now, id, result, out),
+            Event::DiskPressure(on) => self.shard.disk_pressure(on, out),
+            Event::GenerationRaised(generation) => {
+                self.shard.number_exchanges(generation);
+                self.control(now, out, |control, turn| control.generation_raised(turn, generation));
+            }
             Event::Tick => {
+                self.write_mark_again(now, out);
                 self.control(now, out, |control, turn| control.tick(turn));
                 self.shard(now, out, |s, turn| s.tick(turn));
             }
@@ -102,7 +123,8 @@ impl Node {
 
     /// When [`Event::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.control.next_deadline(), self.shard.next_deadline()].into_iter().flatten().min()
+        let deadlines = [self.control.next_deadline(), self.shard.next_deadline(), self.mark_again];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Where the node is in its life.
@@ -176,6 +198,7 @@ impl Node {
             return self.control(now, out, |control, turn| control.peer_message(turn, from, envelope));
         }
         let refused = match self.phase {
+            _ if self.control.is_fenced(from) => Some("the node is of an earlier life".into()),
             Phase::Running => None,
             // What is under way here needs its answers; others' merges are still taken while draining.
             Phase::Draining if !matches!(envelope.message, Message::Request(_)) => None,
@@ -190,13 +213,22 @@ impl Node {
         }
     }
 
-    fn committed(&mut self, now: Now, id: CommitId, result: Result<(), String>, out: &mut Vec<Effect>) {
+    fn committed(
+        &mut self,
+        now: Now,
+        id: CommitId,
+        result: Result<(), CommitFailure>,
+        out: &mut Vec<Effect>,
+    ) {
         match (id, result) {
             (CommitId::Shard(ticket), result) => {
                 self.shard(now, out, |s, turn| s.committed(turn, ticket, result));
             }
             (CommitId::Control(id), result) => {
                 self.control(now, out, |control, turn| control.committed(turn, id, result));
+            }
+            (CommitId::Losses(serial), result) => {
+                self.shard(now, out, |s, turn| s.losses_stored(turn, serial, result));
             }
             (CommitId::Unseal, Ok(())) => {
                 self.unsealed = true;
@@ -206,10 +238,12 @@ impl Node {
                 self.phase = Phase::Stopped;
                 out.push(Effect::Drained);
             }
-            (CommitId::Unseal | CommitId::Seal, Err(error)) => {
-                out.push(Effect::Log(Log::Alarm(format!(
-                    "the mark of a clean stop could not be written: {error}"
-                ))));
+            (CommitId::Unseal | CommitId::Seal, Err(failure)) => {
+                let words = format!("the mark of a clean stop could not be written: {failure}");
+                out.push(Effect::Log(Log::Alarm(words)));
+                if matches!(failure, CommitFailure::NoSpace(_)) {
+                    self.mark_again = Some(now.instant + MARK_AGAIN);
+                }
             }
         }
     }
@@ -221,6 +255,9 @@ impl Node {
             }
             (ScanId::Sweep(ticket), page) => {
                 self.shard(now, out, |s, turn| s.sweep_scanned(turn, ticket, page));
+            }
+            (ScanId::Survey(partition, serial), page) => {
+                self.shard(now, out, |s, turn| s.surveyed(turn, partition, serial, page));
             }
             (ScanId::Local(handle), page) => {
                 self.shard(now, out, |s, turn| s.local_scanned(turn, handle, page));
@@ -266,6 +303,27 @@ impl Node {
         }
     }
 
+    /// No clean stop lies behind what happens from now on; and what is lost is known to every later start.
+    fn unseal(&self) -> Vec<RowWrite> {
+        vec![Vnodes::unseal(), self.lost_before.row()]
+    }
+
+    /// Nobody else could know of a later life of this node.
+    fn is_alone(&self) -> bool {
+        self.view.layout().is_none_or(|layout| layout.members().len() == 1)
+    }
+
+    fn write_mark_again(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.mark_again.take_if(|at| *at <= now.instant).is_none() {
+            return;
+        }
+        let (id, rows) = match self.phase {
+            Phase::Sealing => (CommitId::Seal, self.shard.vnodes.seal()),
+            _ => (CommitId::Unseal, self.unseal()),
+        };
+        out.push(Effect::Commit { id, rows, durable: true });
+    }
+
     fn shard(&mut self, now: Now, out: &mut Vec<Effect>, act: impl FnOnce(&mut Shard, &mut shard::Turn<'_>)) {
         act(&mut self.shard, &mut shard::Turn { now, view: &self.view, out });
     }
@@ -278,6 +336,7 @@ impl Node {
         act: impl FnOnce(&mut ControlPlane, &mut control::Turn<'_>),
     ) {
         let (mut reach, mut adopted, mut news) = (Vec::new(), None, BucketNews::default());
+        let mut word = Word::default();
         let mut turn = control::Turn {
             now,
             view: &mut self.view,
@@ -285,10 +344,17 @@ impl Node {
             reach: &mut reach,
             adopted: &mut adopted,
             news: &mut news,
+            word: &mut word,
         };
         act(&mut self.control, &mut turn);
         if news.buckets_changed || !news.agreed.is_empty() {
             self.shard(now, out, |s, turn| s.bucket_news(turn, &news));
+        }
+        if word.recognised {
+            self.shard.vnodes.inherit_actors();
+        }
+        if let Some(generation) = word.raise {
+            self.shard(now, out, |s, turn| s.lose_everything(turn, generation));
         }
         if let Some(layout) = adopted {
             self.shard.vnodes.set_bits(layout.bits());

@@ -4,32 +4,38 @@
 //! is left are effects for the shell.
 
 mod client;
+mod damage;
+mod done;
 mod hints;
 mod local;
 mod machine;
+mod pressure;
 pub(crate) mod replica;
+mod row_range;
+pub(crate) mod suspect;
 mod sweep;
 mod totals;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use starling_antientropy::{self as antientropy, Errand, Sweep};
-use starling_coordinator::{self as coordinator, Answer, get, put};
+use starling_antientropy::{self as antientropy, Sweep};
+use starling_coordinator::{self as coordinator, Answer, put};
 use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
 use starling_types::{
-    Conflict, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey, RequestId, limits,
+    Conflict, Generation, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey, RequestId, limits,
 };
-use starling_vnode::{self as vnode, CellKey, ClientWrite, Done, OpId, Refused, Vnodes};
+use starling_vnode::{self as vnode, CellKey, ClientWrite, CommitFailure, LoadFailure, OpId, Vnodes};
 use starling_wire::{Class, KvReply, KvRequest, Message, QuorumChoice};
 
+use self::done::{Context, Remote};
 use self::machine::{Input, Kind, Machine};
+use self::suspect::Suspects;
 pub use self::totals::{Counters, Totals};
+use self::turn::phrase;
 pub(crate) use self::turn::{Route, Turn};
-use self::turn::{failure, phrase};
 use crate::admission::Admission;
 use crate::boot::{Boot, Config};
 use crate::control::BucketNews;
@@ -44,6 +50,10 @@ pub struct Shard {
     pub(crate) counters: Counters,
     /// A node that turned out in this turn to go by other properties of a bucket.
     pub(crate) differing: Option<NodeId>,
+    /// The volume has less room than its reserve.
+    pub(crate) disk_full: bool,
+    pub(crate) suspects: Suspects,
+    me: NodeId,
     max_value: usize,
     /// Bytes on their way to disk above which nothing new is staged.
     max_staged: usize,
@@ -89,48 +99,6 @@ impl Asked {
     }
 }
 
-/// What an operation of the vnodes was for.
-enum Context {
-    /// A coordinated write, or a merge, of the request with this number.
-    Write(RequestId),
-    MergeHere(RequestId),
-    Read(RequestId),
-    /// Another node's.
-    Remote(NodeId, RequestId, Remote),
-    /// A hint that this node keeps.
-    Hint(NodeId),
-    /// A delivered hint's row.
-    HintDrop,
-    /// One key of a sweep.
-    SweepRead(Errand),
-    SweepMerge(Errand),
-    /// A look at this node's own record.
-    Local(ReplyHandle, QualifiedKey),
-}
-
-enum Remote {
-    Merge {
-        durable: bool,
-        /// The absent owner whose copy it is.
-        stands_for: Option<NodeId>,
-    },
-    Read {
-        digest: Option<starling_causality::Digest>,
-    },
-    /// For another node's sweep.
-    Fetch {
-        digest: Option<starling_causality::Digest>,
-    },
-    /// The remembered write must be committed before its record is shown.
-    RecallSettle {
-        cell: CellKey,
-        dot: starling_causality::Dot,
-    },
-    RecallRead {
-        dot: starling_causality::Dot,
-    },
-}
-
 enum Work {
     Vnode(vnode::Effect),
     Request(RequestId, coordinator::Effect),
@@ -146,9 +114,7 @@ impl Shard {
             cache_bytes: config.cache_bytes,
             max_value: config.max_value,
         };
-        let run = u128::from(config.generation.0) << 40;
-        // An answer to an exchange of an earlier run must not pass for one of this run.
-        let exchange_base = (u128::from(config.node.bits()) << 64) | (run & u128::from(u64::MAX));
+        let exchange_base = first_exchange(config.node, config.generation);
         let sweep_exchanges = RequestId::from_bits(exchange_base | SWEEP_EXCHANGES);
         Self {
             vnodes: Vnodes::new(vnodes, bits),
@@ -157,6 +123,9 @@ impl Shard {
             admission: Admission::new(config.max_in_flight, config.max_in_flight_bytes),
             differing: None,
             counters: Counters::default(),
+            disk_full: false,
+            suspects: Suspects::default(),
+            me: config.node,
             max_value: config.max_value,
             max_staged: config.max_in_flight_bytes,
             in_flight: TokenMap::default(),
@@ -171,6 +140,11 @@ impl Shard {
             next_exchange: 0,
             next_op: 0,
         }
+    }
+
+    /// Numbers what is asked of others from now on as a later life of this node would.
+    pub(crate) fn number_exchanges(&mut self, generation: Generation) {
+        self.exchange_base = first_exchange(self.me, generation);
     }
 
     /// Whether no client waits and nothing is on its way to disk.
@@ -200,7 +174,9 @@ impl Shard {
     /// When [`Shard::tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         let request = self.timers.first().map(|&(at, _)| at);
-        [request, self.hints.next_deadline(), self.sweep.next_deadline()].into_iter().flatten().min()
+        let suspects = self.suspects.next_deadline();
+        let deadlines = [request, self.hints.next_deadline(), self.sweep.next_deadline(), suspects];
+        deadlines.into_iter().flatten().min()
     }
 
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
@@ -215,6 +191,7 @@ impl Shard {
             self.input(turn, exchange, Input::Tick);
         }
         self.tick_hints(turn);
+        self.tick_suspects(turn);
         self.sweep_event(turn, antientropy::Event::Tick);
         self.pump(turn);
     }
@@ -248,7 +225,12 @@ impl Shard {
         self.pump(turn);
     }
 
-    pub(crate) fn loaded(&mut self, turn: &mut Turn<'_>, cell: CellKey, row: Result<Option<Bytes>, String>) {
+    pub(crate) fn loaded(
+        &mut self,
+        turn: &mut Turn<'_>,
+        cell: CellKey,
+        row: Result<Option<Bytes>, LoadFailure>,
+    ) {
         self.vnode(turn, vnode::Event::Loaded(cell, row));
         self.pump(turn);
     }
@@ -257,7 +239,7 @@ impl Shard {
         &mut self,
         turn: &mut Turn<'_>,
         ticket: vnode::Ticket,
-        result: Result<(), String>,
+        result: Result<(), CommitFailure>,
     ) {
         self.note_committed(turn, ticket);
         self.vnode(turn, vnode::Event::Committed(ticket, result));
@@ -311,52 +293,13 @@ impl Shard {
                     self.input(turn, exchange, Input::Put(put::Event::Staged(staged)));
                 }
             }
+            vnode::Effect::Damaged(cell, why) => self.row_damaged(turn, cell, &why),
             vnode::Effect::Done(op, result) => {
                 if let Some(context) = self.contexts.remove(&op) {
                     self.done(turn, context, result);
                 }
             }
         }
-    }
-
-    fn done(&mut self, turn: &mut Turn<'_>, context: Context, result: Result<Done, Refused>) {
-        match (context, result) {
-            (Context::Write(exchange), Ok(_)) => {
-                self.input(turn, exchange, Input::Put(put::Event::CommittedHere));
-            }
-            (Context::Write(exchange), Err(refused)) => {
-                self.input(turn, exchange, Input::Put(put::Event::RefusedHere(failure(&refused))));
-            }
-            (Context::MergeHere(exchange), result) => self.merged_here(turn, exchange, result),
-            (Context::Read(exchange), Ok(Done::Read(record))) => {
-                self.input(turn, exchange, Input::Get(get::Event::ReadHere(Arc::unwrap_or_clone(record))));
-            }
-            (Context::Read(exchange), other) => {
-                let why = other.err().map(|e| e.to_string()).unwrap_or_default();
-                self.input(turn, exchange, Input::Get(get::Event::RefusedHere(why)));
-            }
-            (Context::Remote(node, exchange, remote), result) => {
-                self.remote_done(turn, node, exchange, remote, result);
-            }
-            (Context::SweepRead(errand), result) => self.sweep_read(turn, errand, result),
-            (Context::SweepMerge(errand), result) => {
-                self.sweep_event(turn, antientropy::Event::MergedHere(errand, result.is_ok()));
-            }
-            (Context::Local(handle, key), result) => local::show(turn, handle, key, result),
-            (Context::Hint(target), Ok(_)) => self.hint_kept(turn, target),
-            (Context::Hint(_) | Context::HintDrop, _) => {}
-        }
-    }
-
-    fn merged_here(&mut self, turn: &mut Turn<'_>, exchange: RequestId, result: Result<Done, Refused>) {
-        let is_put = self.in_flight.get(&exchange).is_some_and(|r| matches!(r.machine, Machine::Put(_)));
-        let input = match (is_put, result) {
-            (true, Ok(_)) => Input::Put(put::Event::MergedHere),
-            (true, Err(refused)) => Input::Put(put::Event::RefusedHere(failure(&refused))),
-            (false, Ok(_)) => Input::Get(get::Event::MergedHere),
-            (false, Err(_)) => return,
-        };
-        self.input(turn, exchange, input);
     }
 
     /// Hands something to a request's machine, and puts the request away once it is over.
@@ -477,6 +420,12 @@ impl Shard {
         };
         *counter += 1;
     }
+}
+
+/// An answer to an exchange of an earlier run must not pass for one of this run.
+fn first_exchange(me: NodeId, generation: Generation) -> u128 {
+    let run = u128::from(generation.0) << 40;
+    (u128::from(me.bits()) << 64) | (run & u128::from(u64::MAX))
 }
 
 /// Sets the sweep's chance apart from the vnodes'.

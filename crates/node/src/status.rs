@@ -26,6 +26,8 @@ pub struct Status {
     pub hints: Hints,
     /// How far its replicas are known to agree with others.
     pub repair: Repair,
+    /// How its disk is.
+    pub storage: Storage,
     /// Partitions on the move; always empty until layouts can change.
     pub transfers: Vec<String>,
     /// What an operator should look at.
@@ -56,6 +58,17 @@ pub struct Hints {
     pub count: u64,
     /// About how many bytes.
     pub bytes: u64,
+}
+
+/// How a node's disk is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Storage {
+    /// There is less room on the volume than its reserve: new values are refused.
+    pub disk_full: bool,
+    /// Partitions that may have lost records: until other owners' are here they are not vouched for.
+    pub suspect_partitions: usize,
+    /// Why, each reason once.
+    pub suspect_because: Vec<String>,
 }
 
 /// How far replicas are known to agree.
@@ -92,6 +105,11 @@ impl Node {
             members: self.members(),
             hints,
             repair: shard.repair(hints.count),
+            storage: Storage {
+                disk_full: shard.disk_full,
+                suspect_partitions: shard.suspects.count(),
+                suspect_because: shard.suspects.reasons().into_iter().map(str::to_owned).collect(),
+            },
             transfers: Vec::new(),
             alarms: self.alarms(now),
         }
@@ -141,6 +159,14 @@ impl Node {
         if lead > 1_000 {
             alarms.push(format!("the hybrid clock is {lead} ms ahead of the wall clock: check the clocks"));
         }
+        if self.data_plane().disk_full {
+            alarms.push(
+                "the disk is nearly full: new values are refused; free space on the data volume, or delete what is \
+                 not needed"
+                    .into(),
+            );
+        }
+        alarms.extend(self.losses());
         let conflicts = self.data_plane().vnodes.counters().conflicts;
         if conflicts > 0 {
             alarms.push(format!(
@@ -148,6 +174,19 @@ impl Node {
             ));
         }
         alarms
+    }
+}
+
+impl Node {
+    fn losses(&self) -> Option<String> {
+        let suspects = &self.data_plane().suspects;
+        let reasons = suspects.reasons().into_iter().collect::<Vec<_>>().join("; ");
+        (suspects.count() > 0).then(|| {
+            format!(
+                "{} partitions are not vouched for until they are pulled from other owners: {reasons}",
+                suspects.count()
+            )
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use rand::rngs::{ChaCha12Rng, SysRng};
 use rand::{Rng, SeedableRng, TryRng};
 use starling_frontend::{Identity, KvService, serve_http, serve_resp};
 use starling_node::boot::BootError;
-use starling_node::{Boot, Config, Node};
+use starling_node::{Boot, Config, Losses, Node};
 use starling_storage::{
     Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, ScanLimit, StorageError, Surroundings,
 };
@@ -113,7 +113,7 @@ impl Daemon {
         let space = DiskSpace::new(settings.node.data.clone(), settings.storage.disk_reserve);
         let (home, engine) = open(&settings, &mut rng)?;
         let credentials = credentials(&settings, &home)?;
-        let boot = Boot::read(&meta_rows(engine.as_ref())?)?;
+        let boot = Boot::read(&meta_rows(engine.as_ref())?, &Losses::NONE)?;
         let addresses = Addresses { resp: local(&resp), http: local(&http), quic: quic.advertise };
         let config = config(&settings, &home, addresses, seeds, rng.next_u64());
         let mut first_effects = Vec::new();

@@ -158,6 +158,12 @@ impl Home {
         &self.path
     }
 
+    /// Other members know the node at a higher count of starts than this directory does: it goes on above it.
+    pub fn raise(&mut self, generation: Generation) -> Result<(), HomeError> {
+        let before = std::mem::replace(&mut self.inhabitant.generation, generation);
+        self.write().inspect_err(|_| self.inhabitant.generation = before)
+    }
+
     /// The node has joined a cluster. The layout in the store is what counts; this is for people and for a
     /// check before the store is read.
     pub fn join(&mut self, cluster: ClusterId) -> Result<(), HomeError> {

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use starling_backup::BackupError;
 use starling_node::boot::BootError;
+use starling_node::{Boot, Losses};
 use starling_storage::{
     DurableEngine, Engine, KeyRange, Namespace, OpenReport, Options, Page, ScanLimit, StorageError,
 };
@@ -128,7 +129,7 @@ fn open(dir: &Path) -> Result<(DurableEngine, Opened), OfflineError> {
 /// The cluster a store belongs to: by its layout, or else by `node.json`.
 fn cluster_of(engine: &DurableEngine, inhabitant: Option<&Inhabitant>) -> Option<ClusterId> {
     let meta = crate::daemon::meta_rows(engine).unwrap_or_default();
-    let boot = starling_node::Boot::read(&meta).ok();
+    let boot = Boot::read(&meta, &Losses::NONE).ok();
     boot.and_then(|boot| boot.cluster()).or(inhabitant?.cluster_id)
 }
 

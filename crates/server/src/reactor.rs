@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rand::rngs::ChaCha12Rng;
 use starling_frontend::ReplyTo;
-use starling_node::event::RowPage;
+use starling_node::event::{CommitFailure, LoadFailure, RowPage};
 use starling_node::{Effect, Event, Log, Node, ReplyHandle, ScanId};
 use starling_storage::{Engine, KeyRange, Page, ScanLimit, StorageError};
 use starling_transport::{ClientId, Sent, Transport};
@@ -108,6 +108,13 @@ fn unsent(message: &Message) -> Option<Failure> {
     let detail =
         "the answer does not fit the connection's queue, or any message: ask for less at a time".into();
     Some(Failure { kind: FailureKind::Overloaded, outcome, detail, retry_after_ms: None })
+}
+
+fn load_failure(error: &StorageError) -> LoadFailure {
+    match error {
+        StorageError::Corrupt { .. } => LoadFailure::Damaged(error.to_string()),
+        _ => LoadFailure::Failed(error.to_string()),
+    }
 }
 
 /// What a reactor is made of.
@@ -211,7 +218,7 @@ impl Reactor {
             Effect::RespondLocal(handle, page) => self.respond_local(handle, page),
             Effect::Load(cell) => {
                 let (space, key) = cell.row();
-                let row = self.engine.get(namespace(space), &key).map_err(|e| e.to_string());
+                let row = self.engine.get(namespace(space), &key).map_err(|e| load_failure(&e));
                 self.push(Event::Loaded(cell, row));
             }
             Effect::Scan { id, space, prefix, from } => {
@@ -230,6 +237,10 @@ impl Reactor {
                     transport.dial(addr, node);
                 }
             }
+            Effect::RaiseGeneration(generation) => match self.home.borrow_mut().raise(generation) {
+                Ok(()) => self.push(Event::GenerationRaised(generation)),
+                Err(error) => tracing::error!(%error, "the count of starts could not be raised"),
+            },
             Effect::Drained => self.finish(End::Drained),
             Effect::Log(log) => self.log(&log),
         }
@@ -237,13 +248,14 @@ impl Reactor {
 
     /// A group of commits was answered.
     pub(crate) fn committed(&self, answer: Answer) {
-        let result = answer.result.map_err(|error| {
+        let result = answer.result.map_err(|error| match error {
             // A full disk refuses what it has no room for, and is otherwise whole.
-            if !matches!(error, StorageError::NoSpace { .. }) {
+            StorageError::NoSpace { .. } => CommitFailure::NoSpace(error.to_string()),
+            _ => {
                 metrics::poisoned();
                 self.finish(End::StorageFailed(error.to_string()));
+                CommitFailure::Failed(error.to_string())
             }
-            error.to_string()
         });
         for id in answer.ids {
             self.push(Event::Committed(id, result.clone()));
@@ -315,6 +327,7 @@ impl Reactor {
             Log::MemberLeft(node) => tracing::info!(%node, "member said goodbye"),
             Log::ForeignFrame(node) => tracing::warn!(%node, "dropped a frame of another cluster"),
             Log::Alarm(what) => tracing::error!("{what}"),
+            Log::Recovered(what) => tracing::info!("{what}"),
             Log::LayoutAdopted(what) => {
                 tracing::info!("{what} is in force");
                 let cluster = self.node.borrow().view().cluster();

@@ -7,7 +7,10 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use starling_causality::Record;
 use starling_node::CommitId;
-use starling_storage::{Batch, CrashMode, Durability, Engine, MemoryEngine, Namespace, Op};
+use starling_node::event::{CommitFailure, LoadFailure, RowPage};
+use starling_storage::{
+    Batch, CrashMode, Durability, Engine, MemoryEngine, Namespace, Op, Page, StorageError,
+};
 use starling_vnode::{RowSpace, RowWrite};
 
 use crate::sabotage::Sabotage;
@@ -22,7 +25,7 @@ struct Job {
 }
 
 /// A commit, and what its node is told.
-pub(crate) type Told = (CommitId, Result<(), String>);
+pub(crate) type Told = (CommitId, Result<(), CommitFailure>);
 
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -30,7 +33,7 @@ pub(crate) struct Disk {
     waiting: VecDeque<Job>,
     flying: Vec<Job>,
     /// What the write of the flying group came to.
-    result: Result<(), String>,
+    result: Result<(), CommitFailure>,
     rng: ChaCha8Rng,
     /// Least and most time of one fsync.
     pub(crate) fsync: (Duration, Duration),
@@ -68,7 +71,7 @@ impl Disk {
     pub(crate) fn synced(&mut self) -> (Vec<Told>, Option<Duration>) {
         let result = std::mem::replace(&mut self.result, Ok(())).and_then(|()| {
             let synced = self.engine.commit(&[], Durability::Synced);
-            synced.map_err(|e| e.to_string())
+            synced.map_err(|e| commit_failure(&e))
         });
         let flown = std::mem::take(&mut self.flying);
         let told = flown.into_iter().filter(|job| !job.answered);
@@ -112,7 +115,7 @@ impl Disk {
         self.flying = self.waiting.drain(..).collect();
         let batches: Vec<Batch> = self.flying.iter().map(|job| job.batch.clone()).collect();
         let written = self.engine.commit(&batches, Durability::Buffered);
-        self.result = written.map_err(|e| e.to_string());
+        self.result = written.map_err(|e| commit_failure(&e));
         let (least, most) = self.fsync;
         Some(least + (most - least).mul_f64(self.rng.random::<f64>()))
     }
@@ -131,6 +134,25 @@ impl Disk {
             _ => false,
         }
     }
+}
+
+fn commit_failure(error: &StorageError) -> CommitFailure {
+    match error {
+        StorageError::NoSpace { .. } => CommitFailure::NoSpace(error.to_string()),
+        _ => CommitFailure::Failed(error.to_string()),
+    }
+}
+
+pub(crate) fn load_failure(error: &StorageError) -> LoadFailure {
+    match error {
+        StorageError::Corrupt { .. } => LoadFailure::Damaged(error.to_string()),
+        _ => LoadFailure::Failed(error.to_string()),
+    }
+}
+
+pub(crate) fn row_page(page: Page) -> RowPage {
+    let damaged = page.damaged.iter().map(|range| (range.start().clone(), range.end().cloned()));
+    RowPage { damaged: damaged.collect(), rows: page.rows, next: page.next, sequence: 0 }
 }
 
 const fn is_data(op: &Op) -> bool {

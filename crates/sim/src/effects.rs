@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::RngExt;
 use starling_causality::Record;
-use starling_node::event::RowPage;
 use starling_node::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 use starling_storage::{CrashMode, Engine, KeyRange, ScanLimit};
 use starling_types::{NodeId, QualifiedKey, Token, limits};
@@ -38,6 +37,10 @@ impl World {
             Effect::Scan { id, space, prefix, from } => self.order_scan(node, id, space, prefix, from),
             Effect::Commit { id, rows, .. } => self.commit(node, id, rows, events),
             Effect::Connect(addr, _) => self.connect(node, addr),
+            Effect::RaiseGeneration(generation) => {
+                self.hosts[node].config.generation = generation;
+                events.push_back(Event::GenerationRaised(generation));
+            }
             Effect::Drained => self.stopped(node),
             Effect::Log(log) => self.log(node, log),
         }
@@ -122,7 +125,7 @@ impl World {
         if let (RowSpace::Data, Ok(row)) = (space, &row) {
             host.newest.insert(key, row.clone());
         }
-        Event::Loaded(cell, row.map_err(|e| e.to_string()))
+        Event::Loaded(cell, row.map_err(|e| disk::load_failure(&e)))
     }
 
     fn order_scan(&mut self, node: usize, id: ScanId, space: RowSpace, prefix: Bytes, from: Option<Bytes>) {
@@ -140,10 +143,7 @@ impl World {
         let range = order.from.clone().map_or(whole.clone(), |from| whole.resume(from));
         let limit = ScanLimit { rows: PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
         let page = self.hosts[node].disk.engine.scan(order.namespace, &range, limit);
-        let page = page.map_err(|e| e.to_string()).map(|page| {
-            let damaged = page.damaged.iter().map(|d| (d.start().clone(), d.end().cloned())).collect();
-            RowPage { rows: page.rows, next: page.next, damaged, sequence: 0 }
-        });
+        let page = page.map_err(|e| e.to_string()).map(disk::row_page);
         self.deliver(node, Event::Scanned(id, page));
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use rand::rngs::ChaCha8Rng;
 use starling_gossip::Preset;
-use starling_node::{Boot, Config, Effect, Node, Pace};
+use starling_node::{Boot, Config, Effect, Losses, Node, Pace};
 use starling_storage::{Engine, KeyRange, Namespace, ScanLimit};
 use starling_types::{Generation, Instant, NodeId, Now, WallTime, limits};
 
@@ -90,11 +90,12 @@ impl Host {
     pub(crate) fn start(&mut self, seed: Seed, instant: Instant) -> Vec<Effect> {
         self.life += 1;
         self.config.generation = Generation(self.config.generation.0 + 1);
-        let start = (self.config.node.bits() << 8) ^ self.config.generation.0;
+        // Generations come again when a disk is put back; chance does not.
+        let start = (self.config.node.bits() << 8) ^ self.life;
         self.config.seed = seed.child("machine", start);
         let meta = self.rows(Namespace::Meta);
         #[expect(clippy::expect_used, reason = "a node that cannot read its own rows is a bug to be seen")]
-        let boot = Boot::read(&meta).expect("the rows a node wrote can be read back");
+        let boot = Boot::read(&meta, &Losses::NONE).expect("the rows a node wrote can be read back");
         let mut effects = Vec::new();
         let now = self.now(instant);
         self.machine = Some(Node::new(&self.config, &boot, now, &mut effects));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use starling_causality::{ContextToken, Record, VersionVector};
+use starling_node::event::CommitFailure;
 use starling_node::node::Phase;
 use starling_node::{Effect, Event, Log, Node, Pace, ReplyHandle, ScanId};
 use starling_storage::{Engine, Namespace};
@@ -374,7 +375,7 @@ impl World {
     fn synced(&mut self, node: usize) {
         let (told, next) = self.hosts[node].disk.synced();
         self.next_group(node, next);
-        if told.iter().any(|(_, result)| result.is_err()) {
+        if told.iter().any(|(_, result)| matches!(result, Err(CommitFailure::Failed(_)))) {
             if !std::mem::replace(&mut self.hosts[node].poisoned, true) {
                 self.toll.count(Harm::FailedDisk);
             }

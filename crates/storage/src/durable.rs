@@ -70,7 +70,7 @@ impl Default for Options {
         Self {
             cache_bytes: 32 << 20,
             write_buffer_bytes: 32 << 20,
-            log_bytes: 256 << 20,
+            log_bytes: 128 << 20,
             log_segment_bytes: 32 << 20,
             sync: SyncMode::Always,
         }
@@ -192,6 +192,14 @@ impl DurableEngine {
     /// If the store is closed or poisoned, or tables cannot be written.
     pub fn flush(&self) -> Result<(), StorageError> {
         self.with_store(|store| store.flush_all())
+    }
+
+    /// Waits until compaction has nothing more to do.
+    ///
+    /// # Errors
+    /// If the store is closed or poisoned.
+    pub fn compact(&self) -> Result<(), StorageError> {
+        self.with_store(|store| store.compact_all())
     }
 
     /// Runs `work` on the store, unless it is closed or poisoned.

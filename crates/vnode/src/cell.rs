@@ -17,12 +17,17 @@ pub(crate) enum Task {
     Merge { op: OpId, record: Record, origin: Option<Origin>, lww: bool, durable: bool },
     Read(OpId),
     DropHint(OpId, Digest),
+    Discard(OpId),
 }
 
 impl Task {
     pub(crate) const fn op(&self) -> OpId {
         match self {
-            Self::Coordinate(op, _) | Self::Merge { op, .. } | Self::Read(op) | Self::DropHint(op, _) => *op,
+            Self::Coordinate(op, _)
+            | Self::Merge { op, .. }
+            | Self::Read(op)
+            | Self::DropHint(op, _)
+            | Self::Discard(op) => *op,
         }
     }
 }
@@ -51,6 +56,8 @@ pub(crate) struct Cell {
     pub(crate) staged: VecDeque<InFlight>,
     pub(crate) waiting: VecDeque<Task>,
     pub(crate) loading: bool,
+    /// Why the row cannot be read. What is committed is empty then, which is right for merges and wrong for reads.
+    pub(crate) damage: Option<String>,
 }
 
 impl Cell {
@@ -61,6 +68,11 @@ impl Cell {
     /// What the next change starts from; `None` until it is loaded.
     pub(crate) fn base(&self) -> Option<&Arc<Record>> {
         self.staged.back().map(|s| &s.record).or(self.committed.as_ref())
+    }
+
+    /// What reads see.
+    pub(crate) fn shown(&self) -> Option<&Arc<Record>> {
+        self.committed.as_ref().filter(|_| self.damage.is_none())
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -79,10 +79,34 @@ pub enum Event {
         /// The digest that was delivered.
         digest: Digest,
     },
+    /// Give up a row that cannot be read: it is deleted, if it still cannot, and counts as absent from then on.
+    Discard(OpId, CellKey),
     /// The answer to [`Effect::Load`].
-    Loaded(CellKey, Result<Option<Bytes>, String>),
+    Loaded(CellKey, Result<Option<Bytes>, LoadFailure>),
     /// The answer to [`Effect::Commit`].
-    Committed(Ticket, Result<(), String>),
+    Committed(Ticket, Result<(), CommitFailure>),
+}
+
+/// Why a row could not be shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadFailure {
+    /// Its bytes are not those that were written. It stays so until the row is written again.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// The disk did not answer; the row may be whole.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Why rows were not committed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitFailure {
+    /// Refused for want of space, before anything was written; the store goes on.
+    #[error("the disk is full: {0}")]
+    NoSpace(String),
+    /// The store is poisoned: only the next start shows what of them is there.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// Output.
@@ -101,6 +125,8 @@ pub enum Effect {
     },
     /// A coordinated write has its dot and may be sent to the other owners; its own commit is under way.
     Staged(OpId, Staged),
+    /// A row turned out to be damaged: what it held is lost here. Its vnode's actor is retired.
+    Damaged(CellKey, String),
     /// The operation is over.
     Done(OpId, Result<Done, Refused>),
 }
@@ -131,6 +157,8 @@ pub enum Done {
     Read(Arc<Record>),
     /// A hint row: deleted, or changed since and kept.
     HintDropped(bool),
+    /// Whether the row had to be given up; otherwise it can be read after all.
+    Discarded(bool),
 }
 
 /// Why an operation did not happen here.
@@ -157,14 +185,20 @@ pub enum Refused {
     /// The row could not be read; nothing was changed.
     #[error("the stored record could not be read: {0}")]
     Load(String),
+    /// The row is damaged: this replica cannot vouch for the key; nothing was changed.
+    #[error("the stored record is damaged: {0}")]
+    Damaged(String),
     /// The commit failed after it was staged.
     #[error("the commit failed: {0}")]
     Commit(String),
+    /// There was no room for the commit after it was staged.
+    #[error("the commit was refused: {0}")]
+    NoSpace(String),
 }
 
 impl Refused {
     /// Whether nothing had been staged or sent.
     pub const fn nothing_staged(&self) -> bool {
-        !matches!(self, Self::Commit(_))
+        !matches!(self, Self::Commit(_) | Self::NoSpace(_))
     }
 }

@@ -17,12 +17,13 @@
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`rows`] how a record lies on disk, [`vnodes`]
 //! the machine, then `write` and `read` (the waist), `cell` one key's queue, `mint` who may make dots,
-//! `recall` the memory of request ids, `cache` records kept for reads.
+//! `recall` the memory of request ids, `cache` records kept for reads, `outcome` what the disk answers.
 
 mod cache;
 mod cell;
 pub mod event;
 mod mint;
+mod outcome;
 mod read;
 mod recall;
 pub mod rows;
@@ -31,6 +32,8 @@ mod tests;
 mod vnodes;
 mod write;
 
-pub use event::{ClientWrite, Done, Effect, Event, OpId, Refused, Space, Staged, Ticket};
+pub use event::{
+    ClientWrite, CommitFailure, Done, Effect, Event, LoadFailure, OpId, Refused, Space, Staged, Ticket,
+};
 pub use rows::{CellKey, RowSpace, RowWrite};
 pub use vnodes::{Boot, Counters, HintTally, Vnodes};

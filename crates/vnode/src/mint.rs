@@ -11,6 +11,8 @@ use starling_types::{ActorId, PartitionId, WallTime};
 pub(crate) struct Mint {
     clock: HlcClock,
     actors: BTreeMap<PartitionId, ActorId>,
+    /// Those of the last stop, until somebody confirms that it was the last.
+    inherited: BTreeMap<PartitionId, ActorId>,
     rng: rand::rngs::ChaCha8Rng,
     lease_asked: Option<Hlc>,
 }
@@ -20,7 +22,8 @@ impl Mint {
     /// forgotten something must not speak under its old name (semantics, section 2).
     pub(crate) fn new(ceiling: Hlc, actors: BTreeMap<PartitionId, ActorId>, seed: u64) -> Self {
         let rng = rand::rngs::ChaCha8Rng::seed_from_u64(seed);
-        Self { clock: HlcClock::new(ceiling), actors, rng, lease_asked: None }
+        let inherited = actors;
+        Self { clock: HlcClock::new(ceiling), actors: BTreeMap::new(), inherited, rng, lease_asked: None }
     }
 
     /// A dot above `above`, or the ceiling that must be durable first.
@@ -39,9 +42,18 @@ impl Mint {
         *self.actors.entry(partition).or_insert_with(|| ActorId::from_bits(self.rng.next_u64()))
     }
 
+    /// The stop before this start was this node's last, not one from before a disk was put back: its actors go on,
+    /// where no new one has begun.
+    pub(crate) fn inherit(&mut self) {
+        for (partition, actor) in std::mem::take(&mut self.inherited) {
+            self.actors.entry(partition).or_insert(actor);
+        }
+    }
+
     /// After a commit that failed behind a dot already sent: nobody will use that actor again.
     pub(crate) fn retire(&mut self, partition: PartitionId) {
         self.actors.remove(&partition);
+        self.inherited.remove(&partition);
     }
 
     /// The highest time this node has claimed under the vnode's present actor, if it has one.

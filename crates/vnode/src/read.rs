@@ -6,7 +6,7 @@ use starling_causality::Record;
 use starling_types::Now;
 
 use crate::cell::{Cell, Task};
-use crate::event::{Done, Effect, OpId};
+use crate::event::{Done, Effect, OpId, Refused};
 use crate::rows::CellKey;
 use crate::vnodes::Vnodes;
 
@@ -18,7 +18,7 @@ impl Vnodes {
             out.push(Effect::Done(op, Ok(Done::Read(Arc::clone(record)))));
             return;
         }
-        if let Some(record) = self.cells.get(&key).and_then(|cell| cell.committed.as_ref()) {
+        if let Some(record) = self.cells.get(&key).and_then(Cell::shown) {
             self.counters.cache_hits += 1;
             out.push(Effect::Done(op, Ok(Done::Read(Arc::clone(record)))));
             return;
@@ -29,13 +29,16 @@ impl Vnodes {
 
     /// The committed record, if it is in memory. Of a row that is not, what is on disk is committed.
     pub fn in_memory(&mut self, key: &CellKey) -> Option<Arc<Record>> {
-        let busy = self.cells.get(key).and_then(|cell| cell.committed.clone());
+        let busy = self.cells.get(key).and_then(Cell::shown).cloned();
         busy.or_else(|| self.cache.get(key).cloned())
     }
 
     /// A read whose load has come.
     pub(crate) fn show(&self, cell: &Cell, op: OpId, out: &mut Vec<Effect>) {
-        let record = cell.committed.clone().unwrap_or_default();
-        out.push(Effect::Done(op, Ok(Done::Read(record))));
+        let shown = match &cell.damage {
+            Some(why) => Err(Refused::Damaged(why.clone())),
+            None => Ok(Done::Read(cell.committed.clone().unwrap_or_default())),
+        };
+        out.push(Effect::Done(op, shown));
     }
 }

@@ -16,7 +16,9 @@ use starling_types::{
 };
 use starling_wire::replica::Origin;
 
-use crate::event::{ClientWrite, Done, Effect, Event, OpId, Refused, Staged, Ticket};
+use crate::event::{
+    ClientWrite, CommitFailure, Done, Effect, Event, LoadFailure, OpId, Refused, Staged, Ticket,
+};
 use crate::rows::{CellKey, RowSpace, RowWrite};
 use crate::vnodes::{Boot, Vnodes};
 
@@ -45,6 +47,7 @@ struct Bench {
     commits: VecDeque<Commit>,
     staged: BTreeMap<OpId, Staged>,
     done: BTreeMap<OpId, Result<Done, Refused>>,
+    damaged: Vec<CellKey>,
     /// What a load sees.
     written: Rows,
     /// What a crash leaves.
@@ -81,6 +84,7 @@ impl Bench {
             commits: VecDeque::new(),
             staged: BTreeMap::new(),
             done: BTreeMap::new(),
+            damaged: Vec::new(),
             written: rows.clone(),
             synced: rows,
             next_op: 0,
@@ -100,6 +104,7 @@ impl Bench {
                     assert!(!self.done.contains_key(&op), "staged after its end");
                     assert!(self.staged.insert(op, staged).is_none(), "staged twice");
                 }
+                Effect::Damaged(cell, _) => self.damaged.push(cell),
                 Effect::Done(op, result) => {
                     assert!(self.done.insert(op, result).is_none(), "{op:?} ended twice");
                 }
@@ -161,7 +166,20 @@ impl Bench {
     /// The disk refuses its oldest commit.
     fn fail_commit(&mut self) {
         let commit = self.commits.pop_front().expect("a commit");
-        self.handle(Event::Committed(commit.ticket, Err("no space".into())));
+        let poisoned = CommitFailure::Failed("fsync failed".into());
+        self.handle(Event::Committed(commit.ticket, Err(poisoned)));
+    }
+
+    /// The disk has no room for its oldest commit.
+    fn refuse_commit(&mut self) {
+        let commit = self.commits.pop_front().expect("a commit");
+        self.handle(Event::Committed(commit.ticket, Err(CommitFailure::NoSpace("0 bytes left".into()))));
+    }
+
+    /// The disk's oldest load finds other bytes than were written.
+    fn find_damage(&mut self) {
+        let cell = self.loads.pop_front().expect("a load");
+        self.handle(Event::Loaded(cell, Err(LoadFailure::Damaged("bad checksum".into()))));
     }
 
     /// The disk answers all there is.

@@ -10,7 +10,7 @@ use starling_types::{ActorId, NodeId, Now, PartitionBits, PartitionId, RequestId
 
 use crate::cache::RecordCache;
 use crate::cell::{Cell, InFlight, Task};
-use crate::event::{Done, Effect, Event, OpId, Refused, Space, Ticket};
+use crate::event::{Done, Effect, Event, OpId, Space, Ticket};
 use crate::mint::Mint;
 use crate::recall::RequestMemory;
 use crate::rows::{self, CellKey, RowSpace, RowWrite};
@@ -21,7 +21,7 @@ use crate::write::Incoming;
 pub struct Boot {
     /// The durable ceiling of the hybrid logical clock.
     pub ceiling: Hlc,
-    /// The actors of a clean stop; empty after any other.
+    /// The actors of a clean stop; empty after any other. They go on only after [`Vnodes::inherit_actors`].
     pub actors: BTreeMap<PartitionId, ActorId>,
     /// Seed of the machine's randomness.
     pub seed: u64,
@@ -54,6 +54,12 @@ pub struct Counters {
     pub lease_waits: u64,
     /// Rows that could not be read.
     pub load_errors: u64,
+    /// Of these, rows whose bytes were not those that were written.
+    pub damaged: u64,
+    /// Damaged rows given up, because no other copy was found or they were kept for others.
+    pub discarded: u64,
+    /// Commits refused because the disk was full.
+    pub no_space: u64,
 }
 
 /// What is kept for one absent owner.
@@ -75,19 +81,20 @@ pub struct Vnodes {
     pub(crate) requests: RequestMemory,
     pub(crate) counters: Counters,
     pub(crate) max_record: usize,
-    hints: BTreeMap<NodeId, HintTally>,
-    staged_bytes: usize,
-    tickets: BTreeMap<Ticket, Pending>,
+    pub(crate) hints: BTreeMap<NodeId, HintTally>,
+    pub(crate) staged_bytes: usize,
+    given_up: Vec<(Bytes, Option<Bytes>)>,
+    pub(crate) tickets: BTreeMap<Ticket, Pending>,
     next_ticket: u64,
-    waiting_for_lease: Vec<CellKey>,
+    pub(crate) waiting_for_lease: Vec<CellKey>,
     /// The last commit that need not be fsynced.
     unsynced: Ticket,
     /// The last commit that is fsynced, and with it all before it.
-    synced: Ticket,
+    pub(crate) synced: Ticket,
 }
 
 #[derive(Debug)]
-enum Pending {
+pub(crate) enum Pending {
     Lease(Hlc),
     Cell { key: CellKey, durable: bool, bytes: usize },
 }
@@ -105,6 +112,7 @@ impl Vnodes {
             max_record: boot.max_value.saturating_mul(2),
             hints: BTreeMap::new(),
             staged_bytes: 0,
+            given_up: Vec::new(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
             waiting_for_lease: Vec::new(),
@@ -125,6 +133,7 @@ impl Vnodes {
             }
             Event::Read(op, cell) => self.read(now, op, cell, out),
             Event::DropHint { op, cell, digest } => self.enqueue(now, cell, Task::DropHint(op, digest), out),
+            Event::Discard(op, cell) => self.enqueue(now, cell, Task::Discard(op), out),
             Event::Loaded(cell, row) => self.loaded(now, cell, row, out),
             Event::Committed(ticket, result) => self.committed(now, ticket, result, out),
         }
@@ -133,6 +142,29 @@ impl Vnodes {
     /// Adopts the number of partitions of the layout in force.
     pub const fn set_bits(&mut self, bits: PartitionBits) {
         self.bits = bits;
+    }
+
+    /// The clean stop that this start goes by was the node's last: its actors go on.
+    pub fn inherit_actors(&mut self) {
+        self.mint.inherit();
+    }
+
+    /// What the vnode has acked may be forgotten: it mints under another name from now on.
+    pub fn retire_actor(&mut self, partition: PartitionId) {
+        self.mint.retire(partition);
+    }
+
+    /// Nothing in this range of row keys that cannot be read is missed any more: it counts as absent.
+    pub fn give_up(&mut self, first: Bytes, end: Option<Bytes>) {
+        self.given_up.push((first, end));
+    }
+
+    /// Whether a row that cannot be read is in a range that was given up.
+    pub fn is_given_up(&self, row: &[u8]) -> bool {
+        let holds = |(first, end): &(Bytes, Option<Bytes>)| {
+            row >= &**first && end.as_ref().is_none_or(|end| row < &**end)
+        };
+        self.given_up.iter().any(holds)
     }
 
     /// Which dot a client request made, if it is still remembered.
@@ -204,7 +236,7 @@ impl Vnodes {
 
     /// Works off a key's queue as far as it goes, and puts the record to rest when nothing is left. A key that
     /// is being loaded (again, after a commit that failed) stays as it is: its record is not known.
-    fn run(&mut self, now: Now, key: &CellKey, out: &mut Vec<Effect>) {
+    pub(crate) fn run(&mut self, now: Now, key: &CellKey, out: &mut Vec<Effect>) {
         if self.cells.get(key).is_none_or(|cell| cell.loading) {
             return;
         }
@@ -221,11 +253,12 @@ impl Vnodes {
         self.put_back(key, cell);
     }
 
-    fn put_back(&mut self, key: &CellKey, mut cell: Cell) {
+    pub(crate) fn put_back(&mut self, key: &CellKey, mut cell: Cell) {
         match cell.committed.take() {
             Some(record) if cell.is_idle() => {
-                // Hint rows are visited once; they would only push out what readers want.
-                if key.space == Space::Data {
+                // Hint rows are visited once; they would only push out what readers want. A damaged row is looked at
+                // again: it may have been written anew.
+                if key.space == Space::Data && cell.damage.is_none() {
                     self.cache.put(key.clone(), record);
                 }
             }
@@ -254,29 +287,9 @@ impl Vnodes {
                 self.merge(now, key, cell, Incoming { op, record, origin, lww, durable }, out);
             }
             Task::DropHint(op, digest) => self.drop_hint(key, cell, op, digest, out),
+            Task::Discard(op) => self.discard(key, cell, op, out),
         }
         None
-    }
-
-    fn loaded(&mut self, now: Now, key: CellKey, row: Result<Option<Bytes>, String>, out: &mut Vec<Effect>) {
-        // The answer to a load from before a failed commit may find a key that is loaded by now.
-        let Some(cell) = self.cells.get_mut(&key).filter(|cell| cell.loading) else {
-            return;
-        };
-        cell.loading = false;
-        match decode(row) {
-            Ok(record) => {
-                cell.committed = Some(Arc::new(record));
-                self.run(now, &key, out);
-            }
-            Err(error) => {
-                self.counters.load_errors += 1;
-                if let Some(cell) = self.cells.remove(&key) {
-                    let fail = |task: Task| Effect::Done(task.op(), Err(Refused::Load(error.clone())));
-                    out.extend(cell.waiting.into_iter().map(fail));
-                }
-            }
-        }
     }
 
     /// Issues the commit of a cell's new record and lets `waiter` know when it is done.
@@ -300,7 +313,7 @@ impl Vnodes {
         out.push(Effect::Commit { ticket, rows: vec![key.write(stage.row)], durable: stage.durable });
     }
 
-    fn count_hint(&mut self, key: &CellKey, cell: &Cell, after: &Record) {
+    pub(crate) fn count_hint(&mut self, key: &CellKey, cell: &Cell, after: &Record) {
         let Space::Hint(target) = key.space else { return };
         let weight = |r: &Record| if r.is_empty() { 0 } else { r.weight() as u64 };
         let before = cell.base().cloned().unwrap_or_default();
@@ -318,6 +331,20 @@ impl Vnodes {
         let tally = self.hints.entry(target).or_default();
         tally.rows += 1;
         tally.bytes += record.weight() as u64;
+    }
+
+    /// Counts a hint row that cannot be read, until its load finds that out.
+    pub fn found_damaged_hint(&mut self, target: NodeId) {
+        self.hints.entry(target).or_default().rows += 1;
+    }
+
+    /// A hint row that could not be read goes, however large it was.
+    pub(crate) fn discount_hint(&mut self, key: &CellKey) {
+        let Space::Hint(target) = key.space else { return };
+        if let Some(tally) = self.hints.get_mut(&target) {
+            tally.rows = tally.rows.saturating_sub(1);
+        }
+        self.hints.retain(|_, tally| tally.rows > 0);
     }
 
     /// What is kept for whom.
@@ -344,79 +371,6 @@ impl Vnodes {
         let ticket = self.ticket(Pending::Lease(ceiling));
         out.push(Effect::Commit { ticket, rows: vec![ceiling_row(ceiling)], durable: true });
     }
-
-    fn committed(&mut self, now: Now, ticket: Ticket, result: Result<(), String>, out: &mut Vec<Effect>) {
-        match (self.tickets.remove(&ticket), result) {
-            (None, _) => {}
-            (Some(Pending::Lease(ceiling)), Ok(())) => {
-                self.synced = self.synced.max(ticket);
-                self.mint.leased(ceiling);
-                // A disk slower than the lease is long grants a ceiling that lies behind the wall by now: who has
-                // waited for it mints at the ceiling, or nobody here would ever mint.
-                let wall = now.wall.min(WallTime::from_millis(ceiling.millis()));
-                for key in std::mem::take(&mut self.waiting_for_lease) {
-                    self.run(Now { wall, ..now }, &key, out);
-                }
-            }
-            (Some(Pending::Lease(_)), Err(error)) => self.lease_failed(&error, out),
-            (Some(Pending::Cell { key, durable, bytes }), Ok(())) => {
-                self.staged_bytes = self.staged_bytes.saturating_sub(bytes);
-                if durable {
-                    self.synced = self.synced.max(ticket);
-                }
-                self.settle(now, &key, ticket, out);
-            }
-            (Some(Pending::Cell { key, bytes, .. }), Err(error)) => {
-                self.staged_bytes = self.staged_bytes.saturating_sub(bytes);
-                self.commit_failed(&key, &error, out);
-            }
-        }
-    }
-
-    fn settle(&mut self, now: Now, key: &CellKey, ticket: Ticket, out: &mut Vec<Effect>) {
-        let Some(cell) = self.cells.get_mut(key) else {
-            return;
-        };
-        if let Some(staged) = cell.staged.iter_mut().find(|s| s.ticket == ticket) {
-            staged.committed = true;
-        }
-        while let Some(staged) = cell.staged.pop_front_if(|s| s.committed) {
-            out.extend(staged.waiters.into_iter().map(|op| Effect::Done(op, Ok(staged.done.clone()))));
-            cell.committed = Some(staged.record);
-        }
-        self.run(now, key, out);
-    }
-
-    /// The dots of this cell's staged writes may live on other nodes while this one forgot them: nobody mints
-    /// under the vnode's actor again, and the next access reads the disk.
-    fn commit_failed(&mut self, key: &CellKey, error: &str, out: &mut Vec<Effect>) {
-        if key.space == Space::Data {
-            self.mint.retire(self.bits.partition_of(key.key.token()));
-        }
-        let Some(cell) = self.cells.remove(key) else {
-            return;
-        };
-        self.count_hint(key, &cell, cell.committed.as_deref().unwrap_or(&Record::default()));
-        for staged in cell.staged {
-            staged.request.into_iter().for_each(|request| self.requests.forget(request, key.key.token()));
-            let refuse = |op| Effect::Done(op, Err(Refused::Commit(error.into())));
-            out.extend(staged.waiters.into_iter().map(refuse));
-        }
-        let waiting = cell.waiting.into_iter();
-        out.extend(waiting.map(|t| Effect::Done(t.op(), Err(Refused::Load(error.into())))));
-    }
-
-    fn lease_failed(&mut self, error: &str, out: &mut Vec<Effect>) {
-        self.mint.lease_failed();
-        for key in std::mem::take(&mut self.waiting_for_lease) {
-            let Some(mut cell) = self.cells.remove(&key) else {
-                continue;
-            };
-            let waiting = std::mem::take(&mut cell.waiting);
-            out.extend(waiting.into_iter().map(|t| Effect::Done(t.op(), Err(Refused::Load(error.into())))));
-            self.put_back(&key, cell);
-        }
-    }
 }
 
 /// A new record for a cell.
@@ -428,13 +382,6 @@ pub(crate) struct Stage {
     pub(crate) waiter: OpId,
     pub(crate) request: Option<RequestId>,
     pub(crate) done: Done,
-}
-
-fn decode(row: Result<Option<Bytes>, String>) -> Result<Record, String> {
-    match row? {
-        None => Ok(Record::default()),
-        Some(bytes) => Record::decode(&bytes).map_err(|e| e.to_string()),
-    }
 }
 
 fn meta_row(name: &'static [u8], value: Option<Bytes>) -> RowWrite {

@@ -33,6 +33,10 @@ impl Vnodes {
             out.push(Effect::Done(op, Err(Refused::TooLate)));
             return None;
         }
+        if let Some(why) = &cell.damage {
+            out.push(Effect::Done(op, Err(Refused::Damaged(why.clone()))));
+            return None;
+        }
         let base = cell.base().cloned().unwrap_or_default();
         match self.requests.dot(write.request, key.key.token()) {
             Some(dot) if base.context().covers(dot) => {

@@ -246,6 +246,8 @@ pub enum FailureKind {
     Deadline,
     /// This node's storage refused.
     Storage,
+    /// This node's disk is nearly full: it takes deletes, and no new values.
+    DiskFull,
 }
 
 impl FailureKind {
@@ -261,6 +263,7 @@ impl FailureKind {
             Self::QuorumNotReached => "quorum_not_reached",
             Self::Deadline => "deadline",
             Self::Storage => "storage",
+            Self::DiskFull => "disk_full",
         }
     }
 }

@@ -72,6 +72,9 @@ pub enum ReadAnswer {
     /// This replica cannot vouch for the partition yet: counts towards no quorum.
     #[serde(rename = "u")]
     Unknown,
+    /// The same, with what it does have, which may be less than it once had: joins the answer, counts towards no quorum.
+    #[serde(rename = "p")]
+    Partial(Bytes),
     /// Not answered.
     #[serde(rename = "x")]
     Refused(Refusal),
@@ -102,6 +105,9 @@ pub enum Refusal {
     /// number of its own; 0 if it knows no such bucket.
     #[error("it knows other properties of the bucket")]
     StaleProps(u64),
+    /// Its disk is nearly full: it takes deletes and repairs, and no new values.
+    #[error("its disk is nearly full")]
+    DiskFull,
 }
 
 /// Do you remember this client request? Asked of the owners before a retry mints elsewhere.

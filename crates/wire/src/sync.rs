@@ -53,6 +53,14 @@ pub enum Compared {
         /// What it holds, in the order in which it is stored.
         entries: Vec<Entry>,
     },
+    /// It may have lost records there: what it lists is all that it has, the same or not.
+    #[serde(rename = "p")]
+    Partial {
+        /// As in [`Compared::Different`].
+        through: Token,
+        /// What it holds, in the order in which it is stored.
+        entries: Vec<Entry>,
+    },
     /// Its rows there cannot be read.
     #[serde(rename = "u")]
     Unreadable,

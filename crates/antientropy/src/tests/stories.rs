@@ -67,6 +67,10 @@ impl Two {
                 self.event(me, Event::MergedHere(errand, true));
             }
             Effect::Send(_, exchange, message) => self.send(me, exchange, message),
+            Effect::Pulled { partition, whole, .. } => {
+                let word = if whole { "whole" } else { "partly" };
+                self.said.push(format!("{partition} pulled {word}"));
+            }
         }
     }
 
@@ -82,6 +86,7 @@ impl Two {
             Message::Compare(_) => "compare".into(),
             Message::Compared(Compared::Same) => "same".into(),
             Message::Compared(Compared::Different { entries, .. }) => format!("have {}", entries.len()),
+            Message::Compared(Compared::Partial { entries, .. }) => format!("have perhaps {}", entries.len()),
             Message::Compared(Compared::Unreadable) => "unreadable".into(),
             Message::Fetch(read) => format!("fetch {}", name_of(read)),
             Message::Fetched(ReadAnswer::Same) => "same by now".into(),
@@ -350,4 +355,48 @@ fn switched_off_it_answers_and_never_asks() {
     off.handle(at(0), Event::Layout { seed: 0, shared }, &mut out);
     off.handle(at(0), Event::Up(node(2)), &mut out);
     assert!(out.is_empty() && off.next_deadline().is_none() && !off.is_on());
+}
+
+#[test]
+fn what_was_lost_is_pulled_at_once_by_whoever_lost_it() {
+    let mut two = Two::with(&[("a", record(9))], &[]);
+    let home = partition(&key("a"));
+    two.event(1, Event::Doubt(home));
+    two.event(1, Event::Pull(home));
+    let said = std::mem::take(&mut two.said);
+    let repair = ["compare", "have 1", "fetch a", "record", "merge a here"];
+    assert_eq!(said, [&repair[..], &[&format!("{home} pulled whole")]].concat());
+    assert_eq!(two.replicas[0], two.replicas[1]);
+    assert!(!two.sweeps[1].is_quiet());
+    two.event(1, Event::Trust(home));
+    assert!(two.sweeps[1].is_quiet());
+}
+
+#[test]
+fn who_lost_something_says_so_and_is_asked_again_until_it_has_not() {
+    let mut two = Two::with(&[], &[("a", record(9))]);
+    let home = partition(&key("a"));
+    two.event(0, Event::Doubt(home));
+    two.event(1, Event::Doubt(home));
+    two.event(1, Event::Pull(home));
+    assert_eq!(std::mem::take(&mut two.said)[1], "have perhaps 0");
+    assert!(two.until(150).is_empty());
+    assert!(two.until(450).contains(&format!("{home} pulled partly")));
+    two.event(0, Event::Trust(home));
+    assert!(two.until(5_000).contains(&format!("{home} pulled whole")));
+    let pulls = two.sweeps[1].counters().pulls;
+    two.until(30_000);
+    assert_eq!(two.sweeps[1].counters().pulls, pulls, "once is enough");
+}
+
+#[test]
+fn a_pull_with_a_gap_is_none() {
+    let mut two = Two::with(&[("a", record(9))], &[]);
+    let home = partition(&key("a"));
+    two.damaged[0] = Some(key("a").token());
+    two.event(1, Event::Doubt(home));
+    two.event(1, Event::Pull(home));
+    assert_eq!(std::mem::take(&mut two.said), ["compare", "unreadable"]);
+    two.damaged[0] = None;
+    assert!(two.until(5_000).contains(&format!("{home} pulled whole")));
 }

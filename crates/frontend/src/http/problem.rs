@@ -91,5 +91,6 @@ const fn status(kind: FailureKind) -> StatusCode {
             StatusCode::SERVICE_UNAVAILABLE
         }
         FailureKind::Deadline => StatusCode::GATEWAY_TIMEOUT,
+        FailureKind::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
     }
 }

@@ -286,6 +286,7 @@ async fn failures_have_a_status_and_an_outcome() {
         (FailureKind::QuorumNotReached, 503, None),
         (FailureKind::Storage, 503, None),
         (FailureKind::Deadline, 504, None),
+        (FailureKind::DiskFull, 507, None),
     ];
     for (kind, status, retry) in table {
         let service = Fake::failing(kind);

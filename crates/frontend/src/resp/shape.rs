@@ -143,6 +143,7 @@ const fn prefix(kind: FailureKind) -> &'static str {
         FailureKind::QuorumNotReached => "NOQUORUM",
         FailureKind::Deadline => "TIMEOUT",
         FailureKind::Storage => "STORAGE",
+        FailureKind::DiskFull => "DISKFULL",
     }
 }
 

@@ -269,6 +269,7 @@ async fn failures_have_a_prefix_for_programs_and_an_outcome() {
         (FailureKind::QuorumNotReached, "NOQUORUM"),
         (FailureKind::Deadline, "TIMEOUT"),
         (FailureKind::Storage, "STORAGE"),
+        (FailureKind::DiskFull, "DISKFULL"),
     ];
     for (kind, prefix) in table {
         let expected = format!("-{prefix} it went wrong outcome=unknown\r\n");

@@ -5,7 +5,7 @@ use starling_wire::gossip::{Claim, LAST_COUNT, MemberInfo, Record, Rumour, Statu
 
 use super::{Effect, Gossip, Notice};
 use crate::suspicion::Suspicion;
-use crate::table::{Entry, HEARSAY, Standing};
+use crate::table::{Entry, FIRST_INCARNATION, HEARSAY, Standing};
 
 impl Gossip {
     /// Somebody exists. If it is not thought alive, a good moment to ask it.
@@ -220,6 +220,11 @@ impl Gossip {
         let me = self.table.me();
         let (mine, own_word) = (me.info.generation, me.incarnation);
         let same_word = incarnation == own_word && status == Status::Alive;
+        // Generation 0 is what a layout says of members that nobody has met.
+        let is_known = generation.0 > 0 && generation <= mine && status != Status::Left;
+        if is_known && !std::mem::replace(&mut self.recognised, true) {
+            out.push(Effect::Notify(Notice::Recognised));
+        }
         if self.has_left() || generation < mine {
             return;
         }
@@ -229,6 +234,18 @@ impl Gossip {
         if incarnation >= own_word && !same_word {
             self.refute(incarnation);
         }
+    }
+
+    /// This node overrules what members knew of a later life of it.
+    pub(super) fn reborn(&mut self, generation: Generation) {
+        if self.has_left() || generation <= self.table.me().info.generation {
+            return;
+        }
+        self.table.change(self.me, |entry| {
+            entry.info.generation = generation;
+            entry.incarnation = FIRST_INCARNATION;
+        });
+        self.rumours.push(Rumour::Record(self.table.me().record()));
     }
 
     fn refute(&mut self, incarnation: u64) {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use starling_types::Generation;
+
 use super::world::World;
 use crate::testing::node;
 use crate::{Event, Notice, Status};
@@ -10,7 +12,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Who was told what since the last chapter, without times: those belong to the detection tests.
 fn chapter(world: &mut World) -> String {
-    let mut lines: Vec<String> = world.notices.drain(..).map(|(_, who, notice)| line(who, &notice)).collect();
+    let notices = world.notices.drain(..).filter(|(_, _, notice)| *notice != Notice::Recognised);
+    let mut lines: Vec<String> = notices.map(|(_, who, notice)| line(who, &notice)).collect();
     lines.sort();
     lines.dedup();
     lines.concat()
@@ -136,6 +139,22 @@ fn a_copied_data_directory_raises_one_alarm_a_generation() {
     assert_eq!(alarms.len(), 1, "{alarms:?}");
     assert_eq!(alarms[0].1, 3);
     assert_eq!(world.status(1, 3), Some(Status::Dead), "an older life answers for nothing");
+    assert!(!world.notices.iter().any(|(_, who, n)| *who == 3 && *n == Notice::Recognised));
+
+    world.tell(3, Event::Reborn(Generation(8)));
+    world.run(5 * SECOND);
+    assert_eq!(world.status(1, 3), Some(Status::Alive), "it has learned better");
+}
+
+#[test]
+fn a_node_that_comes_back_as_it_went_is_recognised_once() {
+    let mut world = World::cluster(5, 0.0, 3, 3 * SECOND);
+    world.crash(3);
+    world.notices.clear();
+    world.start(3, 2, &[1]);
+    world.run(60 * SECOND);
+    let words = world.notices.iter().filter(|(_, who, n)| *who == 3 && *n == Notice::Recognised);
+    assert_eq!(words.count(), 1);
 }
 
 #[test]

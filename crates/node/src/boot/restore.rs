@@ -9,9 +9,10 @@ use bytes::Bytes;
 use starling_vnode::{RowSpace, RowWrite, Vnodes, rows};
 
 use super::{
-    Boot, BootError, META_ACCEPTOR, META_BUCKETS, META_LAYOUT, bucket_row, buckets, ceiling, decode, meta_row,
+    Boot, BootError, META_ACCEPTOR, META_BUCKETS, META_LAYOUT, bucket_row, buckets, ceiling, decode,
 };
 use crate::buckets::BucketTable;
+use crate::losses::{Losses, META_SUSPECT};
 
 type Rows<'a> = &'a [(Bytes, Bytes)];
 
@@ -23,7 +24,7 @@ type Rows<'a> = &'a [(Bytes, Bytes)];
 pub fn restore_meta(here: Rows<'_>, backup: Rows<'_>) -> Result<Vec<RowWrite>, BootError> {
     let here: BTreeMap<&[u8], &Bytes> = here.iter().map(|(key, value)| (&key[..], value)).collect();
     // Nothing may come back that the node could not start with.
-    Boot::read(backup)?;
+    Boot::read(backup, &Losses::NONE)?;
     let mut writes = vec![Vnodes::unseal()];
     for (key, value) in backup {
         let ours = here.get(&key[..]).map(|value| &value[..]);
@@ -36,7 +37,8 @@ pub fn restore_meta(here: Rows<'_>, backup: Rows<'_>) -> Result<Vec<RowWrite>, B
 fn restored(key: &Bytes, ours: Option<&[u8]>, theirs: &Bytes) -> Result<Option<RowWrite>, BootError> {
     let copy = || RowWrite { space: RowSpace::Meta, key: key.clone(), value: Some(theirs.clone()) };
     Ok(match &key[..] {
-        rows::META_CLEAN_STOP => None,
+        // What the backup lacked is no loss of what is here.
+        rows::META_CLEAN_STOP | META_SUSPECT => None,
         rows::META_HLC_CEILING => {
             let (ours, theirs) = (ours.and_then(|row| ceiling(row).ok()), ceiling(theirs)?);
             (ours < Some(theirs)).then(copy)
@@ -67,13 +69,8 @@ fn joined(ours: Option<&[u8]>, theirs: &[u8]) -> Result<Option<RowWrite>, BootEr
 /// The row after which the node takes everything it holds for incomplete until it has compared it with the other
 /// owners: its store was lost, and what is there now is a backup's.
 pub fn suspect_everything() -> RowWrite {
-    let everything = [(u64::MIN, u64::MAX)];
-    meta_row(META_SUSPECT, &(SUSPECT_FORMAT, everything))
+    Losses::everything().row()
 }
-
-/// Ranges of tokens of which this node may have lost something, both ends included, behind a format version.
-const META_SUSPECT: &[u8] = b"suspect";
-const SUSPECT_FORMAT: u8 = 1;
 
 #[cfg(test)]
 mod tests;

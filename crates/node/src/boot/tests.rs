@@ -10,7 +10,7 @@ fn meta(rows: &[(&'static [u8], &[u8])]) -> Vec<(Bytes, Bytes)> {
 
 #[test]
 fn an_empty_directory_is_a_node_without_a_past() {
-    let boot = Boot::read(&[]).unwrap();
+    let boot = Boot::read(&[], &Losses::NONE).unwrap();
     assert_eq!(boot.ceiling, Hlc::ZERO);
     assert!(boot.layout.is_none() && boot.actors.is_empty() && !boot.was_clean);
 }
@@ -25,7 +25,7 @@ fn a_promise_that_cannot_be_read_keeps_the_node_from_starting() {
     ];
     for (row, name) in rows {
         for damage in [&b""[..], b"\xc1", b"\x93\x01"] {
-            let error = Boot::read(&meta(&[(row, damage)])).unwrap_err().to_string();
+            let error = Boot::read(&meta(&[(row, damage)]), &Losses::NONE).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("remove the data directory"), "{error}");
         }
     }
@@ -34,9 +34,9 @@ fn a_promise_that_cannot_be_read_keeps_the_node_from_starting() {
 #[test]
 fn a_promise_with_bytes_behind_it_is_damaged_too() {
     let mut acceptor = rmp_serde::to_vec(&Acceptor::default()).unwrap();
-    assert!(Boot::read(&meta(&[(META_ACCEPTOR, &acceptor)])).is_ok());
+    assert!(Boot::read(&meta(&[(META_ACCEPTOR, &acceptor)]), &Losses::NONE).is_ok());
     acceptor.push(0);
-    assert!(Boot::read(&meta(&[(META_ACCEPTOR, &acceptor)])).is_err());
+    assert!(Boot::read(&meta(&[(META_ACCEPTOR, &acceptor)]), &Losses::NONE).is_err());
 }
 
 #[test]
@@ -44,16 +44,19 @@ fn the_mark_of_a_clean_stop_gives_the_actors_back_and_a_damaged_one_does_not() {
     let actors = [(PartitionId(3), ActorId::from_bits(9))];
     let mark = rows::encode_actors(actors.into_iter());
     let ceiling = 77u64.to_be_bytes();
-    let clean =
-        Boot::read(&meta(&[(rows::META_CLEAN_STOP, &mark), (rows::META_HLC_CEILING, &ceiling)])).unwrap();
+    let clean = Boot::read(
+        &meta(&[(rows::META_CLEAN_STOP, &mark), (rows::META_HLC_CEILING, &ceiling)]),
+        &Losses::NONE,
+    )
+    .unwrap();
     assert!(clean.was_clean);
     assert_eq!(clean.ceiling, Hlc::from_bits(77));
     assert_eq!(clean.actors, BTreeMap::from(actors));
     let damaged = [(rows::META_CLEAN_STOP, &mark[1..]), (rows::META_HLC_CEILING, &ceiling)];
-    let unclean = Boot::read(&meta(&damaged)).unwrap();
+    let unclean = Boot::read(&meta(&damaged), &Losses::NONE).unwrap();
     assert!(!unclean.was_clean && unclean.actors.is_empty());
     // A mark without its ceiling: the old actors could mint the same dots again.
-    let unclean = Boot::read(&meta(&[(rows::META_CLEAN_STOP, &mark)])).unwrap();
+    let unclean = Boot::read(&meta(&[(rows::META_CLEAN_STOP, &mark)]), &Losses::NONE).unwrap();
     assert!(!unclean.was_clean && unclean.actors.is_empty());
 }
 
@@ -67,8 +70,8 @@ fn buckets_come_back_as_they_were_stored_and_those_of_a_newer_release_are_refuse
     let mut table = BucketTable::default();
     table.join([register.clone()]);
     let row = bucket_row(&table).value.unwrap();
-    assert_eq!(Boot::read(&meta(&[(META_BUCKETS, &row)])).unwrap().buckets, table);
+    assert_eq!(Boot::read(&meta(&[(META_BUCKETS, &row)]), &Losses::NONE).unwrap().buckets, table);
     let newer = encode(&(BUCKETS_FORMAT + 1, vec![register]));
-    let error = Boot::read(&meta(&[(META_BUCKETS, &newer)])).unwrap_err().to_string();
+    let error = Boot::read(&meta(&[(META_BUCKETS, &newer)]), &Losses::NONE).unwrap_err().to_string();
     assert!(error.contains("format 2"), "{error}");
 }

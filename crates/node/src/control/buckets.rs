@@ -170,7 +170,9 @@ impl ControlPlane {
         let mut theirs = BucketTable::default();
         theirs.join(registers.iter().cloned());
         self.buckets.note(from, &theirs);
-        if self.buckets.staged.join(registers) {
+        // A commit that was refused, because the disk was full, is made up for.
+        let is_owed = self.buckets.commits.is_empty() && self.buckets.staged != *turn.view.buckets();
+        if self.buckets.staged.join(registers) || is_owed {
             self.commit_buckets(turn);
         }
         if theirs == *turn.view.buckets() {

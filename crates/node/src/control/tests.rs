@@ -17,7 +17,7 @@ fn node() -> Node {
 pub(crate) fn config(n: u64) -> Config {
     Config {
         node: NodeId::from_bits(n),
-        generation: starling_types::Generation(1),
+        generation: Generation(1),
         name: format!("n{n}"),
         quic: format!("127.0.0.1:{}", 7_400 + n).parse().unwrap(),
         resp: None,
@@ -95,7 +95,7 @@ fn stored(node: &mut Node, commit: CommitId) -> Vec<Verdict> {
 }
 
 fn failed(node: &mut Node, commit: CommitId) -> Vec<Verdict> {
-    handle(node, Event::Committed(commit, Err("full".into()))).0
+    handle(node, Event::Committed(commit, Err(CommitFailure::Failed("full".into())))).0
 }
 
 #[test]

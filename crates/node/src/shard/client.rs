@@ -38,10 +38,16 @@ impl Shard {
         if request.op.is_write() && self.vnodes.staged_bytes() >= self.max_staged {
             return Err(behind());
         }
-        self.admission.enter(weight)?;
         // A node whose clock is off mints nothing; it still reads.
-        let may_drive = turn.view.may_coordinate() || !request.op.is_write();
-        let started = if turn.view.owns(partition) && may_drive {
+        // Nor does one that may have forgotten what it acked.
+        let may_mint = turn.view.may_coordinate() && self.vouches(turn, key.token());
+        let may_drive = may_mint || !request.op.is_write();
+        let drives = turn.view.owns(partition) && may_drive;
+        if drives {
+            self.check_room(turn, &request.op)?;
+        }
+        self.admission.enter(weight)?;
+        let started = if drives {
             let plan = turn.view.plan(partition, size, strict).ok_or_else(no_cluster)?;
             let plan = plan.with_bucket(&props, number).starting(turn.now.instant, request.timeout());
             self.coordinate(turn, route, plan, &props, key, request)

@@ -16,15 +16,15 @@ const DELIVERY_MS: u32 = 5_000;
 
 impl Shard {
     pub(super) fn keep_hint(&mut self, turn: &Turn<'_>, target: NodeId, key: QualifiedKey, record: &Bytes) {
-        if !self.has_room_for_hints() {
-            // This hint counts towards no quorum: the absent owner is repaired by reads instead.
-            self.counters.hints_dropped += 1;
-            return;
-        }
         // It was encoded by this node a moment ago; if it cannot be read, there is nothing to keep.
         let Ok(record) = Record::decode(record) else {
             return;
         };
+        if !self.has_room_for_hint(&record) {
+            // This hint counts towards no quorum: the absent owner is repaired by reads and sweeps instead.
+            self.counters.hints_dropped += 1;
+            return;
+        }
         let lww = turn.view.buckets().is_lww(key.bucket());
         let op = self.op(Context::Hint(target));
         let cell = CellKey::hint(target, key);
@@ -114,26 +114,21 @@ impl Shard {
             self.hint_event(turn, handoff::Event::Kept(target));
             RowPage::default()
         });
-        let rows =
-            self.parse(turn, &page).into_iter().map(|(cell, record)| HintRow { key: cell.key, record });
-        let event = handoff::Event::Page { target, rows: rows.collect(), next: page.next };
+        let hints = self.whole_hints(turn, &page, true).into_iter();
+        let rows = hints.map(|(cell, record, _)| HintRow { key: cell.key, record }).collect();
+        let event = handoff::Event::Page { target, rows, next: page.next };
         self.hint_event(turn, event);
         self.pump(turn);
     }
 
     /// Counts a page of hints after a start, and has their targets visited.
     pub(crate) fn count_hints(&mut self, turn: &mut Turn<'_>, page: &RowPage) {
-        for (cell, bytes) in self.parse(turn, page) {
-            if let (Space::Hint(target), Ok(record)) = (cell.space, Record::decode(&bytes)) {
+        for (cell, _, record) in self.whole_hints(turn, page, false) {
+            if let Space::Hint(target) = cell.space {
                 self.vnodes.found_hint(target, &record);
                 self.hint_event(turn, handoff::Event::Kept(target));
             }
         }
-    }
-
-    fn parse(&self, turn: &Turn<'_>, page: &RowPage) -> Vec<(CellKey, Bytes)> {
-        let seed = turn.view.cluster().hash_seed();
-        let parse = |(key, value): &(Bytes, Bytes)| Some((rows::parse_hint(seed, key)?, value.clone()));
-        page.rows.iter().filter_map(parse).collect()
+        self.pump(turn);
     }
 }

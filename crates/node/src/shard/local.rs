@@ -60,6 +60,9 @@ impl Shard {
     }
 
     fn held(&mut self, turn: &Turn<'_>, look: &Look, page: RowPage) -> Result<LocalPage, String> {
+        if let Some((start, _)) = page.damaged.first() {
+            return Err(format!("rows from {start:02x?} on are damaged"));
+        }
         let cut = page.rows.get(look.limit).map(|(key, _)| key.clone());
         let mut held = LocalPage { records: Vec::new(), next: cut.or(page.next) };
         for (row, value) in page.rows.into_iter().take(look.limit) {

@@ -106,6 +106,7 @@ impl Shard {
         };
         let record = Record::decode(&merge.record).map_err(|_| Refusal::Damaged)?;
         self.check_props(turn, from, &merge)?;
+        self.check_room_for(&merge, &record)?;
         self.counters.remote_merges += 1;
         let (lww, durable) = (turn.view.buckets().is_lww(&merge.bucket), merge.durable);
         let stands_for = merge.stands_for;
@@ -145,7 +146,8 @@ impl Shard {
             return turn.send(exchange, from, Class::Foreground, 0, answer);
         }
         self.counters.remote_reads += 1;
-        let op = self.op(Context::Remote(from, exchange, Remote::Read { digest: read.digest }));
+        let remote = Remote::Read { token: key.token(), digest: read.digest };
+        let op = self.op(Context::Remote(from, exchange, remote));
         self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
     }
 
@@ -184,10 +186,18 @@ impl Shard {
                 }
                 Message::Merged(Merged::Done { durable })
             }
+            (Remote::Merge { .. }, Err(Refused::NoSpace(_))) => {
+                Message::Merged(Merged::Refused(Refusal::DiskFull))
+            }
             (Remote::Merge { .. }, Err(e)) => {
                 Message::Merged(Merged::Refused(Refusal::Storage(e.to_string())))
             }
-            (Remote::Read { digest }, Ok(Done::Read(record))) => {
+            // Not found would be a lie, and equal to less is less.
+            (Remote::Read { token, .. }, Ok(Done::Read(record))) if !self.vouches(turn, token) => {
+                self.counters.reads_partial += 1;
+                Message::ReadAnswer(ReadAnswer::Partial(record.encode()))
+            }
+            (Remote::Read { digest, .. }, Ok(Done::Read(record))) => {
                 let same = digest == Some(record.digest());
                 let answer = if same { ReadAnswer::Same } else { ReadAnswer::Record(record.encode()) };
                 Message::ReadAnswer(answer)

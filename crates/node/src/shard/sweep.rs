@@ -1,17 +1,18 @@
 //! Sweeps: this node's replicas compared with those of other owners, and what differs merged (semantics, section 6).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use starling_antientropy::{Effect as Wanted, Errand, Event, Rows, ScanTicket, Shared};
-use starling_causality::{Digest, Record};
+use starling_causality::Record;
 use starling_types::{NodeId, QualifiedKey, RequestId, Token};
-use starling_vnode::rows::{FIRST_GENERATION, parse_data};
 use starling_vnode::{self as vnode, CellKey, Done, Refused, RowSpace, RowWrite};
 use starling_wire::replica::{Merged, Read, ReadAnswer, Refusal};
 use starling_wire::sync::{Compare, Compared};
 use starling_wire::{Class, Message};
 
+use super::row_range::{RowRange, data_key, row_range};
 use super::{Context, Remote, Shard, Turn};
 use crate::event::{Effect, RowPage, ScanId};
 use crate::status::Repair;
@@ -26,6 +27,8 @@ impl Shard {
         let seed = turn.view.cluster().hash_seed();
         let shared = shared(turn.view);
         self.sweep_event(turn, Event::Layout { seed, shared });
+        self.place_losses(turn);
+        self.pump(turn);
     }
 
     /// A peer answers again, or is gone.
@@ -57,6 +60,7 @@ impl Shard {
                 let op = self.op(Context::SweepRead(errand));
                 self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
             }
+            Wanted::Pulled { partition, peer, whole } => self.pulled(turn, partition, peer, whole),
             Wanted::MergeHere(errand, key, record) => {
                 let op = self.op(Context::SweepMerge(errand));
                 let cell = CellKey::data(key);
@@ -71,6 +75,8 @@ impl Shard {
     pub(super) fn sweep_read(&mut self, turn: &mut Turn<'_>, errand: Errand, result: Result<Done, Refused>) {
         let record = match result {
             Ok(Done::Read(record)) => Some(record),
+            // Nothing of it is left: a merge writes it anew.
+            Err(Refused::Damaged(_)) => Some(Arc::default()),
             _ => None,
         };
         self.sweep_event(turn, Event::ReadHere(errand, record));
@@ -83,7 +89,12 @@ impl Shard {
         ticket: ScanTicket,
         page: Result<RowPage, String>,
     ) {
-        let rows = page.ok().map(|page| rows(turn.view, page));
+        let rows = page.ok().map(|page| {
+            let (mut rows, damaged) = rows(turn.view, page);
+            self.rows_damaged(turn, &damaged);
+            rows.unreadable = damaged.iter().filter(|(row, _)| !self.vnodes.is_given_up(row)).count();
+            rows
+        });
         self.sweep_event(turn, Event::Scanned(ticket, rows));
         self.pump(turn);
     }
@@ -159,7 +170,8 @@ impl Shard {
     /// How far this node's replicas are known to equal other owners'.
     pub(crate) fn repair(&self, hints: u64) -> Repair {
         let behind = self.sweep.is_on().then(|| self.sweep.behind());
-        let is_quiet = hints == 0 && self.hints.is_quiet() && self.sweep.is_quiet();
+        let is_quiet =
+            hints == 0 && self.suspects.count() == 0 && self.hints.is_quiet() && self.sweep.is_quiet();
         Repair {
             quiescent: is_quiet && behind.unwrap_or(0) == 0,
             behind_partitions: behind,
@@ -202,19 +214,18 @@ fn shared(view: &View) -> BTreeMap<NodeId, Shared> {
     partitions.into_iter().map(|(owner, of)| (owner, Shared::new(bits, of))).collect()
 }
 
-/// What is on disk is committed. A row that cannot be understood stays what it is: a read of its key says so too.
-fn rows(view: &View, page: RowPage) -> Rows {
+/// What is on disk is committed; and what there cannot be read.
+fn rows(view: &View, page: RowPage) -> (Rows, Vec<RowRange>) {
     let seed = view.cluster().hash_seed();
     let next = page.next.as_ref().and_then(|key| key.first_chunk::<8>());
     let next = next.map(|token| Token::from_bits(u64::from_be_bytes(*token)));
-    let read = page.rows.len();
-    let entries: Vec<_> = page.rows.iter().filter_map(|(key, value)| entry(seed, key, value)).collect();
-    Rows { unreadable: read - entries.len(), entries, next }
-}
-
-fn entry(seed: u64, row: &[u8], value: &Bytes) -> Option<(QualifiedKey, Digest)> {
-    let (token, generation, bucket, key) = parse_data(row)?;
-    let key = QualifiedKey::new(seed, bucket, key);
-    let is_whole = generation == FIRST_GENERATION && key.token() == token;
-    is_whole.then_some((key, Record::decode(value).ok()?.digest()))
+    let (mut entries, mut damaged) = (Vec::with_capacity(page.rows.len()), page.damaged);
+    for (row, value) in &page.rows {
+        match (data_key(seed, row), Record::decode(value)) {
+            (Some(key), Ok(record)) => entries.push((key, record.digest())),
+            (Some(_), Err(_)) => damaged.push(row_range(row)),
+            (None, _) => {}
+        }
+    }
+    (Rows { entries, next, unreadable: 0 }, damaged)
 }

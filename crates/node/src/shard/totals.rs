@@ -28,8 +28,20 @@ pub struct Counters {
     pub hints_kept: u64,
     /// Hints not kept because the quota was used up.
     pub hints_dropped: u64,
+    /// Hints that could not be read, and were dropped.
+    pub hints_damaged: u64,
+    /// Partitions that were found to have lost records, or may have.
+    pub doubted: u64,
+    /// Of these, those that are whole again.
+    pub refilled: u64,
+    /// Of these, those for which too few whole copies were found: acked writes may be lost.
+    pub refilled_short: u64,
+    /// Reads answered with what a suspect partition has, which counts towards nothing.
+    pub reads_partial: u64,
     /// Replicas repaired by reads.
     pub read_repairs: u64,
+    /// Values, and copies for absent owners, refused because the disk was nearly full.
+    pub refused_disk_full: u64,
 }
 
 /// Everything there is to count, at one moment.

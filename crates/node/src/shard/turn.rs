@@ -89,7 +89,8 @@ pub(super) fn failure(refused: &Refused) -> Failure {
         Refused::ForgedContext | Refused::FutureContext(_) => FailureKind::BadRequest,
         Refused::TooLate => FailureKind::Deadline,
         Refused::TooLarge(_) => FailureKind::TooLarge,
-        Refused::Load(_) | Refused::Commit(_) => FailureKind::Storage,
+        Refused::Load(_) | Refused::Damaged(_) | Refused::Commit(_) => FailureKind::Storage,
+        Refused::NoSpace(_) => FailureKind::DiskFull,
     };
     match refused.nothing_staged() {
         true => Failure::refused(kind, refused.to_string()),

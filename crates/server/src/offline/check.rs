@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use starling_node::Boot;
+use starling_node::{Boot, Losses};
 use starling_storage::{DurableEngine, Engine, KeyRange, Namespace, StorageError};
 use starling_types::ClusterId;
 
@@ -105,7 +105,7 @@ impl Check {
         for namespace in Namespace::ALL {
             self.spaces.push(space(engine, namespace, cluster)?);
         }
-        if let Err(error) = Boot::read(&meta_rows(engine)?) {
+        if let Err(error) = Boot::read(&meta_rows(engine)?, &Losses::NONE) {
             self.problems.push(error.to_string());
         }
         let (state, _) = birth(engine)?;

@@ -8,8 +8,8 @@ use std::path::Path;
 use bytes::Bytes;
 use starling_backup::{Manifest, Reader, Row, State, Verdict};
 use starling_causality::Record;
-use starling_node::Boot;
 use starling_node::boot::{restore_meta, suspect_everything};
+use starling_node::{Boot, Losses};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, Namespace, StorageError};
 use starling_types::{ClusterId, Generation};
 
@@ -127,7 +127,7 @@ fn settle(
     let mut batch = batch_of(rows);
     batch.put(Namespace::Meta, META_BIRTH, birth_row(home));
     engine.commit(&[batch], Durability::Synced)?;
-    Ok(Boot::read(&meta_rows(engine)?)?)
+    Ok(Boot::read(&meta_rows(engine)?, &Losses::NONE)?)
 }
 
 /// Records on their way into a store.

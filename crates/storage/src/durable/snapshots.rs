@@ -60,6 +60,8 @@ impl OpenSnapshot {
 impl Drop for OpenSnapshot {
     fn drop(&mut self) {
         self.store.snapshots.close(self.sequence);
+        // What only it could see can go.
+        let _ = self.store.chores.want_compaction();
     }
 }
 

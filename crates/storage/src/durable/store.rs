@@ -162,7 +162,7 @@ impl Store {
     /// Seals full write buffers; all of them if somebody wants it, or if the log has grown too long. Called by the thread
     /// that applies.
     pub(super) fn seal(&self) {
-        let too_long = self.log_bytes() > self.options.log_bytes;
+        let too_long = self.log_bytes() > self.options.log_bytes.max(2 * self.options.log_segment_bytes);
         let all = self.seal_all.swap(false, Ordering::AcqRel) || too_long;
         let sealed = self.trees.iter().filter(|tree| tree.seal(self.last_applied(), all)).count();
         if sealed > 0 || all {
@@ -229,6 +229,13 @@ impl Store {
         answered.recv().unwrap_or(Err(StorageError::Closed))?;
         let none_sealed = || self.trees.iter().all(|tree| tree.sealed() == 0);
         self.chores.wait_until(|| self.poison.is_set() || none_sealed());
+        self.poison.check()
+    }
+
+    /// Waits until compaction has nothing more to do.
+    pub(super) fn compact_all(&self) -> Result<(), StorageError> {
+        let asked = self.chores.want_compaction();
+        self.chores.wait_until(|| self.poison.is_set() || self.chores.compacted(asked));
         self.poison.check()
     }
 

@@ -32,6 +32,9 @@ const STEP: u64 = 256;
 const NOW: u64 = u64::MAX;
 /// Open table files.
 const OPEN_FILES: usize = 256;
+/// Bytes of a table. The first level with sorted tables holds four of them, each level below ten times as much: what is
+/// not yet merged with older versions of its rows is a small part of the whole.
+const TABLE_BYTES: u64 = 32 << 20;
 /// Rows this small are copied out of the block they lie in, so that they do not keep it in memory.
 const SMALL: usize = 4 << 10;
 
@@ -102,8 +105,16 @@ impl Tree {
     /// One step of compaction. Says whether there was anything to do.
     pub(super) fn compact(&self, oldest_view: u64) -> Result<bool, lsm_tree::Error> {
         let before = self.tree.current_version().id();
-        self.tree.compact(Arc::new(Leveled::default()), oldest_view)?;
+        let strategy = Leveled::default().with_table_target_size(TABLE_BYTES);
+        self.tree.compact(Arc::new(strategy), oldest_view)?;
         Ok(self.tree.current_version().id() != before)
+    }
+
+    /// Lets go of tables that only views below `oldest_view` needed. (Each step of compaction does, but for what was open
+    /// when it began.)
+    pub(super) fn forget_old_versions(&self, oldest_view: u64) -> Result<(), lsm_tree::Error> {
+        let directory = &self.tree.tree_config().path;
+        self.tree.get_version_history_lock().maintenance(directory, oldest_view)
     }
 
     /// Whether tables hold all its rows.

@@ -26,7 +26,9 @@ pub(super) struct Chores {
 #[derive(Default)]
 struct State {
     flush: bool,
-    compact: bool,
+    /// How often compaction was asked for, and which of these askings are done.
+    compaction_asked: u64,
+    compaction_done: u64,
     sweep: bool,
     stop: bool,
     /// There may be room again.
@@ -41,8 +43,21 @@ impl Chores {
         self.changed.notify_all();
     }
 
-    pub(super) fn want_compaction(&self) {
-        self.lock().compact = true;
+    /// Says by which number it can be asked for later ([`Chores::compacted`]).
+    pub(super) fn want_compaction(&self) -> u64 {
+        let mut state = self.lock();
+        state.compaction_asked += 1;
+        self.changed.notify_all();
+        state.compaction_asked
+    }
+
+    /// Whether there was nothing left to compact at some time after it was `asked` for.
+    pub(super) fn compacted(&self, asked: u64) -> bool {
+        self.lock().compaction_done >= asked
+    }
+
+    fn compaction_done(&self, asked: u64) {
+        self.lock().compaction_done = asked;
         self.changed.notify_all();
     }
 
@@ -159,7 +174,7 @@ fn flush(store: &Store) {
         match flushed {
             Ok(()) => {
                 store.chores.set_out_of_space(None);
-                store.chores.want_compaction();
+                let _ = store.chores.want_compaction();
             }
             Err(error) => wait_for_space(store, error, Chores::want_flush),
         }
@@ -167,11 +182,15 @@ fn flush(store: &Store) {
 }
 
 fn compact(store: &Store) {
-    while store.chores.next(|state| std::mem::take(&mut state.compact)) {
-        for tree in store.trees.iter() {
-            if let Err(error) = compact_tree(store, tree) {
-                wait_for_space(store, error, Chores::want_compaction);
-            }
+    while store.chores.next(|state| state.compaction_done < state.compaction_asked) {
+        let asked = store.chores.lock().compaction_asked;
+        let compacted = store.trees.iter().try_for_each(|tree| compact_tree(store, tree));
+        match compacted {
+            Ok(()) => store.chores.compaction_done(asked),
+            Err(error) => wait_for_space(store, error, |_| ()),
+        }
+        if store.poison.is_set() {
+            return;
         }
     }
 }
@@ -184,14 +203,14 @@ fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
                 store.observer.compacted(watch.read());
                 store.chores.changed.notify_all();
             }
-            Ok(false) => return Ok(()),
+            Ok(false) => break,
             Err(error) => match failure::damage_of(&error) {
                 Ok(detail) => store.found_damage(tree.namespace, &detail),
                 Err(_) => return Err(failure::of_write(&error)),
             },
         }
     }
-    Ok(())
+    tree.forget_old_versions(store.oldest_view()).map_err(|error| failure::of_write(&error))
 }
 
 /// A full disk may have room again. After anything else nobody knows what the disk holds.

@@ -116,7 +116,7 @@ fn a_row_that_cannot_be_read_refuses_and_does_not_wedge_the_key() {
     let mut bench = Bench::warm();
     let (read, write) = (bench.read(data("k")), bench.put("k", "v", None));
     let cell = bench.loads.pop_front().unwrap();
-    bench.handle(Event::Loaded(cell, Err("bad sector".into())));
+    bench.handle(Event::Loaded(cell, Err(LoadFailure::Failed("bad sector".into()))));
     assert_eq!(bench.refusal(read), &Refused::Load("bad sector".into()));
     assert!(bench.refusal(write).nothing_staged());
     assert!(bench.vnodes.is_quiet());
@@ -127,15 +127,93 @@ fn a_row_that_cannot_be_read_refuses_and_does_not_wedge_the_key() {
 }
 
 #[test]
-fn a_damaged_row_is_refused_and_stays_as_it_is() {
+fn bytes_that_are_no_record_are_damage_and_stay_as_they_are() {
     let mut bench = Bench::warm();
     let mut row = foreign(9, 0, "v").encode().to_vec();
     row[3] ^= 1;
     bench.written.insert(data("k").row(), row.clone().into());
     let op = bench.put("k", "w", None);
     bench.load();
-    assert!(matches!(bench.refusal(op), Refused::Load(_)));
+    assert!(matches!(bench.refusal(op), Refused::Damaged(_)));
+    assert!(bench.refusal(op).nothing_staged());
+    assert_eq!(bench.damaged, [data("k")]);
     assert_eq!(bench.written[&data("k").row()], row);
+    assert!(bench.vnodes.is_quiet());
+}
+
+#[test]
+fn a_damaged_row_is_never_shown_and_a_merge_writes_it_anew() {
+    let mut bench = Bench::warm();
+    let before = bench.put("k", "a", None);
+    bench.settle();
+    let mut bench =
+        Bench { vnodes: Vnodes::new(boot(BTreeMap::new(), Hlc::ZERO, 3), PartitionBits::DEFAULT), ..bench };
+    let (early, write) = (bench.read(data("k")), bench.put("k", "b", None));
+    let merge = bench.merge(data("k"), foreign(9, 0, "c"), None, true);
+    let late = bench.read(data("k"));
+    bench.find_damage();
+    for op in [early, late, write] {
+        assert!(matches!(bench.refusal(op), Refused::Damaged(_)), "{op:?}: not found would be a lie");
+    }
+    assert!(!bench.is_committed(merge));
+    bench.commit();
+    assert!(bench.is_committed(merge));
+    assert_eq!(values(&bench.look("k")), ["c"]);
+    let after = bench.put("k", "d", None);
+    bench.settle();
+    assert_ne!(bench.dot(after).actor, bench.dot(before).actor, "what it had acked is forgotten");
+}
+
+#[test]
+fn a_row_is_given_up_only_while_it_cannot_be_read() {
+    let mut bench = Bench::warm();
+    bench.written.insert(data("k").row(), Bytes::from_static(b"nonsense"));
+    let gone = bench.op();
+    bench.handle(Event::Discard(gone, data("k")));
+    bench.load();
+    assert!(!bench.done.contains_key(&gone), "not before the deletion is durable");
+    bench.settle();
+    assert!(matches!(bench.done[&gone], Ok(Done::Discarded(true))));
+    assert!(!bench.synced.contains_key(&data("k").row()));
+    assert!(bench.look("k").is_empty());
+
+    bench.put("k", "v", None);
+    let kept = bench.op();
+    bench.handle(Event::Discard(kept, data("k")));
+    bench.settle();
+    assert!(matches!(bench.done[&kept], Ok(Done::Discarded(false))));
+    assert_eq!(values(&bench.look("k")), ["v"]);
+}
+
+#[test]
+fn a_full_disk_refuses_a_write_that_is_on_its_way_and_later_ones_go_on() {
+    let mut bench = Bench::warm();
+    let first = bench.put("k", "a", nothing());
+    let second = bench.put("k", "b", nothing());
+    bench.load();
+    bench.refuse_commit();
+    for op in [first, second] {
+        assert!(matches!(bench.refusal(op), Refused::NoSpace(_)));
+        assert!(!bench.refusal(op).nothing_staged(), "their dots are on their way");
+    }
+    // There was room again in time for the second, which holds the first as well.
+    assert!(bench.look_before_commit("k").is_empty());
+    bench.commit();
+    assert_eq!(values(&bench.look("k")), ["a", "b"], "what the disk holds");
+    let third = bench.put("k", "c", nothing());
+    bench.settle();
+    assert!(bench.is_committed(third));
+    assert_ne!(bench.dot(third).actor, bench.dot(first).actor);
+    assert_eq!(bench.vnodes.counters().no_space, 1);
+}
+
+impl Bench {
+    /// A read whose load comes before the commits that are under way.
+    fn look_before_commit(&mut self, key: &str) -> Arc<Record> {
+        let op = self.read(data(key));
+        self.load();
+        self.shown(op)
+    }
 }
 
 #[test]

@@ -122,6 +122,21 @@ fn a_hint_row_says_whose_it_is() {
     assert_eq!(crate::rows::parse_hint(8, &row), None, "the token is another cluster's");
 }
 
+#[test]
+fn a_damaged_hint_is_counted_once_and_goes() {
+    let mut bench = Bench::warm();
+    bench.merge(hint(2, "k"), foreign(9, 0, "a"), None, true);
+    bench.merge(hint(2, "l"), foreign(9, 0, "a"), None, true);
+    bench.settle();
+    bench.written.insert(hint(2, "k").row(), Bytes::from_static(b"nonsense"));
+    let op = bench.op();
+    bench.handle(Event::Discard(op, hint(2, "k")));
+    bench.settle();
+    assert_eq!(bench.damaged, [hint(2, "k")]);
+    assert_eq!(tally(&bench, 2).rows, 1);
+    assert_eq!(on_disk(&bench).rows, 1);
+}
+
 impl Bench {
     fn load_if_asked(&mut self) {
         if !self.loads.is_empty() {

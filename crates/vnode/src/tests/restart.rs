@@ -31,6 +31,7 @@ fn after_a_clean_stop_the_same_actor_goes_on_above_its_last_dot() {
     seal(&mut bench);
     let boot = after_stop(&bench, 2);
     let mut bench2 = Bench::over(bench.synced.clone(), boot);
+    bench2.vnodes.inherit_actors();
     // The wall clock went back: the ceiling holds all the same.
     bench2.now.wall = WallTime::from_millis(NOON - 60_000);
     let after = bench2.put("k", "b", None);
@@ -87,4 +88,30 @@ fn the_ceiling_is_durable_before_any_dot_below_it_is_seen() {
     }
     let waits = bench.vnodes.counters().lease_waits;
     assert!(waits <= 2, "leased ahead: {waits} of 200 writes waited for the disk");
+}
+
+#[test]
+fn the_actors_of_a_clean_stop_rest_until_it_is_known_to_be_the_last() {
+    let mut bench = Bench::warm();
+    let before = bench.put("k", "a", None);
+    bench.settle();
+    seal(&mut bench);
+    let mut bench2 = Bench::over(bench.synced.clone(), after_stop(&bench, 2));
+    let early = bench2.put("k", "b", None);
+    bench2.settle();
+    assert_ne!(bench2.dot(early).actor, bench.dot(before).actor, "an older state may have been put back");
+    bench2.vnodes.inherit_actors();
+    let late = bench2.put("k", "c", None);
+    bench2.settle();
+    assert_eq!(bench2.dot(late).actor, bench2.dot(early).actor, "it has one by now");
+}
+
+#[test]
+fn what_was_given_up_is_absent() {
+    let mut bench = Bench::warm();
+    let (_, row) = data("k").row();
+    bench.written.insert(data("k").row(), Bytes::from_static(b"nonsense"));
+    bench.vnodes.give_up(row.slice(..8), None);
+    assert!(bench.look("k").is_empty());
+    assert!(bench.damaged.is_empty());
 }

@@ -22,7 +22,7 @@ use crate::replica::{Merge, Merged, Origin, Read, ReadAnswer, Recall, Recalled, 
 use crate::sync::{Compare, Compared, Entry, Fingerprint, Swept};
 
 pub(super) fn samples() -> Vec<Message> {
-    [first_samples(), buckets(), sweeps(), exports()].concat()
+    [first_samples(), buckets(), sweeps(), losses(), exports()].concat()
 }
 
 /// What there was before buckets could be created.
@@ -334,5 +334,16 @@ pub(super) fn sweeps() -> Vec<Message> {
         Message::Fetched(ReadAnswer::Same),
         Message::Swept(Swept { pass: 7, equal: true }),
         Message::Swept(Swept { pass: 7, equal: false }),
+    ]
+}
+
+pub(super) fn losses() -> Vec<Message> {
+    let (bucket, key) = (BucketName::default_bucket(), Key::new("k").unwrap());
+    let entry = Entry { bucket, key, digest: Digest::from_bits(0xd1) };
+    vec![
+        Message::Merged(Merged::Refused(Refusal::DiskFull)),
+        Message::ReadAnswer(ReadAnswer::Partial(Bytes::from_static(b"record"))),
+        Message::Compared(Compared::Partial { through: Token::from_bits(0x40 << 56), entries: vec![entry] }),
+        Message::Reply(KvReply::Failed(Failure::refused(FailureKind::DiskFull, "full"))),
     ]
 }

@@ -62,7 +62,7 @@ fn an_empty_store_gets_everything_but_the_mark_of_a_clean_stop() {
     let backup = [&kept[..], &[row(rows::META_CLEAN_STOP, vec![])]].concat();
     let rows = after(&[], &backup);
     assert_eq!(rows, kept.iter().cloned().collect());
-    let boot = Boot::read(&rows.into_iter().collect::<Vec<_>>()).unwrap();
+    let boot = Boot::read(&rows.into_iter().collect::<Vec<_>>(), &Losses::NONE).unwrap();
     assert!(!boot.was_clean && boot.is_lww(&BucketName::new("carts").unwrap()));
     assert_eq!(boot.cluster(), Some(ClusterId::from_bits(9)));
 }
@@ -91,4 +91,16 @@ fn what_was_decided_since_stays() {
     assert_eq!(rows, BTreeMap::from([table(&[new, other])]));
     let rows = after(&[row(b"birth", "mine")], &[row(b"birth", "theirs")]);
     assert_eq!(rows, BTreeMap::from([row(b"birth", "mine")]));
+}
+
+#[test]
+fn a_store_that_was_lost_is_taken_for_incomplete() {
+    let row = suspect_everything();
+    let boot = Boot::read(&[(row.key.clone(), row.value.clone().unwrap())], &Losses::NONE).unwrap();
+    assert_eq!(boot.losses, Losses::everything());
+    assert_eq!(
+        after(&[], &[(row.key, row.value.unwrap())]),
+        BTreeMap::new(),
+        "a backup's losses are its own"
+    );
 }

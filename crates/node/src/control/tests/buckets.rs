@@ -241,7 +241,7 @@ fn a_commit_that_fails_puts_nothing_in_force_and_says_so() {
     let mut world = World::connected();
     world.set(0, "a", lww(), true);
     let (index, commit, _) = world.commits.pop_front().unwrap();
-    world.give(index, Event::Committed(commit, Err("full".into())));
+    world.give(index, Event::Committed(commit, Err(CommitFailure::NoSpace("full".into()))));
     let AdminReply::Refused(why) = world.answer() else { panic!() };
     assert!(why.contains("full"), "{why}");
     assert!(world.table(0).props(&name("a")).is_none() && world.frames.is_empty());
@@ -254,7 +254,7 @@ fn buckets_outlive_a_restart() {
     world.settle();
     for disk in &world.disks {
         let rows: Vec<(Bytes, Bytes)> = disk.clone().into_iter().collect();
-        let boot = Boot::read(&rows).unwrap();
+        let boot = Boot::read(&rows, &crate::Losses::NONE).unwrap();
         let restarted = Node::new(&config(1), &boot, Now::default(), &mut Vec::new());
         assert_eq!(restarted.view().buckets(), world.table(0));
     }

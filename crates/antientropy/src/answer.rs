@@ -1,0 +1,68 @@
+//! The other half of a pass: pages that a peer asks to have compared.
+
+use starling_types::{NodeId, Now, RequestId, limits};
+use starling_wire::Message;
+use starling_wire::replica::Refusal;
+use starling_wire::sync::{Compare, Compared, Swept};
+
+use crate::event::Effect;
+use crate::page::{Page, Rows};
+use crate::standing::Equal;
+use crate::sweep::{Purpose, Sweep};
+
+impl Sweep {
+    pub(crate) fn asked(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        exchange: RequestId,
+        compare: Compare,
+        out: &mut Vec<Effect>,
+    ) {
+        let mark = self.changes.now();
+        let Some(pair) = self.pairs.get_mut(&from) else {
+            let answer = Compared::Refused(Refusal::NotReady);
+            return out.push(Effect::Send(from, exchange, Message::Compared(answer)));
+        };
+        // A repeated frame must not move the beginning of a pass beyond changes made since.
+        if compare.first && pair.theirs.is_none_or(|(pass, _)| pass != compare.pass) {
+            pair.theirs = Some((compare.pass, Equal { mark, began: now.wall }));
+        }
+        if pair.asked < limits::SWEEP_ASKED {
+            pair.asked += 1;
+            let token = compare.from;
+            let ticket = self.scan(Purpose::Answer(from, exchange, compare));
+            out.push(Effect::Scan(ticket, token));
+        }
+    }
+
+    pub(crate) fn answer(&mut self, peer: NodeId, compare: &Compare, rows: Option<Rows>) -> Option<Compared> {
+        let pair = self.pairs.get_mut(&peer)?;
+        pair.asked = pair.asked.saturating_sub(1);
+        let Some(rows) = rows else {
+            self.counters.skipped += 1;
+            pair.equal = None;
+            return Some(Compared::Unreadable);
+        };
+        self.counters.skipped += rows.unreadable as u64;
+        let page = Page::cut(&pair.shared, compare.from, compare.through, rows);
+        if self.refill.doubts(&pair.shared, page.from, page.through) {
+            return Some(Compared::Partial { through: page.through, entries: page.list() });
+        }
+        if page.through == compare.through && page.fingerprint() == compare.fingerprint {
+            return Some(Compared::Same);
+        }
+        // Until the peer has said how its pass went.
+        pair.equal = None;
+        Some(Compared::Different { through: page.through, entries: page.list() })
+    }
+
+    pub(crate) fn swept(&mut self, from: NodeId, swept: Swept) {
+        let Some(pair) = self.pairs.get_mut(&from) else { return };
+        match pair.theirs {
+            Some((pass, equal)) if pass == swept.pass && swept.equal => pair.found_equal(equal),
+            _ if swept.equal => {}
+            _ => pair.equal = None,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Lives of nodes: a node counts its starts, and one whose disk was put back from earlier counts too few.
+//!
+//! Such a node has forgotten what it acked since. Whoever knows its later life asks nothing of it and gives it nothing
+//! until it has learned of that life, written down that everything may be lost, and counts beyond it.
+
+use std::collections::BTreeMap;
+
+use starling_coordinator::Reach;
+use starling_gossip::{self as gossip, Status};
+use starling_types::{Generation, NodeId};
+use starling_wire::gossip::LAST_COUNT;
+use starling_wire::hello::NodeHello;
+
+use super::{ControlPlane, Turn, set_reach};
+use crate::event::{Effect, Log};
+
+/// What is known of lives.
+#[derive(Debug, Default)]
+pub(super) struct Lives {
+    /// What connected nodes last said of themselves.
+    said: BTreeMap<NodeId, Generation>,
+    /// Connected nodes of an earlier life, and the least generation that they must say.
+    fenced: BTreeMap<NodeId, Generation>,
+    /// This node has counted up on the word of others: once a life, or two processes that share an identity would
+    /// outbid each other for ever.
+    has_raised: bool,
+}
+
+impl ControlPlane {
+    /// Whether the node that is connected under this identity is one of an earlier life.
+    pub(crate) fn is_fenced(&self, node: NodeId) -> bool {
+        self.lives.fenced.contains_key(&node)
+    }
+
+    /// A node says who it is.
+    pub(super) fn meet(&mut self, turn: &mut Turn<'_>, hello: &NodeHello) {
+        let node = hello.node;
+        self.lives.said.insert(node, hello.generation);
+        self.lives.fenced.remove(&node);
+        if let Some(least) = self.least_life(node).filter(|&least| hello.generation < least) {
+            return self.fence(turn, node, least);
+        }
+        set_reach(turn, node, Reach::Up);
+    }
+
+    /// A life that has said goodbye is over.
+    fn least_life(&self, node: NodeId) -> Option<Generation> {
+        let member = self.gossip.member(node)?;
+        let is_over = member.status == Status::Left;
+        Some(Generation(member.info.generation.0 + u64::from(is_over)))
+    }
+
+    fn fence(&mut self, turn: &mut Turn<'_>, node: NodeId, least: Generation) {
+        if self.lives.fenced.insert(node, least).is_none() {
+            let words = format!(
+                "node {node} is back from before its generation {}: its disk is an earlier one",
+                least.0
+            );
+            turn.out.push(Effect::Log(Log::Alarm(words)));
+        }
+        set_reach(turn, node, Reach::Down);
+    }
+
+    /// A node's own word of itself.
+    pub(super) fn note_life(&mut self, turn: &mut Turn<'_>, node: NodeId, generation: Generation) {
+        let said = self.lives.said.entry(node).or_default();
+        *said = generation.max(*said);
+        if self.lives.fenced.get(&node).is_some_and(|&least| generation >= least) {
+            self.lives.fenced.remove(&node);
+            if self.connected.contains(&node) {
+                set_reach(turn, node, Reach::Up);
+            }
+        }
+    }
+
+    /// Somebody's word of another node.
+    pub(super) fn heard_of_life(&mut self, turn: &mut Turn<'_>, node: NodeId, generation: Generation) {
+        let said = self.lives.said.get(&node).copied();
+        if self.connected.contains(&node) && said.is_some_and(|said| said < generation) {
+            self.fence(turn, node, generation);
+        }
+    }
+
+    /// Somebody's word of this node, which it never gave.
+    pub(super) fn heard_of_own_life(&mut self, turn: &mut Turn<'_>, generation: Generation) -> Log {
+        let above = Generation(generation.0.max(self.me.generation.0) + 1);
+        if self.lives.has_raised || above.0 >= LAST_COUNT {
+            return Log::Alarm(format!(
+                "members know this node at generation {} again: another process uses its identity; stop one of the two",
+                generation.0
+            ));
+        }
+        self.lives.has_raised = true;
+        turn.word.raise = Some(above);
+        Log::Alarm(format!(
+            "members know this node at generation {}, which it does not remember: its data directory was copied, or is \
+             one from before; everything it held is pulled from other owners",
+            generation.0
+        ))
+    }
+
+    /// It is durable: this node is of a later life now.
+    pub(crate) fn generation_raised(&mut self, turn: &mut Turn<'_>, generation: Generation) {
+        self.me.generation = generation;
+        self.by_addr.insert(self.me.quic, self.me.clone());
+        self.gossip(turn, gossip::Event::Reborn(generation));
+    }
+}

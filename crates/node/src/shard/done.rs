@@ -1,0 +1,111 @@
+//! What operations of the vnodes were for, and where their results go.
+
+use std::sync::Arc;
+
+use starling_antientropy::{self as antientropy, Errand};
+use starling_coordinator::{get, put};
+use starling_types::{NodeId, PartitionId, QualifiedKey, RequestId, Token};
+use starling_vnode::{CellKey, Done, Refused};
+
+use super::machine::{Input, Machine};
+use super::turn::failure;
+use super::{Shard, Turn, local};
+use crate::event::ReplyHandle;
+
+/// What an operation of the vnodes was for.
+pub(super) enum Context {
+    /// A coordinated write, or a merge, of the request with this number.
+    Write(RequestId),
+    MergeHere(RequestId),
+    Read(RequestId),
+    /// Another node's.
+    Remote(NodeId, RequestId, Remote),
+    /// A hint that this node keeps.
+    Hint(NodeId),
+    /// A delivered hint's row.
+    HintDrop,
+    /// A hint that cannot be read.
+    Discard,
+    /// A row of a suspect partition that cannot be read.
+    GiveUp(PartitionId),
+    /// One key of a sweep.
+    SweepRead(Errand),
+    SweepMerge(Errand),
+    /// A look at this node's own record.
+    Local(ReplyHandle, QualifiedKey),
+}
+
+pub(super) enum Remote {
+    Merge {
+        durable: bool,
+        /// The absent owner whose copy it is.
+        stands_for: Option<NodeId>,
+    },
+    Read {
+        token: Token,
+        digest: Option<starling_causality::Digest>,
+    },
+    /// For another node's sweep.
+    Fetch {
+        digest: Option<starling_causality::Digest>,
+    },
+    /// The remembered write must be committed before its record is shown.
+    RecallSettle {
+        cell: CellKey,
+        dot: starling_causality::Dot,
+    },
+    RecallRead {
+        dot: starling_causality::Dot,
+    },
+}
+
+impl Shard {
+    pub(super) fn done(&mut self, turn: &mut Turn<'_>, context: Context, result: Result<Done, Refused>) {
+        match (context, result) {
+            (Context::Write(exchange), Ok(_)) => {
+                self.input(turn, exchange, Input::Put(put::Event::CommittedHere));
+            }
+            (Context::Write(exchange), Err(refused)) => {
+                self.input(turn, exchange, Input::Put(put::Event::RefusedHere(failure(&refused))));
+            }
+            (Context::MergeHere(exchange), result) => self.merged_here(turn, exchange, result),
+            (Context::Read(exchange), Ok(Done::Read(record))) => {
+                let record = Arc::unwrap_or_clone(record);
+                let event = match self.in_flight.get(&exchange) {
+                    Some(request) if !self.vouches(turn, request.key.token()) => {
+                        self.counters.reads_partial += 1;
+                        get::Event::ReadHerePartly(record)
+                    }
+                    _ => get::Event::ReadHere(record),
+                };
+                self.input(turn, exchange, Input::Get(event));
+            }
+            (Context::Read(exchange), other) => {
+                let why = other.err().map(|e| e.to_string()).unwrap_or_default();
+                self.input(turn, exchange, Input::Get(get::Event::RefusedHere(why)));
+            }
+            (Context::Remote(node, exchange, remote), result) => {
+                self.remote_done(turn, node, exchange, remote, result);
+            }
+            (Context::SweepRead(errand), result) => self.sweep_read(turn, errand, result),
+            (Context::SweepMerge(errand), result) => {
+                self.sweep_event(turn, antientropy::Event::MergedHere(errand, result.is_ok()));
+            }
+            (Context::Local(handle, key), result) => local::show(turn, handle, key, result),
+            (Context::Hint(target), Ok(_)) => self.hint_kept(turn, target),
+            (Context::GiveUp(partition), result) => self.gave_up(turn, partition, &result),
+            (Context::Hint(_) | Context::HintDrop | Context::Discard, _) => {}
+        }
+    }
+
+    fn merged_here(&mut self, turn: &mut Turn<'_>, exchange: RequestId, result: Result<Done, Refused>) {
+        let is_put = self.in_flight.get(&exchange).is_some_and(|r| matches!(r.machine, Machine::Put(_)));
+        let input = match (is_put, result) {
+            (true, Ok(_)) => Input::Put(put::Event::MergedHere),
+            (true, Err(refused)) => Input::Put(put::Event::RefusedHere(failure(&refused))),
+            (false, Ok(_)) => Input::Get(get::Event::MergedHere),
+            (false, Err(_)) => return,
+        };
+        self.input(turn, exchange, input);
+    }
+}

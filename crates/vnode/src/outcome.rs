@@ -1,0 +1,180 @@
+//! What the disk answers: rows, or why there are none; commits, or why they were not made.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use starling_causality::Record;
+use starling_types::{Now, WallTime};
+
+use crate::cell::{Cell, Task};
+use crate::event::{CommitFailure, Done, Effect, LoadFailure, OpId, Refused, Space, Ticket};
+use crate::rows::CellKey;
+use crate::vnodes::{Pending, Stage, Vnodes};
+
+impl Vnodes {
+    pub(crate) fn loaded(
+        &mut self,
+        now: Now,
+        key: CellKey,
+        row: Result<Option<Bytes>, LoadFailure>,
+        out: &mut Vec<Effect>,
+    ) {
+        // The answer to a load from before a failed commit may find a key that is loaded by now.
+        if self.cells.get(&key).is_none_or(|cell| !cell.loading) {
+            return;
+        }
+        let (record, damage) = match decode(row) {
+            Ok(record) => (record, None),
+            Err(LoadFailure::Damaged(_)) if self.is_given_up(&key.row().1) => (Record::default(), None),
+            Err(LoadFailure::Damaged(why)) => (Record::default(), Some(why)),
+            Err(LoadFailure::Failed(why)) => return self.unreadable(&key, &why, out),
+        };
+        if let Some(cell) = self.cells.get_mut(&key) {
+            cell.loading = false;
+            cell.committed = Some(Arc::new(record));
+            cell.damage.clone_from(&damage);
+        }
+        if let Some(why) = damage {
+            self.damaged(&key, why, out);
+        }
+        self.run(now, &key, out);
+    }
+
+    /// What the row held, this vnode has forgotten: it goes on under another name (semantics, section 2).
+    fn damaged(&mut self, key: &CellKey, why: String, out: &mut Vec<Effect>) {
+        self.counters.load_errors += 1;
+        self.counters.damaged += 1;
+        match key.space {
+            Space::Data => self.mint.retire(self.bits.partition_of(key.key.token())),
+            Space::Hint(_) => self.discount_hint(key),
+        }
+        out.push(Effect::Damaged(key.clone(), why));
+    }
+
+    fn unreadable(&mut self, key: &CellKey, why: &str, out: &mut Vec<Effect>) {
+        self.counters.load_errors += 1;
+        if let Some(cell) = self.cells.remove(key) {
+            let fail = |task: Task| Effect::Done(task.op(), Err(Refused::Load(why.into())));
+            out.extend(cell.waiting.into_iter().map(fail));
+        }
+    }
+
+    /// Deletes a row that cannot be read.
+    pub(crate) fn discard(&mut self, key: &CellKey, cell: &mut Cell, op: OpId, out: &mut Vec<Effect>) {
+        // Whatever is being written takes the damaged row's place.
+        if cell.damage.is_none() || !cell.staged.is_empty() {
+            return out.push(Effect::Done(op, Ok(Done::Discarded(false))));
+        }
+        self.counters.discarded += 1;
+        let stage = Stage {
+            record: Arc::default(),
+            row: None,
+            durable: true,
+            waiter: op,
+            request: None,
+            done: Done::Discarded(true),
+        };
+        self.stage(key, cell, stage, out);
+    }
+
+    pub(crate) fn committed(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        result: Result<(), CommitFailure>,
+        out: &mut Vec<Effect>,
+    ) {
+        if matches!(result, Err(CommitFailure::NoSpace(_))) {
+            self.counters.no_space += 1;
+        }
+        match (self.tickets.remove(&ticket), result) {
+            (None, _) => {}
+            (Some(Pending::Lease(ceiling)), Ok(())) => {
+                self.synced = self.synced.max(ticket);
+                self.mint.leased(ceiling);
+                // A disk slower than the lease is long grants a ceiling that lies behind the wall by now: who has
+                // waited for it mints at the ceiling, or nobody here would ever mint.
+                let wall = now.wall.min(WallTime::from_millis(ceiling.millis()));
+                for key in std::mem::take(&mut self.waiting_for_lease) {
+                    self.run(Now { wall, ..now }, &key, out);
+                }
+            }
+            (Some(Pending::Lease(_)), Err(failure)) => self.lease_failed(&failure, out),
+            (Some(Pending::Cell { key, durable, bytes }), Ok(())) => {
+                self.staged_bytes = self.staged_bytes.saturating_sub(bytes);
+                if durable {
+                    self.synced = self.synced.max(ticket);
+                }
+                self.settle(now, &key, ticket, out);
+            }
+            (Some(Pending::Cell { key, bytes, .. }), Err(failure)) => {
+                self.staged_bytes = self.staged_bytes.saturating_sub(bytes);
+                self.commit_failed(&key, &failure, out);
+            }
+        }
+    }
+
+    fn settle(&mut self, now: Now, key: &CellKey, ticket: Ticket, out: &mut Vec<Effect>) {
+        let Some(cell) = self.cells.get_mut(key) else {
+            // It was staged above a commit that was refused: the disk holds more than what was loaded since.
+            self.cache.take(key);
+            return;
+        };
+        if let Some(staged) = cell.staged.iter_mut().find(|s| s.ticket == ticket) {
+            staged.committed = true;
+        }
+        while let Some(staged) = cell.staged.pop_front_if(|s| s.committed) {
+            out.extend(staged.waiters.into_iter().map(|op| Effect::Done(op, Ok(staged.done.clone()))));
+            cell.committed = Some(staged.record);
+            cell.damage = None;
+        }
+        self.run(now, key, out);
+    }
+
+    /// The dots of this cell's staged writes may live on other nodes while this one forgot them: nobody mints
+    /// under the vnode's actor again, and the next access reads the disk.
+    fn commit_failed(&mut self, key: &CellKey, failure: &CommitFailure, out: &mut Vec<Effect>) {
+        if key.space == Space::Data {
+            self.mint.retire(self.bits.partition_of(key.key.token()));
+        }
+        let Some(cell) = self.cells.remove(key) else {
+            return;
+        };
+        self.count_hint(key, &cell, cell.committed.as_deref().unwrap_or(&Record::default()));
+        for staged in cell.staged {
+            staged.request.into_iter().for_each(|request| self.requests.forget(request, key.key.token()));
+            let refuse = |op| Effect::Done(op, Err(refused(failure)));
+            out.extend(staged.waiters.into_iter().map(refuse));
+        }
+        let waiting = cell.waiting.into_iter();
+        out.extend(waiting.map(|t| Effect::Done(t.op(), Err(Refused::Load(failure.to_string())))));
+    }
+
+    fn lease_failed(&mut self, failure: &CommitFailure, out: &mut Vec<Effect>) {
+        self.mint.lease_failed();
+        for key in std::mem::take(&mut self.waiting_for_lease) {
+            let Some(mut cell) = self.cells.remove(&key) else {
+                continue;
+            };
+            let waiting = std::mem::take(&mut cell.waiting);
+            let refuse = |t: Task| Effect::Done(t.op(), Err(Refused::Load(failure.to_string())));
+            out.extend(waiting.into_iter().map(refuse));
+            self.put_back(&key, cell);
+        }
+    }
+}
+
+/// A record whose bytes are as they were written, and yet no record, is damaged like any other.
+fn decode(row: Result<Option<Bytes>, LoadFailure>) -> Result<Record, LoadFailure> {
+    match row? {
+        None => Ok(Record::default()),
+        Some(bytes) => Record::decode(&bytes).map_err(|e| LoadFailure::Damaged(e.to_string())),
+    }
+}
+
+fn refused(failure: &CommitFailure) -> Refused {
+    match failure {
+        CommitFailure::NoSpace(why) => Refused::NoSpace(why.clone()),
+        CommitFailure::Failed(why) => Refused::Commit(why.clone()),
+    }
+}
