@@ -97,6 +97,11 @@ pub struct BootError {
 }
 
 impl Boot {
+    /// Whether there is a bucket whose writes are acknowledged before they are on any disk.
+    pub fn has_unsynced_buckets(&self) -> bool {
+        self.buckets.registers().any(|bucket| !bucket.props.durable)
+    }
+
     /// Reads the rows of the `meta` keyspace. `losses` is what the store found to be missing when it was opened: the
     /// stop before it counts as unclean then, whatever mark there is.
     pub fn read(meta: &[(Bytes, Bytes)], losses: &Losses) -> Result<Self, BootError> {

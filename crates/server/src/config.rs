@@ -100,8 +100,8 @@ impl StorageSettings {
     pub fn engine(&self) -> starling_storage::Options {
         starling_storage::Options {
             cache_bytes: self.engine_cache_bytes.unwrap_or(self.memory_limit / 6),
-            // Up to four are in memory for data, and seldom any for hints.
-            write_buffer_bytes: (self.memory_limit / 32).clamp(1 << 20, 64 << 20),
+            // Up to seven are in memory for data, and seldom any for hints.
+            write_buffer_bytes: (self.memory_limit / 32).clamp(1 << 20, 32 << 20),
             sync: self.sync,
             ..starling_storage::Options::default()
         }

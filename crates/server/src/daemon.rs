@@ -11,7 +11,7 @@ use rand::rngs::{ChaCha12Rng, SysRng};
 use rand::{Rng, SeedableRng, TryRng};
 use starling_frontend::{Identity, KvService, serve_http, serve_resp};
 use starling_node::boot::BootError;
-use starling_node::{Boot, Config, Losses, Node};
+use starling_node::{Config, Node};
 use starling_storage::{
     Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, ScanLimit, StorageError, Surroundings,
 };
@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::disk_space::DiskSpace;
 use crate::home::{Home, HomeError, StoreState};
+use crate::losses::{self, Past};
 use crate::metrics::{self, StoreMetrics, Telemetry};
 use crate::reactor::{Addresses, End, Parts, Reactor};
 use crate::storage_executor::StorageExecutor;
@@ -111,9 +112,9 @@ impl Daemon {
         let quic = quic_addresses(&settings)?;
         let telemetry = Telemetry::install();
         let space = DiskSpace::new(settings.node.data.clone(), settings.storage.disk_reserve);
-        let (home, engine) = open(&settings, &mut rng)?;
+        let (home, engine, past) = open(&settings, &mut rng)?;
         let credentials = credentials(&settings, &home)?;
-        let boot = Boot::read(&meta_rows(engine.as_ref())?, &Losses::NONE)?;
+        let boot = losses::boot(&engine, &past)?;
         let addresses = Addresses { resp: local(&resp), http: local(&http), quic: quic.advertise };
         let config = config(&settings, &home, addresses, seeds, rng.next_u64());
         let mut first_effects = Vec::new();
@@ -151,7 +152,7 @@ impl Daemon {
         ];
         spawn_local(reactor.clone().run_timer());
         spawn_local(upkeep(reactor.clone()));
-        spawn_local(watch_disk(space));
+        spawn_local(watch_disk(space, reactor.clone()));
         let disk = reactor.clone();
         spawn_local(async move {
             while let Some(answer) = answers.recv().await {
@@ -209,12 +210,18 @@ impl Drop for Daemon {
 }
 
 /// Looks at the volume, for ever. What cannot be looked at is left alone: commits find out.
-async fn watch_disk(mut volume: DiskSpace) {
+async fn watch_disk(mut volume: DiskSpace, reactor: Rc<Reactor>) {
     let mut every = tokio::time::interval(DISK_LOOK);
+    let mut was_full = false;
     loop {
         every.tick().await;
         match volume.look() {
-            Ok(space) => metrics::space(space),
+            Ok(space) => {
+                metrics::space(space);
+                if std::mem::replace(&mut was_full, space.is_full) != space.is_full {
+                    reactor.disk_pressure(space.is_full);
+                }
+            }
             Err(error) => tracing::debug!(%error, "the volume of the data directory cannot be looked at"),
         }
     }
@@ -260,7 +267,7 @@ fn quic_addresses(settings: &Settings) -> Result<QuicAddresses, StartError> {
     Ok(QuicAddresses { listen, advertise: settings.listen.advertise.unwrap_or(listen) })
 }
 
-fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<DurableEngine>), StartError> {
+fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<DurableEngine>, Past), StartError> {
     let dir: &Path = &settings.node.data;
     let surroundings = Surroundings { observer: Arc::new(StoreMetrics::new()), ..Surroundings::default() };
     let engine = Arc::new(DurableEngine::open_in(dir, settings.storage.engine(), surroundings)?);
@@ -268,11 +275,12 @@ fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<Durable
     let fresh = NodeId::from_bits(rng.next_u64() | 1);
     let (store, place) = birth(engine.as_ref())?;
     let home = Home::enter(dir, store, fresh, settings.cluster.cluster_id)?;
-    if store.node.is_none() || place != home.place() {
-        settle_store(engine.as_ref(), &home, store.node.is_some())?;
+    let is_copy = store.node.is_some() && place != home.place();
+    if store.node.is_none() || is_copy {
+        settle_store(engine.as_ref(), &home, is_copy)?;
     }
     home.settle()?;
-    Ok((home, engine))
+    Ok((home, engine, Past { has_rows: store.has_rows, is_copy, sync: settings.storage.sync }))
 }
 
 /// The first row of a store: whose it is, and where it was when it was last written.
@@ -322,11 +330,6 @@ fn credentials(settings: &Settings, home: &Home) -> Result<Credentials, StartErr
         return Err(StartError::OtherCertificate { path: dir, certified, node });
     }
     Ok(credentials)
-}
-
-pub(crate) fn meta_rows(engine: &DurableEngine) -> Result<Vec<(bytes::Bytes, bytes::Bytes)>, StorageError> {
-    let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
-    Ok(engine.scan(Namespace::Meta, &KeyRange::all(), limit)?.rows)
 }
 
 fn config(

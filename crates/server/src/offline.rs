@@ -128,7 +128,7 @@ fn open(dir: &Path) -> Result<(DurableEngine, Opened), OfflineError> {
 
 /// The cluster a store belongs to: by its layout, or else by `node.json`.
 fn cluster_of(engine: &DurableEngine, inhabitant: Option<&Inhabitant>) -> Option<ClusterId> {
-    let meta = crate::daemon::meta_rows(engine).unwrap_or_default();
+    let meta = crate::losses::meta_rows(engine).unwrap_or_default();
     let boot = Boot::read(&meta, &Losses::NONE).ok();
     boot.and_then(|boot| boot.cluster()).or(inhabitant?.cluster_id)
 }

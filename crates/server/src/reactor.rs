@@ -398,6 +398,12 @@ impl Reactor {
         }
     }
 
+    /// The volume has less room than must be kept in reserve, or has enough again.
+    pub(crate) fn disk_pressure(&self, is_full: bool) {
+        self.push(Event::DiskPressure(is_full));
+        self.turn();
+    }
+
     /// Refuses new work and finishes what is under way.
     pub(crate) fn drain(&self) {
         if let Some(transport) = self.transport.get() {

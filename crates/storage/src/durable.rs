@@ -53,7 +53,7 @@ pub struct Options {
     /// Bytes of table blocks kept in memory. Filled by reads; a larger one saves disk reads of rows that the
     /// record cache above does not hold.
     pub cache_bytes: u64,
-    /// Bytes at which a write buffer becomes a table. Up to four of them are in memory for each of data and hints;
+    /// Bytes at which a write buffer becomes a table. Up to seven of them are in memory for each of data and hints;
     /// larger ones save compaction.
     pub write_buffer_bytes: u64,
     /// Bytes of log from which on rows are moved to tables whether their write buffer is full or not, so that the log
@@ -69,7 +69,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             cache_bytes: 32 << 20,
-            write_buffer_bytes: 32 << 20,
+            write_buffer_bytes: 16 << 20,
             log_bytes: 128 << 20,
             log_segment_bytes: 32 << 20,
             sync: SyncMode::Always,

@@ -10,8 +10,9 @@ use starling_types::ClusterId;
 use super::rows::{FlawedRow, judge};
 use super::shadow::{Shadow, hold};
 use super::{OfflineError, Opened, cluster_of, walk};
-use crate::daemon::{birth, meta_rows};
+use crate::daemon::birth;
 use crate::home::Inhabitant;
+use crate::losses::meta_rows;
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

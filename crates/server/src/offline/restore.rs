@@ -15,8 +15,9 @@ use starling_types::{ClusterId, Generation};
 
 use super::rows::{FlawedRow, judge};
 use super::{OfflineError, open};
-use crate::daemon::{META_BIRTH, birth, birth_row, meta_rows};
+use crate::daemon::{META_BIRTH, birth, birth_row};
 use crate::home::{FORMAT, Home, Inhabitant};
+use crate::losses::meta_rows;
 use crate::storage_executor::batch_of;
 
 /// What to restore, and where.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::Options;
 use super::queue::{Queue, Submission};
@@ -18,10 +19,16 @@ use crate::marks::Marks;
 use crate::observer::{Observer, Stopwatch};
 use crate::row;
 
-/// Sealed write buffers of one tree from which on commits wait for them to become tables.
-const MAX_SEALED: usize = 3;
-/// Runs of young tables from which on commits wait for compaction: every one is another place to look for a row.
-const MAX_RUNS: usize = 24;
+/// Sealed write buffers of one tree from which on commits wait for them to become tables. Many small ones rather than a
+/// few large: a commit waits for one at most.
+const MAX_SEALED: usize = 6;
+/// Runs of young tables from which on commits are slowed down, by a millisecond a group for each run more: every run is
+/// another place to look for a row, and compaction must come after.
+const SLOW_RUNS: usize = 12;
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// Runs from which on commits wait.
+const MAX_RUNS: usize = 64;
 
 pub(super) struct Store {
     dir: PathBuf,
@@ -173,17 +180,23 @@ impl Store {
     /// Waits while too many write buffers are sealed: what comes in faster than it can be put in order must wait
     /// somewhere. On a full disk nothing is waited for: no more is taken in ([`Store::check_room`]).
     pub(super) fn wait_for_room(&self) {
+        let slow = self.trees.iter().map(|tree| self.runs_behind(tree).saturating_sub(SLOW_RUNS)).max();
+        if let Some(excess @ 1..) = slow {
+            self.chores.pause(LONGEST_PAUSE.min(Duration::from_millis(excess as u64)));
+        }
         self.chores.wait_until(|| {
             !self.is_crowded() || self.poison.is_set() || self.chores.out_of_space().is_some()
         });
     }
 
+    /// Runs that compaction has not come to. Damaged tables are not compacted, and wait for nothing.
+    fn runs_behind(&self, tree: &Tree) -> usize {
+        if self.is_damaged(tree.namespace) { 0 } else { tree.young_runs() }
+    }
+
     /// Whether tables are behind with what was committed.
     fn is_crowded(&self) -> bool {
-        self.trees.iter().any(|tree| {
-            let behind = tree.young_runs() >= MAX_RUNS && !self.is_damaged(tree.namespace);
-            behind || tree.sealed() >= MAX_SEALED
-        })
+        self.trees.iter().any(|tree| self.runs_behind(tree) >= MAX_RUNS || tree.sealed() >= MAX_SEALED)
     }
 
     /// Why no commit can be taken at present, if so. After a full disk the volume is asked, not the clock: who comes when

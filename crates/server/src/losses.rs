@@ -1,0 +1,133 @@
+//! What a start must take for lost, besides what the store knows itself to miss.
+//!
+//! - The store says so: its log or tables are damaged.
+//! - The directory is a copy, or was put back: what the node acknowledged after it was made is not in it.
+//! - The machine went down without a clean stop, and some writes were acknowledged before they were synced: a bucket
+//!   with `durable=false`, or `storage.sync` other than `always`. (The end of the process alone loses nothing: the
+//!   operating system has what was written.)
+
+use std::fs;
+
+use bytes::Bytes;
+use starling_node::{Boot, Losses};
+use starling_storage::{
+    Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, ScanLimit, StorageError, SyncMode,
+};
+use starling_vnode::rows::META_CLEAN_STOP;
+
+use crate::daemon::StartError;
+use crate::storage_executor::batch_of;
+
+/// Which run of the operating system wrote the store last.
+const META_SYSTEM: &[u8] = b"system";
+
+/// What a start knows of the stop before it.
+pub struct Past {
+    /// The store held something.
+    pub has_rows: bool,
+    /// It was written in another place.
+    pub is_copy: bool,
+    /// How it was synced, as far as the configuration still says so.
+    pub sync: SyncMode,
+}
+
+/// Reads what the node knows of itself, and what it must take for lost. That is durable before this returns: the store
+/// need not tell of it again.
+pub fn boot(engine: &DurableEngine, past: &Past) -> Result<Boot, StartError> {
+    let rows = meta_rows(engine)?;
+    let was_clean = rows.iter().any(|(key, _)| key == META_CLEAN_STOP);
+    let system = this_system();
+    let same_system = rows.iter().any(|(key, value)| key == META_SYSTEM && Some(value) == system.as_ref());
+    let has_unsynced =
+        past.sync != SyncMode::Always || Boot::read(&rows, &Losses::NONE)?.has_unsynced_buckets();
+    let went_down = past.has_rows && !was_clean && !same_system && has_unsynced;
+    let is_lossy = engine.report().has_losses() || past.is_copy || went_down;
+    let losses = if is_lossy { Losses::everything() } else { Losses::NONE };
+    note(engine, &losses, system)?;
+    Ok(Boot::read(&meta_rows(engine)?, &losses)?)
+}
+
+fn note(engine: &DurableEngine, losses: &Losses, system: Option<Bytes>) -> Result<(), StorageError> {
+    let mut batch = match losses.is_empty() {
+        true => Batch::new(),
+        false => batch_of(vec![losses.row()]),
+    };
+    if !losses.is_empty() {
+        tracing::warn!(
+            "what this node holds may be incomplete: it asks the other owners before it vouches for it"
+        );
+        batch.delete(Namespace::Meta, META_CLEAN_STOP);
+    }
+    if let Some(system) = system {
+        batch.put(Namespace::Meta, META_SYSTEM, system);
+    }
+    engine.commit(&[batch], Durability::Synced)?;
+    engine.acknowledge_losses()
+}
+
+/// Names this run of the operating system; none where there is no such name: then every start is after another one.
+fn this_system() -> Option<Bytes> {
+    fs::read("/proc/sys/kernel/random/boot_id").ok().map(Bytes::from)
+}
+
+pub(crate) fn meta_rows(engine: &DurableEngine) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+    let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
+    Ok(engine.scan(Namespace::Meta, &KeyRange::all(), limit)?.rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use starling_storage::Options;
+
+    use super::*;
+
+    fn open(dir: &Path) -> DurableEngine {
+        DurableEngine::open(dir, Options { log_segment_bytes: 1 << 20, ..Options::default() }).unwrap()
+    }
+
+    fn set(engine: &DurableEngine, key: &'static [u8], value: &'static [u8]) {
+        let mut batch = Batch::new();
+        batch.put(Namespace::Meta, key, value);
+        engine.commit(&[batch], Durability::Synced).unwrap();
+    }
+
+    fn is_lossy(engine: &DurableEngine, past: Past) -> bool {
+        boot(engine, &past).unwrap();
+        let row = engine.get(Namespace::Meta, starling_node::losses::META_SUSPECT).unwrap();
+        if row.is_some() {
+            assert_eq!(engine.get(Namespace::Meta, META_CLEAN_STOP).unwrap(), None);
+        }
+        row.is_some()
+    }
+
+    const NOTHING_NEW: Past = Past { has_rows: true, is_copy: false, sync: SyncMode::Always };
+
+    #[test]
+    fn a_plain_start_misses_nothing_and_a_copy_may_miss_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(dir.path());
+        assert!(!is_lossy(&engine, NOTHING_NEW));
+        assert!(is_lossy(&engine, Past { is_copy: true, ..NOTHING_NEW }));
+    }
+
+    #[test]
+    fn what_was_not_synced_is_gone_with_the_machine_but_not_with_the_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(dir.path());
+        let unsynced = || Past { sync: SyncMode::Os, ..NOTHING_NEW };
+        assert!(!is_lossy(&engine, Past { has_rows: false, ..unsynced() }), "a new store");
+        assert!(!is_lossy(&engine, unsynced()), "the same machine");
+        set(&engine, META_SYSTEM, b"another run");
+        set(&engine, META_CLEAN_STOP, b"");
+        assert!(!is_lossy(&engine, unsynced()), "a clean stop");
+        let mut unclean = Batch::new();
+        unclean.delete(Namespace::Meta, META_CLEAN_STOP);
+        engine.commit(&[unclean], Durability::Synced).unwrap();
+        set(&engine, META_SYSTEM, b"another run");
+        assert!(!is_lossy(&engine, NOTHING_NEW), "everything was synced");
+        set(&engine, META_SYSTEM, b"another run");
+        assert!(is_lossy(&engine, unsynced()));
+    }
+}
