@@ -47,14 +47,16 @@ const CRATES: &[Crate] = &[
     pure("vnode", "types causality wire", &[]),
     // Speaks rows, never an engine: its storage is whoever answers its effects.
     pure("node", "types causality ring wire gossip coordinator antientropy handoff vnode", &[]),
+    // No runtime and no socket, but files.
+    shell("backup", "types storage"),
     shell("transport", "types wire"),
     shell("frontend", "types causality wire"),
     shell("client", "types causality ring wire transport"),
     // gossip for a node's preset, vnode for what its rows are; as in sim.
-    shell("server", "types causality ring wire gossip vnode node storage transport frontend"),
+    shell("server", "types causality ring wire gossip vnode node storage backup transport frontend"),
     deterministic("checker", "types causality"),
     deterministic("sim", "types causality ring wire gossip vnode node storage checker"),
-    shell("cli", "types causality wire transport client server checker sim"),
+    shell("cli", "types causality wire storage backup transport client server checker sim"),
     shell("sys", ""),
 ];
 

@@ -43,6 +43,10 @@ pub enum Command {
     Cluster(ClusterArgs),
     /// Create buckets, look at them, change their rules.
     Bucket(crate::bucket::BucketArgs),
+    /// Keep a copy of a live node's data, look at copies, put one back.
+    Backup(crate::backup::BackupArgs),
+    /// Look at, or repair, the data directory of a node that does not run.
+    Data(crate::data::DataArgs),
     /// Make certificates.
     Cert(CertArgs),
     /// Measure a running cluster with a closed loop of requests.

@@ -1,5 +1,6 @@
 //! What a node knows when it starts: its configuration, and the rows of its own `meta` keyspace.
 
+mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -12,12 +13,14 @@ use starling_antientropy::Pace;
 use starling_causality::Hlc;
 use starling_gossip::Preset;
 use starling_ring::{Acceptor, Layout};
-use starling_types::{ActorId, Generation, NodeId, PartitionId};
+use starling_types::{ActorId, BucketName, ClusterId, Generation, NodeId, PartitionId};
 use starling_vnode::{RowSpace, RowWrite, rows};
 use starling_wire::cluster::BucketRegister;
 
 use crate::buckets::BucketTable;
 use crate::losses::{Losses, META_SUSPECT};
+
+pub use restore::{restore_meta, suspect_everything};
 
 /// The layout in force.
 pub const META_LAYOUT: &[u8] = b"layout";
@@ -128,6 +131,16 @@ impl Boot {
             boot.buckets.join(buckets(value)?);
         }
         Ok(boot)
+    }
+
+    /// The cluster the node belongs to, if it has a layout.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.layout.as_ref().map(Layout::cluster)
+    }
+
+    /// Whether the last writer wins in the bucket.
+    pub fn is_lww(&self, bucket: &BucketName) -> bool {
+        self.buckets.is_lww(bucket)
     }
 }
 

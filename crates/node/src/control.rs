@@ -5,7 +5,7 @@ mod dials;
 mod first_layout;
 mod lives;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -218,7 +218,9 @@ impl ControlPlane {
                 }
             }
             AdminRequest::Layout => AdminReply::Layout(turn.view.layout().map(|l| Layout::clone(l))),
-            AdminRequest::Status => AdminReply::Refused("status is answered by the shell".into()),
+            AdminRequest::Status | AdminRequest::Export(_) => {
+                AdminReply::Refused("this is answered elsewhere in the node".into())
+            }
             AdminRequest::BucketSet { name, changes, create } => {
                 match self.set_bucket(turn, reply, name, &changes, create) {
                     Ok(()) => return,

@@ -44,6 +44,8 @@ pub enum ScanId {
     Survey(PartitionId, u64),
     /// A page of this node's own records, for who asked.
     Local(ReplyHandle),
+    /// A page of this node's own rows, for a backup: with the number of a commit up to which all are in it.
+    Export(ReplyHandle),
 }
 
 /// Rows in key order, and where the next page starts.
@@ -56,6 +58,8 @@ pub struct RowPage {
     /// Ranges of keys within the page, each to before its end, that could not be read: there may be rows in them, or
     /// none.
     pub damaged: Vec<(Bytes, Option<Bytes>)>,
+    /// All commits up to this one are in it; 0 where nobody asked.
+    pub sequence: u64,
 }
 
 /// Input.

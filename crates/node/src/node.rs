@@ -1,12 +1,15 @@
 //! The roof over both machines: routes what comes in, and guards start and stop.
 
+mod export;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_coordinator::Reach;
 use starling_types::{Instant, Now, PartitionBits};
 use starling_vnode::{RowSpace, RowWrite, Vnodes};
-use starling_wire::client::{AdminReply, AdminRequest};
+use starling_wire::client::{AdminReply, AdminRequest, Export};
 use starling_wire::{Envelope, Failure, FailureKind, KvReply, Message};
 
 use crate::boot::{Boot, Config};
@@ -47,6 +50,7 @@ pub struct Node {
     /// When a mark that the disk had no room for is written again.
     mark_again: Option<Instant>,
     foreign_frames: u64,
+    exports: BTreeMap<ReplyHandle, Export>,
 }
 
 impl Node {
@@ -64,6 +68,7 @@ impl Node {
             hints_counted: false,
             mark_again: None,
             foreign_frames: 0,
+            exports: BTreeMap::new(),
         };
         if !node.unsealed {
             out.push(Effect::Commit { id: CommitId::Unseal, rows: node.unseal(), durable: true });
@@ -171,7 +176,10 @@ impl Node {
             let why = self.unready().unwrap_or_default();
             return out.push(Effect::RespondAdmin(handle, AdminReply::Refused(why)));
         }
-        self.control(now, out, |control, turn| control.admin(turn, handle, request));
+        match request {
+            AdminRequest::Export(export) => self.export(handle, export, out),
+            request => self.control(now, out, |control, turn| control.admin(turn, handle, request)),
+        }
     }
 
     fn peer_message(
@@ -254,6 +262,7 @@ impl Node {
             (ScanId::Local(handle), page) => {
                 self.shard(now, out, |s, turn| s.local_scanned(turn, handle, page));
             }
+            (ScanId::Export(handle), page) => self.exported(handle, page, out),
             (ScanId::HintCount, Ok(page)) => {
                 self.shard(now, out, |s, turn| s.count_hints(turn, &page));
                 match page.next {

@@ -284,10 +284,10 @@ fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<Durable
 }
 
 /// The first row of a store: whose it is, and where it was when it was last written.
-const META_BIRTH: &[u8] = b"birth";
+pub(crate) const META_BIRTH: &[u8] = b"birth";
 
 /// Whose store it is, whether it holds anything but what every start writes, and where it was.
-fn birth(engine: &DurableEngine) -> Result<(StoreState, u128), StorageError> {
+pub(crate) fn birth(engine: &DurableEngine) -> Result<(StoreState, u128), StorageError> {
     let limit = ScanLimit { rows: 3, bytes: 1 << 10 };
     let mut has_rows = false;
     for namespace in Namespace::ALL {
@@ -303,14 +303,19 @@ fn birth(engine: &DurableEngine) -> Result<(StoreState, u128), StorageError> {
 /// Writes the birth row. A store that was written elsewhere is a copy: its mark of a clean stop is another
 /// history's, and this one takes new actors (semantics, section 2).
 fn settle_store(engine: &DurableEngine, home: &Home, is_copy: bool) -> Result<(), StorageError> {
-    let node = home.inhabitant().node_id.bits().to_be_bytes();
     let mut batch = Batch::new();
-    batch.put(Namespace::Meta, META_BIRTH, [&node[..], &home.place().to_be_bytes()].concat());
+    batch.put(Namespace::Meta, META_BIRTH, birth_row(home));
     if is_copy {
         tracing::warn!("the data directory was copied or moved: the node starts as after an unclean stop");
         batch.delete(Namespace::Meta, starling_vnode::rows::META_CLEAN_STOP);
     }
     engine.commit(&[batch], Durability::Synced)
+}
+
+/// The value of [`META_BIRTH`].
+pub(crate) fn birth_row(home: &Home) -> Vec<u8> {
+    let node = home.inhabitant().node_id.bits().to_be_bytes();
+    [&node[..], &home.place().to_be_bytes()].concat()
 }
 
 /// The certificate in the data directory; on the first start, one that the cluster's authority issues.

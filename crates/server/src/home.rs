@@ -1,7 +1,7 @@
 //! The data directory, and who lives there: `node.json` beside the store.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,21 @@ pub struct Inhabitant {
     pub cluster_id: Option<ClusterId>,
     /// How often it has started.
     pub generation: Generation,
+}
+
+impl Inhabitant {
+    /// Who lives in `dir`, by its `node.json`; none if there is no such file.
+    ///
+    /// # Errors
+    /// If the file cannot be read or understood.
+    pub fn of(dir: &Path) -> Result<Option<Self>, HomeError> {
+        let file = dir.join(FILE);
+        match fs::read(&file) {
+            Ok(bytes) => read(&file, &bytes).map(Some),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(source) => Err(HomeError::Io { path: file, source }),
+        }
+    }
 }
 
 /// Why a data directory cannot be lived in.
@@ -102,11 +117,9 @@ impl Home {
         fresh: NodeId,
         wanted: Option<ClusterId>,
     ) -> Result<Self, HomeError> {
-        let file = path.join(FILE);
-        let mut inhabitant = match fs::read(&file) {
-            Ok(bytes) => owner(path, read(&file, &bytes)?, store)?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => newcomer(path, store, fresh)?,
-            Err(source) => return Err(HomeError::Io { path: file, source }),
+        let mut inhabitant = match Inhabitant::of(path)? {
+            Some(inhabitant) => owner(path, inhabitant, store)?,
+            None => newcomer(path, store, fresh)?,
         };
         if let (Some(found), Some(wanted)) = (inhabitant.cluster_id, wanted)
             && found != wanted
@@ -159,6 +172,11 @@ impl Home {
             self.write()?;
         }
         Ok(())
+    }
+
+    /// A directory whose inhabitant is known, without a start.
+    pub fn of(path: &Path, inhabitant: Inhabitant) -> Self {
+        Self { path: path.into(), inhabitant }
     }
 
     /// Replaces `node.json` at once or not at all.

@@ -12,9 +12,10 @@
 //! **Deliberately absent.** Decisions: those are in `starling-node` and below.
 //!
 //! **How to read this crate.** [`config`] what can be set; [`daemon`] a node from start to stop; [`home`] the
-//! data directory and who lives there; [`losses`] what a
-//! start must take for lost; [`reactor`] the turn, with `doors` (clients) and `peers` (the network);
-//! [`storage_executor`] the way to the disk, [`disk_space`] how full it is; [`metrics`] and `telemetry` what is shown.
+//! data directory and who lives there; [`losses`] what a start must take for lost; [`reactor`] the turn, with `doors`
+//! (clients) and `peers` (the network); [`storage_executor`] the way to the disk, [`disk_space`] how full it is;
+//! [`metrics`] and `telemetry` what is shown; [`offline`] what can be done with the data directory of a node that does
+//! not run.
 
 pub mod clock;
 pub mod config;
@@ -23,6 +24,7 @@ pub mod disk_space;
 pub mod home;
 pub mod losses;
 pub mod metrics;
+pub mod offline;
 pub mod reactor;
 pub mod storage_executor;
 

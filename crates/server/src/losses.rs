@@ -70,7 +70,7 @@ fn this_system() -> Option<Bytes> {
     fs::read("/proc/sys/kernel/random/boot_id").ok().map(Bytes::from)
 }
 
-fn meta_rows(engine: &DurableEngine) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+pub(crate) fn meta_rows(engine: &DurableEngine) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
     let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
     Ok(engine.scan(Namespace::Meta, &KeyRange::all(), limit)?.rows)
 }

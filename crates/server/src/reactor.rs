@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rand::rngs::ChaCha12Rng;
 use starling_frontend::ReplyTo;
 use starling_node::event::{CommitFailure, LoadFailure, RowPage};
-use starling_node::{Effect, Event, Log, Node, ReplyHandle};
+use starling_node::{Effect, Event, Log, Node, ReplyHandle, ScanId};
 use starling_storage::{Engine, KeyRange, Page, ScanLimit, StorageError};
 use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
@@ -87,6 +87,16 @@ enum Whom {
     Local(oneshot::Sender<Result<LocalPage, Failure>>),
 }
 
+/// The number of the last commit; 0 if the store does not answer, as the read that follows will tell.
+fn sequence(engine: &dyn Engine) -> u64 {
+    engine.snapshot().map_or(0, |snapshot| snapshot.sequence())
+}
+
+fn row_page(page: Page, sequence: u64) -> RowPage {
+    let damaged = page.damaged.iter().map(|range| (range.start().clone(), range.end().cloned())).collect();
+    RowPage { rows: page.rows, next: page.next, damaged, sequence }
+}
+
 /// What a client is told in place of an answer that cannot be sent to it.
 fn unsent(message: &Message) -> Option<Failure> {
     let outcome = match message {
@@ -105,11 +115,6 @@ fn load_failure(error: &StorageError) -> LoadFailure {
         StorageError::Corrupt { .. } => LoadFailure::Damaged(error.to_string()),
         _ => LoadFailure::Failed(error.to_string()),
     }
-}
-
-fn row_page(page: Page) -> RowPage {
-    let damaged = page.damaged.iter().map(|range| (range.start().clone(), range.end().cloned()));
-    RowPage { damaged: damaged.collect(), rows: page.rows, next: page.next }
 }
 
 /// What a reactor is made of.
@@ -220,8 +225,10 @@ impl Reactor {
                 let range = KeyRange::prefix(prefix);
                 let range = from.map_or_else(|| range.clone(), |from| range.resume(from));
                 let limit = ScanLimit { rows: limits::SCAN_PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
+                // Read first: the page holds all commits up to this one.
+                let sequence = if let ScanId::Export(_) = id { sequence(self.engine.as_ref()) } else { 0 };
                 let page = self.engine.scan(namespace(space), &range, limit);
-                let page = page.map(row_page).map_err(|e| e.to_string());
+                let page = page.map(|page| row_page(page, sequence)).map_err(|e| e.to_string());
                 self.push(Event::Scanned(id, page));
             }
             Effect::Commit { id, rows, durable } => jobs.push(Job { id, batch: batch_of(rows), durable }),

@@ -152,7 +152,7 @@ pub(crate) fn load_failure(error: &StorageError) -> LoadFailure {
 
 pub(crate) fn row_page(page: Page) -> RowPage {
     let damaged = page.damaged.iter().map(|range| (range.start().clone(), range.end().cloned()));
-    RowPage { damaged: damaged.collect(), rows: page.rows, next: page.next }
+    RowPage { damaged: damaged.collect(), rows: page.rows, next: page.next, sequence: 0 }
 }
 
 const fn is_data(op: &Op) -> bool {

@@ -173,6 +173,19 @@ impl DurableEngine {
         })
     }
 
+    /// Has the tables of a namespace, in which something cannot be read, made anew when the store is next opened.
+    ///
+    /// # Errors
+    /// If that cannot be noted durably.
+    pub fn rebuild_at_next_open(&self, namespace: Namespace) -> Result<(), StorageError> {
+        self.with_store(|store| {
+            store
+                .marks()
+                .set_damaged(namespace)
+                .map_err(StorageError::during("noting that tables are damaged"))
+        })
+    }
+
     /// Waits until everything in write buffers is in tables, and the log is as short as can be.
     ///
     /// # Errors
@@ -278,7 +291,8 @@ fn recover(
     let known = log::Known { flushed: marks.flushed(), persisted, acknowledged };
     let mut replay = |sequence, payload| replay(&trees, sequence, payload);
     let settings = log::Settings { segment_bytes: options.log_segment_bytes };
-    let (mut log, findings) = Log::open(log_files, number, settings, known, &mut replay)?;
+    let (mut log, findings) = Log::open(log_files, number, settings, known, &mut replay)
+        .map_err(|error: StorageError| error.in_directory(directory.path()))?;
     if findings.last < persisted {
         report.log_behind = Some((findings.last, persisted));
     }

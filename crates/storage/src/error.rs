@@ -1,7 +1,7 @@
 //! How a store fails: what happened, and what to do.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -140,6 +140,14 @@ impl From<LogError> for StorageError {
 }
 
 impl StorageError {
+    /// Says of which data directory it speaks, where the log did not know.
+    pub(crate) fn in_directory(mut self, path: &Path) -> Self {
+        if let Self::FormatTooNew { dir, .. } = &mut self {
+            *dir = path.into();
+        }
+        self
+    }
+
     /// A failure of the operating system while doing `action`.
     pub(crate) fn io(action: &'static str, error: &io::Error) -> Self {
         let cause = error.to_string();

@@ -111,13 +111,21 @@ pub fn hints_for(target: NodeId) -> Bytes {
 
 /// Which hint a row is; `None` if the row's key is no hint's under this `seed`.
 pub fn parse_hint(seed: u64, row: &[u8]) -> Option<CellKey> {
+    let (target, token, bucket, key) = hint_parts(row)?;
+    let key = QualifiedKey::new(seed, bucket, key);
+    (key.token() == token).then(|| CellKey::hint(target, key))
+}
+
+/// What a hint row's key holds: for whom, the token, bucket and key; `None` if it is no hint row's. Whether the token is
+/// the key's, only who knows the cluster's seed can tell.
+pub fn hint_parts(row: &[u8]) -> Option<(NodeId, Token, BucketName, Key)> {
     let (target, rest) = row.split_first_chunk::<8>()?;
     let (token, rest) = rest.split_first_chunk::<8>()?;
     let end = rest.iter().position(|&b| b == 0)?;
     let bucket = BucketName::new(std::str::from_utf8(&rest[..end]).ok()?).ok()?;
-    let key = QualifiedKey::new(seed, bucket, Key::new(rest[end + 1..].to_vec()).ok()?);
-    let target = NodeId::from_bits(u64::from_be_bytes(*target));
-    (key.token().bits() == u64::from_be_bytes(*token)).then(|| CellKey::hint(target, key))
+    let key = Key::new(rest[end + 1..].to_vec()).ok()?;
+    let (target, token) = (u64::from_be_bytes(*target), u64::from_be_bytes(*token));
+    Some((NodeId::from_bits(target), Token::from_bits(token), bucket, key))
 }
 
 /// Which record a data row is: its token, the partition's generation, bucket and key; `None` if the row's key is no
@@ -130,6 +138,21 @@ pub fn parse_data(row: &[u8]) -> Option<(Token, u32, BucketName, Key)> {
     let key = Key::new(rest[end + 1..].to_vec()).ok()?;
     let token = Token::from_bits(u64::from_be_bytes(*token));
     Some((token, u32::from_be_bytes(*generation), bucket, key))
+}
+
+/// The name of the bucket in a data row's key; `None` if it holds none.
+pub fn bucket_of_data(row: &[u8]) -> Option<&[u8]> {
+    name_behind(row, 12)
+}
+
+/// The name of the bucket in a hint row's key; `None` if it holds none.
+pub fn bucket_of_hint(row: &[u8]) -> Option<&[u8]> {
+    name_behind(row, 16)
+}
+
+fn name_behind(row: &[u8], numbers: usize) -> Option<&[u8]> {
+    let rest = row.get(numbers..)?;
+    rest.iter().position(|&b| b == 0).map(|end| &rest[..end])
 }
 
 /// The value of [`META_CLEAN_STOP`].

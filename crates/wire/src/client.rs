@@ -9,6 +9,7 @@ pub use starling_ring::Layout;
 use starling_types::{BucketChanges, BucketName, Key, NodeId, Outcome, RequestId, WallTime, limits};
 
 pub use crate::cluster::BucketRegister;
+pub use crate::export::{Export, ExportPage, ExportSpace, Exporter};
 
 /// One request for one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -294,6 +295,8 @@ pub enum AdminRequest {
     },
     /// All buckets.
     BucketList,
+    /// A page of the node's own rows, for a backup.
+    Export(Export),
 }
 
 /// The answer to an [`AdminRequest`].
@@ -318,4 +321,6 @@ pub enum AdminReply {
     },
     /// In order of their names.
     Buckets(Vec<BucketRegister>),
+    /// Rows.
+    Exported(ExportPage),
 }

@@ -8,6 +8,7 @@
 //! kill          SIGKILL under load: what was acked is there
 //! refusals      what must not start, must not join, must not do harm
 //! hostile       what nobody sends who means well, over real sockets
+//! backup        backups cut off, damaged, old, put back; directories checked and repaired
 //! local         what one node holds itself, and where keys live
 //! watching      metrics against dashboards, alerts and the reference page
 //! ```
@@ -16,6 +17,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
 
+mod backup;
 mod buckets;
 mod hostile;
 mod kill;

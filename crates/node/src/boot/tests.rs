@@ -63,7 +63,7 @@ fn the_mark_of_a_clean_stop_gives_the_actors_back_and_a_damaged_one_does_not() {
 #[test]
 fn buckets_come_back_as_they_were_stored_and_those_of_a_newer_release_are_refused() {
     let register = BucketRegister {
-        name: starling_types::BucketName::new("a").unwrap(),
+        name: BucketName::new("a").unwrap(),
         props: starling_types::BucketProps { version: 3, w: Some(1), ..Default::default() },
         by: NodeId::from_bits(7),
     };

@@ -14,7 +14,7 @@ fn node() -> Node {
     Node::new(&config(1), &Boot::default(), Now::default(), &mut Vec::new())
 }
 
-fn config(n: u64) -> Config {
+pub(crate) fn config(n: u64) -> Config {
     Config {
         node: NodeId::from_bits(n),
         generation: Generation(1),

@@ -11,8 +11,8 @@ use starling_types::{
 };
 
 use crate::client::{
-    AdminReply, AdminRequest, Failure, FailureKind, KvOp, KvReply, KvRequest, QuorumChoice, ReadReply,
-    Receipt, Seen, SiblingView, WriteReply,
+    AdminReply, AdminRequest, Export, ExportPage, ExportSpace, Exporter, Failure, FailureKind, KvOp, KvReply,
+    KvRequest, QuorumChoice, ReadReply, Receipt, Seen, SiblingView, WriteReply,
 };
 use crate::cluster::{BucketRegister, Decide, Propose, SharedState};
 use crate::gossip::{self, Body, Claim, MemberInfo, Rumour, Status};
@@ -22,7 +22,7 @@ use crate::replica::{Merge, Merged, Origin, Read, ReadAnswer, Recall, Recalled, 
 use crate::sync::{Compare, Compared, Entry, Fingerprint, Swept};
 
 pub(super) fn samples() -> Vec<Message> {
-    [first_samples(), buckets(), sweeps(), losses()].concat()
+    [first_samples(), buckets(), sweeps(), losses(), exports()].concat()
 }
 
 /// What there was before buckets could be created.
@@ -287,6 +287,34 @@ pub(super) fn buckets() -> Vec<Message> {
         Message::AdminReply(AdminReply::BucketSet { bucket: register(), held_by: 2, members: 3 }),
         Message::AdminReply(AdminReply::Buckets(vec![register()])),
         Message::Shared(shared),
+    ]
+}
+
+pub(super) fn exports() -> Vec<Message> {
+    let exporter = Exporter {
+        node: node(),
+        name: "a".into(),
+        cluster: Some(ClusterId::from_bits(0xc1)),
+        generation: Generation(2),
+        layout: LayoutVersion(1),
+        version: "0.1.0".into(),
+    };
+    let ask = |space| {
+        let buckets = vec![BucketName::default_bucket()];
+        Message::Admin(AdminRequest::Export(Export { space, from: Bytes::from_static(b"from"), buckets }))
+    };
+    let page = ExportPage {
+        exporter,
+        sequence: 4_711,
+        rows: vec![(Bytes::from_static(b"key"), Bytes::from_static(b"value"))],
+        next: Some(Bytes::from_static(b"next")),
+        damaged: vec![(Bytes::from_static(b"a"), Some(Bytes::from_static(b"b"))), (Bytes::new(), None)],
+    };
+    vec![
+        ask(ExportSpace::Data),
+        ask(ExportSpace::Hints),
+        ask(ExportSpace::Meta),
+        Message::AdminReply(AdminReply::Exported(page)),
     ]
 }
 

@@ -1,0 +1,231 @@
+//! `starling data`.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+use starling_server::offline::{self, Check, Filter, FlawedRow, Opened, Repair, SpaceCheck};
+use starling_storage::{KeyRange, Namespace};
+use starling_types::BucketName;
+
+use crate::backup;
+use crate::exit::{Exit, Failed};
+use crate::output;
+
+/// `starling data`
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    #[command(subcommand)]
+    pub command: DataCommand,
+}
+
+/// What to do with a data directory.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Read everything and say what is wrong. Changes nothing.
+    Check {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Print the rows, decoded, as one JSON object a line. Changes nothing.
+    Dump(DumpArgs),
+    /// Mend what a check finds, as far as one node can; keeps the store as it was beside it.
+    Repair {
+        /// The data directory.
+        dir: PathBuf,
+    },
+}
+
+/// Where to look.
+#[derive(Debug, Args)]
+pub struct PlaceArgs {
+    /// The data directory.
+    pub dir: PathBuf,
+    /// Where to work on a copy of the store (in which table files are only linked, if it is the same volume); by default
+    /// in the data directory.
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+}
+
+/// `starling data dump`
+#[derive(Debug, Args)]
+pub struct DumpArgs {
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Only this namespace.
+    #[arg(long, value_enum)]
+    pub namespace: Option<Space>,
+    /// Only this bucket.
+    #[arg(long)]
+    pub bucket: Option<String>,
+    /// Only keys that begin so.
+    #[arg(long, default_value = "")]
+    pub prefix: String,
+}
+
+/// A namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Space {
+    /// Records of the keys that the node owns.
+    Data,
+    /// Records kept for absent owners.
+    Hints,
+    /// What the node knows of itself and the cluster.
+    Meta,
+}
+
+/// Dispatches.
+pub fn run(command: &DataArgs, json: bool) -> Result<Exit, Failed> {
+    match &command.command {
+        DataCommand::Check { place } => check(place, json),
+        DataCommand::Dump(args) => dump(args),
+        DataCommand::Repair { dir } => repair(dir, json),
+    }
+}
+
+fn check(place: &PlaceArgs, json: bool) -> Result<Exit, Failed> {
+    let found = offline::check(&place.dir, place.scratch.as_deref())?;
+    output::line(if json {
+        check_json(&place.dir, &found).to_string()
+    } else {
+        check_text(&place.dir, &found)
+    });
+    Ok(if found.is_sound() { Exit::Done } else { Exit::Failed })
+}
+
+fn dump(args: &DumpArgs) -> Result<Exit, Failed> {
+    let bucket = args.bucket.as_deref().map(BucketName::new).transpose();
+    let filter = Filter {
+        namespace: args.namespace.map(namespace),
+        bucket: bucket.map_err(|e| Failed::new(Exit::Usage, e.to_string()))?,
+        prefix: args.prefix.clone().into_bytes(),
+    };
+    let scratch = args.place.scratch.as_deref();
+    let is_whole = offline::dump(&args.place.dir, scratch, &filter, |row| output::line(row.to_string()))?;
+    if !is_whole {
+        output::note("starling: not everything could be read: `starling data check` says what");
+    }
+    Ok(if is_whole { Exit::Done } else { Exit::Failed })
+}
+
+fn repair(dir: &Path, json: bool) -> Result<Exit, Failed> {
+    let name = format!("damaged-{}", backup::now().to_string().replace([':', '.'], "-"));
+    let done = offline::repair(dir, &name)?;
+    output::line(if json { repair_json(dir, &done).to_string() } else { repair_text(dir, &done) });
+    Ok(Exit::Done)
+}
+
+const fn namespace(space: Space) -> Namespace {
+    match space {
+        Space::Data => Namespace::Data,
+        Space::Hints => Namespace::Hints,
+        Space::Meta => Namespace::Meta,
+    }
+}
+
+fn check_text(dir: &Path, found: &Check) -> String {
+    let verdict = if found.is_sound() { "sound" } else { "NOT sound" };
+    let mut text = format!("{}  {verdict}", dir.display());
+    if let Some(here) = &found.inhabitant {
+        let cluster = here.cluster_id.map_or("none".into(), |id| id.to_string());
+        text += &format!("\n  node    {}, cluster {cluster}, generation {}", here.node_id, here.generation.0);
+    }
+    text += &format!("\n  format  {}", found.format);
+    if !found.opened.words.is_empty() {
+        text += &format!(
+            "\n  {}  {}",
+            if found.opened.has_losses { "! open" } else { "open  " },
+            found.opened.words
+        );
+    }
+    for space in &found.spaces {
+        text += &format!("\n  {:<6}  {}", space.namespace.name(), space_text(space));
+    }
+    for problem in &found.problems {
+        text += &format!("\n  ! {problem}");
+    }
+    if found.opened.is_known {
+        text += "\n  next    start the node: it asks the other owners for what is gone";
+    }
+    text
+}
+
+fn space_text(space: &SpaceCheck) -> String {
+    let SpaceCheck { rows, bytes, tombstones, conflicts, damaged, flawed, flawed_rows, .. } = space;
+    let mut text = format!("{rows} rows, {bytes} bytes");
+    if space.namespace != Namespace::Meta {
+        text += &format!(", {tombstones} deletes, {conflicts} with siblings");
+    }
+    damaged
+        .iter()
+        .for_each(|range| text += &format!("\n  ! rows from {} could not be read", range_text(range)));
+    flawed.iter().for_each(|row| text += &format!("\n  ! {row}"));
+    if *flawed_rows > flawed.len() as u64 {
+        text += &format!("\n  ! and {} more", flawed_rows - flawed.len() as u64);
+    }
+    text
+}
+
+fn range_text(range: &KeyRange) -> String {
+    let end = range.end().map_or("the end".into(), |end| end.escape_ascii().to_string());
+    format!("\"{}\" to {end}", range.start().escape_ascii())
+}
+
+fn check_json(dir: &Path, found: &Check) -> Value {
+    let spaces = found.spaces.iter().map(|space| {
+        let SpaceCheck { rows, bytes, tombstones, conflicts, damaged, flawed, flawed_rows, .. } = space;
+        json!({
+            "namespace": space.namespace.name(), "rows": rows, "bytes": bytes, "tombstones": tombstones,
+            "conflicts": conflicts, "damaged": damaged.iter().map(range_json).collect::<Vec<_>>(),
+            "flawed": flawed.iter().map(flawed_json).collect::<Vec<_>>(), "flawed_rows": flawed_rows,
+        })
+    });
+    json!({
+        "dir": dir, "sound": found.is_sound(), "node": found.inhabitant, "format": found.format,
+        "opened": opened_json(&found.opened), "namespaces": spaces.collect::<Vec<_>>(), "problems": found.problems,
+    })
+}
+
+fn opened_json(opened: &Opened) -> Value {
+    json!({ "findings": opened.words, "losses": opened.has_losses, "known": opened.is_known })
+}
+
+fn range_json(range: &KeyRange) -> Value {
+    json!({ "start": STANDARD.encode(range.start()), "end": range.end().map(|end| STANDARD.encode(end)) })
+}
+
+fn flawed_json(row: &FlawedRow) -> Value {
+    json!({ "namespace": row.namespace.name(), "row": STANDARD.encode(&row.row), "flaw": row.flaw.to_string() })
+}
+
+fn repair_text(dir: &Path, done: &Repair) -> String {
+    let Some(mended) = &done.mended else {
+        return format!("{}  nothing to repair", dir.display());
+    };
+    let mut text = check_text(dir, &done.found);
+    text += &format!("\nrepaired; the store as it was is kept in {}", mended.originals.display());
+    mended.removed.iter().for_each(|row| text += &format!("\n  removed  {row}"));
+    for (namespace, range) in &mended.gone {
+        text += &format!("\n  gone     {namespace} rows from {}", range_text(range));
+    }
+    text +=
+        "\n  next     start the node: it asks the other owners for what is gone. Then remove what was kept.";
+    text
+}
+
+fn repair_json(dir: &Path, done: &Repair) -> Value {
+    let mended = done.mended.as_ref().map(|mended| {
+        let gone = mended
+            .gone
+            .iter()
+            .map(|(namespace, range)| json!({ "namespace": namespace.name(), "range": range_json(range) }));
+        json!({
+            "originals": mended.originals, "opened": opened_json(&mended.opened),
+            "removed": mended.removed.iter().map(flawed_json).collect::<Vec<_>>(),
+            "gone": gone.collect::<Vec<_>>(),
+        })
+    });
+    json!({ "found": check_json(dir, &done.found), "repaired": mended })
+}

@@ -1,0 +1,156 @@
+//! The data directory of a node that does not run: look at it, mend it, restore a backup into it.
+//!
+//! Who only looks works on a shadow: a second directory with links to the table files, which never change, and copies of
+//! all else. What opening a store does to it (cutting a torn tail, rebuilding damaged tables) happens to the shadow.
+
+mod check;
+mod dump;
+mod repair;
+mod restore;
+mod rows;
+mod shadow;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use starling_backup::BackupError;
+use starling_node::boot::BootError;
+use starling_node::{Boot, Losses};
+use starling_storage::{
+    DurableEngine, Engine, KeyRange, Namespace, OpenReport, Options, Page, ScanLimit, StorageError,
+};
+use starling_types::{ClusterId, NodeId};
+
+pub use check::{Check, SpaceCheck, check};
+pub use dump::{Filter, dump};
+pub use repair::{Mended, Repair, repair};
+pub use restore::{Counts, Restore, Restored, restore};
+pub use rows::{Flaw, FlawedRow, Held, judge};
+
+use crate::home::{HomeError, Inhabitant};
+
+/// Why the work could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum OfflineError {
+    /// The operating system refused.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// There is no store.
+    #[error("{} holds no store: name the data directory of a node (the one with node.json in it)", dir.display())]
+    NoStore {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A node runs there, or another command works on it.
+    #[error("{} is in use by a running node or by another command: stop that first; nothing was changed", dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The store.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// `node.json`.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The backup.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// What the backup says of the node.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// The backup is not all that was there.
+    #[error("{why}: use another backup, or --incomplete to restore what there is; nothing was changed")]
+    Incomplete {
+        /// What is missing.
+        why: String,
+    },
+    /// The backup is another node's.
+    #[error(
+        "the backup is of node {backup} of cluster {backup_cluster}, and {} is of node {here} of cluster {here_cluster}: a backup goes back to its own node; nothing was changed",
+        dir.display()
+    )]
+    OtherNode {
+        /// The directory.
+        dir: PathBuf,
+        /// Whose backup.
+        backup: NodeId,
+        /// Of which cluster.
+        backup_cluster: ClusterId,
+        /// Whose directory.
+        here: NodeId,
+        /// Of which cluster.
+        here_cluster: ClusterId,
+    },
+}
+
+impl OfflineError {
+    fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path: path.clone(), source }
+    }
+}
+
+/// What the open of a store found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// In words.
+    pub words: String,
+    /// Whether rows that were acknowledged may be missing, or be there in an older version.
+    pub has_losses: bool,
+    /// Whether that was found before, and all that is left to do is to start the node.
+    pub is_known: bool,
+}
+
+impl Opened {
+    fn of(report: &OpenReport) -> Self {
+        let before = OpenReport { lost_before: false, ..report.clone() };
+        let is_known = report.lost_before && !before.has_losses();
+        Self { words: report.to_string(), has_losses: report.has_losses(), is_known }
+    }
+}
+
+/// Opens the store in `dir`, or makes one.
+fn open(dir: &Path) -> Result<(DurableEngine, Opened), OfflineError> {
+    let engine = DurableEngine::open(dir, Options { log_segment_bytes: SEGMENT, ..Options::default() })?;
+    let opened = Opened::of(engine.report());
+    Ok((engine, opened))
+}
+
+/// The cluster a store belongs to: by its layout, or else by `node.json`.
+fn cluster_of(engine: &DurableEngine, inhabitant: Option<&Inhabitant>) -> Option<ClusterId> {
+    let meta = crate::losses::meta_rows(engine).unwrap_or_default();
+    let boot = Boot::read(&meta, &Losses::NONE).ok();
+    boot.and_then(|boot| boot.cluster()).or(inhabitant?.cluster_id)
+}
+
+/// Shows all rows of a namespace, page by page.
+fn walk(
+    engine: &DurableEngine,
+    namespace: Namespace,
+    mut look: impl FnMut(Page) -> Result<(), OfflineError>,
+) -> Result<(), OfflineError> {
+    let mut range = KeyRange::all();
+    loop {
+        let mut page = engine.scan(namespace, &range, PAGE)?;
+        let next = page.next.take();
+        look(page)?;
+        match next {
+            Some(next) => range = range.resume(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Files of the log that a command begins; the node goes back to its own size.
+const SEGMENT: u64 = 4 << 20;
+const PAGE: ScanLimit = ScanLimit { rows: 1_024, bytes: 4 << 20 };

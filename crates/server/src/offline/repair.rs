@@ -1,0 +1,106 @@
+//! What a check found is made good, as far as one node can do that; the rest is for the other replicas.
+
+use std::path::{Path, PathBuf};
+
+use starling_node::boot::suspect_everything;
+use starling_storage::{Batch, Durability, DurableEngine, Engine, KeyRange, Namespace};
+use starling_types::ClusterId;
+use starling_vnode::rows::META_CLEAN_STOP;
+
+use super::check::{Check, look};
+use super::rows::{FlawedRow, judge};
+use super::shadow::{hold, keep};
+use super::{OfflineError, Opened, cluster_of, open, walk};
+use crate::home::Inhabitant;
+use crate::storage_executor::batch_of;
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repair {
+    /// What was wrong.
+    pub found: Check,
+    /// What was done about it; nothing if nothing was wrong.
+    pub mended: Option<Mended>,
+}
+
+/// What a repair did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mended {
+    /// Where the store is kept as it was.
+    pub originals: PathBuf,
+    /// What the last open of the store found, and did.
+    pub opened: Opened,
+    /// Rows that were removed.
+    pub removed: Vec<FlawedRow>,
+    /// Ranges of keys that could not be read; what was in them is not there any more.
+    pub gone: Vec<(Namespace, KeyRange)>,
+}
+
+/// Repairs the store of a node that does not run. `name` is that of the directory beside the store in which it is kept as
+/// it was.
+///
+/// # Errors
+/// If the store cannot be opened, or the operating system refuses. Running it again is safe.
+pub fn repair(dir: &Path, name: &str) -> Result<Repair, OfflineError> {
+    let held = hold(dir)?;
+    let found = look(dir, None)?;
+    if found.needs_no_repair() {
+        return Ok(Repair { found, mended: None });
+    }
+    let originals = dir.join(name);
+    keep(dir, &originals)?;
+    drop(held);
+    let (mut engine, opened) = open(dir)?;
+    let mut mended = Mended { originals, opened, removed: Vec::new(), gone: Vec::new() };
+    if mended.condemn(&engine)? {
+        engine.close()?;
+        (engine, mended.opened) = open(dir)?;
+    }
+    let cluster = cluster_of(&engine, Inhabitant::of(dir).ok().flatten().as_ref());
+    [Namespace::Data, Namespace::Hints]
+        .into_iter()
+        .try_for_each(|space| mended.prune(&engine, space, cluster))?;
+    // Before anything is served the node asks the other owners what it has lost, and mints under new names.
+    let mut mark = batch_of(vec![suspect_everything()]);
+    mark.delete(Namespace::Meta, META_CLEAN_STOP);
+    engine.commit(&[mark], Durability::Synced)?;
+    engine.close()?;
+    Ok(Repair { found, mended: Some(mended) })
+}
+
+impl Mended {
+    /// Finds the ranges that cannot be read; whether there are tables that the next open must make anew.
+    fn condemn(&mut self, engine: &DurableEngine) -> Result<bool, OfflineError> {
+        for namespace in Namespace::ALL {
+            let before = self.gone.len();
+            walk(engine, namespace, |page| {
+                self.gone.extend(page.damaged.into_iter().map(|range| (namespace, range)));
+                Ok(())
+            })?;
+            if self.gone.len() > before {
+                engine.rebuild_at_next_open(namespace)?;
+            }
+        }
+        Ok(!self.gone.is_empty())
+    }
+
+    /// Removes the rows that no record can be made of.
+    fn prune(
+        &mut self,
+        engine: &DurableEngine,
+        namespace: Namespace,
+        cluster: Option<ClusterId>,
+    ) -> Result<(), OfflineError> {
+        walk(engine, namespace, |page| {
+            let mut batch = Batch::new();
+            for (row, value) in page.rows {
+                if let Err(flaw) = judge(cluster, namespace, &row, &value) {
+                    batch.delete(namespace, row.clone());
+                    self.removed.push(FlawedRow { namespace, row, flaw });
+                }
+            }
+            engine.commit(&[batch], Durability::Buffered)?;
+            Ok(())
+        })
+    }
+}

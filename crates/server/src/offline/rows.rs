@@ -1,0 +1,92 @@
+//! One stored row: is it what it should be, and what does it hold?
+
+use std::fmt;
+
+use bytes::Bytes;
+use starling_causality::{Record, RecordError};
+use starling_storage::Namespace;
+use starling_types::{BucketName, ClusterId, Key, NodeId, QualifiedKey, Token};
+use starling_vnode::rows;
+
+/// A record as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// For whom, if it is a hint.
+    pub target: Option<NodeId>,
+    /// The token that the row says.
+    pub token: Token,
+    /// The partition's generation, if it is no hint.
+    pub generation: Option<u32>,
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: Key,
+    /// The record.
+    pub record: Record,
+}
+
+/// What is wrong with a row whose bytes are those that were written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// Its key is no record's.
+    #[error("the row's key names no record")]
+    Key,
+    /// Its token is not the key's in this cluster.
+    #[error("the row stands at token {stands}, and its key belongs to token {belongs}")]
+    Token {
+        /// Where it is.
+        stands: Token,
+        /// Where it should be.
+        belongs: Token,
+    },
+    /// Its value is no record.
+    #[error("the record cannot be read: {0}")]
+    Record(RecordError),
+}
+
+/// A row with a flaw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlawedRow {
+    /// Where.
+    pub namespace: Namespace,
+    /// The row's key.
+    pub row: Bytes,
+    /// What is wrong.
+    pub flaw: Flaw,
+}
+
+impl fmt::Display for FlawedRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} row {}: {}", self.namespace, self.row.escape_ascii(), self.flaw)
+    }
+}
+
+/// What a row of data or hints holds. Without a cluster nobody can tell whether tokens are right.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn judge(
+    cluster: Option<ClusterId>,
+    namespace: Namespace,
+    row: &[u8],
+    value: &Bytes,
+) -> Result<Held, Flaw> {
+    let (target, generation, token, bucket, key) = match namespace {
+        Namespace::Hints => {
+            let (target, token, bucket, key) = rows::hint_parts(row).ok_or(Flaw::Key)?;
+            (Some(target), None, token, bucket, key)
+        }
+        Namespace::Data | Namespace::Meta => {
+            let (token, generation, bucket, key) = rows::parse_data(row).ok_or(Flaw::Key)?;
+            (None, Some(generation), token, bucket, key)
+        }
+    };
+    if let Some(cluster) = cluster {
+        let belongs = QualifiedKey::new(cluster.hash_seed(), bucket.clone(), key.clone()).token();
+        if belongs != token {
+            return Err(Flaw::Token { stands: token, belongs });
+        }
+    }
+    let record = Record::decode(value).map_err(Flaw::Record)?;
+    Ok(Held { target, token, generation, bucket, key, record })
+}

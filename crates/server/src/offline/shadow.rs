@@ -1,0 +1,114 @@
+//! A second directory with the same store, on which anything may be tried.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use starling_storage::{DurableEngine, StorageError};
+
+use super::{OfflineError, Opened};
+
+/// Held while somebody works on a directory beside its store: no node can start there.
+#[derive(Debug)]
+pub(super) struct Held(#[expect(dead_code, reason = "held for its lock")] File);
+
+/// Takes the lock that a running node holds.
+pub(super) fn hold(dir: &Path) -> Result<Held, OfflineError> {
+    let path = dir.join("LOCK");
+    let failed = OfflineError::io("locking", &path);
+    if !dir.join("tables").is_dir() {
+        return Err(OfflineError::NoStore { dir: dir.into() });
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    // A directory that may only be read can still be looked at.
+    let file = options.open(&path).or_else(|_| File::open(&path)).map_err(&failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Held(file)),
+        Err(TryLockError::WouldBlock) => Err(OfflineError::InUse { dir: dir.into() }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// A shadow, removed when it is no longer needed.
+#[derive(Debug)]
+pub(super) struct Shadow {
+    at: PathBuf,
+}
+
+impl Shadow {
+    /// Of the store in `dir`, inside `scratch`, or else inside the data directory itself.
+    pub(super) fn cast(dir: &Path, scratch: Option<&Path>) -> Result<Self, OfflineError> {
+        let at = scratch.unwrap_or(dir).join(format!("shadow-{}", std::process::id()));
+        remove_left_over(scratch.unwrap_or(dir));
+        let shadow = Self { at };
+        keep(dir, &shadow.at)?;
+        Ok(shadow)
+    }
+
+    /// Opens it; errors speak of the directory that it is the shadow of.
+    pub(super) fn open(&self, dir: &Path) -> Result<(DurableEngine, Opened), OfflineError> {
+        super::open(&self.at).map_err(|error| match error {
+            OfflineError::Storage(StorageError::FormatTooNew { found, supported, .. }) => {
+                StorageError::FormatTooNew { dir: dir.into(), found, supported }.into()
+            }
+            OfflineError::Storage(StorageError::Unreadable { cause, .. }) => {
+                StorageError::Unreadable { dir: dir.into(), cause }.into()
+            }
+            OfflineError::Storage(StorageError::Foreign { path, detail }) => {
+                let part = path.strip_prefix(&self.at).unwrap_or(&path).to_owned();
+                StorageError::Foreign { path: dir.join(part), detail }.into()
+            }
+            other => other,
+        })
+    }
+}
+
+impl Drop for Shadow {
+    fn drop(&mut self) {
+        // What stays behind is only in the way of nobody.
+        let _ = fs::remove_dir_all(&self.at);
+    }
+}
+
+/// Shadows of commands that were killed. The caller holds the lock: none of them is in use.
+fn remove_left_over(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with("shadow-")) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Makes `to` a copy of the store in `dir`.
+pub(super) fn keep(dir: &Path, to: &Path) -> Result<(), OfflineError> {
+    fs::create_dir_all(to).map_err(OfflineError::io("creating", to))?;
+    for part in ["tables", "log", "meta"] {
+        let (from, to) = (dir.join(part), to.join(part));
+        if from.is_dir() {
+            copy(&from, &to).map_err(OfflineError::io("copying", &from))?;
+        }
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    // Tables and blobs are written once; everything else may be written to in place.
+    let is_linked =
+        ["tables", "blobs"].iter().any(|name| from.ends_with(name) && !from.join("FORMAT").exists());
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        // Files that the log has yet to use.
+        if entry.file_name().to_string_lossy().starts_with("spare-") {
+            continue;
+        }
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy(&from, &to)?;
+        } else if !is_linked || fs::hard_link(&from, &to).is_err() {
+            fs::copy(&from, &to)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,287 @@
+//! Files that releases have left behind, as fixtures: this release opens them and finds exactly what was written. And
+//! files of releases to come: they are refused, with words that say what to do, and left alone.
+//!
+//! `STARLING_WRITE_FIXTURES=1 cargo test -p starling-tests --test stored_formats` writes the fixtures of this release.
+//! That is done once, when a format changes, into a directory of its own; those of earlier releases stay as they are.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use starling_backup::{BackupError, Origin, Page, Reader, Row, Utc, Writer};
+use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
+use starling_storage::{
+    Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, Options, ScanLimit, StorageError,
+};
+use starling_types::{
+    ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, QualifiedKey, WallTime,
+};
+use starling_vnode::rows::{FIRST_GENERATION, META_HLC_CEILING};
+use starling_vnode::{CellKey, RowSpace};
+use tempfile::TempDir;
+use xxhash_rust::xxh3::xxh3_64;
+
+type Rows = BTreeMap<(Namespace, Bytes), Bytes>;
+
+const CLUSTER: ClusterId = ClusterId::from_bits(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
+const MADE: Utc = Utc(WallTime::from_millis(1_785_587_696_789));
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+/// Small files: most of a log is zeros.
+fn options() -> Options {
+    Options { log_segment_bytes: 1 << 14, ..Options::default() }
+}
+
+fn key(name: &str) -> QualifiedKey {
+    QualifiedKey::new(CLUSTER.hash_seed(), BucketName::default_bucket(), Key::new(name.to_owned()).unwrap())
+}
+
+/// A record of writes by these actors, each by one who has seen nothing.
+fn siblings(writes: &[(u64, Payload)]) -> Bytes {
+    let write = |record: Record, (actor, payload): &(u64, Payload)| {
+        let dot =
+            Dot { actor: ActorId::from_bits(*actor), hlc: Hlc::from_parts(1_700_000_000_000 + actor, 3) };
+        record.write(&VersionVector::new(), dot, payload.clone(), None)
+    };
+    writes.iter().fold(Record::default(), write).encode()
+}
+
+fn value(text: &'static str) -> Bytes {
+    siblings(&[(1, Payload::Value(text.into()))])
+}
+
+/// What is written first, and becomes tables.
+fn first() -> Rows {
+    let both = [(1, Payload::Value("one".into())), (2, Payload::Value("other".into()))];
+    [
+        (CellKey::data(key("replaced")), value("before")),
+        (CellKey::data(key("removed")), value("removed")),
+        (CellKey::data(key("dropped")), value("dropped")),
+        (CellKey::data(key("kept")), value("kept")),
+        (CellKey::data(key("deleted")), siblings(&[(3, Payload::Tombstone)])),
+        (CellKey::data(key("siblings")), siblings(&both)),
+        (CellKey::hint(NodeId::from_bits(5), key("kept")), value("for another")),
+        (CellKey::hint(NodeId::from_bits(5), key("delivered")), value("delivered")),
+    ]
+    .map(|(cell, value)| (row(&cell), value))
+    .into()
+}
+
+fn row(cell: &CellKey) -> (Namespace, Bytes) {
+    let (space, key) = cell.row();
+    let namespace = match space {
+        RowSpace::Data => Namespace::Data,
+        RowSpace::Hints => Namespace::Hints,
+        RowSpace::Meta => Namespace::Meta,
+    };
+    (namespace, key)
+}
+
+/// What follows, and stays in the log.
+fn then() -> Batch {
+    let mut batch = Batch::new();
+    let (data, replaced) = row(&CellKey::data(key("replaced")));
+    batch.put(data, replaced, value("after"));
+    batch.delete(data, row(&CellKey::data(key("removed"))).1);
+    batch.delete(Namespace::Hints, row(&CellKey::hint(NodeId::from_bits(5), key("delivered"))).1);
+    batch.put(Namespace::Hints, row(&CellKey::hint(NodeId::from_bits(6), key("new"))).1, value("new"));
+    batch.put(Namespace::Meta, META_HLC_CEILING, Bytes::from_static(&[1, 2, 3, 4, 5, 6, 7, 8]));
+    let token = key("dropped").token().bits();
+    batch.drop_below(token..=token, FIRST_GENERATION + 1);
+    batch
+}
+
+/// What there is at the end, the rows about the store itself left out.
+fn at_last() -> Rows {
+    let mut rows = first();
+    let gone = [CellKey::data(key("removed")), CellKey::data(key("dropped"))];
+    let delivered = CellKey::hint(NodeId::from_bits(5), key("delivered"));
+    gone.iter().chain([&delivered]).for_each(|cell| drop(rows.remove(&row(cell))));
+    rows.insert(row(&CellKey::data(key("replaced"))), value("after"));
+    rows.insert(row(&CellKey::hint(NodeId::from_bits(6), key("new"))), value("new"));
+    rows.insert((Namespace::Meta, META_HLC_CEILING.into()), Bytes::from_static(&[1, 2, 3, 4, 5, 6, 7, 8]));
+    rows
+}
+
+fn write_store(dir: &Path) {
+    let engine = DurableEngine::open(dir, options()).unwrap();
+    // So much that the log goes on in a second file, and the first is given back: that is noted in the marks.
+    for size in [12 << 10, 8 << 10] {
+        let mut filler = Batch::new();
+        filler.put(Namespace::Meta, "filler", vec![0; size]);
+        engine.commit(&[filler], Durability::Synced).unwrap();
+    }
+    let mut batch = Batch::new();
+    batch.delete(Namespace::Meta, "filler");
+    first().into_iter().for_each(|((namespace, key), value)| batch.put(namespace, key, value));
+    engine.commit(&[batch], Durability::Synced).unwrap();
+    engine.flush().unwrap();
+    engine.commit(&[then()], Durability::Synced).unwrap();
+    engine.close().unwrap();
+    drop(engine);
+    fs::remove_file(dir.join("LOCK")).unwrap();
+    for entry in fs::read_dir(dir.join("log")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("spare-") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+fn write_backup(dir: &Path) {
+    let origin = Origin {
+        node_id: NodeId::from_bits(5),
+        name: "n1".into(),
+        cluster_id: Some(CLUSTER),
+        generation: Generation(2),
+        layout_version: LayoutVersion(1),
+        release: "0.1.0".into(),
+    };
+    let mut writer = Writer::begin(dir, origin, None, MADE).unwrap();
+    for namespace in Namespace::ALL {
+        let rows = at_last().into_iter().filter(|((space, _), _)| *space == namespace);
+        let rows = rows.map(|((_, key), value)| (key, value)).collect();
+        writer.append(Page { namespace, rows, next: None, damaged: Vec::new(), sequence: 7 }).unwrap();
+    }
+    writer.finish(MADE).unwrap();
+    fs::remove_file(dir.join("LOCK")).unwrap();
+}
+
+/// A copy of a fixture, to be opened.
+fn copy_of(name: &str) -> TempDir {
+    let (fixture, dir) = (fixture(name), TempDir::new().unwrap());
+    if std::env::var_os("STARLING_WRITE_FIXTURES").is_some() && !fixture.exists() {
+        match name {
+            STORE => write_store(&fixture),
+            _ => write_backup(&fixture),
+        }
+    }
+    copy(&fixture, dir.path());
+    dir
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&from, &to),
+            false => _ = fs::copy(from, to).unwrap(),
+        }
+    }
+    // A table of no rows is a directory of no files, which a checkout does not have.
+    if from.ends_with("tables/hints") || from.ends_with("tables/meta") || from.ends_with("tables/data") {
+        fs::create_dir_all(to.join("tables")).unwrap();
+    }
+}
+
+fn rows_of(engine: &DurableEngine) -> Rows {
+    let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
+    let mut rows = Rows::new();
+    for namespace in Namespace::ALL {
+        let page = engine.scan(namespace, &KeyRange::all(), limit).unwrap();
+        assert!(page.damaged.is_empty(), "{page:?}");
+        rows.extend(page.rows.into_iter().map(|(key, value)| ((namespace, key), value)));
+    }
+    // What the store writes about itself begins with a zero.
+    rows.retain(|(namespace, key), _| *namespace != Namespace::Meta || key[0] != 0);
+    rows
+}
+
+#[test]
+fn a_store_of_this_format_holds_what_was_written() {
+    let dir = copy_of(STORE);
+    for open in ["the first", "the second"] {
+        let engine = DurableEngine::open(dir.path(), options()).unwrap();
+        assert!(!engine.report().has_losses(), "{open} open: {}", engine.report());
+        assert_eq!(rows_of(&engine), at_last(), "{open} open");
+        let (data, dropped) = row(&CellKey::data(key("dropped")));
+        assert_eq!(engine.get(data, &dropped), Ok(None), "{open} open");
+        engine.flush().unwrap();
+        engine.close().unwrap();
+    }
+}
+
+#[test]
+fn a_backup_of_this_format_holds_what_was_written() {
+    let dir = copy_of(BACKUP);
+    let reader = Reader::open(dir.path()).unwrap();
+    assert!(reader.verify(|_| {}).is_whole());
+    let rows = reader.rows().map(Result::unwrap);
+    let rows: Rows = rows.map(|Row { namespace, key, value }| ((namespace, key), value)).collect();
+    assert_eq!(rows, at_last());
+    assert_eq!((reader.manifest().begun_at, reader.manifest().origin.cluster_id), (MADE, Some(CLUSTER)));
+}
+
+/// The only file of the log with batches in it.
+fn segment(dir: &Path) -> PathBuf {
+    let files = fs::read_dir(dir.join("log")).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|e| e == "log")).max().unwrap()
+}
+
+#[test]
+fn a_store_of_a_later_format_is_refused_and_left_alone() {
+    let dir = copy_of(STORE);
+    let format = dir.path().join("tables").join("FORMAT");
+    let text = fs::read_to_string(&format).unwrap();
+    assert!(text.starts_with("starling store 2 "), "{text}");
+    fs::write(&format, text.replace("store 2 ", "store 3 ")).unwrap();
+    is_refused(dir.path(), 3);
+}
+
+#[test]
+fn a_log_of_a_later_format_is_refused_and_left_alone() {
+    let dir = copy_of(STORE);
+    let segment = segment(dir.path());
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[8..12].copy_from_slice(&2u32.to_le_bytes());
+    let sum = xxh3_64(&bytes[..56]);
+    bytes[56..64].copy_from_slice(&sum.to_le_bytes());
+    fs::write(&segment, &bytes).unwrap();
+    is_refused(dir.path(), 2);
+    assert_eq!(fs::read(&segment).unwrap(), bytes);
+}
+
+fn is_refused(dir: &Path, format: u32) {
+    let Err(error) = DurableEngine::open(dir, options()) else { panic!("format {format} was opened") };
+    let StorageError::FormatTooNew { dir: named, found, .. } = &error else { panic!("{error}") };
+    assert!(*found == format && named.starts_with(dir), "{error}");
+    assert!(error.to_string().contains("start the version that wrote it, or a later one"), "{error}");
+}
+
+/// Side files only say more than the store itself: what cannot be understood of them is taken for the worse.
+#[test]
+fn side_files_of_a_later_format_cost_no_row() {
+    for (file, from, to) in [("meta/marks", "marks 1", "marks 2"), ("meta/watermark", "SLmark1", "SLmark2")] {
+        let dir = copy_of(STORE);
+        let path = dir.path().join(file);
+        let bytes = fs::read(&path).unwrap();
+        let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+        let bytes = [&bytes[..at], to.as_bytes(), &bytes[at + to.len()..]].concat();
+        fs::write(&path, bytes).unwrap();
+        let engine = DurableEngine::open(dir.path(), options()).unwrap();
+        assert_eq!(rows_of(&engine), at_last(), "{file}");
+        assert_eq!(engine.report().has_losses(), file == "meta/marks", "{file}: {}", engine.report());
+    }
+}
+
+#[test]
+fn a_backup_of_a_later_format_is_refused() {
+    let dir = copy_of(BACKUP);
+    let path = dir.path().join("manifest.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("\"format_version\": 1", "\"format_version\": 2", 1)).unwrap();
+    let error = Reader::open(dir.path()).unwrap_err();
+    assert!(matches!(error, BackupError::TooNew { found: 2, supported: 1, .. }), "{error}");
+    assert!(error.to_string().contains("use the version that wrote it"), "{error}");
+}
+
+const STORE: &str = "store-v2";
+const BACKUP: &str = "backup-v1";
