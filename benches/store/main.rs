@@ -161,8 +161,7 @@ fn measure<S: Store>(args: &Args) -> Result<()> {
     let store = S::open(&path)?;
     note("6 open with 25 MB in the log, s", begun.elapsed().as_secs_f64());
     note("7 cold gets/s, 1 thread", load.read(&store, args.rows, 20_000.min(args.rows))?);
-    println!("{}", Value::Object(figures));
-    Ok(())
+    Ok(serde_json::to_writer(std::io::stdout(), &figures)?)
 }
 
 /// What is written and read.

@@ -129,6 +129,7 @@ impl Daemon {
             first_effects,
             rng,
             engine: shared,
+            store_report: engine.report().to_string(),
             disk,
             telemetry,
             settings,

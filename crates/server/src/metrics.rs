@@ -14,6 +14,7 @@ use starling_transport::Stats;
 use starling_types::{Now, Outcome};
 use starling_wire::KvReply;
 
+use crate::clock::Clock;
 use crate::disk_space::Space;
 
 /// What kind of a thing a metric is.
@@ -211,6 +212,7 @@ fn detached() -> PrometheusHandle {
 
 /// The store reports here.
 pub struct StoreMetrics {
+    clock: Clock,
     fsync: Histogram,
     batches: Histogram,
     bytes: Counter,
@@ -223,6 +225,7 @@ impl StoreMetrics {
     /// Takes the handles; after [`Telemetry::install`].
     pub fn new() -> Self {
         Self {
+            clock: Clock::start(),
             fsync: metrics::histogram!(FSYNC),
             batches: metrics::histogram!(COMMIT_BATCHES),
             bytes: metrics::counter!(COMMIT_BYTES),
@@ -240,6 +243,10 @@ impl Default for StoreMetrics {
 }
 
 impl Observer for StoreMetrics {
+    fn clock(&self) -> Duration {
+        Duration::from_nanos(self.clock.instant().nanos())
+    }
+
     fn group(&self, group: Group) {
         if group.synced {
             self.fsync.record(group.took);

@@ -49,7 +49,7 @@ fn edges_of_the_architecture_pass() {
         ("starling-ring", "proptest", DEV),
         ("starling-node", "starling-storage", DEV),
         ("starling-client", "starling-server", DEV),
-        ("starling-storage", "fjall", None),
+        ("starling-storage", "lsm-tree", None),
         ("starling-storage", "starling-sys", DEV),
         ("starling-sys", "rustix", None),
         ("starling-server", "tokio", None),
@@ -68,7 +68,7 @@ fn forbidden_edges_are_found() {
         ("starling-types", "chrono", None, "below the shell a library"),
         ("starling-gossip", "tokio", DEV, "no runtime, no socket"),
         ("starling-wire", "socket2", Some("build"), "in its build script"),
-        ("starling-coordinator", "fjall", None, "below the shell a library"),
+        ("starling-coordinator", "lsm-tree", None, "below the shell a library"),
         // Faults are for tests, and know nothing of what they are done to.
         ("starling-storage", "starling-sys", None, "it may import types"),
         ("starling-server", "starling-sys", None, "must not import sys"),

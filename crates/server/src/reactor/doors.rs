@@ -47,11 +47,14 @@ impl KvService for Reactor {
         let mut json = serde_json::to_value(status).unwrap_or_default();
         let sizes = self.engine.sizes();
         json["storage"] = serde_json::json!({
-            "engine": "fjall",
+            "engine": "own log over lsm-tree",
             "disk_bytes": sizes.disk_bytes,
             "log_bytes": sizes.log_bytes,
             "unflushed_bytes": sizes.unflushed_bytes,
             "flush_backlog": sizes.flush_backlog,
+            "cache_bytes": sizes.cache_bytes,
+            "damaged_tables": sizes.damaged_tables,
+            "found_at_start": self.store_report,
         });
         json
     }

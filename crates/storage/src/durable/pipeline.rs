@@ -94,7 +94,7 @@ impl LogWriter {
             frames.push(group.push(payload::size(batch), |out| payload::encode(batch, out)));
         }
         let bytes = group.freeze();
-        let watch = Stopwatch::start();
+        let watch = Stopwatch::start(&*self.store.observer);
         if !frames.is_empty() {
             log.append(&bytes).map_err(|error| self.store.log_failed(error))?;
             self.store.log_is(log.bytes());
@@ -134,11 +134,12 @@ impl Applier {
             self.store.applied(last);
         }
         self.store.seal();
+        if let Some(last) = last {
+            // First: who was answered must not be forgotten because the process ended in between.
+            self.store.acknowledged(last);
+        }
         for answer in group.answers {
             answer(group.result.clone());
-        }
-        if let Some(last) = last {
-            self.store.acknowledged(last);
         }
         self.store.wait_for_room();
     }

@@ -152,7 +152,7 @@ impl Store {
         self.applied.store(last.0, Ordering::Release);
     }
 
-    /// Whoever waited for batches up to `last` knows of them.
+    /// Whoever waits for batches up to `last` is about to know of them.
     pub(super) fn acknowledged(&self, last: Sequence) {
         let mut watermark = self.watermark.lock().unwrap_or_else(PoisonError::into_inner);
         // It may lag, and is only a witness: what it says counts at the next open, where its absence is reported.
@@ -221,7 +221,7 @@ impl Store {
         // No table may hold what the log has not: a log that ends before its tables has lost something.
         self.sync_log()?;
         for tree in self.trees.iter().filter(|tree| tree.sealed() > 0) {
-            let watch = Stopwatch::start();
+            let watch = Stopwatch::start(&*self.observer);
             tree.flush(self.oldest_view()).map_err(|error| super::failure::of_write(&error))?;
             self.observer.flushed(watch.read());
         }

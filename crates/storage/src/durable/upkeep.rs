@@ -197,7 +197,7 @@ fn compact(store: &Store) {
 
 fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
     while !store.chores.is_stopped() && !store.is_damaged(tree.namespace) {
-        let watch = Stopwatch::start();
+        let watch = Stopwatch::start(&*store.observer);
         match tree.compact(store.oldest_view()) {
             Ok(true) => {
                 store.observer.compacted(watch.read());
