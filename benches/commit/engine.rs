@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use starling_benches::meter::now;
 use starling_storage::{
     Batch, Durability, DurableEngine, Engine, Group, Namespace, Observer, Options, Surroundings,
 };
@@ -19,8 +20,10 @@ pub struct Subject(DurableEngine);
 impl Subject {
     /// On an empty store in `dir`; every fsync of its log takes `delay` longer.
     pub fn start(dir: &Path, groups: Groups, delay: Duration) -> Result<Self> {
-        let surroundings =
-            Surroundings { observer: Arc::new(Counter(groups)), log_files: SlowFiles::opener(delay) };
+        let surroundings = Surroundings {
+            observer: Arc::new(Counter { groups, begun: now() }),
+            log_files: SlowFiles::opener(delay),
+        };
         Ok(Self(DurableEngine::open_in(dir, Options::default(), surroundings)?))
     }
 }
@@ -40,10 +43,17 @@ impl Committer for Subject {
     }
 }
 
-struct Counter(Groups);
+struct Counter {
+    groups: Groups,
+    begun: Instant,
+}
 
 impl Observer for Counter {
+    fn clock(&self) -> Duration {
+        now() - self.begun
+    }
+
     fn group(&self, _group: Group) {
-        self.0.fetch_add(1, Relaxed);
+        self.groups.fetch_add(1, Relaxed);
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// Told from the threads of a store; must return soon.
 pub trait Observer: Send + Sync {
-    /// The time since whenever the observer likes: the store has no clock of its own, and nothing in it depends on this.
+    /// The time since whenever the observer likes. The store has no clock of its own: by this one it says how long
+    /// something took, and paces itself on a slow disk. Nothing it promises depends on it.
     fn clock(&self) -> Duration {
         Duration::ZERO
     }

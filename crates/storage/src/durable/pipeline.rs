@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -18,6 +19,10 @@ use crate::payload;
 
 /// Groups between the log and the tables.
 const PIPELINE_DEPTH: usize = 2;
+/// From here on it pays to wait for more to share the next fsync,
+const SLOW_FSYNC: Duration = Duration::from_millis(1);
+/// for this part of the time that the last one took.
+const LINGER_PART: u32 = 8;
 
 /// The two threads.
 pub(super) struct Pipeline {
@@ -63,22 +68,31 @@ struct LogWriter {
 impl LogWriter {
     fn run(self) {
         while let Some(group) = self.store.queue.next_group() {
-            let logged = self.write(group);
+            let submissions = group.len();
+            let (logged, synced_in) = self.write(group);
             if self.logged.send(logged).is_err() {
                 return;
+            }
+            // Whoever is answered now comes back soon, and would miss a slow fsync that starts without them.
+            if synced_in >= SLOW_FSYNC {
+                self.store.queue.linger(submissions, synced_in / LINGER_PART);
             }
         }
     }
 
-    fn write(&self, submissions: Vec<Submission>) -> Logged {
+    /// Says also how long the fsync took.
+    fn write(&self, submissions: Vec<Submission>) -> (Logged, Duration) {
         let is_synced = submissions.iter().any(|s| s.durability == Durability::Synced);
         let sync = is_synced && self.store.options.sync == SyncMode::Always;
         let mut frames = Vec::with_capacity(submissions.len());
         let written = self.store.poison.check().and_then(|()| self.append(&submissions, &mut frames, sync));
         let answers = submissions.into_iter().map(|submission| submission.done).collect();
         match written {
-            Ok(bytes) => Logged { frames, bytes, answers, result: Ok(()) },
-            Err(error) => Logged { frames: Vec::new(), bytes: Bytes::new(), answers, result: Err(error) },
+            Ok((bytes, synced_in)) => (Logged { frames, bytes, answers, result: Ok(()) }, synced_in),
+            Err(error) => (
+                Logged { frames: Vec::new(), bytes: Bytes::new(), answers, result: Err(error) },
+                Duration::ZERO,
+            ),
         }
     }
 
@@ -87,7 +101,7 @@ impl LogWriter {
         submissions: &[Submission],
         frames: &mut Vec<(Sequence, std::ops::Range<usize>)>,
         sync: bool,
-    ) -> Result<Bytes, StorageError> {
+    ) -> Result<(Bytes, Duration), StorageError> {
         let mut log = self.store.log();
         let mut group = log.group();
         for batch in submissions.iter().flat_map(|s| &s.batches).filter(|batch| !batch.is_empty()) {
@@ -102,9 +116,9 @@ impl LogWriter {
         if sync {
             log.sync().map_err(|error| self.store.log_failed(error))?;
         }
-        let (batches, bytes) = (frames.len(), bytes.into_bytes());
-        self.store.observer.group(Group { batches, bytes: bytes.len(), took: watch.read(), synced: sync });
-        Ok(bytes)
+        let (batches, bytes, took) = (frames.len(), bytes.into_bytes(), watch.read());
+        self.store.observer.group(Group { batches, bytes: bytes.len(), took, synced: sync });
+        Ok((bytes, if sync { took } else { Duration::ZERO }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::engine::{Done, Durability};
@@ -38,8 +39,8 @@ struct State {
     waiting: VecDeque<Submission>,
     bytes: usize,
     closed: bool,
-    /// Whether the thread that drains it is asleep.
-    drained: bool,
+    /// The thread that drains it is asleep until this many wait; 0 when it is awake.
+    wanted: usize,
 }
 
 impl Queue {
@@ -54,7 +55,8 @@ impl Queue {
         }
         state.bytes += submission.bytes();
         state.waiting.push_back(submission);
-        if std::mem::take(&mut state.drained) {
+        if (1..=state.waiting.len()).contains(&state.wanted) {
+            state.wanted = 0;
             self.filled.notify_one();
         }
         Ok(())
@@ -67,10 +69,20 @@ impl Queue {
             if state.closed {
                 return None;
             }
-            state.drained = true;
+            state.wanted = 1;
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         Some(self.take_group(&mut state))
+    }
+
+    /// Waits for `count` more than wait already, but not longer than `span`.
+    pub(super) fn linger(&self, count: usize, span: Duration) {
+        let mut state = self.lock();
+        let wanted = state.waiting.len() + count;
+        state.wanted = wanted;
+        let too_few = |state: &mut State| state.waiting.len() < wanted && !state.closed;
+        let waited = self.filled.wait_timeout_while(state, span, too_few);
+        waited.unwrap_or_else(PoisonError::into_inner).0.wanted = 0;
     }
 
     fn take_group(&self, state: &mut State) -> Vec<Submission> {

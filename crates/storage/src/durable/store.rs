@@ -136,7 +136,9 @@ impl Store {
 
     /// The log has grown, or has been cut.
     pub(super) fn log_is(&self, bytes: u64) {
-        self.log_bytes.store(bytes, Ordering::Relaxed);
+        if bytes > self.log_bytes.swap(bytes, Ordering::Relaxed) {
+            self.chores.want_spare();
+        }
     }
 
     pub(super) fn log_bytes(&self) -> u64 {

@@ -13,6 +13,9 @@ use crate::observer::Stopwatch;
 
 /// How long to leave a full disk alone before tables are tried again.
 const SPACE_RETRY: Duration = Duration::from_secs(1);
+/// Niceness of the threads.
+#[cfg(target_os = "linux")]
+const BACKGROUND: i32 = 10;
 /// Who waits for a condition looks again after this long, whether it was woken or not.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -30,6 +33,7 @@ struct State {
     compaction_asked: u64,
     compaction_done: u64,
     sweep: bool,
+    spare: bool,
     stop: bool,
     /// There may be room again.
     try_again: bool,
@@ -58,6 +62,12 @@ impl Chores {
 
     fn compaction_done(&self, asked: u64) {
         self.lock().compaction_done = asked;
+        self.changed.notify_all();
+    }
+
+    /// The log has begun another segment.
+    pub(super) fn want_spare(&self) {
+        self.lock().spare = true;
         self.changed.notify_all();
     }
 
@@ -144,17 +154,22 @@ impl Upkeep {
         upkeep.spawn("flush", flush)?;
         upkeep.spawn("compact", compact)?;
         upkeep.spawn("sweep", sweep)?;
+        upkeep.spawn("spare", prepare)?;
         if let SyncMode::Interval(span) = store.options.sync {
             upkeep.spawn("fsync", move |store| sync(store, span))?;
         }
         store.chores.want_flush();
         store.chores.want_sweep();
+        store.chores.want_spare();
         Ok(upkeep)
     }
 
     fn spawn(&mut self, name: &str, work: impl FnOnce(&Store) + Send + 'static) -> std::io::Result<()> {
         let store = self.store.clone();
-        let thread = Builder::new().name(name.into()).spawn(move || work(&store))?;
+        let thread = Builder::new().name(name.into()).spawn(move || {
+            step_back();
+            work(&store);
+        })?;
         self.threads.push(thread);
         Ok(())
     }
@@ -168,10 +183,17 @@ impl Upkeep {
     }
 }
 
+/// Lets threads that somebody waits for go first, where threads have priorities of their own.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND) {
+        tracing::debug!(%error, "background work runs at the same priority as the rest");
+    }
+}
+
 fn flush(store: &Store) {
     while store.chores.next(|state| std::mem::take(&mut state.flush)) {
-        let flushed = store.flush().and_then(|()| store.prepare_log());
-        match flushed {
+        match store.flush() {
             Ok(()) => {
                 store.chores.set_out_of_space(None);
                 let _ = store.chores.want_compaction();
@@ -224,6 +246,20 @@ fn wait_for_space(store: &Store, error: StorageError, again: impl Fn(&Chores)) {
             again(&store.chores);
         }
         error => drop(store.poison.put(error)),
+    }
+}
+
+/// Makes the next segment of the log ahead of need.
+fn prepare(store: &Store) {
+    while store.chores.next(|state| std::mem::take(&mut state.spare)) {
+        match store.prepare_log() {
+            // The log will find out by itself, and say so to whom it concerns.
+            Err(error @ StorageError::NoSpace { .. }) => {
+                tracing::warn!(%error, "no segment can be made ahead of need")
+            }
+            Err(error) => drop(store.poison.put(error)),
+            Ok(()) => {}
+        }
     }
 }
 

@@ -131,6 +131,8 @@ fn write_zeros(file: &OsFile, length: u64) -> io::Result<()> {
     while offset < length {
         let chunk = CHUNK.min(length - offset);
         file.write_at(offset, &zeros[..chunk as usize])?;
+        // Piece by piece: an fsync of somebody else's must not wait for all of them.
+        file.sync_data()?;
         offset += chunk;
     }
     Ok(())
