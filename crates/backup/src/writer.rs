@@ -79,13 +79,16 @@ impl Writer {
         buckets: Option<Vec<BucketName>>,
         now: Utc,
     ) -> Result<Self, BackupError> {
+        // What is not ours is refused before anything is made in it.
+        begun(dir)?;
+        fs::create_dir_all(dir).map_err(BackupError::io("creating", dir))?;
+        files::sync_parent(dir).map_err(BackupError::io("creating", dir))?;
+        let lock = lock(dir)?;
+        // Under the lock: another run may just have finished it.
         let earlier = begun(dir)?;
         if let Some(earlier) = &earlier {
             check_same(dir, earlier, &origin, buckets.as_deref())?;
         }
-        fs::create_dir_all(dir).map_err(BackupError::io("creating", dir))?;
-        files::sync_parent(dir).map_err(BackupError::io("creating", dir))?;
-        let lock = lock(dir)?;
         let mut manifest = earlier.unwrap_or_else(|| empty(origin.clone(), buckets, now));
         // A restart in between gives the node another generation and perhaps another layout.
         manifest.origin = origin;

@@ -96,7 +96,10 @@ fn verify(dir: &std::path::Path, json: bool) -> Result<Exit, Failed> {
             first_flaw.get_or_insert_with(|| flaw.to_string());
         }
     });
-    let is_whole = verdict.is_whole() && manifest.state == State::Complete && flawed == 0;
+    let is_whole = verdict.is_whole()
+        && manifest.state == State::Complete
+        && manifest.unreadable.is_empty()
+        && flawed == 0;
     if json {
         let mut out = show::as_json(dir, manifest);
         out["whole"] = is_whole.into();

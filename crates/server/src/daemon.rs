@@ -11,7 +11,7 @@ use rand::rngs::{ChaCha12Rng, SysRng};
 use rand::{Rng, SeedableRng, TryRng};
 use starling_frontend::{Identity, KvService, serve_http, serve_resp};
 use starling_node::boot::BootError;
-use starling_node::{Config, Node};
+use starling_node::{Config, Losses, Node};
 use starling_storage::{
     Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, ScanLimit, StorageError, Surroundings,
 };
@@ -28,7 +28,7 @@ use crate::home::{Home, HomeError, StoreState};
 use crate::losses::{self, Past};
 use crate::metrics::{self, StoreMetrics, Telemetry};
 use crate::reactor::{Addresses, End, Parts, Reactor};
-use crate::storage_executor::StorageExecutor;
+use crate::storage_executor::{StorageExecutor, batch_of};
 
 /// A node must be gone this long after it was asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -153,7 +153,7 @@ impl Daemon {
         ];
         spawn_local(reactor.clone().run_timer());
         spawn_local(upkeep(reactor.clone()));
-        spawn_local(watch_disk(space, reactor.clone()));
+        spawn_local(watch_disk(space, reactor.clone(), engine.clone()));
         let disk = reactor.clone();
         spawn_local(async move {
             while let Some(answer) = answers.recv().await {
@@ -210,12 +210,16 @@ impl Drop for Daemon {
     }
 }
 
-/// Looks at the volume, for ever. What cannot be looked at is left alone: commits find out.
-async fn watch_disk(mut volume: DiskSpace, reactor: Rc<Reactor>) {
+/// Looks at the volume and the store, for ever: a node that is only read would not notice that work in the background
+/// failed. A volume that cannot be looked at is left alone: commits find out.
+async fn watch_disk(mut volume: DiskSpace, reactor: Rc<Reactor>, engine: Arc<DurableEngine>) {
     let mut every = tokio::time::interval(DISK_LOOK);
     let mut was_full = false;
     loop {
         every.tick().await;
+        if let Some(failure) = engine.failure() {
+            reactor.store_failed(&failure);
+        }
         match volume.look() {
             Ok(space) => {
                 metrics::space(space);
@@ -270,8 +274,7 @@ fn quic_addresses(settings: &Settings) -> Result<QuicAddresses, StartError> {
 
 fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<DurableEngine>, Past), StartError> {
     let dir: &Path = &settings.node.data;
-    let surroundings = Surroundings { observer: Arc::new(StoreMetrics::new()), ..Surroundings::default() };
-    let engine = Arc::new(DurableEngine::open_in(dir, settings.storage.engine(), surroundings)?);
+    let engine = Arc::new(open_store(dir, settings)?);
     metrics::losses(engine.report().has_losses());
     let fresh = NodeId::from_bits(rng.next_u64() | 1);
     let (store, place) = birth(engine.as_ref())?;
@@ -282,6 +285,22 @@ fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<Durable
     }
     home.settle()?;
     Ok((home, engine, Past { has_rows: store.has_rows, is_copy, sync: settings.storage.sync }))
+}
+
+/// Opens the store. What it must know of itself cannot come from other owners: if rows of that are unreadable, their
+/// tables are made anew at once, and the store counts as one that has lost something.
+fn open_store(dir: &Path, settings: &Settings) -> Result<DurableEngine, StorageError> {
+    let surroundings = || Surroundings { observer: Arc::new(StoreMetrics::new()), ..Surroundings::default() };
+    let engine = DurableEngine::open_in(dir, settings.storage.engine(), surroundings())?;
+    let all = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
+    if engine.scan(Namespace::Meta, &KeyRange::all(), all)?.damaged.is_empty() {
+        return Ok(engine);
+    }
+    tracing::error!("what the node must know of itself is damaged: its tables are rebuilt");
+    engine.rebuild_at_next_open(Namespace::Meta)?;
+    engine.close()?;
+    drop(engine);
+    DurableEngine::open_in(dir, settings.storage.engine(), surroundings())
 }
 
 /// The first row of a store: whose it is, and where it was when it was last written.
@@ -304,7 +323,8 @@ pub(crate) fn birth(engine: &DurableEngine) -> Result<(StoreState, u128), Storag
 /// Writes the birth row. A store that was written elsewhere is a copy: its mark of a clean stop is another
 /// history's, and this one takes new actors (semantics, section 2).
 fn settle_store(engine: &DurableEngine, home: &Home, is_copy: bool) -> Result<(), StorageError> {
-    let mut batch = Batch::new();
+    // In one batch: a start that fails after this one must not find a store that seems to be at home.
+    let mut batch = if is_copy { batch_of(vec![Losses::everything().row()]) } else { Batch::new() };
     batch.put(Namespace::Meta, META_BIRTH, birth_row(home));
     if is_copy {
         tracing::warn!("the data directory was copied or moved: the node starts as after an unclean stop");

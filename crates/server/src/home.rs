@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use starling_types::{ClusterId, Generation, NodeId};
@@ -139,8 +140,12 @@ impl Home {
     /// took place elsewhere. Zero where the system has no such thing.
     pub fn place(&self) -> u128 {
         use std::os::unix::fs::MetadataExt;
-        let lock = fs::metadata(self.path.join("LOCK"));
-        lock.map_or(0, |lock| (u128::from(lock.dev()) << 64) | u128::from(lock.ino()))
+        let Ok(lock) = fs::metadata(self.path.join("LOCK")) else { return 0 };
+        // Numbers of devices change from one start of a machine to the next, and those of files are used again: the time
+        // at which the file was made tells them apart, where the system keeps it.
+        let born = lock.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let birth = born.map_or(u128::from(lock.dev()), |since| since.as_nanos() & u128::from(u64::MAX));
+        (birth << 64) | u128::from(lock.ino())
     }
 
     /// Who lives here.

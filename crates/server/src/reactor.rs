@@ -256,8 +256,7 @@ impl Reactor {
             // A full disk refuses what it has no room for, and is otherwise whole.
             StorageError::NoSpace { .. } => CommitFailure::NoSpace(error.to_string()),
             _ => {
-                metrics::poisoned();
-                self.finish(End::StorageFailed(error.to_string()));
+                self.store_failed(&error);
                 CommitFailure::Failed(error.to_string())
             }
         });
@@ -400,6 +399,12 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    /// The store refuses all work.
+    pub(crate) fn store_failed(&self, error: &StorageError) {
+        metrics::poisoned();
+        self.finish(End::StorageFailed(error.to_string()));
     }
 
     /// The volume has less room than must be kept in reserve, or has enough again.

@@ -162,6 +162,11 @@ impl DurableEngine {
         &self.report
     }
 
+    /// Why the store refuses all work, if it does: also work in the background may have failed.
+    pub fn failure(&self) -> Option<StorageError> {
+        self.with_store(|_| Ok(())).err().filter(|error| *error != StorageError::Closed)
+    }
+
     /// The losses that the report tells of have been noted durably by who makes them good: the next open does not tell
     /// of them again.
     ///
@@ -289,7 +294,13 @@ fn recover(
     let (watermark, acknowledged) = Watermark::open(meta_files, number)?;
     let persisted = trees.iter().map(Tree::persisted).max().unwrap_or_default();
     let known = log::Known { flushed: marks.flushed(), persisted, acknowledged };
-    let mut replay = |sequence, payload| replay(&trees, sequence, payload);
+    // What a rebuild could not read may still be in the log, below what it could.
+    let rebuilt: Vec<Namespace> = report.salvaged.iter().map(|(namespace, _)| *namespace).collect();
+    let held = Namespace::ALL.map(|namespace| match rebuilt.contains(&namespace) {
+        true => Sequence::default(),
+        false => trees.of(namespace).persisted(),
+    });
+    let mut replay = |sequence, payload| replay(&trees, &held, sequence, payload);
     let settings = log::Settings { segment_bytes: options.log_segment_bytes };
     let (mut log, findings) = Log::open(log_files, number, settings, known, &mut replay)
         .map_err(|error: StorageError| error.in_directory(directory.path()))?;
@@ -305,9 +316,14 @@ fn recover(
     Ok((Store::new(directory.path(), options, trees, log, (watermark, marks)), report))
 }
 
-/// Applies a logged batch where tables do not hold it already.
-fn replay(trees: &Trees, sequence: Sequence, payload: Bytes) -> Result<(), StorageError> {
-    trees.buffers().apply(sequence, payload, |namespace| trees.of(namespace).persisted() < sequence);
+/// Applies a logged batch where tables do not hold it already: they held those up to `held`, by [`Namespace::code`].
+fn replay(
+    trees: &Trees,
+    held: &[Sequence; Namespace::ALL.len()],
+    sequence: Sequence,
+    payload: Bytes,
+) -> Result<(), StorageError> {
+    trees.buffers().apply(sequence, payload, |namespace| held[usize::from(namespace.code())] < sequence);
     for tree in trees.iter().filter(|tree| tree.seal(sequence, false)) {
         tree.flush(view_after(sequence)).map_err(|error| failure::of_write(&error))?;
     }
@@ -331,10 +347,12 @@ fn open_trees(
             return Ok(tree);
         }
         tracing::error!(%namespace, "tables are damaged: rebuilding them from what can be read");
+        // First: a rebuild that is cut off must not look like whole tables.
+        let marked = marks.set_lost(true).and_then(|()| marks.set_damaged(namespace));
+        marked.map_err(StorageError::during("noting that tables are damaged"))?;
         let (tree, salvage) = salvage::rebuild(&dir, namespace, &shared, graves.clone())?;
         report.salvaged.push((namespace, salvage));
-        let marked = marks.set_lost(true).and_then(|()| marks.set_rebuilt(namespace));
-        marked.map_err(StorageError::during("noting the rebuild of tables"))?;
+        marks.set_rebuilt(namespace).map_err(StorageError::during("noting the rebuild of tables"))?;
         Ok::<_, StorageError>(tree)
     };
     let [data, hints, meta] = Namespace::ALL;

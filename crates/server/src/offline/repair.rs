@@ -56,14 +56,16 @@ pub fn repair(dir: &Path, name: &str) -> Result<Repair, OfflineError> {
         engine.close()?;
         (engine, mended.opened) = open(dir)?;
     }
+    // Before anything is served the node asks the other owners what it has lost, and mints under new names. First: a repair
+    // that is cut off leaves a store that knows it.
+    let mut mark = batch_of(vec![suspect_everything()]);
+    mark.delete(Namespace::Meta, META_CLEAN_STOP);
+    engine.commit(&[mark], Durability::Synced)?;
     let cluster = cluster_of(&engine, Inhabitant::of(dir).ok().flatten().as_ref());
     [Namespace::Data, Namespace::Hints]
         .into_iter()
         .try_for_each(|space| mended.prune(&engine, space, cluster))?;
-    // Before anything is served the node asks the other owners what it has lost, and mints under new names.
-    let mut mark = batch_of(vec![suspect_everything()]);
-    mark.delete(Namespace::Meta, META_CLEAN_STOP);
-    engine.commit(&[mark], Durability::Synced)?;
+    engine.commit(&[], Durability::Synced)?;
     engine.close()?;
     Ok(Repair { found, mended: Some(mended) })
 }

@@ -14,7 +14,7 @@ use starling_storage::{Batch, Durability, DurableEngine, Engine, Namespace, Stor
 use starling_types::{ClusterId, Generation};
 
 use super::rows::{FlawedRow, judge};
-use super::{OfflineError, open};
+use super::{OfflineError, open, walk};
 use crate::daemon::{META_BIRTH, birth, birth_row};
 use crate::home::{FORMAT, Home, Inhabitant};
 use crate::losses::meta_rows;
@@ -88,6 +88,13 @@ pub fn restore(order: Restore<'_>, mut progress: impl FnMut(u64)) -> Result<Rest
     let home = Home::of(order.data, inhabitant.clone());
     let boot = settle(&engine, &home, &meta, is_new)?;
     let cluster = boot.cluster().or(inhabitant.cluster_id);
+    if !is_new {
+        // What stands there and cannot be read may be newer than what takes its place: noted before it does.
+        let damaged = unreadable(&engine)?;
+        if damaged {
+            engine.commit(&[batch_of(vec![suspect_everything()])], Durability::Synced)?;
+        }
+    }
     let counts = [Counts::default(); 2];
     let mut work =
         Work { engine: &engine, boot, cluster, pending: Vec::new(), bytes: 0, counts, flawed: Vec::new() };
@@ -97,10 +104,6 @@ pub fn restore(order: Restore<'_>, mut progress: impl FnMut(u64)) -> Result<Rest
     }
     work.merge()?;
     let Work { counts: [data, hints], flawed, .. } = work;
-    if !is_new && data.healed + hints.healed > 0 {
-        // What stood there may have been newer.
-        engine.commit(&[batch_of(vec![suspect_everything()])], Durability::Buffered)?;
-    }
     engine.commit(&[], Durability::Synced)?;
     home.settle()?;
     engine.close()?;
@@ -122,7 +125,8 @@ fn settle(
         return Err(crate::home::HomeError::Strangers { path, written: node, stored }.into());
     }
     let mut rows = restore_meta(&meta_rows(engine)?, meta)?;
-    if is_new {
+    // Whatever node.json says: a store that holds nothing knows nothing since the backup.
+    if is_new || state.node.is_none() || !state.has_rows {
         rows.push(suspect_everything());
     }
     let mut batch = batch_of(rows);
@@ -239,11 +243,28 @@ fn check_is_same(data: &Path, manifest: &Manifest, here: &Inhabitant) -> Result<
     })
 }
 
+/// Whether any row of the store cannot be read, or is no record.
+fn unreadable(engine: &DurableEngine) -> Result<bool, OfflineError> {
+    let mut found = false;
+    for namespace in [Namespace::Data, Namespace::Hints] {
+        walk(engine, namespace, |page| {
+            found |= !page.damaged.is_empty();
+            found |= page.rows.iter().any(|(_, value)| Record::decode(value).is_err());
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
 fn check_is_whole(manifest: &Manifest, verdict: &Verdict) -> Result<(), OfflineError> {
     let damage = verdict.damage.first();
     let why = match (manifest.state, damage) {
         (State::Partial, _) => "the backup was cut off (finish it with `starling backup create`)".into(),
-        (State::Complete, None) => return Ok(()),
+        (State::Complete, None) if manifest.unreadable.is_empty() => return Ok(()),
+        (State::Complete, None) => {
+            let gaps = manifest.unreadable.len();
+            format!("the node could not read {gaps} ranges of its own rows when the backup was made")
+        }
         (State::Complete, Some(damage)) => {
             let places = verdict.damage.len() as u64 + verdict.more;
             format!("the backup is damaged in {places} places, first {damage}")

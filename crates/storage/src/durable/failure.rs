@@ -24,15 +24,19 @@ pub(super) fn damage_of(error: &Error) -> Result<String, StorageError> {
     }
 }
 
-/// A file that ends too early, or is not there, is damage like any other.
+/// A file that ends too early, or is not there, or has a sector that the disk cannot read, is damage like any other.
 fn is_damage(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::NotFound | ErrorKind::InvalidData)
+    let kinds = [ErrorKind::UnexpectedEof, ErrorKind::NotFound, ErrorKind::InvalidData];
+    kinds.contains(&error.kind()) || error.raw_os_error().is_some_and(|code| MEDIA.contains(&code))
 }
+
+/// EIO, ENODATA, EBADMSG, EUCLEAN: what file systems say of sectors and blocks that cannot be read.
+const MEDIA: [i32; 4] = [5, 61, 74, 117];
 
 /// Making tables failed.
 pub(super) fn of_write(error: &Error) -> StorageError {
     match error {
-        Error::Io(error) if !is_damage(error) => StorageError::io("writing tables", error),
+        Error::Io(error) => StorageError::io("writing tables", error),
         _ => StorageError::Io { action: "making tables from damaged ones", cause: error.to_string() },
     }
 }

@@ -1,6 +1,7 @@
 //! The commit pipeline: one thread writes groups to the log and makes them durable, another makes them visible and
 //! answers. While one group is applied, the next one's fsync is under way.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use super::SyncMode;
 use super::queue::Submission;
 use super::store::Store;
+use crate::batch::{Batch, Namespace};
 use crate::engine::{Done, Durability};
 use crate::error::StorageError;
 use crate::log::Sequence;
@@ -23,6 +25,8 @@ const PIPELINE_DEPTH: usize = 2;
 const SLOW_FSYNC: Duration = Duration::from_millis(1);
 /// for this part of the time that the last one took.
 const LINGER_PART: u32 = 8;
+/// but not longer than this.
+const LONGEST_LINGER: Duration = Duration::from_millis(5);
 
 /// The two threads.
 pub(super) struct Pipeline {
@@ -44,8 +48,8 @@ impl Pipeline {
         let writer = LogWriter { store: store.clone(), logged };
         let applier = Applier { store: store.clone() };
         let threads = vec![
-            Builder::new().name("log".into()).spawn(move || writer.run())?,
-            Builder::new().name("apply".into()).spawn(move || applier.run(&groups))?,
+            guarded(store, "log", move || writer.run())?,
+            guarded(store, "apply", move || applier.run(&groups))?,
         ];
         Ok(Self { store: store.clone(), threads })
     }
@@ -58,6 +62,20 @@ impl Pipeline {
             let _ = thread.join();
         }
     }
+}
+
+/// A thread whose panic does not leave others waiting for it: the store is poisoned, and what waits is refused.
+pub(super) fn guarded(
+    store: &Arc<Store>,
+    name: &'static str,
+    work: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let store = store.clone();
+    Builder::new().name(name.into()).spawn(move || {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            store.give_up(name);
+        }
+    })
 }
 
 struct LogWriter {
@@ -75,7 +93,7 @@ impl LogWriter {
             }
             // Whoever is answered now comes back soon, and would miss a slow fsync that starts without them.
             if synced_in >= SLOW_FSYNC {
-                self.store.queue.linger(submissions, synced_in / LINGER_PART);
+                self.store.queue.linger(submissions, LONGEST_LINGER.min(synced_in / LINGER_PART));
             }
         }
     }
@@ -83,7 +101,8 @@ impl LogWriter {
     /// Says also how long the fsync took.
     fn write(&self, submissions: Vec<Submission>) -> (Logged, Duration) {
         let is_synced = submissions.iter().any(|s| s.durability == Durability::Synced);
-        let sync = is_synced && self.store.options.sync == SyncMode::Always;
+        // What a node must know of itself it acts upon: that is never left to luck.
+        let sync = is_synced && (self.store.options.sync == SyncMode::Always || has_meta(&submissions));
         let mut frames = Vec::with_capacity(submissions.len());
         let written = self.store.poison.check().and_then(|()| self.append(&submissions, &mut frames, sync));
         let answers = submissions.into_iter().map(|submission| submission.done).collect();
@@ -113,13 +132,19 @@ impl LogWriter {
             log.append(&bytes).map_err(|error| self.store.log_failed(error))?;
             self.store.log_is(log.bytes());
         }
+        let written = watch.read();
         if sync {
             log.sync().map_err(|error| self.store.log_failed(error))?;
         }
         let (batches, bytes, took) = (frames.len(), bytes.into_bytes(), watch.read());
         self.store.observer.group(Group { batches, bytes: bytes.len(), took, synced: sync });
-        Ok((bytes, if sync { took } else { Duration::ZERO }))
+        Ok((bytes, if sync { took.saturating_sub(written) } else { Duration::ZERO }))
     }
+}
+
+fn has_meta(submissions: &[Submission]) -> bool {
+    let mut ops = submissions.iter().flat_map(|s| &s.batches).flat_map(Batch::ops);
+    ops.any(|op| op.namespace() == Namespace::Meta)
 }
 
 struct Applier {

@@ -108,6 +108,12 @@ impl Queue {
         self.emptied.notify_all();
     }
 
+    /// Takes nothing more, and takes out what waits.
+    pub(super) fn abandon(&self) -> Vec<Submission> {
+        self.close();
+        self.lock().waiting.drain(..).collect()
+    }
+
     /// No code panics while it holds the lock.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -23,6 +23,7 @@ use crate::directory::{remove_tree, sync_directory};
 use crate::error::StorageError;
 use crate::graves::Graves;
 use crate::range::successor;
+use crate::row;
 
 /// What a rebuild found. Whether there were other files nobody can tell: a rebuild always counts as a loss.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,7 +92,7 @@ fn open_table(path: PathBuf, number: u64, cache: Arc<Cache>) -> lsm_tree::Result
 
 /// Merges what the sources have, the newest version of each row, into the tables of a new tree.
 fn copy(sources: Vec<Source>, fresh: &Tree, salvage: &mut Salvage) -> lsm_tree::Result<()> {
-    let mut merge = Merge::new(sources);
+    let mut merge = Merge::new(sources, fresh.namespace);
     let newest = std::iter::from_fn(|| merge.next_newest());
     let rows = newest.filter(|entry| !entry.is_tombstone()).inspect(|_| salvage.rows += 1).map(Ok);
     if let Some((tables, blobs)) = fresh.tree.flush_to_tables(rows)? {
@@ -148,6 +149,7 @@ struct Merge {
     sources: Vec<Source>,
     heads: BinaryHeap<Head>,
     last: Option<Slice>,
+    namespace: Namespace,
 }
 
 /// The next entry of a source; the greatest head comes first.
@@ -157,21 +159,33 @@ struct Head {
 }
 
 impl Merge {
-    fn new(mut sources: Vec<Source>) -> Self {
+    fn new(mut sources: Vec<Source>, namespace: Namespace) -> Self {
         let heads = sources.iter_mut().enumerate();
         let heads = heads.filter_map(|(source, s)| Some(Head { entry: s.next()?, source })).collect();
-        Self { sources, heads, last: None }
+        Self { sources, heads, last: None, namespace }
     }
 
     fn next_newest(&mut self) -> Option<InternalValue> {
         loop {
             let Head { entry, source } = self.heads.pop()?;
             self.heads.extend(self.sources[source].next().map(|entry| Head { entry, source }));
+            if !self.is_sound(&entry) {
+                self.sources[source].is_damaged = true;
+                continue;
+            }
             if self.last.as_ref() != Some(&entry.key.user_key) {
                 self.last = Some(entry.key.user_key.clone());
                 return Some(entry);
             }
         }
+    }
+}
+
+impl Merge {
+    /// A row that rotted where the library could not see it gives way to an older version.
+    fn is_sound(&self, entry: &InternalValue) -> bool {
+        let stored = || Bytes::from(entry.value.clone());
+        entry.is_tombstone() || row::decode(self.namespace, &entry.key.user_key, stored()).is_ok()
     }
 }
 

@@ -106,6 +106,18 @@ impl Store {
         }
     }
 
+    /// A thread has panicked, by a mistake of ours or of a library: nothing that waits for it must wait for ever.
+    pub(super) fn give_up(&self, thread: &'static str) {
+        let cause = "it panicked; the log of this node has more".into();
+        let action = match thread {
+            "log" | "apply" => "committing",
+            _ => "work on tables in the background",
+        };
+        let error = self.poison.put(StorageError::Io { action, cause });
+        self.queue.abandon().into_iter().for_each(|submission| (submission.done)(Err(error.clone())));
+        self.chores.wake();
+    }
+
     pub(super) fn is_damaged(&self, namespace: Namespace) -> bool {
         self.damaged[usize::from(namespace.code())].load(Ordering::Relaxed)
     }
@@ -129,7 +141,7 @@ impl Store {
     /// A write or fsync of the log failed.
     pub(super) fn log_failed(&self, error: LogError) -> StorageError {
         match StorageError::from(error) {
-            full @ StorageError::NoSpace { .. } => full,
+            refused @ (StorageError::NoSpace { .. } | StorageError::ValueLength { .. }) => refused,
             error => self.poison.put(error),
         }
     }
@@ -172,7 +184,17 @@ impl Store {
     /// that applies.
     pub(super) fn seal(&self) {
         let too_long = self.log_bytes() > self.options.log_bytes.max(2 * self.options.log_segment_bytes);
+        // What was sealed for that reason must become tables first.
+        let too_long = too_long && self.trees.iter().all(|tree| tree.sealed() == 0);
         let all = self.seal_all.swap(false, Ordering::AcqRel) || too_long;
+        if !self.trees.iter().any(|tree| tree.is_to_be_sealed(all)) {
+            return;
+        }
+        // No table may hold what the log has not: half of a batch would outlive a power cut, or the log would seem to
+        // have lost its end. A failure poisons, and nothing is flushed any more.
+        if self.sync_log().is_err() {
+            return;
+        }
         let sealed = self.trees.iter().filter(|tree| tree.seal(self.last_applied(), all)).count();
         if sealed > 0 || all {
             self.chores.want_flush();
@@ -220,8 +242,7 @@ impl Store {
 
     /// Turns sealed write buffers into tables, and gives back the log that they were in.
     pub(super) fn flush(&self) -> Result<(), StorageError> {
-        // No table may hold what the log has not: a log that ends before its tables has lost something.
-        self.sync_log()?;
+        self.poison.check()?;
         for tree in self.trees.iter().filter(|tree| tree.sealed() > 0) {
             let watch = Stopwatch::start(&*self.observer);
             tree.flush(self.oldest_view()).map_err(|error| super::failure::of_write(&error))?;

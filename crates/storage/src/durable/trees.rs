@@ -7,6 +7,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::{fs, io};
 
 use bytes::Bytes;
 use lsm_tree::compaction::Leveled;
@@ -51,6 +52,8 @@ pub(super) struct Tree {
     versions: SequenceNumberCounter,
     /// Bytes at which its write buffer is full.
     buffer_bytes: u64,
+    /// Held for reading by who makes tables.
+    making: RwLock<()>,
 }
 
 impl Tree {
@@ -77,7 +80,7 @@ impl Tree {
             Namespace::Data | Namespace::Hints => shared.buffer_bytes,
             Namespace::Meta => shared.buffer_bytes.min(4 << 20),
         };
-        Ok(Self { namespace, tree, versions, buffer_bytes })
+        Ok(Self { namespace, tree, versions, buffer_bytes, making: RwLock::default() })
     }
 
     /// The last batch whose rows its tables are known to hold, and with it all before.
@@ -88,25 +91,69 @@ impl Tree {
     /// Seals the write buffer if it is full, or if it holds anything and `all` is asked for. `applied` is the last batch
     /// in it: whatever is made of it gets a version above.
     pub(super) fn seal(&self, applied: Sequence, all: bool) -> bool {
-        let buffer = self.tree.active_memtable();
-        if buffer.is_empty() || !(all || buffer.size() >= self.buffer_bytes) {
+        if !self.is_to_be_sealed(all) {
             return false;
         }
         self.versions.fetch_max(applied.0 * STEP + 1);
         self.tree.rotate_memtable().is_some()
     }
 
+    /// Whether [`Tree::seal`] would find something.
+    pub(super) fn is_to_be_sealed(&self, all: bool) -> bool {
+        let buffer = self.tree.active_memtable();
+        !buffer.is_empty() && (all || buffer.size() >= self.buffer_bytes)
+    }
+
     /// Turns sealed write buffers into tables. Nobody reads below `oldest_view`.
     pub(super) fn flush(&self, oldest_view: u64) -> Result<(), lsm_tree::Error> {
-        let lock = self.tree.get_flush_lock();
-        self.tree.flush(&lock, oldest_view).map(drop)
+        self.clearing_up(|| {
+            let lock = self.tree.get_flush_lock();
+            self.tree.flush(&lock, oldest_view).map(drop)
+        })
+    }
+
+    /// Does `work`, which makes tables. What is left of those it did not finish is removed: on a disk that is full already
+    /// they would take what room comes.
+    fn clearing_up<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, lsm_tree::Error>,
+    ) -> Result<T, lsm_tree::Error> {
+        let making = self.making.read().unwrap_or_else(PoisonError::into_inner);
+        let first = self.tree.next_table_id();
+        let done = work();
+        drop(making);
+        if done.is_err() {
+            // Nobody makes a table meanwhile.
+            let _alone = self.making.write().unwrap_or_else(PoisonError::into_inner);
+            let unfinished = self.remove_unfinished(first);
+            tracing::debug!(?unfinished, namespace = %self.namespace, "cleared up after tables that were not finished");
+        }
+        done
+    }
+
+    /// Removes table files numbered from `first` on that do not belong to the tree. Says how many.
+    fn remove_unfinished(&self, first: u64) -> io::Result<usize> {
+        let version = self.tree.current_version();
+        let mut removed = 0;
+        for entry in fs::read_dir(self.tree.tree_config().path.join("tables"))? {
+            let entry = entry?;
+            let number = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+            let is_ours = |number| version.iter_tables().any(|table| table.id() == number);
+            if number.is_some_and(|number| number >= first && !is_ours(number)) {
+                fs::remove_file(entry.path())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// One step of compaction. Says whether there was anything to do.
-    pub(super) fn compact(&self, oldest_view: u64) -> Result<bool, lsm_tree::Error> {
+    pub(super) fn compact(&self, applied: Sequence, oldest_view: u64) -> Result<bool, lsm_tree::Error> {
         let before = self.tree.current_version().id();
+        // Above every view so far: what the filter drops must not be missing in one of them.
+        self.versions.fetch_max(applied.0 * STEP + 1);
         let strategy = Leveled::default().with_table_target_size(TABLE_BYTES);
-        self.tree.compact(Arc::new(strategy), oldest_view)?;
+        self.clearing_up(|| self.tree.compact(Arc::new(strategy), oldest_view))?;
         Ok(self.tree.current_version().id() != before)
     }
 
@@ -350,13 +397,23 @@ impl Buffers<'_> {
                 dropped |= self.trees.note_grave(&op.key);
             }
             let (row, kind) = match op.row {
-                Some(row) => (Slice::from(row), ValueType::Value),
+                Some(row) => (keep(op.namespace, row), ValueType::Value),
                 None => (Slice::from(Bytes::new()), ValueType::Tombstone),
             };
-            let entry = InternalValue::from_components(Slice::from(op.key), row, sequence.0 * STEP, kind);
+            let entry =
+                InternalValue::from_components(keep(op.namespace, op.key), row, sequence.0 * STEP, kind);
             self.active[usize::from(op.namespace.code())].insert(entry);
         }
         dropped
+    }
+}
+
+/// What goes into a write buffer. Rows of data are slices of what was logged; they fill the buffer and go with it. The few
+/// others would each keep a whole group in memory for as long.
+fn keep(namespace: Namespace, bytes: Bytes) -> Slice {
+    match namespace {
+        Namespace::Data => Slice::from(bytes),
+        Namespace::Hints | Namespace::Meta => Slice::from(detach(bytes)),
     }
 }
 

@@ -1,10 +1,11 @@
 //! What goes on in the background: write buffers become tables, tables are compacted, dead rows are swept out.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::failure;
+use super::pipeline::guarded;
 use super::store::Store;
 use super::trees::Tree;
 use super::{SyncMode, sweeper};
@@ -17,7 +18,7 @@ const SPACE_RETRY: Duration = Duration::from_secs(1);
 #[cfg(target_os = "linux")]
 const BACKGROUND: i32 = 10;
 /// Who waits for a condition looks again after this long, whether it was woken or not.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What is to be done, and what stands in the way.
 #[derive(Default)]
@@ -89,6 +90,11 @@ impl Chores {
 
     pub(super) fn is_stopped(&self) -> bool {
         self.lock().stop
+    }
+
+    /// Lets everybody who waits look again.
+    pub(super) fn wake(&self) {
+        self.changed.notify_all();
     }
 
     fn stop(&self) {
@@ -164,10 +170,16 @@ impl Upkeep {
         Ok(upkeep)
     }
 
-    fn spawn(&mut self, name: &str, work: impl FnOnce(&Store) + Send + 'static) -> std::io::Result<()> {
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce(&Store) + Send + 'static,
+    ) -> std::io::Result<()> {
         let store = self.store.clone();
-        let thread = Builder::new().name(name.into()).spawn(move || {
-            step_back();
+        let thread = guarded(&self.store, name, move || {
+            if name != "flush" {
+                step_back();
+            }
             work(&store);
         })?;
         self.threads.push(thread);
@@ -183,7 +195,7 @@ impl Upkeep {
     }
 }
 
-/// Lets threads that somebody waits for go first, where threads have priorities of their own.
+/// Lets threads that somebody waits for go first, where threads have priorities of their own. (Flushing is waited for.)
 fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND) {
@@ -220,7 +232,7 @@ fn compact(store: &Store) {
 fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
     while !store.chores.is_stopped() && !store.is_damaged(tree.namespace) {
         let watch = Stopwatch::start(&*store.observer);
-        match tree.compact(store.oldest_view()) {
+        match tree.compact(store.last_applied(), store.oldest_view()) {
             Ok(true) => {
                 store.observer.compacted(watch.read());
                 store.chores.changed.notify_all();
@@ -228,11 +240,20 @@ fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
             Ok(false) => break,
             Err(error) => match failure::damage_of(&error) {
                 Ok(detail) => store.found_damage(tree.namespace, &detail),
-                Err(_) => return Err(failure::of_write(&error)),
+                Err(failed) => return Err(note_suspect(store, tree, &error, failed)),
             },
         }
     }
     tree.forget_old_versions(store.oldest_view()).map_err(|error| failure::of_write(&error))
+}
+
+/// Whether the disk failed to read the old tables or to write the new ones nobody can tell here: the next open makes them
+/// anew.
+fn note_suspect(store: &Store, tree: &Tree, error: &lsm_tree::Error, failed: StorageError) -> StorageError {
+    if !matches!(failed, StorageError::NoSpace { .. }) {
+        store.found_damage(tree.namespace, &failed.to_string());
+    }
+    failure::of_write(error)
 }
 
 /// A full disk may have room again. After anything else nobody knows what the disk holds.
