@@ -291,7 +291,7 @@ fn recover(
     let trees = open_trees(directory, options, &mut marks, &mut report)?;
     let log_files = (surroundings.log_files)(&directory.log()).map_err(&failed)?;
     let meta_files = Arc::new(OsFiles::open(&directory.meta()).map_err(&failed)?);
-    let (watermark, acknowledged) = Watermark::open(meta_files, number)?;
+    let (mut watermark, acknowledged) = Watermark::open(meta_files, number)?;
     let persisted = trees.iter().map(Tree::persisted).max().unwrap_or_default();
     let known = log::Known { flushed: marks.flushed(), persisted, acknowledged };
     // What a rebuild could not read may still be in the log, below what it could.
@@ -313,6 +313,8 @@ fn recover(
         marks.set_lost(true).map_err(&failed)?;
     }
     log.acknowledge_findings()?;
+    // What was replayed is durable by now, and about to be read, whoever was told of it before.
+    watermark.record(log.last())?;
     Ok((Store::new(directory.path(), options, trees, log, (watermark, marks)), report))
 }
 
