@@ -26,6 +26,7 @@ use crate::range::KeyRange;
 mod damage;
 mod failure;
 mod inspect;
+mod manifest;
 mod pipeline;
 mod queue;
 mod report;
@@ -370,7 +371,7 @@ fn open_tree(
     graves: &Arc<RwLock<Graves>>,
 ) -> Result<Option<Tree>, StorageError> {
     // Without its manifest the library would take the directory for a new tree, and throw away what is in it.
-    if !dir.join("current").is_file() {
+    if !manifest::is_sound(dir) {
         return Ok(None);
     }
     // The library asserts some properties of its files; a damaged file must not look like a bug of ours.

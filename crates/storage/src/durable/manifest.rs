@@ -1,0 +1,16 @@
+//! A tree's manifest names its tables. The library writes a checksum of it and does not look at it again: a damaged number
+//! of tables would make a tree that opens, and has lost them.
+
+use std::fs;
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Whether the manifest of the tree in `dir` is there, and as it was written. `current` holds the number of the version in
+/// force (8 bytes, little-endian), the checksum of its file `vNUMBER` (16 bytes), and the kind of checksum (0).
+pub(super) fn is_sound(dir: &Path) -> bool {
+    let Ok(current) = fs::read(dir.join("current")) else { return false };
+    let (Some(version), Some([0])) = (current.first_chunk::<8>(), current.get(24..)) else { return false };
+    let manifest = fs::read(dir.join(format!("v{}", u64::from_le_bytes(*version))));
+    manifest.is_ok_and(|manifest| current[8..24] == xxh3_128(&manifest).to_le_bytes())
+}
