@@ -69,6 +69,13 @@ impl Faults {
     };
 }
 
+impl Faults {
+    /// Whether a disk may lose what it has acked.
+    pub const fn forget(self) -> bool {
+        self.lost_commits || self.rot || self.old_disks
+    }
+}
+
 /// One step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {

@@ -76,6 +76,7 @@ impl Options {
         let has = |trouble| drawn.contains(&trouble);
         // One seed in four does without: there reads of all owners repair what hints cannot.
         let sweep = if rng.random_bool(0.75) { QUICK } else { Pace::OFF };
+        let faults = faults(has, sweep.is_on());
         Self {
             world: world(&mut rng, has),
             copies: 3,
@@ -84,11 +85,12 @@ impl Options {
                 clients: rng.random_range(10..=16),
                 keys: 20,
                 registers: 6,
+                least_w: if faults.forget() { 2 } else { 1 },
                 think: Duration::from_millis(rng.random_range(100..=200)),
                 patience: Duration::from_millis(1_200),
                 tries: 3,
             },
-            faults: faults(has, sweep.is_on()),
+            faults,
             gap: Duration::from_millis(rng.random_range(500..=1_500)),
             span: SPAN,
             least_ops: LEAST_OPS,
