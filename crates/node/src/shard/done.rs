@@ -27,6 +27,8 @@ pub(super) enum Context {
     HintDrop(NodeId),
     /// A hint that cannot be read.
     Discard,
+    /// A damaged row whose record is in memory.
+    Mend,
     /// A row of a suspect partition that cannot be read.
     GiveUp(PartitionId),
     /// One key of a sweep.
@@ -97,7 +99,7 @@ impl Shard {
             (Context::GiveUp(partition), result) => self.gave_up(turn, partition, &result),
             // The row is still there, for want of space: its target is visited again.
             (Context::HintDrop(target), Err(_)) => self.hint_event(turn, handoff::Event::Kept(target)),
-            (Context::Hint(_) | Context::HintDrop(_) | Context::Discard, _) => {}
+            (Context::Hint(_) | Context::HintDrop(_) | Context::Discard | Context::Mend, _) => {}
         }
     }
 
