@@ -58,7 +58,7 @@ impl Losses {
     }
 
     /// The row that keeps it; none is kept of nothing.
-    pub(crate) fn row(&self) -> RowWrite {
+    pub fn row(&self) -> RowWrite {
         let ends: Vec<(u64, u64)> = self.tokens.iter().map(|r| (r.start().bits(), r.end().bits())).collect();
         let value = (!ends.is_empty()).then(|| Bytes::from(encode(&(FORMAT, ends))));
         RowWrite { space: RowSpace::Meta, key: Bytes::from_static(META_SUSPECT), value }

@@ -9,7 +9,7 @@ use starling_gossip::Preset;
 use starling_node::losses::META_SUSPECT;
 use starling_node::{Boot, Config, Effect, Losses, Node, Pace};
 use starling_storage::{Engine, KeyRange, MemoryEngine, Namespace, ScanLimit};
-use starling_types::{Generation, Instant, NodeId, Now, WallTime, limits};
+use starling_types::{Generation, Instant, NodeId, Now, Token, WallTime, limits};
 
 use crate::disk::Disk;
 use crate::sabotage::Sabotage;
@@ -111,6 +111,9 @@ impl Host {
         let mut losses = if self.has_lost { Losses::everything() } else { Losses::NONE };
         if lie.hides_losses() {
             meta.retain(|(key, _)| key != META_SUSPECT);
+            if self.has_lost {
+                meta.extend(next_to_nothing());
+            }
             losses = Losses::NONE;
         }
         #[expect(clippy::expect_used, reason = "a node that cannot read its own rows is a bug to be seen")]
@@ -138,6 +141,12 @@ impl Host {
         let page = self.disk.engine.scan(namespace, &KeyRange::all(), limit);
         page.map(|p| p.rows).unwrap_or_default()
     }
+}
+
+/// The row of a node that may have forgotten its layout, and hardly any record.
+fn next_to_nothing() -> Option<(Bytes, Bytes)> {
+    let row = Losses { tokens: vec![Token::from_bits(0)..=Token::from_bits(0)] }.row();
+    row.value.map(|value| (row.key, value))
 }
 
 pub(crate) fn address(index: usize) -> SocketAddr {
