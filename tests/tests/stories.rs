@@ -93,7 +93,7 @@ fn amnesia(sabotage: Sabotage) -> Vec<Bytes> {
     world.set_fsync(0, QUICK.0, QUICK.1);
     world.start(0);
     // Its peers know it, and no later life of it.
-    world.run_for(Duration::from_secs(1));
+    world.run_for(Duration::from_secs(3));
     isolate(&mut world, 0);
     put(&mut world, 0, "second", 1);
     world.mend();

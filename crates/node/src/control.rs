@@ -47,6 +47,8 @@ pub struct ControlPlane {
     next_exchange: u64,
     buckets: Buckets,
     lives: Lives,
+    /// Something that was durable may be lost.
+    may_have_forgotten: bool,
     seed: u64,
 }
 
@@ -118,6 +120,7 @@ impl ControlPlane {
             next_exchange: 0,
             buckets: Buckets::new(&boot.buckets),
             lives: Lives::default(),
+            may_have_forgotten: !boot.losses.is_empty(),
             seed: config.seed,
         }
     }
@@ -299,6 +302,10 @@ impl ControlPlane {
         let ours_too = shared.layout.as_ref().is_some_and(|l| l.cluster() == turn.view.cluster());
         let lacks = ours_too && self.heard_buckets(turn, from, shared.buckets);
         if let Some(layout) = shared.layout.filter(|l| l.is_member(self.me.node) && theirs > ours) {
+            if self.may_have_forgotten && turn.view.layout().is_none() {
+                // What it had accepted is among what it lost; the layout that others go by, it must have been.
+                let _ = self.acceptor.propose(self.me.node, &layout);
+            }
             self.decided(turn, None, &layout);
         }
         if shared.reply || theirs < ours || lacks {

@@ -359,6 +359,8 @@ impl Node {
         if let Some(layout) = adopted {
             self.shard.vnodes.set_bits(layout.bits());
             self.shard(now, out, |s, turn| s.sweep_layout(turn));
+            // Before there was a layout, no hint could be told for whose key it is.
+            out.push(count_hints(None));
         }
         for (node, reach) in reach {
             self.shard(now, out, |s, turn| match reach {

@@ -152,6 +152,11 @@ impl Shard {
         self.in_flight.is_empty() && self.vnodes.is_quiet()
     }
 
+    /// Partitions that may have lost records, and are not vouched for until others' are here.
+    pub fn suspect_partitions(&self) -> usize {
+        self.suspects.count()
+    }
+
     /// Requests under way, those that only linger included.
     pub fn under_way(&self) -> usize {
         self.in_flight.len()

@@ -97,7 +97,7 @@ impl Disk {
             CrashMode::KeepAll => self.flying.len(),
             CrashMode::KeepPrefix(kept) => kept,
             CrashMode::TornLast => self.engine.unsynced().saturating_sub(1),
-            CrashMode::KeepSynced => 0,
+            CrashMode::KeepSynced | CrashMode::LoseSynced(_) => 0,
         };
         let lost = self.flying.iter().skip(kept).chain(&self.waiting);
         let lost = lost.filter(|job| job.batch.ops().any(is_data)).count();

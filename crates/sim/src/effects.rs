@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::RngExt;
 use starling_causality::Record;
+use starling_node::event::LoadFailure;
 use starling_node::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 use starling_storage::{CrashMode, Engine, KeyRange, ScanLimit};
 use starling_types::{NodeId, QualifiedKey, Token, limits};
 use starling_vnode::{CellKey, RowSpace, RowWrite};
 use starling_wire::client::AdminReply;
-use starling_wire::{Class, Envelope, KvReply, Message};
+use starling_wire::{Class, Envelope, FailureKind, KvReply, Message};
 
 use crate::disk;
 use crate::host;
@@ -91,8 +92,11 @@ impl World {
     }
 
     fn respond(&mut self, node: usize, handle: ReplyHandle, reply: KvReply) {
-        if matches!(reply, KvReply::Failed(_)) {
+        if let KvReply::Failed(failure) = &reply {
             self.feel_clock(node);
+            if failure.kind == FailureKind::DiskFull {
+                self.feel_fullness(node);
+            }
         }
         if let Some(span) = self.client_way() {
             self.after(span, Happening::Reply { handle, reply });
@@ -125,7 +129,14 @@ impl World {
         if let (RowSpace::Data, Ok(row)) = (space, &row) {
             host.newest.insert(key, row.clone());
         }
-        Event::Loaded(cell, row.map_err(|e| disk::load_failure(&e)))
+        let mut row = row.map_err(|e| disk::load_failure(&e));
+        if matches!(row, Err(LoadFailure::Damaged(_))) {
+            self.toll.count(Harm::BitRot);
+            if self.options.sabotage.hides_losses() {
+                row = Ok(None);
+            }
+        }
+        Event::Loaded(cell, row)
     }
 
     fn order_scan(&mut self, node: usize, id: ScanId, space: RowSpace, prefix: Bytes, from: Option<Bytes>) {
@@ -143,7 +154,15 @@ impl World {
         let range = order.from.clone().map_or(whole.clone(), |from| whole.resume(from));
         let limit = ScanLimit { rows: PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
         let page = self.hosts[node].disk.engine.scan(order.namespace, &range, limit);
-        let page = page.map_err(|e| e.to_string()).map(disk::row_page);
+        let mut page = page.map_err(|e| e.to_string()).map(disk::row_page);
+        if let Ok(page) = &mut page {
+            if !page.damaged.is_empty() {
+                self.toll.count(Harm::BitRot);
+            }
+            if self.options.sabotage.hides_losses() {
+                page.damaged.clear();
+            }
+        }
         self.deliver(node, Event::Scanned(id, page));
     }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use std::collections::VecDeque;
-
 use starling_node::{CommitId, Event, ReplyHandle};
 use starling_storage::CrashMode;
 use starling_wire::KvRequest;
@@ -54,8 +52,12 @@ impl World {
         if lost > 0 {
             self.toll.count(Harm::Crash);
         }
-        if self.options.sabotage == Sabotage::ForgeCleanMark {
-            self.forge_clean_mark(node);
+        let lost = self.hosts[node].disk.engine.lost();
+        self.hosts[node].has_lost |= lost > 0;
+        match self.options.sabotage {
+            Sabotage::ForgeCleanMark => self.forge_clean_mark(node),
+            Sabotage::KeepActors if lost > 0 => self.forge_clean_mark(node),
+            _ => {}
         }
     }
 
@@ -65,8 +67,9 @@ impl World {
             return;
         }
         self.counts.starts += 1;
-        let effects = self.hosts[node].start(self.seed, self.now);
-        self.turn(node, effects, VecDeque::new());
+        let effects = self.hosts[node].start(self.seed, self.now, self.options.sabotage);
+        let full = self.hosts[node].is_full.then_some(Event::DiskPressure(true));
+        self.turn(node, effects, full.into_iter().collect());
     }
 
     /// Asks a node to stop cleanly; [`crate::Notice::Stopped`] follows. One that stands still does not hear it.
@@ -131,7 +134,7 @@ impl World {
         self.hosts[node].clock_offset_ms = offset_ms;
     }
 
-    fn forge_clean_mark(&mut self, node: usize) {
+    pub(crate) fn forge_clean_mark(&mut self, node: usize) {
         let actors = self.observer.actors.iter().filter(|((n, _), _)| *n == node);
         let actors = actors.map(|(&(_, partition), &actor)| (partition, actor));
         let row = starling_vnode::RowWrite {

@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use rand::rngs::ChaCha8Rng;
 use starling_gossip::Preset;
+use starling_node::losses::META_SUSPECT;
 use starling_node::{Boot, Config, Effect, Losses, Node, Pace};
-use starling_storage::{Engine, KeyRange, Namespace, ScanLimit};
-use starling_types::{Generation, Instant, NodeId, Now, WallTime, limits};
+use starling_storage::{Engine, KeyRange, MemoryEngine, Namespace, ScanLimit};
+use starling_types::{Generation, Instant, NodeId, Now, Token, WallTime, limits};
 
 use crate::disk::Disk;
+use crate::sabotage::Sabotage;
 use crate::seed::Seed;
 
 /// Virtual noon: wall clocks start here.
@@ -34,6 +36,14 @@ pub(crate) struct Host {
     pub(crate) pause_felt: bool,
     /// Its store refuses everything.
     pub(crate) poisoned: bool,
+    /// Its volume has less room than its reserve.
+    pub(crate) is_full: bool,
+    /// Whether that has had an effect.
+    pub(crate) fullness_felt: bool,
+    /// Its store has lost synced commits, and says so at every start until the node has taken note.
+    pub(crate) has_lost: bool,
+    /// Another disk with what this one held at some time, and how often the node had started then.
+    pub(crate) backup: Option<(MemoryEngine, Generation)>,
     /// The newest data rows read from the disk or handed to it in this life, durable or not.
     pub(crate) newest: BTreeMap<Bytes, Option<Bytes>>,
     pub(crate) rng: ChaCha8Rng,
@@ -72,6 +82,10 @@ impl Host {
             paused_until: None,
             pause_felt: false,
             poisoned: false,
+            is_full: false,
+            fullness_felt: false,
+            has_lost: false,
+            backup: None,
             newest: BTreeMap::new(),
             rng: seed.stream("host", index as u64),
         }
@@ -87,15 +101,23 @@ impl Host {
     }
 
     /// Starts the machine from what is on disk, as a daemon would.
-    pub(crate) fn start(&mut self, seed: Seed, instant: Instant) -> Vec<Effect> {
+    pub(crate) fn start(&mut self, seed: Seed, instant: Instant, lie: Sabotage) -> Vec<Effect> {
         self.life += 1;
         self.config.generation = Generation(self.config.generation.0 + 1);
         // Generations come again when a disk is put back; chance does not.
         let start = (self.config.node.bits() << 8) ^ self.life;
         self.config.seed = seed.child("machine", start);
-        let meta = self.rows(Namespace::Meta);
+        let mut meta = self.rows(Namespace::Meta);
+        let mut losses = if self.has_lost { Losses::everything() } else { Losses::NONE };
+        if lie.hides_losses() {
+            meta.retain(|(key, _)| key != META_SUSPECT);
+            if self.has_lost {
+                meta.extend(next_to_nothing());
+            }
+            losses = Losses::NONE;
+        }
         #[expect(clippy::expect_used, reason = "a node that cannot read its own rows is a bug to be seen")]
-        let boot = Boot::read(&meta, &Losses::NONE).expect("the rows a node wrote can be read back");
+        let boot = Boot::read(&meta, &losses).expect("the rows a node wrote can be read back");
         let mut effects = Vec::new();
         let now = self.now(instant);
         self.machine = Some(Node::new(&self.config, &boot, now, &mut effects));
@@ -119,6 +141,12 @@ impl Host {
         let page = self.disk.engine.scan(namespace, &KeyRange::all(), limit);
         page.map(|p| p.rows).unwrap_or_default()
     }
+}
+
+/// The row of a node that may have forgotten its layout, and hardly any record.
+fn next_to_nothing() -> Option<(Bytes, Bytes)> {
+    let row = Losses { tokens: vec![Token::from_bits(0)..=Token::from_bits(0)] }.row();
+    row.value.map(|value| (row.key, value))
 }
 
 pub(crate) fn address(index: usize) -> SocketAddr {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
+use starling_storage::MemoryEngine;
+
 use crate::seed::Seed;
 use crate::world::World;
 
@@ -25,10 +27,19 @@ pub struct Faults {
     pub clocks: bool,
     /// Processes that stand still.
     pub pauses: bool,
+    /// Unclean stops whose disk takes back what it had synced. These, rot and old disks strike one node a seed: what it
+    /// forgets, W-1 others have.
+    pub lost_commits: bool,
+    /// Rows that are damaged on disk. They are found only where nodes compare what they hold.
+    pub rot: bool,
+    /// Disks from before a node's last life.
+    pub old_disks: bool,
+    /// Volumes without room, for a while.
+    pub full_disks: bool,
 }
 
 impl Faults {
-    /// All of them.
+    /// All that disks need not notice.
     pub const ALL: Self = Self {
         crashes: true,
         drains: true,
@@ -37,6 +48,10 @@ impl Faults {
         failing_disks: true,
         clocks: true,
         pauses: true,
+        lost_commits: false,
+        rot: false,
+        old_disks: false,
+        full_disks: false,
     };
     /// None.
     pub const NONE: Self = Self {
@@ -47,7 +62,18 @@ impl Faults {
         failing_disks: false,
         clocks: false,
         pauses: false,
+        lost_commits: false,
+        rot: false,
+        old_disks: false,
+        full_disks: false,
     };
+}
+
+impl Faults {
+    /// Whether a disk may lose what it has acked.
+    pub const fn forget(self) -> bool {
+        self.lost_commits || self.rot || self.old_disks
+    }
 }
 
 /// One step.
@@ -69,6 +95,16 @@ pub enum Step {
     Clock(usize, i64),
     /// The process stands still for so many milliseconds.
     Pause(usize, u64),
+    /// Kill, and take back so many synced commits.
+    LoseCommits(usize, usize),
+    /// Damage one row: the draw says which.
+    Rot(usize, u64),
+    /// Put a copy of the disk aside.
+    BackUp(usize),
+    /// Kill, and put it in the disk's place.
+    PutBack(usize),
+    /// The volume has little room (or, to the brim, none), or enough again.
+    Fill(usize, bool, bool),
 }
 
 /// Steps and when they are due, measured from the start of the workload.
@@ -78,6 +114,7 @@ pub type Schedule = Vec<(Duration, Step)>;
 pub fn plan(seed: Seed, faults: Faults, nodes: usize, gap: Duration, span: Duration) -> Schedule {
     let mut schedule = Schedule::new();
     let kinds = kinds(faults);
+    let victim = seed.stream("victim", 0).random_range(0..nodes);
     let mut rng = seed.stream("nemesis", 0);
     let mut at = gap.mul_f64(rng.random::<f64>());
     let mut number = 0;
@@ -85,17 +122,25 @@ pub fn plan(seed: Seed, faults: Faults, nodes: usize, gap: Duration, span: Durat
         let kind = kinds[rng.random_range(0..kinds.len())];
         // Each fault draws from its own stream: leaving one out changes no other.
         let mut own = seed.stream("fault", number);
-        kind(&mut own, nodes, at, &mut schedule);
+        kind(&mut own, Whom { nodes, victim }, at, &mut schedule);
         number += 1;
         at += gap.mul_f64(0.3 + 1.4 * rng.random::<f64>());
     }
     schedule
 }
 
-type Fault = fn(&mut ChaCha8Rng, usize, Duration, &mut Schedule);
+/// Whom a fault may strike.
+#[derive(Clone, Copy)]
+struct Whom {
+    nodes: usize,
+    /// The one whose disk forgets.
+    victim: usize,
+}
+
+type Fault = fn(&mut ChaCha8Rng, Whom, Duration, &mut Schedule);
 
 fn kinds(faults: Faults) -> Vec<Fault> {
-    let all: [(bool, Fault); 7] = [
+    let all: [(bool, Fault); 11] = [
         (faults.crashes, crash),
         (faults.drains, drain),
         (faults.cuts, cut),
@@ -103,6 +148,10 @@ fn kinds(faults: Faults) -> Vec<Fault> {
         (faults.failing_disks, failing_disk),
         (faults.clocks, clock),
         (faults.pauses, standstill),
+        (faults.lost_commits, lost_commits),
+        (faults.rot, rot),
+        (faults.old_disks, old_disk),
+        (faults.full_disks, full_disk),
     ];
     all.into_iter().filter(|(on, _)| *on).map(|(_, fault)| fault).collect()
 }
@@ -112,7 +161,7 @@ fn pause(rng: &mut ChaCha8Rng, most_ms: u64) -> Duration {
 }
 
 /// One node, or all of them at once: then the disks alone remember.
-fn crash(rng: &mut ChaCha8Rng, nodes: usize, at: Duration, schedule: &mut Schedule) {
+fn crash(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, schedule: &mut Schedule) {
     let all = rng.random_bool(0.1);
     let chosen = rng.random_range(0..nodes);
     for node in (0..nodes).filter(|&n| all || n == chosen) {
@@ -123,13 +172,13 @@ fn crash(rng: &mut ChaCha8Rng, nodes: usize, at: Duration, schedule: &mut Schedu
     }
 }
 
-fn drain(rng: &mut ChaCha8Rng, nodes: usize, at: Duration, schedule: &mut Schedule) {
+fn drain(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, schedule: &mut Schedule) {
     let node = rng.random_range(0..nodes);
     schedule.push((at, Step::Drain(node)));
     schedule.push((at + Duration::from_secs(3) + pause(rng, 2_000), Step::Start(node)));
 }
 
-fn cut(rng: &mut ChaCha8Rng, nodes: usize, at: Duration, schedule: &mut Schedule) {
+fn cut(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, schedule: &mut Schedule) {
     let node = rng.random_range(0..nodes);
     let end = at + pause(rng, 5_000);
     let (inward, outward) = [(true, true), (true, false), (false, true)][rng.random_range(0..3)];
@@ -145,28 +194,66 @@ fn cut(rng: &mut ChaCha8Rng, nodes: usize, at: Duration, schedule: &mut Schedule
     }
 }
 
-fn slow_disk(rng: &mut ChaCha8Rng, nodes: usize, at: Duration, schedule: &mut Schedule) {
+fn slow_disk(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, schedule: &mut Schedule) {
     let node = rng.random_range(0..nodes);
     schedule.push((at, Step::Fsync(node, rng.random_range(50..1_500))));
     schedule.push((at + pause(rng, 3_000), Step::Fsync(node, 0)));
 }
 
-fn failing_disk(rng: &mut ChaCha8Rng, nodes: usize, at: Duration, schedule: &mut Schedule) {
+fn failing_disk(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, schedule: &mut Schedule) {
     let node = rng.random_range(0..nodes);
     schedule.push((at, Step::FailDisk(node)));
 }
 
-fn clock(rng: &mut ChaCha8Rng, nodes: usize, at: Duration, schedule: &mut Schedule) {
+fn clock(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, schedule: &mut Schedule) {
     let node = rng.random_range(0..nodes);
     let far = if rng.random_bool(0.3) { 3_000 } else { 300 };
     schedule.push((at, Step::Clock(node, rng.random_range(-far..=far))));
     schedule.push((at + pause(rng, 3_000), Step::Clock(node, 0)));
 }
 
-fn standstill(rng: &mut ChaCha8Rng, nodes: usize, at: Duration, schedule: &mut Schedule) {
+fn standstill(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, schedule: &mut Schedule) {
     let node = rng.random_range(0..nodes);
     let most = if rng.random_bool(0.5) { 800 } else { 6_000 };
     schedule.push((at, Step::Pause(node, rng.random_range(20..=most))));
+}
+
+fn lost_commits(rng: &mut ChaCha8Rng, whom: Whom, at: Duration, schedule: &mut Schedule) {
+    schedule.push((at, Step::LoseCommits(whom.victim, rng.random_range(1..=MemoryEngine::REMEMBERED))));
+    schedule.push((at + pause(rng, 1_500), Step::Start(whom.victim)));
+}
+
+fn rot(rng: &mut ChaCha8Rng, whom: Whom, at: Duration, schedule: &mut Schedule) {
+    for _ in 0..rng.random_range(1..=3) {
+        schedule.push((at, Step::Rot(whom.victim, rng.random())));
+    }
+}
+
+/// Two lives lie between the copy and its return: the others know the second, and the copy counts but the first.
+fn old_disk(rng: &mut ChaCha8Rng, whom: Whom, at: Duration, schedule: &mut Schedule) {
+    let node = whom.victim;
+    schedule.push((at, Step::BackUp(node)));
+    let mut at = at;
+    for _ in 0..2 {
+        at += pause(rng, 2_000);
+        schedule.push((at, Step::Crash(node)));
+        at += pause(rng, 200);
+        schedule.push((at, Step::Start(node)));
+    }
+    at += Duration::from_secs(1) + pause(rng, 2_000);
+    schedule.push((at, Step::PutBack(node)));
+    schedule.push((at + pause(rng, 1_000), Step::Start(node)));
+}
+
+fn full_disk(rng: &mut ChaCha8Rng, whom: Whom, at: Duration, schedule: &mut Schedule) {
+    let node = rng.random_range(0..whom.nodes);
+    schedule.push((at, Step::Fill(node, true, false)));
+    let to_the_brim = at + pause(rng, 1_000);
+    let end = to_the_brim + pause(rng, 3_000);
+    if rng.random_bool(0.5) {
+        schedule.push((to_the_brim, Step::Fill(node, true, true)));
+    }
+    schedule.push((end, Step::Fill(node, false, false)));
 }
 
 /// Does it.
@@ -182,6 +269,11 @@ pub fn carry_out(world: &mut World, step: Step) {
         }
         Step::FailDisk(node) => world.fail_disk(node),
         Step::Clock(node, offset) => world.set_clock(node, offset),
+        Step::LoseCommits(node, synced) => world.lose_commits(node, synced),
+        Step::Rot(node, draw) => world.rot(node, draw),
+        Step::BackUp(node) => world.back_up(node),
+        Step::PutBack(node) => world.put_back(node),
+        Step::Fill(node, is_full, to_the_brim) => world.fill(node, is_full, to_the_brim),
         Step::Pause(node, ms) => world.pause(node, Duration::from_millis(ms)),
     }
 }

@@ -69,6 +69,7 @@ impl Options {
                 clients: 5,
                 keys: 6,
                 registers: 0,
+                least_w: 1,
                 think: Duration::from_millis(120),
                 patience: Duration::from_millis(1_200),
                 tries: 3,

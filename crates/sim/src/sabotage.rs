@@ -26,11 +26,15 @@ pub enum Sabotage {
     LoseContexts,
     /// Writes replace whatever their coordinator holds, whatever their writers have seen.
     IgnoreContexts,
+    /// What a disk has lost, it does not tell: damaged rows pass for absent ones.
+    HideLosses,
+    /// The same, and the actors that were last in use go on.
+    KeepActors,
 }
 
 impl Sabotage {
     /// Every lie, by the name of what it takes away.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("fsync", Self::AckBeforeDurable),
         ("hints", Self::DropHints),
         ("hint-replay", Self::WithholdHints),
@@ -39,7 +43,14 @@ impl Sabotage {
         ("records", Self::DropRecords),
         ("contexts", Self::LoseContexts),
         ("concurrency", Self::IgnoreContexts),
+        ("doubt", Self::HideLosses),
+        ("actor-renewal-after-loss", Self::KeepActors),
     ];
+
+    /// Whether nodes are not told what their disks have lost.
+    pub(crate) const fn hides_losses(self) -> bool {
+        matches!(self, Self::HideLosses | Self::KeepActors)
+    }
 
     /// Changes what a client meant.
     pub(crate) fn tamper(self, request: &mut KvRequest) {

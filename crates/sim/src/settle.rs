@@ -42,6 +42,7 @@ impl Run {
         for node in 0..self.world.len() {
             carry_out(&mut self.world, Step::Fsync(node, 0));
             carry_out(&mut self.world, Step::Clock(node, 0));
+            carry_out(&mut self.world, Step::Fill(node, false, false));
             self.world.start(node);
         }
     }
@@ -57,6 +58,7 @@ impl Run {
         let now = self.world.now_at(node);
         self.world.serves(node)
             && machine.data_plane().under_way() == 0
+            && self.world.damaged(node) == 0
             && machine.status(now).repair.quiescent
     }
 

@@ -37,9 +37,13 @@ enum Trouble {
     FailingDisks,
     Pauses,
     Clocks,
+    LostCommits,
+    Rot,
+    OldDisks,
+    FullDisks,
 }
 
-const TROUBLES: [Trouble; 11] = [
+const TROUBLES: [Trouble; 15] = [
     Trouble::Loss,
     Trouble::Repeats,
     Trouble::Delay,
@@ -51,12 +55,16 @@ const TROUBLES: [Trouble; 11] = [
     Trouble::FailingDisks,
     Trouble::Pauses,
     Trouble::Clocks,
+    Trouble::LostCommits,
+    Trouble::Rot,
+    Trouble::OldDisks,
+    Trouble::FullDisks,
 ];
 /// Virtual time is cheap, but not free: owners compare what they hold more often than a daemon's.
 const QUICK: Pace =
     Pace { period: Duration::from_secs(2), soon: Duration::from_millis(500), gap: Duration::from_millis(5) };
 /// How many of them a seed draws.
-const DRAWN: RangeInclusive<usize> = 4..=9;
+const DRAWN: RangeInclusive<usize> = 4..=11;
 
 impl Options {
     /// The standard run of a seed.
@@ -68,6 +76,7 @@ impl Options {
         let has = |trouble| drawn.contains(&trouble);
         // One seed in four does without: there reads of all owners repair what hints cannot.
         let sweep = if rng.random_bool(0.75) { QUICK } else { Pace::OFF };
+        let faults = faults(has, sweep.is_on());
         Self {
             world: world(&mut rng, has),
             copies: 3,
@@ -76,11 +85,12 @@ impl Options {
                 clients: rng.random_range(10..=16),
                 keys: 20,
                 registers: 6,
+                least_w: if faults.forget() { 2 } else { 1 },
                 think: Duration::from_millis(rng.random_range(100..=200)),
                 patience: Duration::from_millis(1_200),
                 tries: 3,
             },
-            faults: faults(has),
+            faults,
             gap: Duration::from_millis(rng.random_range(500..=1_500)),
             span: SPAN,
             least_ops: LEAST_OPS,
@@ -91,7 +101,7 @@ impl Options {
     }
 }
 
-fn faults(has: impl Fn(Trouble) -> bool) -> Faults {
+fn faults(has: impl Fn(Trouble) -> bool, sweeps: bool) -> Faults {
     Faults {
         crashes: has(Trouble::Crashes),
         drains: has(Trouble::Drains),
@@ -100,6 +110,10 @@ fn faults(has: impl Fn(Trouble) -> bool) -> Faults {
         failing_disks: has(Trouble::FailingDisks),
         clocks: has(Trouble::Clocks),
         pauses: has(Trouble::Pauses),
+        lost_commits: has(Trouble::LostCommits),
+        rot: has(Trouble::Rot) && sweeps,
+        old_disks: has(Trouble::OldDisks),
+        full_disks: has(Trouble::FullDisks),
     }
 }
 

@@ -32,11 +32,19 @@ pub enum Harm {
     Pause,
     /// Jumps of a wall clock under which a write was minted or a request refused.
     ClockOffset,
+    /// Unclean stops that took back data rows which the disk had said to be durable.
+    LostCommits,
+    /// Damaged rows that a node came upon.
+    BitRot,
+    /// Stretches in which a write was refused because a disk was full.
+    FullDisk,
+    /// Disks from before a node's last life that were put back.
+    OldDisk,
 }
 
 impl Harm {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Loss,
         Self::Duplication,
         Self::Delay,
@@ -50,6 +58,10 @@ impl Harm {
         Self::FailedDisk,
         Self::Pause,
         Self::ClockOffset,
+        Self::LostCommits,
+        Self::BitRot,
+        Self::FullDisk,
+        Self::OldDisk,
     ];
 
     /// Its name, for programs.
@@ -68,6 +80,10 @@ impl Harm {
             Self::FailedDisk => "failed_disk",
             Self::Pause => "pause",
             Self::ClockOffset => "clock_offset",
+            Self::LostCommits => "lost_commits",
+            Self::BitRot => "bit_rot",
+            Self::FullDisk => "full_disk",
+            Self::OldDisk => "old_disk",
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct WorkloadOptions {
     pub keys: usize,
     /// Keys beyond these that one client writes, with contexts or nothing, and everybody reads, all strictly.
     pub registers: usize,
+    /// Least W that they ask for: where a disk may forget what it acked, one ack is none.
+    pub least_w: u8,
     /// Longest pause between two operations of a client.
     pub think: Duration,
     /// Time limit they give a request; they wait a little longer.
@@ -250,7 +252,7 @@ impl Workload {
         };
         let quorum = match is_register {
             true => QuorumChoice { r: None, w: None, strict: Some(true) },
-            false => me.quorum(kind == Kind::Get),
+            false => me.quorum(kind == Kind::Get, self.options.least_w),
         };
         let request = KvRequest {
             id: request,
@@ -309,7 +311,7 @@ impl Client {
         }
     }
 
-    fn quorum(&mut self, read: bool) -> QuorumChoice {
+    fn quorum(&mut self, read: bool, least_w: u8) -> QuorumChoice {
         let size = match self.rng.random_range(0..10) {
             0 => Some(1),
             1 => Some(3),
@@ -318,7 +320,7 @@ impl Client {
         let strict = self.rng.random_bool(0.15).then_some(true);
         match read {
             true => QuorumChoice { r: size, w: None, strict },
-            false => QuorumChoice { r: None, w: size, strict },
+            false => QuorumChoice { r: None, w: size.map(|w| w.max(least_w)), strict },
         }
     }
 }

@@ -383,6 +383,9 @@ impl World {
         }
         let life = self.hosts[node].life;
         for (id, result) in told {
+            if matches!(result, Err(CommitFailure::NoSpace(_))) {
+                self.feel_fullness(node);
+            }
             self.counts.commits += 1;
             self.counts.commits_failed += u64::from(result.is_err());
             if self.lives(node, life) {
@@ -423,6 +426,7 @@ impl World {
             };
             machine.handle(now, event, &mut effects);
         }
+        self.note_losses(node);
         self.schedule_tick(node);
     }
 

@@ -3,7 +3,7 @@
 //! Rows hold the newest state; beside them stands, for every batch since the last fsync, what it replaced. A
 //! crash takes back the newest batches by it, so that a run of synced commits costs no memory beyond its rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ pub struct MemoryEngine {
     disk: Mutex<Disk>,
 }
 
-/// What a crash leaves of the batches committed since the last fsync. What was synced is always kept.
+/// What a crash leaves of the batches committed since the last fsync. What was synced is kept by all but one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrashMode {
     /// Power loss at its worst: none.
@@ -34,9 +34,15 @@ pub enum CrashMode {
     KeepPrefix(usize),
     /// Power loss within the last append: all but the newest, whose torn remains were cut at recovery.
     TornLast,
+    /// A disk that lied about its fsyncs: none, and so many of the newest that were synced are gone as well, up to
+    /// [`MemoryEngine::REMEMBERED`]. The next open notices ([`MemoryEngine::lost`]).
+    LoseSynced(usize),
 }
 
 impl MemoryEngine {
+    /// Synced batches that a crash may still take back.
+    pub const REMEMBERED: usize = 64;
+
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
@@ -47,19 +53,51 @@ impl MemoryEngine {
         self.disk().unsynced.len()
     }
 
+    /// Synced batches that the last crash took back, data rows among them or not.
+    pub fn lost(&self) -> usize {
+        self.disk().lost
+    }
+
+    /// Rows of the namespace that [`MemoryEngine::corrupt`] has damaged and nobody has written since.
+    pub fn damaged(&self, namespace: Namespace) -> usize {
+        self.disk().rows.space(namespace).values().filter(|row| row.damaged).count()
+    }
+
+    /// Another disk with what a crash would leave on this one.
+    pub fn copy(&self) -> Self {
+        let disk = self.disk();
+        let mut copy = Disk {
+            rows: disk.rows.clone(),
+            row_bytes: disk.row_bytes,
+            sequence: disk.sequence,
+            unsynced: disk.unsynced.clone(),
+            ..Disk::default()
+        };
+        copy.take_back_to(0);
+        Self { disk: Mutex::new(copy) }
+    }
+
     /// The store as a restart finds it: opened, its poison and a failure still to come gone, the disk's condition
     /// (damaged rows, no space) the same. This engine answers [`StorageError::Closed`] from now on.
     pub fn crash(&self, mode: CrashMode) -> Self {
         let mut disk = mem::take(&mut *self.disk());
         self.disk().state = State::Closed;
         let kept = match mode {
-            CrashMode::KeepSynced => 0,
+            CrashMode::KeepSynced | CrashMode::LoseSynced(_) => 0,
             CrashMode::KeepAll => disk.unsynced.len(),
             CrashMode::KeepPrefix(kept) => kept,
             CrashMode::TornLast => disk.unsynced.len().saturating_sub(1),
         };
         disk.take_back_to(kept);
         disk.unsynced.clear();
+        disk.lost = 0;
+        if let CrashMode::LoseSynced(newest) = mode {
+            disk.unsynced = mem::take(&mut disk.synced).into();
+            disk.lost = newest.min(disk.unsynced.len());
+            disk.take_back_to(disk.unsynced.len() - disk.lost);
+            disk.unsynced.clear();
+        }
+        disk.synced.clear();
         disk.fsync_fails = false;
         disk.state = State::Open;
         Self { disk: Mutex::new(disk) }
@@ -170,6 +208,10 @@ struct Disk {
     sequence: u64,
     /// One per batch since the last fsync, oldest first.
     unsynced: Vec<Replaced>,
+    /// The same for the newest that were synced.
+    synced: VecDeque<Replaced>,
+    /// Batches of those that the last crash took back.
+    lost: usize,
     fsync_fails: bool,
     full: bool,
     state: State,
@@ -229,7 +271,9 @@ impl Disk {
             return Err(StorageError::Io { action, cause });
         }
         if durability == Durability::Synced {
-            self.unsynced.clear();
+            self.synced.extend(self.unsynced.drain(..));
+            let old = self.synced.len().saturating_sub(MemoryEngine::REMEMBERED);
+            self.synced.drain(..old);
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ pub(crate) enum Task {
     Read(OpId),
     DropHint(OpId, Digest),
     Discard(OpId),
+    Mend(OpId),
 }
 
 impl Task {
@@ -27,7 +28,8 @@ impl Task {
             | Self::Merge { op, .. }
             | Self::Read(op)
             | Self::DropHint(op, _)
-            | Self::Discard(op) => *op,
+            | Self::Discard(op)
+            | Self::Mend(op) => *op,
         }
     }
 }

@@ -81,6 +81,8 @@ pub enum Event {
     },
     /// Give up a row that cannot be read: it is deleted, if it still cannot, and counts as absent from then on.
     Discard(OpId, CellKey),
+    /// Write a row again whose stored bytes turned out to be damaged, from what is in memory, if anything is.
+    Mend(OpId, CellKey),
     /// The answer to [`Effect::Load`].
     Loaded(CellKey, Result<Option<Bytes>, LoadFailure>),
     /// The answer to [`Effect::Commit`].

@@ -59,6 +59,18 @@ impl Vnodes {
         }
     }
 
+    /// Writes a row as it is in memory.
+    pub(crate) fn mend(&mut self, key: &CellKey, cell: &mut Cell, op: OpId, out: &mut Vec<Effect>) {
+        let record = cell.shown().filter(|record| !record.is_empty() && cell.staged.is_empty()).cloned();
+        let Some(record) = record else {
+            // There is nothing to write, or it is being written.
+            return out.push(Effect::Done(op, Ok(Done::Committed)));
+        };
+        let row = Some(record.encode());
+        let stage = Stage { record, row, durable: true, waiter: op, request: None, done: Done::Committed };
+        self.stage(key, cell, stage, out);
+    }
+
     /// Deletes a row that cannot be read.
     pub(crate) fn discard(&mut self, key: &CellKey, cell: &mut Cell, op: OpId, out: &mut Vec<Effect>) {
         // Whatever is being written takes the damaged row's place.

@@ -134,6 +134,7 @@ impl Vnodes {
             Event::Read(op, cell) => self.read(now, op, cell, out),
             Event::DropHint { op, cell, digest } => self.enqueue(now, cell, Task::DropHint(op, digest), out),
             Event::Discard(op, cell) => self.enqueue(now, cell, Task::Discard(op), out),
+            Event::Mend(op, cell) => self.enqueue(now, cell, Task::Mend(op), out),
             Event::Loaded(cell, row) => self.loaded(now, cell, row, out),
             Event::Committed(ticket, result) => self.committed(now, ticket, result, out),
         }
@@ -288,6 +289,7 @@ impl Vnodes {
             }
             Task::DropHint(op, digest) => self.drop_hint(key, cell, op, digest, out),
             Task::Discard(op) => self.discard(key, cell, op, out),
+            Task::Mend(op) => self.mend(key, cell, op, out),
         }
         None
     }

@@ -139,6 +139,35 @@ fn a_replica_here_that_cannot_vouch_leaves_it_to_the_others() {
 }
 
 #[test]
+fn what_a_replica_has_that_cannot_vouch_joins_the_answer_and_counts_towards_nothing() {
+    let partial = |text| ReadAnswer::Partial(record(9, text).encode());
+    let (mut story, _) = Story::with(both_up(), &record(1, "v"));
+    assert_eq!(story.answer(2, partial("w")), ["compare 3"]);
+    let both = ["merge v+w here", "merge v+w at 3", "says v+w"];
+    assert_eq!(story.answer(3, ReadAnswer::Same), both);
+
+    let mut story = Story::start(both_up());
+    assert_eq!(story.event(Event::ReadHerePartly(record(1, "v"))), ["read 2", "read 3"]);
+    assert_eq!(story.answer(2, shown(&Record::default())), nothing(), "one voucher is not two");
+    let merges = ["merge v at 2", "merge v at 3", "says v"];
+    assert_eq!(story.answer(3, shown(&Record::default())), merges);
+
+    let mut story = Story::start(both_up());
+    story.event(Event::ReadHerePartly(record(1, "v")));
+    assert_eq!(story.answer(2, partial("w")), ["quorum_not_reached not_applied"]);
+}
+
+#[test]
+fn what_comes_partly_after_the_verdict_repairs_those_who_answered() {
+    let (mut story, _) = Story::with(both_up(), &record(1, "v"));
+    story.wait();
+    assert_eq!(story.answer(3, ReadAnswer::Same), ["says v"]);
+    let late = ReadAnswer::Partial(record(9, "w").encode());
+    assert_eq!(story.answer(2, late), ["merge v+w here", "merge v+w at 3"]);
+    assert!(story.get.is_over());
+}
+
+#[test]
 fn same_as_nothing_is_no_answer() {
     let mut story = Story::start(both_up());
     story.event(Event::RefusedHere("damaged".into()));

@@ -21,10 +21,13 @@ pub(super) struct Lives {
     said: BTreeMap<NodeId, Generation>,
     /// Connected nodes of an earlier life, and the least generation that they must say.
     fenced: BTreeMap<NodeId, Generation>,
-    /// This node has counted up on the word of others: once a life, or two processes that share an identity would
-    /// outbid each other for ever.
-    has_raised: bool,
+    /// How often this node has counted up on the word of others. Not all know its last life; but without a bound two
+    /// processes that share an identity would outbid each other for ever.
+    raised: u8,
 }
+
+/// How often a node counts up in one run.
+const MOST_RAISES: u8 = 8;
 
 impl ControlPlane {
     /// Whether the node that is connected under this identity is one of an earlier life.
@@ -84,13 +87,13 @@ impl ControlPlane {
     /// Somebody's word of this node, which it never gave.
     pub(super) fn heard_of_own_life(&mut self, turn: &mut Turn<'_>, generation: Generation) -> Log {
         let above = Generation(generation.0.max(self.me.generation.0) + 1);
-        if self.lives.has_raised || above.0 >= LAST_COUNT {
+        if self.lives.raised >= MOST_RAISES || above.0 >= LAST_COUNT {
             return Log::Alarm(format!(
                 "members know this node at generation {} again: another process uses its identity; stop one of the two",
                 generation.0
             ));
         }
-        self.lives.has_raised = true;
+        self.lives.raised += 1;
         turn.word.raise = Some(above);
         Log::Alarm(format!(
             "members know this node at generation {}, which it does not remember: its data directory was copied, or is \

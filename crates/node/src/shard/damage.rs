@@ -17,7 +17,10 @@ impl Shard {
                 self.discard_hint(turn, cell);
             }
             Space::Data => {
-                turn.out.push(Effect::Log(Log::Alarm(format!("a stored record is damaged: {why}"))));
+                // Once: until it is pulled, whoever reads it finds the same.
+                if self.vouches(turn, cell.key.token()) {
+                    turn.out.push(Effect::Log(Log::Alarm(format!("a stored record is damaged: {why}"))));
+                }
                 self.rows_damaged(turn, &[row_range(&cell.row().1)]);
             }
         }

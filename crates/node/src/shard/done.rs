@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use starling_antientropy::{self as antientropy, Errand};
 use starling_coordinator::{get, put};
+use starling_handoff as handoff;
 use starling_types::{NodeId, PartitionId, QualifiedKey, RequestId, Token};
 use starling_vnode::{CellKey, Done, Refused};
 
@@ -23,9 +24,11 @@ pub(super) enum Context {
     /// A hint that this node keeps.
     Hint(NodeId),
     /// A delivered hint's row.
-    HintDrop,
+    HintDrop(NodeId),
     /// A hint that cannot be read.
     Discard,
+    /// A damaged row whose record is in memory.
+    Mend,
     /// A row of a suspect partition that cannot be read.
     GiveUp(PartitionId),
     /// One key of a sweep.
@@ -94,7 +97,9 @@ impl Shard {
             (Context::Local(handle, key), result) => local::show(turn, handle, key, result),
             (Context::Hint(target), Ok(_)) => self.hint_kept(turn, target),
             (Context::GiveUp(partition), result) => self.gave_up(turn, partition, &result),
-            (Context::Hint(_) | Context::HintDrop | Context::Discard, _) => {}
+            // The row is still there, for want of space: its target is visited again.
+            (Context::HintDrop(target), Err(_)) => self.hint_event(turn, handoff::Event::Kept(target)),
+            (Context::Hint(_) | Context::HintDrop(_) | Context::Discard | Context::Mend, _) => {}
         }
     }
 

@@ -95,7 +95,7 @@ impl Shard {
         let Ok(record) = Record::decode(&row.record) else {
             return;
         };
-        let op = self.op(Context::HintDrop);
+        let op = self.op(Context::HintDrop(target));
         let cell = CellKey::hint(target, row.key);
         self.vnode(turn, vnode::Event::DropHint { op, cell, digest: record.digest() });
     }

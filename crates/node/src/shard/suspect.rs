@@ -179,6 +179,7 @@ impl Shard {
             }
             let Some(tokens) = tokens_of(range) else { continue };
             let first = layout.partition_of(*tokens.start());
+            self.mend_from_memory(turn, range);
             for partition in (first.0..=layout.partition_of(*tokens.end()).0).map(PartitionId) {
                 self.note_unreadable(turn, partition, range);
             }
@@ -189,6 +190,16 @@ impl Shard {
             turn.out.push(Effect::Log(Log::Alarm(words.into())));
         }
         self.go_on(turn);
+    }
+
+    /// A record that is still in memory is not lost.
+    fn mend_from_memory(&mut self, turn: &Turn<'_>, range: &RowRange) {
+        let key = single_row(range).and_then(|row| data_key(turn.view.cluster().hash_seed(), row));
+        let Some(cell) = key.map(CellKey::data) else { return };
+        if self.vnodes.in_memory(&cell).is_some() {
+            let op = self.op(Context::Mend);
+            self.vnode(turn, vnode::Event::Mend(op, cell));
+        }
     }
 
     fn note_unreadable(&mut self, turn: &mut Turn<'_>, partition: PartitionId, range: &RowRange) {

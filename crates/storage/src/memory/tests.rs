@@ -114,3 +114,26 @@ fn a_damaged_row_errs_in_get_and_scan_until_it_is_written_again() {
     let engine = engine.crash(CrashMode::KeepSynced);
     assert!(corrupt(engine.get(NS, b"b").unwrap_err()), "the cure was not synced");
 }
+
+#[test]
+fn a_disk_that_lied_takes_back_what_was_synced_and_says_so() {
+    let engine = MemoryEngine::new();
+    for text in ["1", "2", "3"] {
+        engine.commit(&[put("a", text)], Durability::Synced).unwrap();
+    }
+    engine.commit(&[put("a", "4")], Durability::Buffered).unwrap();
+    let engine = engine.crash(CrashMode::LoseSynced(2));
+    assert_eq!((value(&engine, "a"), engine.lost()), (Some("1".into()), 2));
+    let engine = engine.crash(CrashMode::LoseSynced(2));
+    assert_eq!((value(&engine, "a"), engine.lost()), (Some("1".into()), 0), "from before the last crash");
+}
+
+#[test]
+fn a_copy_has_what_is_synced_and_goes_its_own_way() {
+    let engine = half_synced();
+    let copy = engine.copy();
+    engine.commit(&[put("c", "later")], Durability::Synced).unwrap();
+    assert_eq!((value(&copy, "a"), value(&copy, "c")), (Some("synced".into()), None));
+    assert!(engine.corrupt(NS, b"c"));
+    assert_eq!((engine.damaged(NS), copy.damaged(NS)), (1, 0));
+}

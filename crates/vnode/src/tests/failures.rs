@@ -207,6 +207,21 @@ fn a_full_disk_refuses_a_write_that_is_on_its_way_and_later_ones_go_on() {
     assert_eq!(bench.vnodes.counters().no_space, 1);
 }
 
+#[test]
+fn a_damaged_row_is_written_again_from_memory() {
+    let mut bench = Bench::warm();
+    bench.put("k", "v", None);
+    bench.settle();
+    let row = bench.written[&data("k").row()].clone();
+    bench.written.insert(data("k").row(), Bytes::from_static(b"nonsense"));
+    let mended = bench.op();
+    bench.handle(Event::Mend(mended, data("k")));
+    bench.settle();
+    assert!(bench.is_committed(mended));
+    assert_eq!(bench.synced[&data("k").row()], row);
+    assert!(bench.damaged.is_empty());
+}
+
 impl Bench {
     /// A read whose load comes before the commits that are under way.
     fn look_before_commit(&mut self, key: &str) -> Arc<Record> {

@@ -1,0 +1,99 @@
+//! What a driver can do to a disk that the node must notice: take back what was synced, rot, fill up, be an old one.
+
+use starling_node::Event;
+use starling_node::node::Phase;
+use starling_storage::{CrashMode, Namespace};
+use starling_types::Generation;
+
+use crate::sabotage::Sabotage;
+use crate::toll::Harm;
+use crate::world::World;
+
+impl World {
+    /// Kills a node; its disk loses the newest commits, synced ones among them.
+    pub fn lose_commits(&mut self, node: usize, synced: usize) {
+        if self.hosts[node].machine.is_none() {
+            return;
+        }
+        let before = self.hosts[node].rows(Namespace::Data);
+        self.crash_as(node, CrashMode::LoseSynced(synced));
+        if self.hosts[node].disk.engine.lost() > 0 && self.hosts[node].rows(Namespace::Data) != before {
+            self.toll.count(Harm::LostCommits);
+        }
+    }
+
+    /// Damages one of a node's data rows; which, `draw` decides.
+    pub fn rot(&mut self, node: usize, draw: u64) {
+        let rows = self.rows(node, Namespace::Data);
+        if let Some(row) = rows.get(usize::try_from(draw).unwrap_or(0) % rows.len().max(1)) {
+            self.hosts[node].disk.engine.corrupt(Namespace::Data, row);
+        }
+    }
+
+    /// Damages one of a node's rows.
+    pub fn damage(&mut self, node: usize, namespace: Namespace, row: &[u8]) {
+        self.hosts[node].disk.engine.corrupt(namespace, row);
+    }
+
+    /// How many of a node's data rows are damaged.
+    pub fn damaged(&self, node: usize) -> usize {
+        self.hosts[node].disk.engine.damaged(Namespace::Data)
+    }
+
+    /// A node's volume has less room than its reserve, or none at all, or enough again.
+    pub fn fill(&mut self, node: usize, is_full: bool, to_the_brim: bool) {
+        let host = &mut self.hosts[node];
+        host.disk.engine.set_no_space(is_full && to_the_brim);
+        host.fullness_felt &= is_full;
+        if std::mem::replace(&mut host.is_full, is_full) != is_full && !self.is_paused(node) {
+            self.deliver(node, Event::DiskPressure(is_full));
+        }
+    }
+
+    /// A write was refused for want of space.
+    pub(crate) fn feel_fullness(&mut self, node: usize) {
+        let host = &mut self.hosts[node];
+        if host.is_full && !std::mem::replace(&mut host.fullness_felt, true) {
+            self.toll.count(Harm::FullDisk);
+        }
+    }
+
+    /// Puts aside another disk with what a node's disk holds now.
+    pub fn back_up(&mut self, node: usize) {
+        let host = &mut self.hosts[node];
+        host.backup = Some((host.disk.engine.copy(), host.config.generation));
+    }
+
+    /// Kills a node, and puts its backup in the place of its disk, if that can be noticed: the others know a life of it
+    /// that the next start does not count beyond. One life later nobody but the disk itself could.
+    pub fn put_back(&mut self, node: usize) {
+        let Some((engine, generation)) = self.hosts[node].backup.take() else { return };
+        let next = Generation(generation.0 + 1);
+        if !(0..self.len()).filter(|&peer| peer != node).all(|peer| self.knows_beyond(peer, node, next)) {
+            return;
+        }
+        self.crash_as(node, CrashMode::KeepSynced);
+        let host = &mut self.hosts[node];
+        engine.set_no_space(false);
+        host.disk.engine = engine;
+        host.config.generation = generation;
+        host.has_lost = false;
+        self.toll.count(Harm::OldDisk);
+        if self.options.sabotage == Sabotage::KeepActors {
+            self.forge_clean_mark(node);
+        }
+    }
+
+    fn knows_beyond(&self, peer: usize, node: usize, life: Generation) -> bool {
+        let id = self.id(node);
+        let known = self.node(peer).and_then(|machine| machine.control_plane().members().member(id));
+        known.is_some_and(|member| member.info.generation > life)
+    }
+
+    /// What is true of a node's disk after a turn of its machine.
+    pub(crate) fn note_losses(&mut self, node: usize) {
+        let host = &mut self.hosts[node];
+        let has_noted = host.machine.as_ref().is_some_and(|machine| machine.phase() == Phase::Running);
+        host.has_lost &= !has_noted;
+    }
+}

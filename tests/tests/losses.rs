@@ -1,0 +1,323 @@
+//! Disks that damage, lose or have no room for what they were given, story by story.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use starling_node::{Log, Pace};
+use starling_sim::world::Weather;
+use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
+use starling_storage::Namespace;
+use starling_types::{BucketName, Key, Outcome, RequestId};
+use starling_wire::client::{AdminReply, AdminRequest, Seen};
+use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest, QuorumChoice};
+
+const QUICK: Pace =
+    Pace { period: Duration::from_secs(2), soon: Duration::from_millis(500), gap: Duration::from_millis(5) };
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Three nodes on a calm network become a cluster.
+fn cluster(sweep: Pace) -> World {
+    let options = WorldOptions {
+        nodes: 3,
+        weather: Weather::CALM,
+        fsync: (Duration::from_micros(200), Duration::from_millis(1)),
+        laggard: None,
+        clock_skew_ms: 0,
+        inline_loads: 1.0,
+        slow_loads: 0.0,
+        sabotage: Sabotage::None,
+    };
+    let mut world = World::sweeping(Seed(1), options, sweep);
+    world.run_for(SECOND);
+    let nodes = world.addresses();
+    world.admin(0, AdminRequest::Init { nodes, copies: 3, bits: 2 });
+    let notices = world.run_for(3 * SECOND);
+    let done = |n: &Notice| matches!(n, Notice::Admin(_, AdminReply::Initialised(_)));
+    assert!(notices.iter().any(done), "{notices:?}");
+    world
+}
+
+fn ask(world: &mut World, node: usize, key: &str, op: KvOp, quorum: u8) -> KvReply {
+    let request = KvRequest {
+        id: RequestId::from_bits(u128::from(world.now().nanos())),
+        attempt: 0,
+        issued: world.now_at(node).wall,
+        timeout_ms: 0,
+        bucket: BucketName::default_bucket(),
+        key: Key::new(key.to_owned()).unwrap(),
+        op,
+        quorum: QuorumChoice { r: Some(quorum), w: Some(quorum), strict: None },
+        forwarded: false,
+    };
+    let handle = world.request(node, request);
+    let until = world.now() + 3 * SECOND;
+    while let Some(notice) = world.next(until) {
+        match notice {
+            Notice::Reply(h, reply) if h == handle => return reply,
+            _ => {}
+        }
+    }
+    panic!("no answer");
+}
+
+fn put(world: &mut World, node: usize, key: &str, value: &'static str, w: u8) -> Result<(), Failure> {
+    let op = KvOp::Put { value: Bytes::from_static(value.as_bytes()), seen: Seen::Local, ttl_ms: None };
+    match ask(world, node, key, op, w) {
+        KvReply::Written(_) => Ok(()),
+        KvReply::Failed(failure) => Err(failure),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn delete(world: &mut World, node: usize, key: &str, w: u8) {
+    let reply = ask(world, node, key, KvOp::Delete { seen: Seen::Local }, w);
+    assert!(matches!(reply, KvReply::Written(_)), "{reply:?}");
+}
+
+fn get(world: &mut World, node: usize, key: &str, r: u8) -> Result<Vec<Bytes>, Failure> {
+    match ask(world, node, key, KvOp::Get, r) {
+        KvReply::Read(read) => Ok(read.siblings.into_iter().map(|s| s.value).collect()),
+        KvReply::Failed(failure) => Err(failure),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn isolate(world: &mut World, node: usize) {
+    for peer in (0..world.len()).filter(|&p| p != node) {
+        world.cut(node, peer, true);
+        world.cut(peer, node, true);
+    }
+    // Long enough for everybody to notice.
+    world.run_for(4 * SECOND);
+}
+
+fn suspects(world: &World, node: usize) -> usize {
+    world.node(node).unwrap().status(world.now_at(node)).storage.suspect_partitions
+}
+
+fn alarms(world: &World, node: usize, words: &str) -> usize {
+    let of = |log: &Log| matches!(log, Log::Alarm(alarm) if alarm.contains(words));
+    world.logs.iter().filter(|(_, who, log)| *who == node && of(log)).count()
+}
+
+/// Whether the node holds what node 0 does.
+fn is_equal(world: &World, node: usize) -> bool {
+    let rows = world.rows(0, Namespace::Data);
+    rows == world.rows(node, Namespace::Data)
+        && rows
+            .iter()
+            .all(|row| world.stored(0, row).is_some() && world.stored(node, row) == world.stored(0, row))
+}
+
+#[test]
+fn a_damaged_row_is_never_absent_and_comes_back_from_other_owners() {
+    let mut world = cluster(Pace::OFF);
+    put(&mut world, 0, "k", "v", 3).unwrap();
+    // Nothing is in memory any more.
+    world.crash(1);
+    world.start(1);
+    world.run_for(2 * SECOND);
+    let row = world.rows(1, Namespace::Data).remove(0);
+    world.damage(1, Namespace::Data, &row);
+    assert_eq!(get(&mut world, 1, "k", 1).unwrap(), ["v"], "somebody else was asked");
+    world.run_for(2 * SECOND);
+    assert_eq!((world.damaged(1), suspects(&world, 1)), (0, 0));
+    assert!(is_equal(&world, 1));
+    assert_eq!(alarms(&world, 1, "a stored record is damaged"), 1);
+    let totals = world.node(1).unwrap().data_plane().totals();
+    assert_eq!((totals.shard.doubted, totals.shard.refilled, totals.shard.refilled_short), (1, 1, 0));
+}
+
+#[test]
+fn damage_that_nobody_reads_is_found_by_a_sweep() {
+    let mut world = cluster(QUICK);
+    put(&mut world, 0, "k", "v", 3).unwrap();
+    world.crash(1);
+    world.start(1);
+    let row = world.rows(1, Namespace::Data).remove(0);
+    world.damage(1, Namespace::Data, &row);
+    world.run_for(15 * SECOND);
+    assert_eq!((world.damaged(1), suspects(&world, 1)), (0, 0));
+    assert!(is_equal(&world, 1));
+}
+
+#[test]
+fn a_row_that_nobody_else_has_is_given_up() {
+    let mut world = cluster(Pace::OFF);
+    isolate(&mut world, 1);
+    put(&mut world, 1, "k", "mine", 1).unwrap();
+    world.run_for(SECOND);
+    world.crash(1);
+    world.start(1);
+    world.run_for(2 * SECOND);
+    let row = world.rows(1, Namespace::Data).remove(0);
+    world.damage(1, Namespace::Data, &row);
+    let failure = get(&mut world, 1, "k", 1).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::QuorumNotReached, "not found would be a lie: {failure}");
+    assert_eq!(suspects(&world, 1), 1);
+    // What it kept as hints goes with the partition of the network.
+    world.rows(1, Namespace::Hints).iter().for_each(|row| world.damage(1, Namespace::Hints, row));
+    world.mend();
+    world.run_for(20 * SECOND);
+    assert_eq!((suspects(&world, 1), world.damaged(1)), (0, 0));
+    assert_eq!(get(&mut world, 1, "k", 1).unwrap(), Vec::<Bytes>::new());
+    let totals = world.node(1).unwrap().data_plane().totals();
+    assert!(totals.vnodes.discarded >= 1 && totals.shard.hints_damaged == 2, "{totals:?}");
+    assert!(world.rows(1, Namespace::Hints).is_empty());
+}
+
+/// Node 1 loses commits that it had acked, and is alone when it comes back.
+fn after_lost_commits() -> World {
+    let mut world = cluster(Pace::OFF);
+    put(&mut world, 0, "k", "old", 3).unwrap();
+    put(&mut world, 0, "k", "new", 3).unwrap();
+    world.lose_commits(1, 2);
+    isolate(&mut world, 1);
+    world.start(1);
+    world.run_for(2 * SECOND);
+    assert!(!is_equal(&world, 1));
+    world
+}
+
+#[test]
+fn what_may_be_lost_is_unknown_until_it_was_pulled_and_is_served_then() {
+    let mut world = after_lost_commits();
+    assert_eq!(suspects(&world, 1), 4);
+    let failure = get(&mut world, 1, "k", 1).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::QuorumNotReached, "{failure}");
+    let failure = put(&mut world, 1, "k", "newer", 1).unwrap_err();
+    assert_eq!(failure.outcome, Outcome::NotApplied, "who may have forgotten does not coordinate: {failure}");
+
+    // A crash on the way changes nothing, though the disk tells of its losses once only.
+    world.crash(1);
+    world.start(1);
+    world.run_for(2 * SECOND);
+    assert!(get(&mut world, 1, "k", 1).is_err());
+
+    world.mend();
+    world.run_for(10 * SECOND);
+    assert_eq!(suspects(&world, 1), 0);
+    assert!(is_equal(&world, 1));
+    isolate(&mut world, 1);
+    assert_eq!(get(&mut world, 1, "k", 1).unwrap(), ["new"]);
+    put(&mut world, 1, "k", "newer", 1).unwrap();
+    assert_eq!(alarms(&world, 1, "is served again though"), 0);
+}
+
+#[test]
+fn a_read_elsewhere_counts_nobody_who_may_have_forgotten() {
+    let mut world = after_lost_commits();
+    world.mend();
+    // It may take part again before it has all: two others must vouch.
+    let mut answered = 0;
+    for _ in 0..20 {
+        world.run_for(Duration::from_millis(100));
+        for node in 0..3 {
+            if let Ok(values) = get(&mut world, node, "k", 2) {
+                assert_eq!(values, ["new"], "at {node}");
+                answered += 1;
+            }
+        }
+    }
+    assert!(answered >= 40, "{answered} answers");
+}
+
+#[test]
+fn all_owners_that_may_have_forgotten_exchange_and_then_serve() {
+    let mut world = cluster(Pace::OFF);
+    put(&mut world, 0, "k", "v", 3).unwrap();
+    put(&mut world, 1, "l", "w", 3).unwrap();
+    (0..3).for_each(|node| world.lose_commits(node, 1));
+    (0..3).for_each(|node| world.start(node));
+    world.run_for(20 * SECOND);
+    assert_eq!((0..3).map(|node| suspects(&world, node)).collect::<Vec<_>>(), [0, 0, 0]);
+    assert!(is_equal(&world, 1) && is_equal(&world, 2));
+    assert!((0..3).any(|node| alarms(&world, node, "is served again though") > 0));
+    assert_eq!(get(&mut world, 2, "k", 2).unwrap(), ["v"]);
+    put(&mut world, 2, "k", "v2", 3).unwrap();
+}
+
+#[test]
+fn an_old_disk_put_back_is_found_out_and_filled_up() {
+    let mut world = cluster(Pace::OFF);
+    put(&mut world, 0, "k", "first", 3).unwrap();
+    world.back_up(0);
+    put(&mut world, 0, "k", "second", 3).unwrap();
+    for _ in 0..2 {
+        world.crash(0);
+        world.start(0);
+        world.run_for(3 * SECOND);
+    }
+    put(&mut world, 0, "k", "third", 3).unwrap();
+    world.put_back(0);
+    world.start(0);
+    // Neither now nor later does anybody take its word for it.
+    for _ in 0..100 {
+        world.run_for(Duration::from_millis(20));
+        let node = usize::from(world.now().nanos() % 3 == 0);
+        if let Ok(values) = get(&mut world, node, "k", 2) {
+            assert_eq!(values, ["third"]);
+        }
+    }
+    world.run_for(20 * SECOND);
+    assert_eq!(alarms(&world, 0, "which it does not remember"), 1);
+    assert_eq!(suspects(&world, 0), 0);
+    assert!(is_equal(&world, 1) && is_equal(&world, 2));
+    put(&mut world, 0, "k", "fourth", 3).unwrap();
+    assert_eq!(get(&mut world, 1, "k", 3).unwrap(), ["fourth"]);
+}
+
+#[test]
+fn a_full_disk_takes_deletes_and_no_values_until_there_is_room() {
+    let mut world = cluster(QUICK);
+    put(&mut world, 0, "k", "before", 3).unwrap();
+    world.fill(0, true, false);
+    let failure = put(&mut world, 0, "k", "no", 1).unwrap_err();
+    assert_eq!((failure.kind, failure.outcome), (FailureKind::DiskFull, Outcome::NotApplied));
+    assert!(
+        failure.detail.contains("nearly full") && failure.detail.contains("nothing was changed"),
+        "{failure}"
+    );
+    let status = world.node(0).unwrap().status(world.now_at(0));
+    assert!(status.storage.disk_full && status.alarms.iter().any(|alarm| alarm.contains("nearly full")));
+
+    put(&mut world, 1, "k", "two others", 2).unwrap();
+    delete(&mut world, 0, "k", 3);
+    assert_eq!(get(&mut world, 0, "k", 1).unwrap(), Vec::<Bytes>::new());
+    assert!(world.node(0).unwrap().data_plane().totals().shard.refused_disk_full >= 2);
+
+    // Not even that: what is on its way is refused, and the node goes on.
+    world.fill(0, true, true);
+    put(&mut world, 1, "l", "two others", 2).unwrap();
+    world.run_for(5 * SECOND);
+    assert!(world.serves(0) && !is_equal(&world, 1));
+
+    world.fill(0, false, false);
+    world.run_for(20 * SECOND);
+    put(&mut world, 0, "k", "after", 3).unwrap();
+    world.run_for(2 * SECOND);
+    assert!(is_equal(&world, 1) && is_equal(&world, 2));
+    let status = world.node(0).unwrap().status(world.now_at(0));
+    assert!(!status.storage.disk_full && status.alarms.is_empty(), "{:?}", status.alarms);
+    assert_eq!(world.node(0).unwrap().data_plane().totals().vnodes.conflicts, 0);
+}
+
+#[test]
+fn a_node_starts_and_stops_on_a_full_disk_as_soon_as_there_is_room() {
+    let mut world = cluster(Pace::OFF);
+    world.fill(0, true, true);
+    world.drain(0);
+    let stopped = |notices: &[Notice]| notices.iter().any(|n| matches!(n, Notice::Stopped(0)));
+    assert!(!stopped(&world.run_for(5 * SECOND)), "its mark has no room");
+    world.fill(0, false, false);
+    assert!(stopped(&world.run_for(3 * SECOND)));
+    world.fill(0, true, true);
+    world.start(0);
+    world.run_for(3 * SECOND);
+    assert!(!world.serves(0), "the mark of its clean stop is still there");
+    world.fill(0, false, false);
+    world.run_for(3 * SECOND);
+    assert!(world.serves(0));
+}
