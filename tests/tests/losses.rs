@@ -256,7 +256,7 @@ fn an_old_disk_put_back_is_found_out_and_filled_up() {
     // Neither now nor later does anybody take its word for it.
     for _ in 0..100 {
         world.run_for(Duration::from_millis(20));
-        let node = usize::from(world.now().nanos() % 3 == 0);
+        let node = usize::from(world.now().nanos().is_multiple_of(3));
         if let Ok(values) = get(&mut world, node, "k", 2) {
             assert_eq!(values, ["third"]);
         }
