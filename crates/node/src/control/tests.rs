@@ -1,6 +1,7 @@
 //! Verdicts on a first layout: never before what they promise is on disk.
 
 mod buckets;
+mod lives;
 
 use starling_ring::Role;
 use starling_types::{ClusterId, PartitionBits};

@@ -1,0 +1,168 @@
+//! A node whose disk is from before its last life: what others make of it, and what it makes of their word.
+
+use starling_types::{BucketName, ClusterId, Key, PartitionBits, WallTime};
+use starling_vnode::RowWrite;
+use starling_wire::gossip::{Body, Claim, Message as Gossip, Status};
+use starling_wire::replica::{Merged, Read, ReadAnswer, Refusal};
+
+use super::*;
+use crate::event::{RowPage, ScanId};
+use crate::losses::{Losses, META_SUSPECT};
+
+const OTHER: NodeId = NodeId::from_bits(2);
+
+/// Node 1 of two, serving.
+fn serving() -> Node {
+    let boot = Boot { layout: Some(layout(5)), ..Boot::default() };
+    let mut node = Node::new(&config(1), &boot, Now::default(), &mut Vec::new());
+    give(&mut node, Event::Scanned(ScanId::HintCount, Ok(RowPage::default())));
+    node
+}
+
+fn give(node: &mut Node, event: Event) -> Vec<Effect> {
+    let mut out = Vec::new();
+    node.handle(Now::default(), event, &mut out);
+    out
+}
+
+fn say(node: &mut Node, message: Message) -> Vec<Effect> {
+    let (cluster, epoch) = (node.view().cluster(), node.view().epoch());
+    let envelope = Envelope { cluster, epoch, request: RequestId::from_bits(9), deadline_ms: 0, message };
+    give(node, Event::PeerMessage(OTHER, envelope))
+}
+
+/// Node 2 connects, and says how often it has started.
+fn meet(node: &mut Node, generation: u64) {
+    let hello = NodeHello { generation: Generation(generation), ..hello(&config(2), None) };
+    let addr = hello.quic;
+    give(node, Event::PeerUp(hello, addr));
+}
+
+/// Node 2's own word of its generation, and what it claims of somebody.
+fn gossip(generation: u64, claims: Vec<Claim>) -> Message {
+    Message::Gossip(Gossip {
+        generation: Generation(generation),
+        incarnation: 1,
+        members: 0,
+        shared: 0,
+        body: Body::Compare { claims },
+        rumours: Vec::new(),
+    })
+}
+
+fn claim(node: u64, generation: u64) -> Claim {
+    let node = NodeId::from_bits(node);
+    Claim { node, generation: Generation(generation), incarnation: 1, status: Status::Alive, by: OTHER }
+}
+
+fn read() -> Message {
+    let (bucket, key) = (BucketName::default_bucket(), Key::new("k").unwrap());
+    Message::Read(Read { bucket, key, digest: None })
+}
+
+fn answer(effects: &[Effect]) -> Option<&Message> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Send(_, Class::Foreground, envelope) => Some(&envelope.message),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_node_from_before_its_last_life_is_asked_and_given_nothing_until_it_counts_beyond() {
+    let mut node = serving();
+    meet(&mut node, 5);
+    assert_eq!(node.view().reach(OTHER), Reach::Up);
+    give(&mut node, Event::PeerDown(OTHER));
+
+    meet(&mut node, 3);
+    assert_eq!(node.view().reach(OTHER), Reach::Down);
+    let refused = say(&mut node, read());
+    let not_ready = Message::ReadAnswer(ReadAnswer::Refused(Refusal::NotReady));
+    assert_eq!(answer(&refused), Some(&not_ready));
+    assert!(answer(&say(&mut node, Message::Merged(Merged::Done { durable: true }))).is_none());
+
+    say(&mut node, gossip(4, Vec::new()));
+    assert_eq!(node.view().reach(OTHER), Reach::Down, "still too few");
+    say(&mut node, gossip(6, Vec::new()));
+    assert_eq!(node.view().reach(OTHER), Reach::Up);
+    assert!(say(&mut node, read()).iter().any(|e| matches!(e, Effect::Load(_))));
+}
+
+fn commit_of_losses(effects: &[Effect]) -> Option<(CommitId, &RowWrite)> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Commit { id: id @ CommitId::Losses(_), rows, durable: true } => Some((*id, &rows[0])),
+        _ => None,
+    })
+}
+
+fn raised(effects: &[Effect]) -> Option<Generation> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::RaiseGeneration(generation) => Some(*generation),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_node_that_is_known_in_a_later_life_writes_that_down_before_it_counts_beyond() {
+    let mut node = serving();
+    meet(&mut node, 5);
+    let effects = say(&mut node, gossip(5, vec![claim(1, 7)]));
+    assert_eq!(node.data_plane().suspect_partitions(), 4);
+    assert_eq!(raised(&effects), None, "a crash now must find it as it was");
+    let (commit, row) = commit_of_losses(&effects).unwrap();
+    assert_eq!(&row.key[..], META_SUSPECT);
+    let boot = Boot::read(&[(row.key.clone(), row.value.clone().unwrap())], &Losses::NONE).unwrap();
+    assert_eq!(boot.losses, Losses::everything());
+
+    let effects = give(&mut node, Event::Committed(commit, Ok(())));
+    assert_eq!(raised(&effects), Some(Generation(8)));
+    give(&mut node, Event::GenerationRaised(Generation(8)));
+    assert_eq!(node.control_plane().hello().generation, Generation(8));
+    assert_eq!(node.data_plane().suspect_partitions(), 4, "that brings nothing back");
+}
+
+#[test]
+fn what_the_disk_has_no_room_for_is_written_down_later_and_nothing_is_raised_before() {
+    let mut node = serving();
+    meet(&mut node, 5);
+    let effects = say(&mut node, gossip(5, vec![claim(1, 7)]));
+    let (commit, _) = commit_of_losses(&effects).unwrap();
+    let full = CommitFailure::NoSpace("0 bytes left".into());
+    let effects = give(&mut node, Event::Committed(commit, Err(full)));
+    assert_eq!(raised(&effects), None);
+    let later = Now { instant: Instant::from_nanos(2_000_000_000), wall: WallTime::from_millis(2_000) };
+    let mut effects = Vec::new();
+    node.handle(later, Event::Tick, &mut effects);
+    let (commit, _) = commit_of_losses(&effects).unwrap();
+    let effects = give(&mut node, Event::Committed(commit, Ok(())));
+    assert_eq!(raised(&effects), Some(Generation(8)));
+}
+
+#[test]
+fn a_single_copy_is_served_at_once_with_an_alarm() {
+    let role = layout(5).members().next().unwrap().clone();
+    let bits = PartitionBits::try_from(2).unwrap();
+    let alone = Layout::first(ClusterId::from_bits(5), 1, bits, vec![role]).unwrap();
+    let boot = Boot { layout: Some(alone), losses: Losses::everything(), lost_more: true, ..Boot::default() };
+    let mut out = Vec::new();
+    let mut node = Node::new(&config(1), &boot, Now::default(), &mut out);
+    assert_eq!(node.data_plane().suspect_partitions(), 4);
+    let mut alarms = 0;
+    while let Some(effect) = out.pop() {
+        let event = match effect {
+            Effect::Scan { id, .. } => Event::Scanned(id, Ok(RowPage::default())),
+            Effect::Commit { id, .. } => Event::Committed(id, Ok(())),
+            Effect::Log(Log::Alarm(words)) => {
+                alarms += usize::from(words.contains("acked writes may be lost"));
+                continue;
+            }
+            _ => continue,
+        };
+        node.handle(Now::default(), event, &mut out);
+    }
+    assert_eq!((node.data_plane().suspect_partitions(), alarms), (0, 4));
+    assert_eq!(
+        node.explain(BucketName::default_bucket(), Key::new("k").unwrap()).unwrap().suspect_here,
+        None
+    );
+}
