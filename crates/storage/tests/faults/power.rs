@@ -57,17 +57,22 @@ fn a_power_cut_in_the_first_open_leaves_a_store_or_none() {
     }
 }
 
-/// Shows that the judge would see it: a store that answers before it syncs is found out.
+/// Shows that the judge would see it: a store that answers before it syncs is found out. Not in every moment: the log is
+/// also synced when a write buffer is full, and a cut right after that finds everything there.
 #[test]
 fn an_engine_that_lies_about_durability_is_found_out() {
-    let Some(volume) = or_skip(LoopVolume::create(VOLUME)) else {
-        return;
-    };
     let (seed, _) = seeded("lie");
-    let mut story = Story::new(&volume, seed, Manner::Lying);
-    story.cut(&[Moment::Answers(700)]);
-    let faults = story.judge().faults;
-    assert!(faults.iter().any(|fault| fault.contains("was acknowledged")), "{faults:?}");
+    for round in 0..10 {
+        let Some(volume) = or_skip(LoopVolume::create(VOLUME)) else {
+            return;
+        };
+        let mut story = Story::new(&volume, seed + u64::from(round), Manner::Lying);
+        story.cut(&[Moment::Answers(100 + 60 * round)]);
+        if story.judge().faults.iter().any(|fault| fault.contains("was acknowledged")) {
+            return;
+        }
+    }
+    panic!("ten cuts of the power, and nobody noticed the lie");
 }
 
 /// A store on a volume, and what was promised in it.
