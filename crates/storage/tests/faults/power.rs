@@ -66,7 +66,7 @@ fn an_engine_that_lies_about_durability_is_found_out() {
         let Some(volume) = or_skip(LoopVolume::create(VOLUME)) else {
             return;
         };
-        let mut story = Story::new(&volume, seed + u64::from(round), Manner::Lying);
+        let mut story = Story::new(&volume, seed + round, Manner::Lying);
         story.cut(&[Moment::Answers(100 + 60 * round)]);
         if story.judge().faults.iter().any(|fault| fault.contains("was acknowledged")) {
             return;
