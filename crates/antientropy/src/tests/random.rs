@@ -1,7 +1,6 @@
 //! Three replicas that differ in any way, on a network that loses, repeats and reorders, while clients write: they
 //! become equal once that is over, and they say that nothing is behind only when they are.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
