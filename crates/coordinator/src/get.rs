@@ -2,11 +2,14 @@
 //! read is strict and after it otherwise. It lingers for those who were asked and have not answered: their answers
 //! cost nothing more, and may show somebody to be stale.
 
+mod asked;
+
 use starling_causality::{Digest, Record};
 use starling_types::{BucketName, Instant, Key, NodeId, Outcome};
 use starling_wire::replica::{Merge, Merged, Read, ReadAnswer};
 use starling_wire::{Class, Message};
 
+use self::asked::{Asked, State};
 use crate::plan::{Peer, Plan, Reach};
 use crate::reply::{no_quorum, too_late};
 use crate::{Answer, Effect, Verdict};
@@ -47,23 +50,6 @@ pub struct Get {
     hedged: bool,
     /// Data repaired by this read, for the metrics.
     repairs: u32,
-}
-
-#[derive(Debug)]
-struct Asked {
-    node: NodeId,
-    state: State,
-}
-
-/// What one owner is known to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Waiting,
-    Holds(Digest),
-    /// Counts towards nothing.
-    CannotVouch,
-    /// Gone: counts towards nothing.
-    Down,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -442,17 +428,5 @@ impl Get {
 
     fn promising(&self) -> usize {
         self.asked.iter().filter(|a| !matches!(a.state, State::CannotVouch | State::Down)).count()
-    }
-}
-
-impl Asked {
-    fn story(&self) -> String {
-        let word = match self.state {
-            State::Waiting => "no answer yet",
-            State::Holds(_) => "answered",
-            State::CannotVouch => "cannot vouch for the key",
-            State::Down => "is down",
-        };
-        format!("{}: {word}", self.node)
     }
 }

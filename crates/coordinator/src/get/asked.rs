@@ -1,0 +1,34 @@
+//! Whom a read has asked, and what came of it.
+
+use starling_causality::Digest;
+use starling_types::NodeId;
+
+/// An owner that a read asks.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) node: NodeId,
+    pub(super) state: State,
+}
+
+/// What one owner is known to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Waiting,
+    Holds(Digest),
+    /// Counts towards nothing.
+    CannotVouch,
+    /// Gone: counts towards nothing.
+    Down,
+}
+
+impl Asked {
+    pub(super) fn story(&self) -> String {
+        let word = match self.state {
+            State::Waiting => "no answer yet",
+            State::Holds(_) => "answered",
+            State::CannotVouch => "cannot vouch for the key",
+            State::Down => "is down",
+        };
+        format!("{}: {word}", self.node)
+    }
+}
