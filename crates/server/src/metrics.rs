@@ -110,6 +110,13 @@ declare! {
     CLOCK_LEAD "starling_clock_lead_seconds" Gauge Seconds [] "How far the hybrid clock is ahead of the wall clock.";
     CLOCK_OFFSET "starling_clock_offset_seconds" Gauge Seconds [] "Our wall clock against the median of the peers'.";
     LOAD_ERRORS "starling_load_errors_total" Counter Count [] "Rows that could not be read, or not decoded.";
+    SUSPECT "starling_suspect_partitions" Gauge Count [] "Partitions of which this node may have lost something: it answers unknown for them until it has pulled them from other owners.";
+    DOUBTED "starling_suspected_total" Counter Count [] "Times that a partition was suspected, after a loss or damage.";
+    REFILLED "starling_refilled_total" Counter Count [] "Suspected partitions that were pulled and are vouched for again.";
+    REFILLED_SHORT "starling_refilled_short_total" Counter Count [] "Of these, partitions for which too few owners could be asked: something may be gone for good.";
+    DAMAGED_ROWS "starling_damaged_rows_total" Counter Count [] "Rows whose bytes were not those that were written.";
+    DISCARDED "starling_discarded_rows_total" Counter Count [] "Damaged rows given up because no other copy was found.";
+    REFUSED_FULL "starling_refused_disk_full_total" Counter Count [] "Values and hints refused because the disk was full.";
     FOREIGN "starling_foreign_frames_total" Counter Count [] "Frames of another cluster that were dropped.";
     PROBES "starling_gossip_probes_total" Counter Count ["result"] "Probes of other members (sent, failed).";
     CONNECTIONS "starling_connections" Gauge Count ["door"] "Open connections (resp, http, quic).";
@@ -315,6 +322,7 @@ fn publish_node(node: &Node, now: Now) {
     gauge(IN_FLIGHT).set(shard.under_way() as f64);
     gauge(IN_FLIGHT_BYTES).set(totals.in_flight_bytes as f64);
     gauge(CACHE).set(totals.cached_bytes as f64);
+    gauge(SUSPECT).set(shard.suspect_partitions() as f64);
     gauge(CLOCK_LEAD).set(totals.clock_lead(now).as_secs_f64());
     let gossip = node.control_plane().members();
     gauge(CLOCK_OFFSET).set(gossip.clock_offset().unwrap_or(0) as f64 / 1_000.0);
@@ -362,6 +370,12 @@ fn publish_totals(node: &Node) {
         (SIBLINGS, vnodes.many_siblings),
         (LEASE_WAITS, vnodes.lease_waits),
         (LOAD_ERRORS, vnodes.load_errors),
+        (DOUBTED, shard.doubted),
+        (REFILLED, shard.refilled),
+        (REFILLED_SHORT, shard.refilled_short),
+        (DAMAGED_ROWS, vnodes.damaged),
+        (DISCARDED, vnodes.discarded),
+        (REFUSED_FULL, shard.refused_disk_full),
         (FOREIGN, node.foreign_frames()),
     ] {
         total(name, value);

@@ -46,16 +46,19 @@ impl KvService for Reactor {
         let status = self.node.borrow().status(self.clock.now());
         let mut json = serde_json::to_value(status).unwrap_or_default();
         let sizes = self.engine.sizes();
-        json["storage"] = serde_json::json!({
-            "engine": "own log over lsm-tree",
-            "disk_bytes": sizes.disk_bytes,
-            "log_bytes": sizes.log_bytes,
-            "unflushed_bytes": sizes.unflushed_bytes,
-            "flush_backlog": sizes.flush_backlog,
-            "cache_bytes": sizes.cache_bytes,
-            "damaged_tables": sizes.damaged_tables,
-            "found_at_start": self.store_report,
-        });
+        // Beside what the machine says of it: is it full, and what is suspected.
+        for (name, value) in [
+            ("disk_bytes", sizes.disk_bytes),
+            ("log_bytes", sizes.log_bytes),
+            ("unflushed_bytes", sizes.unflushed_bytes),
+            ("flush_backlog", sizes.flush_backlog as u64),
+            ("cache_bytes", sizes.cache_bytes),
+            ("damaged_tables", sizes.damaged_tables as u64),
+        ] {
+            json["storage"][name] = value.into();
+        }
+        json["storage"]["engine"] = "own log over lsm-tree".into();
+        json["storage"]["found_at_start"] = self.store_report.as_str().into();
         json
     }
 
