@@ -313,6 +313,13 @@ fn recover(
         tracing::error!(%report, "the store has lost something");
         marks.set_lost(true).map_err(&failed)?;
     }
+    for namespace in rebuilt {
+        // What the log gave back lies below what the tables hold: no later open would take it from there again.
+        let tree = trees.of(namespace);
+        tree.seal(log.last(), true);
+        tree.flush(view_after(log.last())).map_err(|error| failure::of_write(&error))?;
+        marks.set_rebuilt(namespace).map_err(StorageError::during("noting the rebuild of tables"))?;
+    }
     log.acknowledge_findings()?;
     // What was replayed is durable by now, and about to be read, whoever was told of it before.
     watermark.record(log.last())?;
@@ -355,7 +362,6 @@ fn open_trees(
         marked.map_err(StorageError::during("noting that tables are damaged"))?;
         let (tree, salvage) = salvage::rebuild(&dir, namespace, &shared, graves.clone())?;
         report.salvaged.push((namespace, salvage));
-        marks.set_rebuilt(namespace).map_err(StorageError::during("noting the rebuild of tables"))?;
         Ok::<_, StorageError>(tree)
     };
     let [data, hints, meta] = Namespace::ALL;

@@ -7,10 +7,14 @@ use super::*;
 use crate::files::{FaultyFiles, Files, LogFile, Unsynced, WriteFault};
 
 fn open_on(home: &Directory, disk: &FaultyFiles) -> Result<DurableEngine, StorageError> {
+    open_with(home, disk, small())
+}
+
+fn open_with(home: &Directory, disk: &FaultyFiles, options: Options) -> Result<DurableEngine, StorageError> {
     let disk = disk.clone();
     let log_files: OpenFiles = Arc::new(move |_: &Path| Ok(Arc::new(disk.clone()) as Arc<dyn Files>));
     let surroundings = Surroundings { log_files, ..Surroundings::default() };
-    DurableEngine::open_in(&home.path(), small(), surroundings)
+    DurableEngine::open_in(&home.path(), options, surroundings)
 }
 
 #[test]
@@ -106,6 +110,33 @@ fn no_power_cut_takes_what_was_answered() {
             drop(engine);
         }
     }
+}
+
+#[test]
+fn what_a_node_must_know_of_itself_is_synced_in_every_mode() {
+    let (home, disk) = (Directory::new(), FaultyFiles::new(5));
+    let engine = open_with(&home, &disk, Options { sync: SyncMode::Os, ..small() }).unwrap();
+    let mut batch = Batch::new();
+    batch.put(Namespace::Meta, "suspect", "everything");
+    engine.commit(&[batch], Durability::Synced).unwrap();
+    engine.commit(&[put("a", "1")], Durability::Synced).unwrap();
+    disk.crash(Unsynced::Lost);
+    drop(engine);
+    let engine = open_on(&home, &disk).unwrap();
+    assert_eq!(engine.get(Namespace::Meta, b"suspect").unwrap(), Some("everything".into()));
+    assert_eq!(engine.get(Namespace::Data, b"a").unwrap(), None, "the rest was left to the system");
+    assert!(engine.report().has_losses(), "and its answer is known to have been given");
+}
+
+#[test]
+fn a_panic_in_a_thread_of_the_store_poisons_instead_of_leaving_others_to_wait() {
+    let (home, disk) = (Directory::new(), FaultyFiles::new(6));
+    let engine = open_on(&home, &disk).unwrap();
+    engine.submit(vec![put("a", "1")], Durability::Synced, Box::new(|_| panic!("a mistake")));
+    let mut commits = (0..).map(|_: u64| engine.commit(&[put("b", "2")], Durability::Synced));
+    commits.find_map(Result::err).unwrap();
+    assert!(matches!(engine.failure(), Some(StorageError::Poisoned { .. })));
+    assert!(engine.close().is_err());
 }
 
 /// Files whose fsyncs wait for a word.
