@@ -325,24 +325,59 @@ fn a_repair_removes_what_is_no_record_and_keeps_it_beside_the_store() {
     assert!(!home.join("damaged-2").exists());
 }
 
+/// Has the tables alone hold what is in the store: the log is moved on until it has let go of it.
+fn leave_to_tables(dir: &Path) {
+    let engine = DurableEngine::open(dir, small()).unwrap();
+    for _ in 0..4 {
+        let mut filler = Batch::new();
+        filler.put(Namespace::Meta, "filler", vec![0; small().log_segment_bytes as usize / 2]);
+        engine.commit(&[filler], Durability::Synced).unwrap();
+    }
+    engine.flush().unwrap();
+    engine.close().unwrap();
+}
+
 #[test]
-fn what_a_damaged_table_still_holds_outlives_its_repair() {
+fn what_a_damaged_table_lost_comes_back_from_the_log() {
     let dir = tempfile::tempdir().unwrap();
-    let rows: Rows = (0..600)
-        .map(|n| ((Namespace::Data, row(&format!("key-{n}"))), record(&[(n + 1, Some("value"))]).encode()))
-        .collect();
-    let home = dir.path().join("data");
+    let (home, rows) = (dir.path().join("data"), many());
     directory(&home, &rows);
     let engine = DurableEngine::open(&home, small()).unwrap();
     engine.flush().unwrap();
     engine.close().unwrap();
     drop(engine);
+    damage_a_table(&home);
+    assert!(
+        check(&home, None).unwrap().spaces[0].rows < 600,
+        "tables are looked at without the log behind them"
+    );
+    repair(&home, "damaged").unwrap().mended.unwrap();
+    assert_eq!(records(&home), rows);
+}
+
+fn many() -> Rows {
+    let record = |n: u64| record(&[(n + 1, Some("value"))]).encode();
+    (0..600).map(|n| ((Namespace::Data, row(&format!("key-{n}"))), record(n))).collect()
+}
+
+/// Flips a bit in the middle of a table of data. Gives its path and what is in it now.
+fn damage_a_table(home: &Path) -> (PathBuf, Vec<u8>) {
     let tables = home.join("tables").join("data").join("tables");
     let table = fs::read_dir(tables).unwrap().map(|entry| entry.unwrap().path()).next().unwrap();
     let mut bytes = fs::read(&table).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&table, &bytes).unwrap();
+    (table, bytes)
+}
+
+#[test]
+fn what_a_damaged_table_still_holds_outlives_its_repair() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, rows) = (dir.path().join("data"), many());
+    directory(&home, &rows);
+    leave_to_tables(&home);
+    let (table, bytes) = damage_a_table(&home);
 
     let found = check(&home, None).unwrap();
     let data = &found.spaces[0];
