@@ -30,6 +30,15 @@ pub trait Files: Send + Sync + Debug {
     /// If the system refuses; [`io::ErrorKind::StorageFull`] if there is no room.
     fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn LogFile>>;
 
+    /// The same in a hurry: the room is taken and reads as zeros, but may not be written with them yet, so that the first
+    /// fsyncs of what is written may take longer.
+    ///
+    /// # Errors
+    /// As [`Files::create`].
+    fn reserve(&self, name: &str, length: u64) -> io::Result<Arc<dyn LogFile>> {
+        self.create(name, length)
+    }
+
     /// Opens a file that is there. One that may only be read is opened for reading.
     ///
     /// # Errors

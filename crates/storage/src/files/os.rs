@@ -34,6 +34,21 @@ impl OsFiles {
     }
 }
 
+impl OsFiles {
+    /// Makes a file that `fill` gives its length. One that could not be filled is removed.
+    fn make(&self, name: &str, fill: impl FnOnce(&OsFile) -> io::Result<()>) -> io::Result<Arc<dyn LogFile>> {
+        let path = self.dir.join(name);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let file = OsFile(file);
+        if let Err(error) = fill(&file).and_then(|()| file.0.sync_all()) {
+            // What is left of it would only take room; the error that counts is the first.
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
+        Ok(Arc::new(file))
+    }
+}
+
 impl Files for OsFiles {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
@@ -49,16 +64,11 @@ impl Files for OsFiles {
     }
 
     fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn LogFile>> {
-        let path = self.dir.join(name);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
-        let file = OsFile(file);
-        let zeroed = write_zeros(&file, length).and_then(|()| file.0.sync_all());
-        if let Err(error) = zeroed {
-            // What is left of it would only take room; the error that counts is the first.
-            let _ = fs::remove_file(&path);
-            return Err(error);
-        }
-        Ok(Arc::new(file))
+        self.make(name, |file| write_zeros(file, length))
+    }
+
+    fn reserve(&self, name: &str, length: u64) -> io::Result<Arc<dyn LogFile>> {
+        self.make(name, |file| if allocate(file, length)? { Ok(()) } else { write_zeros(file, length) })
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
@@ -136,6 +146,23 @@ fn write_zeros(file: &OsFile, length: u64) -> io::Result<()> {
         offset += chunk;
     }
     Ok(())
+}
+
+/// Takes room for a file without writing it. False: this file system cannot.
+#[cfg(target_os = "linux")]
+fn allocate(file: &OsFile, length: u64) -> io::Result<bool> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    match fallocate(&file.0, FallocateFlags::empty(), 0, length) {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allocate(_: &OsFile, _: u64) -> io::Result<bool> {
+    Ok(false)
 }
 
 fn is_read_only(error: &io::Error) -> bool {

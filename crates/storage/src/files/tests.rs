@@ -31,6 +31,17 @@ fn files_hold_what_was_written() {
 }
 
 #[test]
+fn what_is_reserved_has_its_length_and_reads_as_zeros() {
+    both(|files| {
+        files.create("a", 9).unwrap().write_at(0, b"former").unwrap();
+        let file = files.reserve("a", 70_000).unwrap();
+        assert_eq!(contents(files, "a"), [0; 70_000]);
+        file.write_at(69_999, b"x").unwrap();
+        assert_eq!(file.length().unwrap(), 70_000);
+    });
+}
+
+#[test]
 fn a_power_cut_takes_what_was_not_synced() {
     let files = FaultyFiles::new(1);
     let file = files.create("kept", 2048).unwrap();

@@ -57,7 +57,7 @@ impl Spares {
     /// A file of at least `length` bytes for a new segment, and its name.
     pub(super) fn take(&self, length: u64) -> io::Result<(String, Arc<dyn LogFile>)> {
         if length > self.length {
-            return self.make(length);
+            return self.make(|files, name| files.reserve(name, length));
         }
         if self.lock().ready.is_empty() {
             self.wake()?;
@@ -68,7 +68,8 @@ impl Spares {
                 return Ok((name, file));
             }
         }
-        self.make(self.length)
+        // A commit waits for it.
+        self.make(|files, name| files.reserve(name, self.length))
     }
 
     /// Removes a file that was not used after all.
@@ -92,7 +93,7 @@ impl Spares {
     fn prepare(&self) -> io::Result<()> {
         self.wake()?;
         if self.lock().ready.is_empty() {
-            let (name, _) = self.make(self.length)?;
+            let (name, _) = self.make(|files, name| files.create(name, self.length))?;
             self.lock().ready.push(name);
         }
         Ok(())
@@ -109,10 +110,13 @@ impl Spares {
     }
 
     /// Makes a file under another name first, so that what has the name of a spare is whole.
-    fn make(&self, length: u64) -> io::Result<(String, Arc<dyn LogFile>)> {
+    fn make(
+        &self,
+        file: impl FnOnce(&dyn Files, &str) -> io::Result<Arc<dyn LogFile>>,
+    ) -> io::Result<(String, Arc<dyn LogFile>)> {
         let name = self.lock().next_name();
         let unfinished = format!("{name}.new");
-        let file = self.files.create(&unfinished, length)?;
+        let file = file(&*self.files, &unfinished)?;
         self.files.rename(&unfinished, &name)?;
         Ok((name, file))
     }
