@@ -28,14 +28,18 @@ mod failure;
 mod inspect;
 mod manifest;
 mod pipeline;
+mod published;
 mod queue;
+mod reclaim;
 mod report;
 mod salvage;
 mod snapshots;
 mod store;
 mod sweeper;
+mod tree;
 mod trees;
 mod upkeep;
+mod writeback;
 
 pub use inspect::inspect_log;
 pub use report::OpenReport;
@@ -45,7 +49,8 @@ use pipeline::Pipeline;
 use queue::Submission;
 use snapshots::OpenSnapshot;
 use store::Store;
-use trees::{Shared, Tree, Trees, view_after};
+use tree::Tree;
+use trees::{Shared, Trees, view_after};
 use upkeep::Upkeep;
 
 /// How an engine runs. May differ from open to open.
@@ -316,8 +321,8 @@ fn recover(
     for namespace in rebuilt {
         // What the log gave back lies below what the tables hold: no later open would take it from there again.
         let tree = trees.of(namespace);
-        tree.seal(log.last(), true);
-        tree.flush(view_after(log.last())).map_err(|error| failure::of_write(&error))?;
+        tree.seal()?;
+        tree.flush(log.last(), view_after(log.last())).map_err(|error| failure::of_write(&error))?;
         marks.set_rebuilt(namespace).map_err(StorageError::during("noting the rebuild of tables"))?;
     }
     log.acknowledge_findings()?;
@@ -334,8 +339,9 @@ fn replay(
     payload: Bytes,
 ) -> Result<(), StorageError> {
     trees.buffers().apply(sequence, payload, |namespace| held[usize::from(namespace.code())] < sequence);
-    for tree in trees.iter().filter(|tree| tree.seal(sequence, false)) {
-        tree.flush(view_after(sequence)).map_err(|error| failure::of_write(&error))?;
+    for tree in trees.iter().filter(|tree| tree.is_to_be_sealed(false)) {
+        tree.seal()?;
+        tree.flush(sequence, view_after(sequence)).map_err(|error| failure::of_write(&error))?;
     }
     Ok(())
 }

@@ -3,26 +3,26 @@
 use bytes::Bytes;
 
 use super::failure;
-use super::trees::{Tree, found};
+use super::published::StoredRows;
+use super::tree::Tree;
+use super::trees::found;
 use crate::engine::Found;
 use crate::error::StorageError;
 use crate::range::{KeyRange, successor};
-
-type Rows = Box<dyn Iterator<Item = Result<(lsm_tree::Slice, lsm_tree::Slice), lsm_tree::Error>>>;
 
 /// The rows of a range, and the damage between them.
 pub(super) struct Walk<'a> {
     tree: &'a Tree,
     range: KeyRange,
     view: u64,
-    rows: Rows,
+    rows: StoredRows,
     /// From where on nothing has been seen.
     reached: Bytes,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(tree: &'a Tree, range: KeyRange, view: u64) -> Self {
-        let rows = Box::new(tree.stored(&range, view));
+        let rows = tree.stored(&range, view);
         Self { tree, reached: range.start().clone(), range, view, rows }
     }
 
@@ -32,7 +32,7 @@ impl<'a> Walk<'a> {
         let is_within = |key: &Bytes| self.range.end().is_none_or(|end| key < end);
         let next = next_readable(&from, is_within, |key| self.is_readable(key));
         self.rows = match &next {
-            Some(next) => Box::new(self.tree.stored(&self.range.resume(next.clone()), self.view)),
+            Some(next) => self.tree.stored(&self.range.resume(next.clone()), self.view),
             None => Box::new(std::iter::empty()),
         };
         self.reached = next.clone().unwrap_or_default();

@@ -135,6 +135,7 @@ impl LogWriter {
         let written = watch.read();
         if sync {
             log.sync().map_err(|error| self.store.log_failed(error))?;
+            self.store.synced(log.last());
         }
         let (batches, bytes, took) = (frames.len(), bytes.into_bytes(), watch.read());
         self.store.observer.group(Group { batches, bytes: bytes.len(), took, synced: sync });
@@ -165,14 +166,15 @@ impl Applier {
         for (sequence, range) in group.frames {
             dropped |= buffers.apply(sequence, group.bytes.slice(range), |_| true);
         }
+        if let Some(last) = last {
+            // Before the buffers are let go: what is sealed then holds no batch above.
+            self.store.applied(last);
+        }
         drop(buffers);
         if dropped {
             self.store.chores.want_sweep();
         }
-        if let Some(last) = last {
-            self.store.applied(last);
-        }
-        self.store.seal();
+        self.store.ask_for_tables();
         if let Some(last) = last {
             // First: who was answered must not be forgotten because the process ended in between.
             self.store.acknowledged(last);

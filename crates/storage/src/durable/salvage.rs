@@ -16,7 +16,8 @@ use std::sync::{Arc, RwLock};
 use bytes::Bytes;
 use lsm_tree::{AbstractTree, Cache, Checksum, InternalValue, Slice, Table};
 
-use super::trees::{Shared, Tree};
+use super::tree::Tree;
+use super::trees::Shared;
 use super::{damage, failure};
 use crate::batch::Namespace;
 use crate::directory::{remove_tree, sync_directory};

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::Options;
 use super::queue::{Queue, Submission};
 use super::snapshots::Snapshots;
-use super::trees::{Tree, Trees, view_after};
+use super::tree::Tree;
+use super::trees::{Trees, view_after};
 use super::upkeep::Chores;
 use crate::batch::Namespace;
 use crate::engine::{Durability, Sizes};
@@ -19,16 +20,20 @@ use crate::marks::Marks;
 use crate::observer::{Observer, Stopwatch};
 use crate::row;
 
-/// Sealed write buffers of one tree from which on commits wait for them to become tables. Many small ones rather than a
-/// few large: a commit waits for one at most.
-const MAX_SEALED: usize = 6;
-/// Runs of young tables from which on commits are slowed down, by a millisecond a group for each run more: every run is
-/// another place to look for a row, and compaction must come after.
+/// Write buffers of one tree, by their bytes, from which on commits are slowed down: many short waits rather than a long
+/// one.
+const SLOW_BUFFERS: f64 = 2.5;
+/// Buffers from which on commits wait for them to become tables.
+const MAX_BUFFERS: u64 = 7;
+/// Runs of young tables from which on commits are slowed down: every run is another place to look for a row, and
+/// compaction must come after.
 const SLOW_RUNS: usize = 12;
-/// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// Runs from which on commits wait.
 const MAX_RUNS: usize = 64;
+/// By how much a group is slowed down for each buffer and run too many,
+const PAUSE: Duration = Duration::from_millis(1);
+/// but not by more than this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) struct Store {
     dir: PathBuf,
@@ -39,6 +44,8 @@ pub(super) struct Store {
     marks: Mutex<Marks>,
     /// The last batch that reads see, and with it all before.
     applied: AtomicU64,
+    /// The last batch that is known to be durable.
+    synced: AtomicU64,
     /// Bytes of the log, for who must not wait for the thread that writes it.
     log_bytes: AtomicU64,
     pub(super) poison: Poison,
@@ -46,8 +53,6 @@ pub(super) struct Store {
     pub(super) chores: Chores,
     pub(super) queue: Queue,
     pub(super) observer: Arc<dyn Observer>,
-    /// Somebody wants all write buffers to become tables.
-    seal_all: AtomicBool,
     /// By [`Namespace::code`]: in whose tables damage was found.
     damaged: [AtomicBool; Namespace::ALL.len()],
 }
@@ -71,13 +76,13 @@ impl Store {
             watermark: Mutex::new(watermark),
             marks: Mutex::new(marks),
             applied: AtomicU64::new(applied.0),
+            synced: AtomicU64::new(0),
             log_bytes: AtomicU64::new(log_bytes),
             poison: Poison::default(),
             snapshots: Snapshots::default(),
             chores: Chores::default(),
             queue: Queue::default(),
             observer: Arc::new(()),
-            seal_all: AtomicBool::new(false),
             damaged: Default::default(),
         }
     }
@@ -180,47 +185,64 @@ impl Store {
         self.snapshots.oldest().map_or(newest, |oldest| oldest.min(newest))
     }
 
-    /// Seals full write buffers; all of them if somebody wants it, or if the log has grown too long. Called by the thread
-    /// that applies.
-    pub(super) fn seal(&self) {
+    /// Batches up to `last` are durable.
+    pub(super) fn synced(&self, last: Sequence) {
+        self.synced.fetch_max(last.0, Ordering::AcqRel);
+    }
+
+    /// Has full write buffers become tables; all of them if the log has grown too long.
+    pub(super) fn ask_for_tables(&self) {
         let too_long = self.log_bytes() > self.options.log_bytes.max(2 * self.options.log_segment_bytes);
-        // What was sealed for that reason must become tables first.
-        let too_long = too_long && self.trees.iter().all(|tree| tree.sealed() == 0);
-        let all = self.seal_all.swap(false, Ordering::AcqRel) || too_long;
-        if !self.trees.iter().any(|tree| tree.is_to_be_sealed(all)) {
-            return;
-        }
-        // No table may hold what the log has not: half of a batch would outlive a power cut, or the log would seem to
-        // have lost its end. A failure poisons, and nothing is flushed any more.
-        if self.sync_log().is_err() {
-            return;
-        }
-        let sealed = self.trees.iter().filter(|tree| tree.seal(self.last_applied(), all)).count();
-        if sealed > 0 || all {
-            self.chores.want_flush();
+        if too_long || self.has_full_buffer() {
+            self.chores.want_flush_unless_asked(too_long);
         }
     }
 
-    /// Waits while too many write buffers are sealed: what comes in faster than it can be put in order must wait
-    /// somewhere. On a full disk nothing is waited for: no more is taken in ([`Store::check_room`]).
+    /// Whether a write buffer is to be sealed.
+    pub(super) fn has_full_buffer(&self) -> bool {
+        self.trees.iter().any(|tree| tree.is_to_be_sealed(false))
+    }
+
+    /// Seals full write buffers, or all.
+    fn seal(&self, all: bool) -> Result<(), StorageError> {
+        let mut to_be_sealed = self.trees.iter().filter(|tree| tree.is_to_be_sealed(all));
+        to_be_sealed.try_for_each(Tree::seal)?;
+        // No table may hold what the log has not: half of a batch would outlive a power cut, or the log would seem to have
+        // lost its end. A failure poisons, and nothing is flushed any more.
+        if self.synced.load(Ordering::Acquire) < self.last_applied().0 { self.sync_log() } else { Ok(()) }
+    }
+
+    /// Slows commits down while tables fall behind, and stops them when they are far behind: what comes in faster than it
+    /// can be put in order must wait somewhere. On a full disk nothing is waited for: no more is taken in
+    /// ([`Store::check_room`]).
     pub(super) fn wait_for_room(&self) {
-        let slow = self.trees.iter().map(|tree| self.runs_behind(tree).saturating_sub(SLOW_RUNS)).max();
-        if let Some(excess @ 1..) = slow {
-            self.chores.pause(LONGEST_PAUSE.min(Duration::from_millis(excess as u64)));
+        let pause = self.trees.iter().map(|tree| self.pause_for(tree)).max().unwrap_or_default();
+        if !pause.is_zero() {
+            self.chores.pause(pause);
         }
         self.chores.wait_until(|| {
             !self.is_crowded() || self.poison.is_set() || self.chores.out_of_space().is_some()
         });
     }
 
+    /// How long a group should wait because of one tree: [`PAUSE`] for each run and for each buffer too many.
+    fn pause_for(&self, tree: &Tree) -> Duration {
+        let runs = self.runs_behind(tree).saturating_sub(SLOW_RUNS) as f64;
+        let buffers = tree.published().buffered_bytes() as f64 / tree.buffer_bytes as f64;
+        PAUSE.mul_f64(runs.max(buffers - SLOW_BUFFERS).max(0.0)).min(LONGEST_PAUSE)
+    }
+
     /// Runs that compaction has not come to. Damaged tables are not compacted, and wait for nothing.
     fn runs_behind(&self, tree: &Tree) -> usize {
-        if self.is_damaged(tree.namespace) { 0 } else { tree.young_runs() }
+        if self.is_damaged(tree.namespace) { 0 } else { tree.published().young_runs }
     }
 
     /// Whether tables are behind with what was committed.
     fn is_crowded(&self) -> bool {
-        self.trees.iter().any(|tree| self.runs_behind(tree) >= MAX_RUNS || tree.sealed() >= MAX_SEALED)
+        self.trees.iter().any(|tree| {
+            self.runs_behind(tree) >= MAX_RUNS
+                || tree.published().buffered_bytes() >= MAX_BUFFERS * tree.buffer_bytes
+        })
     }
 
     /// Why no commit can be taken at present, if so. After a full disk the volume is asked, not the clock: who comes when
@@ -240,12 +262,14 @@ impl Store {
         rustix::fs::statvfs(&self.dir).is_ok_and(|volume| volume.f_bavail * volume.f_frsize > needed)
     }
 
-    /// Turns sealed write buffers into tables, and gives back the log that they were in.
-    pub(super) fn flush(&self) -> Result<(), StorageError> {
+    /// Turns full write buffers into tables, or all of them, and gives back the log that they were in.
+    pub(super) fn flush(&self, all: bool) -> Result<(), StorageError> {
         self.poison.check()?;
-        for tree in self.trees.iter().filter(|tree| tree.sealed() > 0) {
+        self.seal(all)?;
+        for tree in self.trees.iter().filter(|tree| tree.published().sealed() > 0) {
             let watch = Stopwatch::start(&*self.observer);
-            tree.flush(self.oldest_view()).map_err(|error| super::failure::of_write(&error))?;
+            let flushed = tree.flush(self.last_applied(), self.oldest_view());
+            flushed.map_err(|error| super::failure::of_write(&error))?;
             self.observer.flushed(watch.read());
         }
         self.release_log()
@@ -253,18 +277,21 @@ impl Store {
 
     pub(super) fn sync_log(&self) -> Result<(), StorageError> {
         self.poison.check()?;
-        self.log().sync().map_err(|error| self.log_failed(error))
+        let mut log = self.log();
+        log.sync().map_err(|error| self.log_failed(error))?;
+        self.synced(log.last());
+        Ok(())
     }
 
     /// Turns all rows in write buffers into tables.
     pub(super) fn flush_all(&self) -> Result<(), StorageError> {
-        self.seal_all.store(true, Ordering::Release);
+        // What was submitted until now is applied when this is answered.
         let (answer, answered) = sync_channel(1);
         let done = Box::new(move |result| drop(answer.send(result)));
         self.submit(Submission { batches: Vec::new(), durability: Durability::Synced, done });
         answered.recv().unwrap_or(Err(StorageError::Closed))?;
-        let none_sealed = || self.trees.iter().all(|tree| tree.sealed() == 0);
-        self.chores.wait_until(|| self.poison.is_set() || none_sealed());
+        let asked = self.chores.want_flush(true);
+        self.chores.wait_until(|| self.poison.is_set() || self.chores.flushed(asked));
         self.poison.check()
     }
 
@@ -279,10 +306,10 @@ impl Store {
         let of_trees = |size: fn(&Tree) -> u64| self.trees.iter().map(size).sum::<u64>();
         let log_bytes = self.log_bytes();
         Sizes {
-            disk_bytes: log_bytes + of_trees(|tree| tree.disk_bytes()),
+            disk_bytes: log_bytes + of_trees(|tree| tree.published().table_bytes),
             log_bytes,
-            unflushed_bytes: of_trees(|tree| tree.unflushed_bytes()),
-            flush_backlog: self.trees.iter().map(|tree| tree.sealed()).sum(),
+            unflushed_bytes: of_trees(|tree| tree.published().buffered_bytes()),
+            flush_backlog: self.trees.iter().map(|tree| tree.published().sealed()).sum(),
             cache_bytes: self.trees.shared.cache_bytes(),
             damaged_tables: Namespace::ALL
                 .into_iter()

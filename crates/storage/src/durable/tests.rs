@@ -10,6 +10,7 @@ use crate::range::KeyRange;
 
 mod damage;
 mod faults;
+mod waiting;
 
 /// A temporary data directory, gone with its value.
 pub(crate) struct Directory(TempDir);

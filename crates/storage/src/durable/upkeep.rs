@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::failure;
 use super::pipeline::guarded;
 use super::store::Store;
-use super::trees::Tree;
-use super::{SyncMode, sweeper};
+use super::tree::Tree;
+use super::{SyncMode, sweeper, writeback};
 use crate::error::StorageError;
 use crate::observer::Stopwatch;
 
@@ -29,12 +29,17 @@ pub(super) struct Chores {
 
 #[derive(Default)]
 struct State {
-    flush: bool,
+    /// How often tables were asked for, which of these askings are done, and up to which all buffers are to be sealed.
+    flush_asked: u64,
+    flush_done: u64,
+    flush_all: u64,
     /// How often compaction was asked for, and which of these askings are done.
     compaction_asked: u64,
     compaction_done: u64,
     sweep: bool,
     spare: bool,
+    /// Tables are about to be made.
+    making: bool,
     stop: bool,
     /// There may be room again.
     try_again: bool,
@@ -43,8 +48,33 @@ struct State {
 }
 
 impl Chores {
-    pub(super) fn want_flush(&self) {
-        self.lock().flush = true;
+    /// Has write buffers become tables: the full ones, or `all`. Says by which number it can be asked for later
+    /// ([`Chores::flushed`]).
+    pub(super) fn want_flush(&self, all: bool) -> u64 {
+        let mut state = self.lock();
+        state.flush_asked += 1;
+        if all {
+            state.flush_all = state.flush_asked;
+        }
+        self.changed.notify_all();
+        state.flush_asked
+    }
+
+    /// The same, if it is not being done already.
+    pub(super) fn want_flush_unless_asked(&self, all: bool) {
+        let is_asked = { self.lock().is_flush_wanted() };
+        if !is_asked {
+            let _ = self.want_flush(all);
+        }
+    }
+
+    /// Whether what was wanted by this asking is in tables.
+    pub(super) fn flushed(&self, asked: u64) -> bool {
+        self.lock().flush_done >= asked
+    }
+
+    fn flush_done(&self, asked: u64) {
+        self.lock().flush_done = asked;
         self.changed.notify_all();
     }
 
@@ -81,6 +111,17 @@ impl Chores {
     /// Why the last try to write tables failed, if it was for want of space.
     pub(super) fn out_of_space(&self) -> Option<String> {
         self.lock().out_of_space.clone()
+    }
+
+    /// Tables are about to be made.
+    fn tables_begin(&self) {
+        self.lock().making = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until tables are made. False: stop.
+    pub(super) fn next_making(&self) -> bool {
+        self.next(|state| std::mem::take(&mut state.making))
     }
 
     fn set_out_of_space(&self, cause: Option<String>) {
@@ -148,6 +189,12 @@ impl Chores {
     }
 }
 
+impl State {
+    const fn is_flush_wanted(&self) -> bool {
+        self.flush_done < self.flush_asked
+    }
+}
+
 /// The threads.
 pub(super) struct Upkeep {
     store: Arc<Store>,
@@ -161,10 +208,11 @@ impl Upkeep {
         upkeep.spawn("compact", compact)?;
         upkeep.spawn("sweep", sweep)?;
         upkeep.spawn("spare", prepare)?;
+        upkeep.spawn("writeback", writeback::follow)?;
         if let SyncMode::Interval(span) = store.options.sync {
             upkeep.spawn("fsync", move |store| sync(store, span))?;
         }
-        store.chores.want_flush();
+        let _ = store.chores.want_flush(false);
         store.chores.want_sweep();
         store.chores.want_spare();
         Ok(upkeep)
@@ -177,9 +225,7 @@ impl Upkeep {
     ) -> std::io::Result<()> {
         let store = self.store.clone();
         let thread = guarded(&self.store, name, move || {
-            if name != "flush" {
-                step_back();
-            }
+            step_back();
             work(&store);
         })?;
         self.threads.push(thread);
@@ -195,7 +241,7 @@ impl Upkeep {
     }
 }
 
-/// Lets threads that somebody waits for go first, where threads have priorities of their own. (Flushing is waited for.)
+/// Lets threads that somebody waits for go first, where threads have priorities of their own.
 fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND) {
@@ -204,13 +250,26 @@ fn step_back() {
 }
 
 fn flush(store: &Store) {
-    while store.chores.next(|state| std::mem::take(&mut state.flush)) {
-        match store.flush() {
+    while store.chores.next(|state| state.is_flush_wanted()) {
+        let (asked, all) = {
+            let state = store.chores.lock();
+            (state.flush_asked, state.flush_done < state.flush_all)
+        };
+        store.chores.tables_begin();
+        match store.flush(all) {
             Ok(()) => {
                 store.chores.set_out_of_space(None);
                 let _ = store.chores.want_compaction();
+                store.chores.flush_done(asked);
+                // Filled meanwhile: who applies may wait for it, and ask no more.
+                if store.has_full_buffer() {
+                    let _ = store.chores.want_flush(false);
+                }
             }
-            Err(error) => wait_for_space(store, error, Chores::want_flush),
+            Err(error) => wait_for_space(store, error),
+        }
+        if store.poison.is_set() {
+            return;
         }
     }
 }
@@ -221,7 +280,7 @@ fn compact(store: &Store) {
         let compacted = store.trees.iter().try_for_each(|tree| compact_tree(store, tree));
         match compacted {
             Ok(()) => store.chores.compaction_done(asked),
-            Err(error) => wait_for_space(store, error, |_| ()),
+            Err(error) => wait_for_space(store, error),
         }
         if store.poison.is_set() {
             return;
@@ -232,6 +291,7 @@ fn compact(store: &Store) {
 fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
     while !store.chores.is_stopped() && !store.is_damaged(tree.namespace) {
         let watch = Stopwatch::start(&*store.observer);
+        store.chores.tables_begin();
         match tree.compact(store.last_applied(), store.oldest_view()) {
             Ok(true) => {
                 store.observer.compacted(watch.read());
@@ -257,14 +317,13 @@ fn note_suspect(store: &Store, tree: &Tree, error: &lsm_tree::Error, failed: Sto
 }
 
 /// A full disk may have room again. After anything else nobody knows what the disk holds.
-fn wait_for_space(store: &Store, error: StorageError, again: impl Fn(&Chores)) {
+fn wait_for_space(store: &Store, error: StorageError) {
     match error {
         StorageError::NoSpace { cause } => {
             tracing::warn!(%cause, "tables cannot be written: the disk is full");
             store.chores.set_out_of_space(Some(cause));
             store.chores.pause_while(SPACE_RETRY, |state| !state.stop && !state.try_again);
             store.chores.lock().try_again = false;
-            again(&store.chores);
         }
         error => drop(store.poison.put(error)),
     }
