@@ -16,6 +16,11 @@ impl Store for Subject {
         Ok(Self(DurableEngine::open(dir, options)?))
     }
 
+    fn open_hoarding(dir: &Path) -> Result<Option<Self>> {
+        let options = Options { write_buffer_bytes: 4 << 30, log_bytes: 4 << 30, ..Options::default() };
+        Ok(Some(Self(DurableEngine::open(dir, options)?)))
+    }
+
     fn put(&mut self, rows: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
         let mut batch = Batch::new();
         rows.iter().for_each(|(key, value)| batch.put(Namespace::Data, key.clone(), value.clone()));

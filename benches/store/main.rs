@@ -54,6 +54,10 @@ struct Args {
 trait Store: Sized {
     /// Opens the store in `dir`, made if it is not there.
     fn open(dir: &Path) -> Result<Self>;
+    /// Opens one that makes no tables of what it is given, so that all of it is in the log; none: it cannot be told to.
+    fn open_hoarding(_dir: &Path) -> Result<Option<Self>> {
+        Ok(None)
+    }
     /// Writes rows, without an fsync.
     fn put(&mut self, rows: &[(Vec<u8>, Vec<u8>)]) -> Result<()>;
     /// Length of a row's value.
@@ -65,6 +69,8 @@ trait Store: Sized {
 }
 
 const SUBJECTS: &[&str] = if cfg!(feature = "rivals") { &["engine", "fjall", "redb"] } else { &["engine"] };
+/// Bytes of rows that are left in the log for the longest open.
+const LONG_LOG: u64 = 1 << 30;
 /// Rows of one group.
 const GROUP: usize = 100;
 
@@ -93,9 +99,10 @@ fn compare(args: &Args) -> Result<()> {
     let mut table = Table::new(Box::leak(title.into_boxed_str()), Box::leak(columns.into_boxed_slice()));
     let first = results.first().and_then(Value::as_object).context("nothing was measured")?;
     for figure in first.keys() {
-        let show = |result: &Value| match result[figure].as_f64().unwrap_or(f64::NAN) {
-            large if large >= 100.0 => rate(large),
-            small => fine(small),
+        let show = |result: &Value| match result[figure].as_f64() {
+            Some(large) if large >= 100.0 => rate(large),
+            Some(small) => fine(small),
+            None => "-".into(),
         };
         table.push(std::iter::once(figure.as_str().into()).chain(results.iter().map(show)).collect());
     }
@@ -137,11 +144,12 @@ fn measure<S: Store>(args: &Args) -> Result<()> {
     ensure!(store.scan()? == args.rows, "rows are missing");
     note("4 rows/s of a full scan", args.rows as f64 / begun.elapsed().as_secs_f64());
 
-    let mut most = 0.0f64;
+    let (mut most, mut worst) = (0.0f64, Duration::ZERO);
     for round in 1..=args.overwrites {
-        load.write(&mut store, round)?;
+        worst = worst.max(load.write(&mut store, round)?.1);
         most = most.max(system::disk_use(dir.path())? as f64 / load.bytes());
     }
+    note("5 worst group while overwritten, ms", worst.as_secs_f64() * 1e3);
     note("5 most disk per byte while overwritten", most);
     store.settle()?;
     note("5 disk per byte after that, settled", system::disk_use(dir.path())? as f64 / load.bytes());
@@ -161,6 +169,20 @@ fn measure<S: Store>(args: &Args) -> Result<()> {
     let store = S::open(&path)?;
     note("6 open with 25 MB in the log, s", begun.elapsed().as_secs_f64());
     note("7 cold gets/s, 1 thread", load.read(&store, args.rows, 20_000.min(args.rows))?);
+    drop(store);
+
+    let long =
+        Load { rows: LONG_LOG.min(args.rows * args.value_size as u64) / args.value_size as u64, ..load };
+    if let Some(mut store) = S::open_hoarding(&dir.path().join("long"))? {
+        long.write(&mut store, 0)?;
+        drop(store);
+        system::drop_pages(dir.path())?;
+        let begun = now();
+        let store = S::open(&dir.path().join("long"))?;
+        let per_gib = begun.elapsed().as_secs_f64() * LONG_LOG as f64 / long.bytes();
+        note("8 open per GiB of rows in the log only, s", per_gib);
+        ensure!(store.scan()? == long.rows, "rows are missing");
+    }
     Ok(serde_json::to_writer(std::io::stdout(), &figures)?)
 }
 

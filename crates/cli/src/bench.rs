@@ -15,7 +15,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
-use self::keys::Keys;
+use self::keys::{Keys, Values};
 use self::servers::Usage;
 use crate::args::{BenchArgs, Load, Protocol};
 use crate::exit::{Exit, Failed};
@@ -26,7 +26,7 @@ pub struct Run {
     /// When they stop.
     until: Instant,
     keys: RefCell<Keys>,
-    value: bytes::Bytes,
+    values: Values,
     load: Load,
     turn: Cell<bool>,
     latencies: RefCell<Histogram<u64>>,
@@ -50,7 +50,7 @@ impl Run {
         Rc::new(Self {
             until,
             keys: RefCell::new(keys),
-            value: keys::value(args.value_size, args.seed).into(),
+            values: Values::new(args.value_size, args.seed),
             load,
             turn: Cell::new(false),
             latencies: RefCell::new(latencies),
@@ -73,9 +73,9 @@ impl Run {
         Some(if writes { Step::Put(key) } else { Step::Get(key) })
     }
 
-    /// The value to write.
+    /// The next value to write.
     pub fn value(&self) -> bytes::Bytes {
-        self.value.clone()
+        self.values.next_value()
     }
 
     /// A request that began at `begun` was answered.
