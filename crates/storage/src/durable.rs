@@ -23,6 +23,7 @@ use crate::marks::Marks;
 use crate::observer::Observer;
 use crate::range::KeyRange;
 
+mod breather;
 mod damage;
 mod failure;
 mod inspect;

@@ -13,8 +13,12 @@ use std::{fs, io};
 use bytes::Bytes;
 use lsm_tree::compaction::Leveled;
 use lsm_tree::config::{CompressionPolicy, PartitioningPolicy};
-use lsm_tree::{AbstractTree, AnyTree, CompressionType, Config, Guard, Memtable, SequenceNumberCounter};
+use lsm_tree::{
+    AbstractTree, AnyTree, CompressionType, Config, Guard, InternalValue, Memtable, SequenceNumberCounter,
+    Slice,
+};
 
+use super::breather::Breather;
 use super::published::{Published, StoredRows};
 use super::reclaim;
 use super::trees::{NOW, STEP, Shared, read_row};
@@ -128,19 +132,28 @@ impl Tree {
     /// Turns sealed write buffers into tables. `applied` is the last batch in them, or a later one: what is made of them gets
     /// a version above. Nobody reads below `oldest_view`.
     pub(super) fn flush(&self, applied: Sequence, oldest_view: u64) -> Result<(), lsm_tree::Error> {
-        self.versions.fetch_max(applied.0 * STEP + 1);
-        self.clearing_up(|| {
-            let lock = self.tree.get_flush_lock();
-            self.tree.flush(&lock, oldest_view).map(drop)
-        })?;
-        // One thread seals and flushes: the tables hold all that was sealed.
-        let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
-        let flushed = std::mem::take(&mut *sealed);
-        self.publish(&sealed);
-        drop(sealed);
-        // Last, and under no lock: to free so many rows takes its time.
-        drop(flushed);
+        // The oldest first: newer rows must not be in tables of which readers think less.
+        while let Some(buffer) = self.oldest_sealed() {
+            self.versions.fetch_max(applied.0 * STEP + 1);
+            self.clearing_up(|| self.make_tables(&buffer, oldest_view))?;
+            let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+            sealed.pop();
+            self.publish(&sealed);
+        }
         Ok(())
+    }
+
+    fn oldest_sealed(&self) -> Option<Arc<Memtable>> {
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).last().cloned()
+    }
+
+    fn make_tables(&self, buffer: &Memtable, oldest_view: u64) -> Result<(), lsm_tree::Error> {
+        let mut breather = Breather::default();
+        let rows = visible_rows(buffer, oldest_view).inspect(|_| breather.breathe());
+        match self.tree.flush_to_tables(rows.map(Ok))? {
+            Some((tables, _)) => self.tree.register_tables(&tables, None, None, &[buffer.id], oldest_view),
+            None => Ok(()),
+        }
     }
 
     /// Shows readers what is there now.
@@ -261,6 +274,18 @@ impl Tree {
         };
         Box::new(rows.map(Guard::into_inner))
     }
+}
+
+/// The rows of a buffer without versions that nobody sees any more: older ones of a row of which everybody sees a newer.
+fn visible_rows(buffer: &Memtable, oldest_view: u64) -> impl Iterator<Item = InternalValue> {
+    let mut settled: Option<Slice> = None;
+    buffer.iter().filter(move |row| {
+        let is_visible = settled.as_ref() != Some(&row.key.user_key);
+        if is_visible && row.key.seqno < oldest_view {
+            settled = Some(row.key.user_key.clone());
+        }
+        is_visible
+    })
 }
 
 fn half_applied() -> StorageError {
