@@ -129,6 +129,23 @@ fn what_a_node_must_know_of_itself_is_synced_in_every_mode() {
 }
 
 #[test]
+fn no_table_holds_what_a_power_cut_takes_from_the_log() {
+    let (home, disk) = (Directory::new(), FaultyFiles::new(8));
+    let engine = open_with(&home, &disk, Options { write_buffer_bytes: 16 << 10, ..small() }).unwrap();
+    let row = |n: u32| put(n.to_be_bytes().to_vec(), vec![3; 1 << 10]);
+    let tables =
+        || engine.with_store(|store| Ok(store.trees.of(Namespace::Data).published().table_bytes)).unwrap();
+    let mut rows = (0..).take_while(|_| tables() == 0);
+    rows.by_ref().for_each(|n| engine.commit(&[row(n)], Durability::Buffered).unwrap());
+    disk.crash(Unsynced::Lost);
+    drop(engine);
+    let engine = open_on(&home, &disk).unwrap();
+    // What was acknowledged unsynced may be gone, and is said to be; nothing of it is in a table.
+    assert_eq!(engine.report().log_behind, None, "{}", engine.report());
+    assert!(engine.get(Namespace::Data, &0u32.to_be_bytes()).unwrap().is_some(), "there was a table");
+}
+
+#[test]
 fn a_panic_in_a_thread_of_the_store_poisons_instead_of_leaving_others_to_wait() {
     let (home, disk) = (Directory::new(), FaultyFiles::new(6));
     let engine = open_on(&home, &disk).unwrap();
