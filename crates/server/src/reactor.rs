@@ -89,11 +89,6 @@ enum Whom {
     Local(oneshot::Sender<Result<LocalPage, Failure>>),
 }
 
-/// The number of the last commit; 0 if the store does not answer, as the read that follows will tell.
-fn sequence(engine: &dyn Engine) -> u64 {
-    engine.snapshot().map_or(0, |snapshot| snapshot.sequence())
-}
-
 fn row_page(page: Page, sequence: u64) -> RowPage {
     let damaged = page.damaged.iter().map(|range| (range.start().clone(), range.end().cloned())).collect();
     RowPage { rows: page.rows, next: page.next, damaged, sequence }
@@ -230,7 +225,7 @@ impl Reactor {
                 let range = from.map_or_else(|| range.clone(), |from| range.resume(from));
                 let limit = ScanLimit { rows: limits::SCAN_PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
                 // Read first: the page holds all commits up to this one.
-                let sequence = if let ScanId::Export(_) = id { sequence(self.engine.as_ref()) } else { 0 };
+                let sequence = if let ScanId::Export(_) = id { self.engine.sequence() } else { 0 };
                 let page = self.engine.scan(namespace(space), &range, limit);
                 let page = page.map(|page| row_page(page, sequence)).map_err(|e| e.to_string());
                 self.push(Event::Scanned(id, page));

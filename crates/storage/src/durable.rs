@@ -203,15 +203,20 @@ impl DurableEngine {
     /// # Errors
     /// If the store is closed or poisoned, or tables cannot be written.
     pub fn flush(&self) -> Result<(), StorageError> {
-        self.with_store(|store| store.flush_all())
+        self.store()?.flush_all()
     }
 
     /// Waits until compaction has nothing more to do.
     ///
     /// # Errors
-    /// If the store is closed or poisoned.
+    /// If the store is closed or poisoned, or tables cannot be written.
     pub fn compact(&self) -> Result<(), StorageError> {
-        self.with_store(|store| store.compact_all())
+        self.store()?.compact_all()
+    }
+
+    /// The store, for who waits long: a close does not wait for them.
+    fn store(&self) -> Result<Arc<Store>, StorageError> {
+        self.with_store(|store| Ok(store.clone()))
     }
 
     /// Runs `work` on the store, unless it is closed or poisoned.
@@ -229,13 +234,13 @@ impl DurableEngine {
 
 impl Engine for DurableEngine {
     fn submit(&self, batches: Vec<Batch>, durability: Durability, done: Done) {
-        let mut submission = Some(Submission { batches, durability, done });
+        let mut submission = Some(Submission::new(batches, durability, done));
         let handed = self.with_store(|store| {
             submission.take().into_iter().for_each(|submission| store.submit(submission));
             Ok(())
         });
         if let (Some(submission), Err(error)) = (submission, handed) {
-            (submission.done)(Err(error));
+            submission.answer.give(Err(error));
         }
     }
 
@@ -249,6 +254,10 @@ impl Engine for DurableEngine {
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
         self.with_store(|store| Ok(Box::new(OpenSnapshot::open(store.clone())?) as Box<dyn Snapshot>))
+    }
+
+    fn sequence(&self) -> u64 {
+        self.with_store(|store| Ok(store.last_applied().0)).unwrap_or_default()
     }
 
     fn sizes(&self) -> Sizes {

@@ -69,6 +69,11 @@ pub trait Engine: Send + Sync {
     /// If the engine is closed or poisoned.
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError>;
 
+    /// The number of the last batch that reads see, counted as [`Snapshot::sequence`] does; 0 when poisoned or closed.
+    fn sequence(&self) -> u64 {
+        self.snapshot().map_or(0, |snapshot| snapshot.sequence())
+    }
+
     /// How much the engine holds at the moment. Answers zeros when poisoned or closed.
     fn sizes(&self) -> Sizes;
 
@@ -154,7 +159,7 @@ pub struct Sizes {
     pub log_bytes: u64,
     /// Bytes of rows in memory that no table holds yet.
     pub unflushed_bytes: u64,
-    /// Write buffers that wait to become tables; commits wait when they pile up.
+    /// How many write buffers the rows would fill that no table holds yet: commits are slowed down when they pile up.
     pub flush_backlog: usize,
     /// Bytes of table blocks in memory.
     pub cache_bytes: u64,

@@ -33,6 +33,11 @@ fn is_damage(error: &io::Error) -> bool {
 /// EIO, ENODATA, EBADMSG, EUCLEAN: what file systems say of sectors and blocks that cannot be read.
 const MEDIA: [i32; 4] = [5, 61, 74, 117];
 
+/// Whether there was no room.
+pub(super) fn is_no_space(error: &Error) -> bool {
+    matches!(of_write(error), StorageError::NoSpace { .. })
+}
+
 /// Making tables failed.
 pub(super) fn of_write(error: &Error) -> StorageError {
     match error {

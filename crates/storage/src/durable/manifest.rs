@@ -1,10 +1,16 @@
 //! A tree's manifest names its tables. The library writes a checksum of it and does not look at it again: a damaged number
 //! of tables would make a tree that opens, and has lost them.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use xxhash_rust::xxh3::xxh3_128;
+
+/// The number of the version in force in the tree in `dir`.
+pub(super) fn in_force(dir: &Path) -> io::Result<u64> {
+    let current = fs::read(dir.join("current"))?;
+    current.first_chunk().map(|number| u64::from_le_bytes(*number)).ok_or(io::ErrorKind::InvalidData.into())
+}
 
 /// Whether the manifest of the tree in `dir` is there, and as it was written. `current` holds the number of the version in
 /// force (8 bytes, little-endian), the checksum of its file `vNUMBER` (16 bytes), and the kind of checksum (0).

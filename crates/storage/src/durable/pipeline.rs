@@ -10,10 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::SyncMode;
-use super::queue::Submission;
+use super::queue::{Answer, Submission};
 use super::store::Store;
 use crate::batch::{Batch, Namespace};
-use crate::engine::{Done, Durability};
+use crate::engine::Durability;
 use crate::error::StorageError;
 use crate::log::Sequence;
 use crate::observer::{Group, Stopwatch};
@@ -38,7 +38,7 @@ pub(super) struct Pipeline {
 struct Logged {
     frames: Vec<(Sequence, std::ops::Range<usize>)>,
     bytes: Bytes,
-    answers: Vec<Done>,
+    answers: Vec<Answer>,
     result: Result<(), StorageError>,
 }
 
@@ -58,7 +58,7 @@ impl Pipeline {
     pub(super) fn finish(self) {
         self.store.queue.close();
         for thread in self.threads {
-            // A thread that panicked has poisoned nothing that is used from here on.
+            // A thread that panicked has poisoned the store.
             let _ = thread.join();
         }
     }
@@ -105,7 +105,7 @@ impl LogWriter {
         let sync = is_synced && (self.store.options.sync == SyncMode::Always || has_meta(&submissions));
         let mut frames = Vec::with_capacity(submissions.len());
         let written = self.store.poison.check().and_then(|()| self.append(&submissions, &mut frames, sync));
-        let answers = submissions.into_iter().map(|submission| submission.done).collect();
+        let answers = submissions.into_iter().map(|submission| submission.answer).collect();
         match written {
             Ok((bytes, synced_in)) => (Logged { frames, bytes, answers, result: Ok(()) }, synced_in),
             Err(error) => (
@@ -180,7 +180,7 @@ impl Applier {
             self.store.acknowledged(last);
         }
         for answer in group.answers {
-            answer(group.result.clone());
+            answer.give(group.result.clone());
         }
         self.store.wait_for_room();
     }

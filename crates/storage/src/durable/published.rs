@@ -1,5 +1,5 @@
 //! What readers of a tree look at. The library keeps the same behind a lock of its own and holds that while it syncs a
-//! manifest, a few fsyncs long: neither reads nor commits may wait for that.
+//! manifest, a few fsyncs long: neither reads of what is there now nor commits may wait for that.
 
 use std::ops::Bound;
 use std::sync::Arc;

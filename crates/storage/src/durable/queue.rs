@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::engine::{Done, Durability};
+use crate::error::StorageError;
 
 /// A group takes in at most about this many bytes: longer ones would make those behind wait without saving fsyncs.
 const GROUP_BYTES: usize = 1 << 20;
@@ -18,10 +19,34 @@ const SUBMISSION: usize = 128;
 pub(super) struct Submission {
     pub(super) batches: Vec<Batch>,
     pub(super) durability: Durability,
-    pub(super) done: Done,
+    pub(super) answer: Answer,
+}
+
+/// Who waits for a submission. Told once, also when the thread that should do it panics.
+pub(super) struct Answer(Option<Done>);
+
+impl Answer {
+    pub(super) fn give(mut self, result: Result<(), StorageError>) {
+        if let Some(done) = self.0.take() {
+            done(result);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            let cause = "a thread of the store has panicked".into();
+            done(Err(StorageError::Io { action: "committing", cause }));
+        }
+    }
 }
 
 impl Submission {
+    pub(super) fn new(batches: Vec<Batch>, durability: Durability, done: Done) -> Self {
+        Self { batches, durability, answer: Answer(Some(done)) }
+    }
+
     fn bytes(&self) -> usize {
         SUBMISSION + self.batches.iter().map(Batch::byte_size).sum::<usize>()
     }
@@ -117,5 +142,30 @@ impl Queue {
     /// No code panics while it holds the lock.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_is_told_once_whatever_happens() {
+        let (answer, answered) = channel();
+        let submission = || {
+            let answer = answer.clone();
+            Submission::new(
+                Vec::new(),
+                Durability::Synced,
+                Box::new(move |result| answer.send(result).unwrap()),
+            )
+        };
+        submission().answer.give(Ok(()));
+        drop(submission());
+        drop(answer);
+        let answers: Vec<_> = answered.iter().collect();
+        assert!(matches!(answers[..], [Ok(()), Err(StorageError::Io { .. })]), "{answers:?}");
     }
 }

@@ -57,6 +57,14 @@ impl OpenSnapshot {
     }
 }
 
+impl OpenSnapshot {
+    /// Another may have the directory open by now.
+    fn check(&self) -> Result<(), StorageError> {
+        self.store.poison.check()?;
+        if self.store.chores.is_stopped() { Err(StorageError::Closed) } else { Ok(()) }
+    }
+}
+
 impl Drop for OpenSnapshot {
     fn drop(&mut self) {
         self.store.snapshots.close(self.sequence);
@@ -71,12 +79,12 @@ impl Snapshot for OpenSnapshot {
     }
 
     fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        self.store.poison.check()?;
+        self.check()?;
         self.store.trees.get_in(&self.view, namespace, key)
     }
 
     fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
-        self.store.poison.check()?;
+        self.check()?;
         self.store.trees.scan_in(&self.view, namespace, range, limit)
     }
 }

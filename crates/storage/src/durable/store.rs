@@ -98,7 +98,7 @@ impl Store {
             Err(error) => Err((submission, error)),
         };
         if let Err((submission, error)) = refused {
-            (submission.done)(Err(error));
+            submission.answer.give(Err(error));
         }
     }
 
@@ -119,7 +119,7 @@ impl Store {
             _ => "work on tables in the background",
         };
         let error = self.poison.put(StorageError::Io { action, cause });
-        self.queue.abandon().into_iter().for_each(|submission| (submission.done)(Err(error.clone())));
+        self.queue.abandon().into_iter().for_each(|submission| submission.answer.give(Err(error.clone())));
         self.chores.wake();
     }
 
@@ -249,16 +249,18 @@ impl Store {
     /// there is room again is taken in, and tables are tried at once.
     fn check_room(&self) -> Result<(), StorageError> {
         let Some(cause) = self.chores.out_of_space() else { return Ok(()) };
-        if self.is_crowded() && !self.has_space() {
-            return Err(StorageError::NoSpace { cause });
+        if self.has_space() {
+            self.chores.try_again();
+            return Ok(());
         }
-        self.chores.try_again();
-        Ok(())
+        if self.is_crowded() { Err(StorageError::NoSpace { cause }) } else { Ok(()) }
     }
 
     /// Whether the volume has room for the next tables.
     fn has_space(&self) -> bool {
-        let needed = 2 * self.options.write_buffer_bytes;
+        let largest = self.trees.iter().map(|tree| tree.published().buffered_bytes()).max();
+        let one = self.options.write_buffer_bytes;
+        let needed = one + one.max(largest.unwrap_or_default());
         rustix::fs::statvfs(&self.dir).is_ok_and(|volume| volume.f_bavail * volume.f_frsize > needed)
     }
 
@@ -288,18 +290,30 @@ impl Store {
         // What was submitted until now is applied when this is answered.
         let (answer, answered) = sync_channel(1);
         let done = Box::new(move |result| drop(answer.send(result)));
-        self.submit(Submission { batches: Vec::new(), durability: Durability::Synced, done });
+        self.submit(Submission::new(Vec::new(), Durability::Synced, done));
         answered.recv().unwrap_or(Err(StorageError::Closed))?;
         let asked = self.chores.want_flush(true);
-        self.chores.wait_until(|| self.poison.is_set() || self.chores.flushed(asked));
-        self.poison.check()
+        self.wait_for(|| self.chores.flushed(asked))
     }
 
     /// Waits until compaction has nothing more to do.
     pub(super) fn compact_all(&self) -> Result<(), StorageError> {
         let asked = self.chores.want_compaction();
-        self.chores.wait_until(|| self.poison.is_set() || self.chores.compacted(asked));
-        self.poison.check()
+        self.wait_for(|| self.chores.compacted(asked))
+    }
+
+    /// Waits for work in the background, unless it comes to nothing.
+    fn wait_for(&self, is_done: impl Fn() -> bool) -> Result<(), StorageError> {
+        // What was said before is tried again now.
+        self.chores.set_out_of_space(None);
+        self.chores.try_again();
+        self.chores.wait_until(|| self.poison.is_set() || is_done() || self.chores.out_of_space().is_some());
+        self.poison.check()?;
+        match (is_done(), self.chores.out_of_space()) {
+            (true, _) => Ok(()),
+            (false, Some(cause)) => Err(StorageError::NoSpace { cause }),
+            (false, None) => Err(StorageError::Closed),
+        }
     }
 
     pub(super) fn sizes(&self) -> Sizes {
@@ -309,7 +323,7 @@ impl Store {
             disk_bytes: log_bytes + of_trees(|tree| tree.published().table_bytes),
             log_bytes,
             unflushed_bytes: of_trees(|tree| tree.published().buffered_bytes()),
-            flush_backlog: self.trees.iter().map(|tree| tree.published().sealed()).sum(),
+            flush_backlog: self.trees.iter().map(Tree::full_buffers).sum(),
             cache_bytes: self.trees.shared.cache_bytes(),
             damaged_tables: Namespace::ALL
                 .into_iter()

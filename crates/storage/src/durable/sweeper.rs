@@ -57,6 +57,6 @@ fn sweep_grave(store: &Store, grave: &Grave) -> Result<(), StorageError> {
 fn commit(store: &Store, batch: Batch) -> Result<(), StorageError> {
     let (answer, answered) = std::sync::mpsc::sync_channel(1);
     let done = Box::new(move |result| drop(answer.send(result)));
-    store.submit(Submission { batches: vec![batch], durability: Durability::Buffered, done });
+    store.submit(Submission::new(vec![batch], Durability::Buffered, done));
     answered.recv().unwrap_or(Err(StorageError::Closed))
 }

@@ -10,6 +10,7 @@ use crate::range::KeyRange;
 
 mod damage;
 mod faults;
+mod views;
 mod waiting;
 
 /// A temporary data directory, gone with its value.

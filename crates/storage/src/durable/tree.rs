@@ -6,7 +6,7 @@
 //! nobody makes tables of before the third step.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::{fs, io};
 
@@ -22,7 +22,8 @@ use super::breather::Breather;
 use super::published::{Published, StoredRows};
 use super::reclaim;
 use super::trees::{NOW, STEP, Shared, read_row};
-use super::{damage, failure};
+use super::writeback::Making;
+use super::{damage, failure, manifest};
 use crate::batch::Namespace;
 use crate::engine::Found;
 use crate::error::StorageError;
@@ -49,9 +50,11 @@ pub(super) struct Tree {
     /// What readers look at. Held for an instant.
     published: RwLock<Arc<Published>>,
     /// Held for reading by who makes tables.
-    making: RwLock<()>,
-    /// How many do.
-    makers: AtomicUsize,
+    alone: RwLock<()>,
+    /// How often tables were made.
+    made: AtomicU64,
+    /// Who is told that they are being made.
+    making: Arc<Making>,
 }
 
 impl Tree {
@@ -63,7 +66,7 @@ impl Tree {
         graves: Arc<RwLock<Graves>>,
     ) -> Result<Self, lsm_tree::Error> {
         let versions = SequenceNumberCounter::default();
-        let buried = reclaim::Factory::new(namespace, graves);
+        let buried = reclaim::Factory::new(namespace, graves, versions.clone());
         let config = Config::new(dir, versions.clone(), SequenceNumberCounter::default())
             .use_cache(shared.cache.clone())
             .use_descriptor_table(Some(shared.files.clone()))
@@ -85,8 +88,9 @@ impl Tree {
             active: Mutex::new(tree.active_memtable()),
             sealed: Mutex::default(),
             published: RwLock::new(Arc::new(Published::of(&tree, &[]))),
-            making: RwLock::default(),
-            makers: AtomicUsize::new(0),
+            alone: RwLock::default(),
+            made: AtomicU64::new(0),
+            making: shared.making.clone(),
             tree,
         })
     }
@@ -165,23 +169,28 @@ impl Tree {
         drop(former);
     }
 
-    /// Does `work`, which makes tables. What is left of those it did not finish is removed: on a disk that is full already
-    /// they would take what room comes.
-    fn clearing_up<T>(
+    /// Does `work`, which makes tables. On a disk that is full already what is left of those it did not finish would take
+    /// what room comes: it is removed.
+    pub(super) fn clearing_up<T>(
         &self,
         work: impl FnOnce() -> Result<T, lsm_tree::Error>,
     ) -> Result<T, lsm_tree::Error> {
-        let making = self.making.read().unwrap_or_else(PoisonError::into_inner);
-        let first = self.next_table();
-        self.makers.fetch_add(1, Ordering::AcqRel);
+        let alone = self.alone.read().unwrap_or_else(PoisonError::into_inner);
+        let (first, made) = (self.next_table(), self.made.load(Ordering::Acquire));
+        let maker = self.making.begin();
         let done = work();
-        self.makers.fetch_sub(1, Ordering::AcqRel);
-        drop(making);
-        if done.is_err() {
-            // Nobody makes a table meanwhile.
-            let _alone = self.making.write().unwrap_or_else(PoisonError::into_inner);
-            let unfinished = self.remove_unfinished(first);
-            tracing::debug!(?unfinished, namespace = %self.namespace, "cleared up after tables that were not finished");
+        drop(maker);
+        if done.is_ok() {
+            self.made.fetch_add(1, Ordering::AcqRel);
+        }
+        drop(alone);
+        if done.as_ref().is_err_and(failure::is_no_space) {
+            // Nobody makes a table meanwhile, and nobody has: one that was made and replaced may still be read.
+            let _alone = self.alone.write().unwrap_or_else(PoisonError::into_inner);
+            if self.made.load(Ordering::Acquire) == made {
+                let unfinished = self.remove_unfinished(first);
+                tracing::debug!(?unfinished, namespace = %self.namespace, "cleared up after unfinished tables");
+            }
         }
         done
     }
@@ -189,6 +198,10 @@ impl Tree {
     /// Removes table files numbered from `first` on that do not belong to the tree. Says how many.
     fn remove_unfinished(&self, first: u64) -> io::Result<usize> {
         let version = self.tree.current_version();
+        if manifest::in_force(&self.tree.tree_config().path)? != version.id() {
+            // The disk has a later one than memory: the last step failed when it was all but done.
+            return Ok(0);
+        }
         let mut removed = 0;
         for entry in fs::read_dir(self.tree.tree_config().path.join(TABLES))? {
             let entry = entry?;
@@ -200,11 +213,6 @@ impl Tree {
             }
         }
         Ok(removed)
-    }
-
-    /// Whether a table is being made.
-    pub(super) fn is_making(&self) -> bool {
-        self.makers.load(Ordering::Acquire) > 0
     }
 
     /// The number of the next table that will be made.
@@ -220,7 +228,7 @@ impl Tree {
     /// One step of compaction. Says whether there was anything to do.
     pub(super) fn compact(&self, applied: Sequence, oldest_view: u64) -> Result<bool, lsm_tree::Error> {
         let before = self.tree.current_version().id();
-        // Above every view so far: what the filter drops must not be missing in one of them.
+        // Above every view so far.
         self.versions.fetch_max(applied.0 * STEP + 1);
         let strategy = Leveled::default().with_table_target_size(TABLE_BYTES);
         self.clearing_up(|| self.tree.compact(Arc::new(strategy), oldest_view))?;
@@ -236,6 +244,11 @@ impl Tree {
     pub(super) fn forget_old_versions(&self, oldest_view: u64) -> Result<(), lsm_tree::Error> {
         let directory = &self.tree.tree_config().path;
         self.tree.get_version_history_lock().maintenance(directory, oldest_view)
+    }
+
+    /// How many full write buffers its rows would make that no table holds.
+    pub(super) fn full_buffers(&self) -> usize {
+        (self.published().buffered_bytes() / self.buffer_bytes) as usize
     }
 
     /// Whether tables hold all its rows. For the thread that seals and flushes.

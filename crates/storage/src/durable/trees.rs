@@ -12,6 +12,7 @@ use lsm_tree::{Cache, DescriptorTable, InternalValue, Memtable, Slice, ValueType
 
 use super::failure;
 use super::tree::Tree;
+use super::writeback::Making;
 use crate::batch::Namespace;
 use crate::engine::{Found, Page, ScanLimit};
 use crate::error::StorageError;
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) cache: Arc<Cache>,
     pub(super) files: Arc<DescriptorTable>,
     pub(super) buffer_bytes: u64,
+    pub(super) making: Arc<Making>,
 }
 
 impl Shared {
@@ -48,6 +50,7 @@ impl Shared {
             cache: Arc::new(Cache::with_capacity_bytes(cache_bytes)),
             files: Arc::new(DescriptorTable::new(OPEN_FILES)),
             buffer_bytes,
+            making: Arc::default(),
         }
     }
 
@@ -171,12 +174,12 @@ impl Trees {
     }
 
     /// Takes note of a drop. Says whether it was one.
-    fn note_grave(&self, key: &[u8]) -> bool {
-        let grave = Grave::of_row(key);
-        grave.is_some_and(|grave| {
-            self.graves.write().unwrap_or_else(PoisonError::into_inner).dig(&grave);
-            true
-        })
+    fn note_grave(&self, sequence: Sequence, key: &[u8]) -> bool {
+        let Some(grave) = Grave::of_row(key) else { return false };
+        let mut graves = self.graves.write().unwrap_or_else(PoisonError::into_inner);
+        graves.dig(&grave);
+        graves.last = sequence.0;
+        true
     }
 
     fn graves(&self) -> std::sync::RwLockReadGuard<'_, Graves> {
@@ -216,7 +219,7 @@ impl Buffers<'_> {
                 continue;
             }
             if op.namespace == Namespace::Meta && op.row.is_some() {
-                dropped |= self.trees.note_grave(&op.key);
+                dropped |= self.trees.note_grave(sequence, &op.key);
             }
             let (row, kind) = match op.row {
                 Some(row) => (keep(op.namespace, row), ValueType::Value),

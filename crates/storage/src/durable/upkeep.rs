@@ -38,8 +38,6 @@ struct State {
     compaction_done: u64,
     sweep: bool,
     spare: bool,
-    /// Tables are about to be made.
-    making: bool,
     stop: bool,
     /// There may be room again.
     try_again: bool,
@@ -60,9 +58,9 @@ impl Chores {
         state.flush_asked
     }
 
-    /// The same, if it is not being done already.
+    /// The same, unless as much is wanted already.
     pub(super) fn want_flush_unless_asked(&self, all: bool) {
-        let is_asked = { self.lock().is_flush_wanted() };
+        let is_asked = { self.lock().is_flush_wanted(all) };
         if !is_asked {
             let _ = self.want_flush(all);
         }
@@ -113,18 +111,7 @@ impl Chores {
         self.lock().out_of_space.clone()
     }
 
-    /// Tables are about to be made.
-    fn tables_begin(&self) {
-        self.lock().making = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until tables are made. False: stop.
-    pub(super) fn next_making(&self) -> bool {
-        self.next(|state| std::mem::take(&mut state.making))
-    }
-
-    fn set_out_of_space(&self, cause: Option<String>) {
+    pub(super) fn set_out_of_space(&self, cause: Option<String>) {
         self.lock().out_of_space = cause;
         self.changed.notify_all();
     }
@@ -190,8 +177,8 @@ impl Chores {
 }
 
 impl State {
-    const fn is_flush_wanted(&self) -> bool {
-        self.flush_done < self.flush_asked
+    const fn is_flush_wanted(&self, all: bool) -> bool {
+        self.flush_done < if all { self.flush_all } else { self.flush_asked }
     }
 }
 
@@ -235,6 +222,7 @@ impl Upkeep {
     /// Ends the threads after the step that each is at.
     pub(super) fn finish(self) {
         self.store.chores.stop();
+        self.store.trees.shared.making.stop();
         for thread in self.threads {
             let _ = thread.join();
         }
@@ -250,12 +238,11 @@ fn step_back() {
 }
 
 fn flush(store: &Store) {
-    while store.chores.next(|state| state.is_flush_wanted()) {
+    while store.chores.next(|state| state.is_flush_wanted(false)) {
         let (asked, all) = {
             let state = store.chores.lock();
-            (state.flush_asked, state.flush_done < state.flush_all)
+            (state.flush_asked, state.is_flush_wanted(true))
         };
-        store.chores.tables_begin();
         match store.flush(all) {
             Ok(()) => {
                 store.chores.set_out_of_space(None);
@@ -291,10 +278,10 @@ fn compact(store: &Store) {
 fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
     while !store.chores.is_stopped() && !store.is_damaged(tree.namespace) {
         let watch = Stopwatch::start(&*store.observer);
-        store.chores.tables_begin();
         match tree.compact(store.last_applied(), store.oldest_view()) {
             Ok(true) => {
                 store.observer.compacted(watch.read());
+                store.chores.set_out_of_space(None);
                 store.chores.changed.notify_all();
             }
             Ok(false) => break,

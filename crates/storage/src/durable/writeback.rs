@@ -6,6 +6,7 @@ use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::store::Store;
@@ -16,22 +17,74 @@ use crate::batch::Namespace;
 const PIECE: u64 = 256 << 10;
 /// How long a table may grow unwatched.
 const PACE: Duration = Duration::from_millis(1);
-/// Tables that may be written at the same time, those included that were just begun.
+/// Tables of a tree that may be written at the same time, those included that were just begun.
 const WATCHED: u64 = 4;
+
+/// How many threads are making tables.
+#[derive(Default)]
+pub(super) struct Making {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    makers: usize,
+    stop: bool,
+}
+
+/// Somebody is making tables.
+pub(super) struct Maker<'a>(&'a Making);
+
+impl Making {
+    /// Tables are made until the answer is dropped.
+    pub(super) fn begin(&self) -> Maker<'_> {
+        self.lock().makers += 1;
+        self.changed.notify_all();
+        Maker(self)
+    }
+
+    /// Ends [`follow`].
+    pub(super) fn stop(&self) {
+        self.lock().stop = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until somebody makes tables. False: stop.
+    fn wait(&self) -> bool {
+        let idle = |state: &mut State| state.makers == 0 && !state.stop;
+        !self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner).stop
+    }
+
+    /// Waits a little. Says whether tables are still being made.
+    fn rest(&self) -> bool {
+        let busy = |state: &mut State| state.makers > 0 && !state.stop;
+        let waited = self.changed.wait_timeout_while(self.lock(), PACE, busy);
+        busy(&mut waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Maker<'_> {
+    fn drop(&mut self) {
+        self.0.lock().makers -= 1;
+        self.0.changed.notify_all();
+    }
+}
 
 /// Follows the tables that are being written for as long as the store runs.
 pub(super) fn follow(store: &Store) {
-    while store.chores.next_making() {
+    let making = &store.trees.shared.making;
+    while making.wait() {
         let mut growing: [Growing; Namespace::ALL.len()] = Default::default();
-        while store.trees.iter().any(Tree::is_making) && !store.chores.is_stopped() {
-            for tree in store.trees.iter().filter(|tree| tree.is_making()) {
-                let followed = growing[usize::from(tree.namespace.code())].push_out(tree);
-                if let Err(error) = followed {
-                    // Whoever makes the table meets the same failure, and says so.
-                    tracing::debug!(%error, namespace = %tree.namespace, "a growing table could not be followed");
-                }
+        loop {
+            store.trees.iter().zip(&mut growing).for_each(|(tree, growing)| growing.follow(tree));
+            if !making.rest() {
+                break;
             }
-            store.chores.pause(PACE);
         }
     }
 }
@@ -47,6 +100,13 @@ struct Table {
 }
 
 impl Growing {
+    fn follow(&mut self, tree: &Tree) {
+        if let Err(error) = self.push_out(tree) {
+            // Whoever makes the table meets the same failure, and says so.
+            tracing::debug!(%error, namespace = %tree.namespace, "a growing table could not be followed");
+        }
+    }
+
     fn push_out(&mut self, tree: &Tree) -> io::Result<()> {
         let next = tree.next_table();
         let watched = next.saturating_sub(WATCHED)..next;
@@ -88,6 +148,20 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    #[test]
+    fn who_follows_sleeps_until_tables_are_made_and_ends_when_told() {
+        let making = Making::default();
+        let maker = making.begin();
+        let other = making.begin();
+        assert!(making.wait());
+        drop(maker);
+        assert!(making.wait() && making.rest(), "one is left");
+        drop(other);
+        assert!(!making.rest());
+        making.stop();
+        assert!(!making.wait());
+    }
 
     #[test]
     fn a_growing_table_is_sent_piece_by_piece() {

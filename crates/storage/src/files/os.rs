@@ -153,10 +153,13 @@ fn write_zeros(file: &OsFile, length: u64) -> io::Result<()> {
 fn allocate(file: &OsFile, length: u64) -> io::Result<bool> {
     use rustix::fs::{FallocateFlags, fallocate};
     use rustix::io::Errno;
-    match fallocate(&file.0, FallocateFlags::empty(), 0, length) {
-        Ok(()) => Ok(true),
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
-        Err(error) => Err(error.into()),
+    loop {
+        return match fallocate(&file.0, FallocateFlags::empty(), 0, length) {
+            Err(Errno::INTR) => continue,
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(error) => Err(error.into()),
+        };
     }
 }
 

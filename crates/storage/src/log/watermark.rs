@@ -44,7 +44,7 @@ impl Watermark {
         Self::read(files.open(FILE).ok()?, store).ok()?.1
     }
 
-    /// Batches up to `sequence` are acknowledged, and synced. Lower ones than before change nothing.
+    /// Batches up to `sequence` are acknowledged, synced or not: whatever is missing of them somebody counts on. Lower ones than before change nothing.
     ///
     /// # Errors
     /// If it cannot be written. It lags then, which does no harm by itself.

@@ -44,6 +44,8 @@ fn a_disk_filled_by_others_stops_writes_until_they_make_room() {
     fill(&ballast);
     story.fill();
     story.check();
+    let refused = story.engine.flush().unwrap_err();
+    story.check_refusal(&refused);
     fs::remove_file(&ballast).unwrap();
     story.go_on();
     story.reopen_and_check();

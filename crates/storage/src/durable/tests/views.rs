@@ -1,0 +1,87 @@
+//! What an open view goes on seeing while tables change under it.
+
+use super::*;
+
+fn row(token: u64) -> Bytes {
+    [&token.to_be_bytes()[..], &1u32.to_be_bytes(), b"bucket\0key"].concat().into()
+}
+
+fn rows(value: u8) -> Batch {
+    let put = |token| Op::Put { namespace: Namespace::Data, key: row(token), value: vec![value; 9].into() };
+    (0..40).map(put).collect()
+}
+
+/// The store, and enough runs of tables that there is something to compact; nothing does it by itself.
+fn ready_to_compact(engine: &DurableEngine) -> Arc<Store> {
+    let store = engine.with_store(|store| Ok(store.clone())).unwrap();
+    store.found_damage(Namespace::Data, "not so, but it keeps compaction away");
+    for round in 0..6 {
+        engine.commit(&[rows(round)], Durability::Synced).unwrap();
+        engine.flush().unwrap();
+    }
+    store
+}
+
+#[test]
+fn a_range_dropped_while_compaction_begins_stays_in_an_older_snapshot() {
+    let mut home = Directory::new();
+    let engine = home.open();
+    let store = ready_to_compact(&engine);
+    // As compaction does: it looks at what was applied, then is overtaken.
+    let (applied, oldest) = (store.last_applied(), store.oldest_view());
+    let snapshot = engine.snapshot().unwrap();
+    let mut dropping = Batch::new();
+    dropping.drop_below(10..=29, 2);
+    engine.commit(&[dropping], Durability::Synced).unwrap();
+    assert!(store.trees.of(Namespace::Data).compact(applied, oldest).unwrap());
+    let seen = (0..40).filter(|token| snapshot.get(Namespace::Data, &row(*token)).unwrap().is_some()).count();
+    assert_eq!(seen, 40);
+    assert_eq!(engine.get(Namespace::Data, &row(15)).unwrap(), None);
+}
+
+#[test]
+fn clearing_up_spares_a_table_that_was_replaced_and_is_still_read() {
+    let mut home = Directory::new();
+    let engine = home.open();
+    let store = engine.with_store(|store| Ok(store.clone())).unwrap();
+    let tree = store.trees.of(Namespace::Data);
+    let mut snapshot = None;
+    let failed = tree.clearing_up::<()>(|| {
+        for round in 0..6 {
+            engine.commit(&[rows(round)], Durability::Synced).unwrap();
+            engine.flush().unwrap();
+            snapshot.get_or_insert_with(|| engine.snapshot().unwrap());
+        }
+        engine.compact().unwrap();
+        Err(lsm_tree::Error::Io(io::ErrorKind::StorageFull.into()))
+    });
+    assert!(failed.is_err());
+    assert_eq!(snapshot.unwrap().get(Namespace::Data, &row(3)).unwrap(), Some(vec![0; 9].into()));
+}
+
+#[test]
+fn a_table_that_was_not_finished_is_removed_when_the_disk_is_full() {
+    let mut home = Directory::new();
+    let engine = home.open();
+    let store = ready_to_compact(&engine);
+    let tree = store.trees.of(Namespace::Data);
+    let unfinished = tree.table_path(tree.next_table());
+    for (kind, is_left) in [(io::ErrorKind::StorageFull, false), (io::ErrorKind::Other, true)] {
+        let failed = tree.clearing_up::<()>(|| {
+            fs::write(&unfinished, "half a table").unwrap();
+            Err(lsm_tree::Error::Io(kind.into()))
+        });
+        assert!(failed.is_err());
+        assert_eq!(unfinished.exists(), is_left, "{kind}");
+    }
+}
+
+#[test]
+fn a_snapshot_answers_no_more_when_the_store_is_closed() {
+    let mut home = Directory::new();
+    let engine = home.open();
+    engine.commit(&[rows(1)], Durability::Synced).unwrap();
+    let snapshot = engine.snapshot().unwrap();
+    engine.close().unwrap();
+    assert_eq!(snapshot.get(Namespace::Data, &row(3)), Err(StorageError::Closed));
+}
