@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use starling_coordinator::Reach;
-use starling_gossip::{self as gossip, Gossip, Notice};
+use starling_gossip::{self as gossip, Gossip, Notice, Status};
 use starling_ring::{Acceptor, Layout, Verdict};
 use starling_types::{Generation, Instant, LayoutVersion, NodeId, Now, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest};
@@ -97,7 +97,7 @@ impl ControlPlane {
     pub fn new(config: &Config, boot: &Boot, now: Now) -> Self {
         let me = hello(config, boot.layout.as_ref());
         let known = boot.layout.iter().flat_map(|l| l.members()).filter(|r| r.node != config.node);
-        let known: Vec<MemberInfo> = known.map(member_of_role).collect();
+        let known = known.map(|role| (member_of_role(role), Status::Alive)).collect();
         let gossip = Gossip::new(
             gossip::Config::preset(config.gossip),
             me.member(),
