@@ -251,7 +251,7 @@ fn an_old_disk_put_back_is_found_out_and_filled_up() {
         world.run_for(3 * SECOND);
     }
     put(&mut world, 0, "k", "third", 3).unwrap();
-    world.put_back(0);
+    world.put_back(0, false);
     world.start(0);
     // Neither now nor later does anybody take its word for it.
     for _ in 0..100 {
@@ -267,6 +267,79 @@ fn an_old_disk_put_back_is_found_out_and_filled_up() {
     assert!(is_equal(&world, 1) && is_equal(&world, 2));
     put(&mut world, 0, "k", "fourth", 3).unwrap();
     assert_eq!(get(&mut world, 1, "k", 3).unwrap(), ["fourth"]);
+}
+
+/// All three have stopped, and node 0's disk is one from two lives ago: of a write that nodes 0 and 1 had acked, node 1's
+/// copy is left.
+fn after_all_forgot(clean_stops: bool) -> World {
+    let mut world = cluster(Pace::OFF);
+    put(&mut world, 0, "k", "first", 3).unwrap();
+    world.back_up(0);
+    for _ in 0..2 {
+        world.crash(0);
+        world.start(0);
+        world.run_for(3 * SECOND);
+    }
+    // Node 2 was away: it knows node 0's last life, and not what was written in it.
+    isolate(&mut world, 2);
+    put(&mut world, 0, "k", "second", 2).unwrap();
+    for node in 0..3 {
+        match clean_stops {
+            true => world.drain(node),
+            false => world.crash(node),
+        }
+    }
+    world.run_for(3 * SECOND);
+    assert!((0..3).all(|node| !world.serves(node)));
+    world.replace_disk(0);
+    world.mend();
+    world
+}
+
+#[test]
+fn an_old_disk_is_found_out_by_nodes_that_have_all_started_since() {
+    for clean_stops in [false, true] {
+        let mut world = after_all_forgot(clean_stops);
+        // Node 1 alone has the write and is not there yet: the other two must not agree on less.
+        world.start(0);
+        world.start(2);
+        for _ in 0..50 {
+            world.run_for(Duration::from_millis(20));
+            for node in [0, 2] {
+                let answer = get(&mut world, node, "k", 2);
+                assert!(answer.is_err(), "an acked write is forgotten: {answer:?} at {node}");
+            }
+        }
+        assert_eq!(alarms(&world, 0, "which it does not remember"), 1);
+        assert_eq!(suspects(&world, 0), 4);
+        world.start(1);
+        world.run_for(20 * SECOND);
+        assert_eq!(suspects(&world, 0), 0);
+        assert!((0..3).all(|node| get(&mut world, node, "k", 2).unwrap() == ["second"]));
+        put(&mut world, 0, "k", "third", 3).unwrap();
+    }
+}
+
+#[test]
+fn nobody_who_starts_as_usual_is_taken_for_an_old_disk() {
+    let mut world = cluster(Pace::OFF);
+    put(&mut world, 0, "k", "v", 3).unwrap();
+    for round in 0..6 {
+        for node in (0..3).filter(|node| round % 3 == 0 || *node == round % 3) {
+            match round % 2 {
+                0 => world.drain(node),
+                _ => world.crash(node),
+            }
+        }
+        world.run_for(3 * SECOND);
+        (0..3).for_each(|node| world.start(node));
+        world.run_for(3 * SECOND);
+        put(&mut world, round % 3, "k", "v", 3).unwrap();
+    }
+    for node in 0..3 {
+        assert_eq!(alarms(&world, node, "generation"), 0);
+        assert_eq!(suspects(&world, node), 0);
+    }
 }
 
 #[test]

@@ -159,10 +159,16 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// A node that knows itself and, by hearsay, `known`; no notice tells of those. The caller has durably
-    /// raised `me.generation` above every one it has used, and `config` passes [`Config::check`]. Over-long
-    /// texts in `me` are cut, or no peer would take them.
-    pub fn new(config: Config, me: MemberInfo, known: Vec<MemberInfo>, rng_seed: u64, now: Now) -> Self {
+    /// A node that knows itself and, by hearsay, `known`, each Alive or Left; no notice tells of those. The
+    /// caller has durably raised `me.generation` above every one it has used, and `config` passes
+    /// [`Config::check`]. Over-long texts in `me` are cut, or no peer would take them.
+    pub fn new(
+        config: Config,
+        me: MemberInfo,
+        known: Vec<(MemberInfo, Status)>,
+        rng_seed: u64,
+        now: Now,
+    ) -> Self {
         let me = cut_to_limits(me);
         let mut rng = ChaCha8Rng::seed_from_u64(rng_seed);
         let number = u64::from(rng.random::<u32>());
@@ -189,9 +195,9 @@ impl Gossip {
             config,
         };
         machine.rumours.push(Rumour::Record(machine.table.me().record()));
-        for info in known {
+        for (info, status) in known {
             if info.node != machine.me && info.is_sound() {
-                machine.admit(Record { info, incarnation: HEARSAY, status: Status::Alive });
+                machine.admit(Record { info, incarnation: HEARSAY, status });
             }
         }
         machine

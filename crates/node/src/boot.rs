@@ -1,5 +1,6 @@
 //! What a node knows when it starts: its configuration, and the rows of its own `meta` keyspace.
 
+mod lives;
 mod restore;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,8 @@ use starling_wire::cluster::BucketRegister;
 use crate::buckets::BucketTable;
 use crate::losses::{Losses, META_SUSPECT};
 
+pub(crate) use lives::forgotten_life;
+pub use lives::{Life, META_LIFE};
 pub use restore::{restore_meta, suspect_everything};
 
 /// The layout in force.
@@ -84,6 +87,8 @@ pub struct Boot {
     pub(crate) layout: Option<Layout>,
     pub(crate) acceptor: Acceptor,
     pub(crate) buckets: BucketTable,
+    /// The last lives of other members.
+    pub(crate) lives: BTreeMap<NodeId, Life>,
 }
 
 /// A row that cannot be understood. The node must not start: it might break a promise it does not remember.
@@ -130,12 +135,18 @@ impl Boot {
         if let Some(value) = row(META_BUCKETS) {
             boot.buckets.join(buckets(value)?);
         }
+        boot.lives = lives::lives(meta)?;
         Ok(boot)
     }
 
     /// The cluster the node belongs to, if it has a layout.
     pub fn cluster(&self) -> Option<ClusterId> {
         self.layout.as_ref().map(Layout::cluster)
+    }
+
+    /// The last life of another member that this node has heard of.
+    pub fn last_life(&self, node: NodeId) -> Option<Life> {
+        self.lives.get(&node).copied()
     }
 
     /// Whether the last writer wins in the bucket.

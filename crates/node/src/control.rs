@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use starling_coordinator::Reach;
-use starling_gossip::{self as gossip, Gossip, Notice};
+use starling_gossip::{self as gossip, Gossip, Notice, Status};
 use starling_ring::{Acceptor, Layout, Verdict};
 use starling_types::{Generation, Instant, LayoutVersion, NodeId, Now, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest};
@@ -23,7 +23,7 @@ use starling_wire::{Class, Envelope, Message};
 
 use self::buckets::Buckets;
 use self::lives::Lives;
-use crate::boot::{Boot, Config};
+use crate::boot::{Boot, Config, Life};
 use crate::event::{CommitFailure, Effect, Log, ReplyHandle};
 use crate::founding::{self, Founding};
 use crate::view::View;
@@ -97,11 +97,14 @@ impl ControlPlane {
     pub fn new(config: &Config, boot: &Boot, now: Now) -> Self {
         let me = hello(config, boot.layout.as_ref());
         let known = boot.layout.iter().flat_map(|l| l.members()).filter(|r| r.node != config.node);
-        let known: Vec<MemberInfo> = known.map(member_of_role).collect();
+        let known = known.map(|role| {
+            let life = boot.last_life(role.node);
+            (member_of_role(role, life), life.map_or(Status::Alive, Life::status))
+        });
         let gossip = Gossip::new(
             gossip::Config::preset(config.gossip),
             me.member(),
-            known,
+            known.collect(),
             config.seed ^ 0x676f_7373,
             now,
         );
@@ -119,7 +122,7 @@ impl ControlPlane {
             next_commit: 0,
             next_exchange: 0,
             buckets: Buckets::new(&boot.buckets),
-            lives: Lives::default(),
+            lives: Lives::remembered(&boot.lives),
             may_have_forgotten: !boot.losses.is_empty(),
             seed: config.seed,
         }
@@ -145,11 +148,13 @@ impl ControlPlane {
         let founding = self.founding.as_ref().and_then(Founding::next_deadline);
         let dial = self.dial_at.values().min().copied();
         let orders = self.buckets.next_deadline();
-        [self.gossip.next_deadline(), founding, dial, orders].into_iter().flatten().min()
+        let memory = self.lives.memory.next_deadline();
+        [self.gossip.next_deadline(), founding, dial, orders, memory].into_iter().flatten().min()
     }
 
     pub(crate) fn started(&mut self, turn: &mut Turn<'_>) {
         self.share_digest(turn);
+        self.remember_members(turn);
         self.plan_dials(turn);
         self.dial_due(turn);
     }
@@ -159,6 +164,7 @@ impl ControlPlane {
         self.dial_due(turn);
         self.drive_founding(turn, founding::Event::Tick);
         self.answer_orders(turn);
+        self.remember_again(turn);
         let offset = self.gossip.clock_offset();
         turn.view.set_clock_offset(offset);
     }
@@ -239,7 +245,7 @@ impl ControlPlane {
 
     pub(crate) fn committed(&mut self, turn: &mut Turn<'_>, id: u64, result: Result<(), CommitFailure>) {
         let result = result.map_err(|failure| failure.to_string());
-        if self.buckets_committed(turn, id, &result) {
+        if self.buckets_committed(turn, id, &result) || self.lives_committed(turn, id, &result) {
             return;
         }
         let Some((acceptor, after)) = self.after_commit.remove(&id) else {
@@ -281,8 +287,10 @@ impl ControlPlane {
         turn.view.adopt(Arc::clone(&layout));
         let me = self.me.node;
         for role in layout.members().filter(|r| r.node != me) {
-            self.gossip(turn, gossip::Event::Learned(member_of_role(role)));
+            let life = self.lives.memory.of(role.node);
+            self.gossip(turn, gossip::Event::Learned(member_of_role(role, life)));
         }
+        self.remember_members(turn);
         *turn.adopted = Some(layout);
         self.share_digest(turn);
         self.plan_dials(turn);
@@ -337,7 +345,10 @@ impl ControlPlane {
 
     fn notice(&mut self, turn: &mut Turn<'_>, notice: Notice) {
         let log = match notice {
-            Notice::Joined(info) => Log::MemberUp(info.node),
+            Notice::Joined(info) => {
+                self.remember_life(turn, info.node);
+                Log::MemberUp(info.node)
+            }
             Notice::Alive(node) => {
                 if self.connected.contains(&node) && !self.is_fenced(node) {
                     set_reach(turn, node, Reach::Up);
@@ -355,6 +366,7 @@ impl ControlPlane {
                 Log::MemberDead(node)
             }
             Notice::Left(node) => {
+                self.remember_life(turn, node);
                 set_reach(turn, node, Reach::Down);
                 Log::MemberLeft(node)
             }
@@ -407,10 +419,11 @@ fn hello(config: &Config, layout: Option<&Layout>) -> NodeHello {
     }
 }
 
-fn member_of_role(role: &starling_ring::Role) -> MemberInfo {
+/// What is known of a member that has not been heard in this run.
+fn member_of_role(role: &starling_ring::Role, last: Option<Life>) -> MemberInfo {
     MemberInfo {
         node: role.node,
-        generation: Generation(0),
+        generation: last.map_or(Generation(0), |life| life.generation),
         name: role.name.clone(),
         quic: role.addr,
         resp: None,

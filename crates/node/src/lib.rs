@@ -13,12 +13,11 @@
 //! **Deliberately absent.** Whatever needs tokio or a file (`starling-server`), and any rule about causality,
 //! quorums or placement: this crate only routes.
 //!
-//! **How to read this crate.** [`event`] what goes in and out, [`node`] the roof, [`boot`] what a start knows,
-//! [`losses`] what it may have
-//! lost, [`view`] the cluster as this node sees it, [`control`] with [`founding`] (`cluster init`), [`shard`] with
-//! `replica` (what other nodes ask), `client` (what clients ask), `local` (what this node holds), `sweep` (comparison with
-//! other owners), `suspect` (what was lost, and how it comes back), `damage`, `pressure` and [`admission`];
-//! [`status`] and [`explain`] for people.
+//! **How to read this crate.** [`event`] what goes in and out, [`node`] the roof, [`boot`] what a start knows (with
+//! `lives` of other members), [`losses`] what it may have lost, [`view`] the cluster as this node sees it,
+//! [`control`] with [`founding`] (`cluster init`), [`shard`] with `replica` (what other nodes ask), `client` (what
+//! clients ask), `local` (what this node holds), `sweep` (comparison with other owners), `suspect` (what was lost,
+//! and how it comes back), `damage`, `pressure` and [`admission`]; [`status`] and [`explain`] for people.
 
 pub mod admission;
 pub mod boot;

@@ -135,6 +135,12 @@ impl Host {
         self.newest.clear();
     }
 
+    /// The last generation of another node that is on the disk.
+    pub(crate) fn last_life(&self, node: NodeId) -> Option<Generation> {
+        let boot = Boot::read(&self.rows(Namespace::Meta), &Losses::NONE).ok();
+        boot.and_then(|boot| boot.last_life(node)).map(|life| life.generation)
+    }
+
     /// All rows of a namespace.
     pub(crate) fn rows(&self, namespace: Namespace) -> Vec<(Bytes, Bytes)> {
         let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };

@@ -65,13 +65,25 @@ impl World {
     }
 
     /// Kills a node, and puts its backup in the place of its disk, if that can be noticed: the others know a life of it
-    /// that the next start does not count beyond. One life later nobody but the disk itself could.
-    pub fn put_back(&mut self, node: usize) {
-        let Some((engine, generation)) = self.hosts[node].backup.take() else { return };
+    /// that the next start does not count beyond. One life later nobody but the disk itself could. If all are to forget,
+    /// the others are killed too: then their disks must know it.
+    pub fn put_back(&mut self, node: usize, all_forget: bool) {
+        let Some((_, generation)) = self.hosts[node].backup else { return };
         let next = Generation(generation.0 + 1);
-        if !(0..self.len()).filter(|&peer| peer != node).all(|peer| self.knows_beyond(peer, node, next)) {
+        let others: Vec<usize> = (0..self.len()).filter(|&peer| peer != node).collect();
+        if !others.iter().all(|&peer| self.knows_beyond(peer, node, next, all_forget)) {
+            self.hosts[node].backup = None;
             return;
         }
+        self.replace_disk(node);
+        if all_forget {
+            others.into_iter().for_each(|peer| self.crash_as(peer, CrashMode::KeepAll));
+        }
+    }
+
+    /// Kills a node if it runs, and puts its backup in the place of its disk, whether or not anybody could notice.
+    pub fn replace_disk(&mut self, node: usize) {
+        let Some((engine, generation)) = self.hosts[node].backup.take() else { return };
         self.crash_as(node, CrashMode::KeepSynced);
         let host = &mut self.hosts[node];
         engine.set_no_space(false);
@@ -84,10 +96,14 @@ impl World {
         }
     }
 
-    fn knows_beyond(&self, peer: usize, node: usize, life: Generation) -> bool {
+    fn knows_beyond(&self, peer: usize, node: usize, life: Generation, on_disk: bool) -> bool {
         let id = self.id(node);
-        let known = self.node(peer).and_then(|machine| machine.control_plane().members().member(id));
-        known.is_some_and(|member| member.info.generation > life)
+        let Some(machine) = self.node(peer) else { return false };
+        let known = match on_disk {
+            false => machine.control_plane().members().member(id).map(|member| member.info.generation),
+            true => self.hosts[peer].last_life(id),
+        };
+        known.is_some_and(|generation| generation > life)
     }
 
     /// What is true of a node's disk after a turn of its machine.

@@ -101,8 +101,8 @@ pub enum Step {
     Rot(usize, u64),
     /// Put a copy of the disk aside.
     BackUp(usize),
-    /// Kill, and put it in the disk's place.
-    PutBack(usize),
+    /// Kill, and put it in the disk's place; all others, too, may have to start anew then.
+    PutBack(usize, bool),
     /// The volume has little room (or, to the brim, none), or enough again.
     Fill(usize, bool, bool),
 }
@@ -229,7 +229,8 @@ fn rot(rng: &mut ChaCha8Rng, whom: Whom, at: Duration, schedule: &mut Schedule) 
     }
 }
 
-/// Two lives lie between the copy and its return: the others know the second, and the copy counts but the first.
+/// Two lives lie between the copy and its return: the others know the second, and the copy counts but the first. They
+/// may have that from their disks only.
 fn old_disk(rng: &mut ChaCha8Rng, whom: Whom, at: Duration, schedule: &mut Schedule) {
     let node = whom.victim;
     schedule.push((at, Step::BackUp(node)));
@@ -241,8 +242,13 @@ fn old_disk(rng: &mut ChaCha8Rng, whom: Whom, at: Duration, schedule: &mut Sched
         schedule.push((at, Step::Start(node)));
     }
     at += Duration::from_secs(1) + pause(rng, 2_000);
-    schedule.push((at, Step::PutBack(node)));
-    schedule.push((at + pause(rng, 1_000), Step::Start(node)));
+    let start = at + pause(rng, 1_000);
+    let all_forget = rng.random_bool(0.5);
+    schedule.push((at, Step::PutBack(node, all_forget)));
+    schedule.push((start, Step::Start(node)));
+    for peer in (0..whom.nodes).filter(|&peer| all_forget && peer != node) {
+        schedule.push((at + pause(rng, 200), Step::Start(peer)));
+    }
 }
 
 fn full_disk(rng: &mut ChaCha8Rng, whom: Whom, at: Duration, schedule: &mut Schedule) {
@@ -272,7 +278,7 @@ pub fn carry_out(world: &mut World, step: Step) {
         Step::LoseCommits(node, synced) => world.lose_commits(node, synced),
         Step::Rot(node, draw) => world.rot(node, draw),
         Step::BackUp(node) => world.back_up(node),
-        Step::PutBack(node) => world.put_back(node),
+        Step::PutBack(node, all_forget) => world.put_back(node, all_forget),
         Step::Fill(node, is_full, to_the_brim) => world.fill(node, is_full, to_the_brim),
         Step::Pause(node, ms) => world.pause(node, Duration::from_millis(ms)),
     }

@@ -28,7 +28,7 @@ fn message(body: Body, rumours: Vec<Rumour>) -> Message {
 }
 
 fn alone() -> Gossip {
-    Gossip::new(Config::default(), info(1, 1), vec![info(2, 1)], 5, Now::default())
+    Gossip::new(Config::default(), info(1, 1), vec![(info(2, 1), Status::Alive)], 5, Now::default())
 }
 
 fn hear(machine: &mut Gossip, body: Body, rumours: Vec<Rumour>) -> Vec<Effect> {

@@ -17,7 +17,7 @@ struct Lone {
 impl Lone {
     /// Member 1, which has heard of members up to `members`.
     fn among(members: u64) -> Self {
-        let known = (2..=members).map(|bits| info(bits, 1)).collect();
+        let known = (2..=members).map(|bits| (info(bits, 1), Status::Alive)).collect();
         let machine = Gossip::new(Config::default(), info(1, 1), known, 3, Now::default());
         Self { machine, at: Duration::ZERO }
     }
@@ -91,6 +91,18 @@ fn a_doubted_member_is_told_so_first() {
     let (_, ack, _) = sends(&out).find(|(to, _, _)| *to == node(3)).unwrap();
     let Some(Rumour::Claim(first)) = ack.rumours.first() else { panic!("{ack:?}") };
     assert_eq!((first.node, first.incarnation, first.status), (node(3), 5, Status::Dead));
+}
+
+#[test]
+fn who_is_known_to_have_left_is_left_alone_until_a_later_life_speaks() {
+    let known = vec![(info(2, 5), Status::Left)];
+    let machine = Gossip::new(Config::default(), info(1, 1), known, 3, Now::default());
+    let mut lone = Lone { machine, at: Duration::ZERO };
+    assert_eq!(sends(&lone.wait(Duration::from_secs(60))).count(), 0);
+    lone.tell(Event::Learned(info(2, 5)));
+    assert_eq!(lone.machine.status(node(2)), Some(Status::Left), "that life is over");
+    lone.tell(Event::Learned(info(2, 6)));
+    assert_eq!(lone.machine.status(node(2)), Some(Status::Alive));
 }
 
 #[test]

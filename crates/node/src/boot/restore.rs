@@ -1,7 +1,7 @@
 //! What the `meta` rows of a backup are worth to a node that has rows of its own, or none.
 //!
-//! Nothing that this node promised since the backup was made is taken back: times only rise, layouts only get newer,
-//! rules of buckets are joined, and what was accepted stays accepted.
+//! Nothing that this node promised since the backup was made is taken back: times and lives only rise, layouts only get
+//! newer, rules of buckets are joined, and what was accepted stays accepted.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use bytes::Bytes;
 use starling_vnode::{RowSpace, RowWrite, Vnodes, rows};
 
 use super::{
-    Boot, BootError, META_ACCEPTOR, META_BUCKETS, META_LAYOUT, bucket_row, buckets, ceiling, decode,
+    Boot, BootError, Life, META_ACCEPTOR, META_BUCKETS, META_LAYOUT, META_LIFE, bucket_row, buckets, ceiling,
+    decode,
 };
 use crate::buckets::BucketTable;
 use crate::losses::{Losses, META_SUSPECT};
@@ -53,6 +54,10 @@ fn restored(key: &Bytes, ours: Option<&[u8]>, theirs: &Bytes) -> Result<Option<R
             (!is_ours).then(copy)
         }
         META_BUCKETS => joined(ours, theirs)?,
+        key if key.starts_with(META_LIFE) => {
+            let (ours, theirs) = (ours.and_then(|row| Life::of_row(row).ok()), Life::of_row(theirs)?);
+            (ours < Some(theirs)).then(copy)
+        }
         // Of what others keep here: the word of the present counts.
         _ => ours.is_none().then(copy),
     })

@@ -3,15 +3,19 @@
 //! Such a node has forgotten what it acked since. Whoever knows its later life asks nothing of it and gives it nothing
 //! until it has learned of that life, written down that everything may be lost, and counts beyond it.
 
+mod memory;
+
 use std::collections::BTreeMap;
 
 use starling_coordinator::Reach;
-use starling_gossip::{self as gossip, Status};
+use starling_gossip as gossip;
 use starling_types::{Generation, NodeId};
 use starling_wire::gossip::LAST_COUNT;
 use starling_wire::hello::NodeHello;
 
+use self::memory::Memory;
 use super::{ControlPlane, Turn, set_reach};
+use crate::boot::Life;
 use crate::event::{Effect, Log};
 
 /// What is known of lives.
@@ -24,6 +28,14 @@ pub(super) struct Lives {
     /// How often this node has counted up on the word of others. Not all know its last life; but without a bound two
     /// processes that share an identity would outbid each other for ever.
     raised: u8,
+    pub(super) memory: Memory,
+}
+
+impl Lives {
+    /// Those that earlier runs of this node have heard of.
+    pub(super) fn remembered(stored: &BTreeMap<NodeId, Life>) -> Self {
+        Self { memory: Memory::new(stored), ..Self::default() }
+    }
 }
 
 /// How often a node counts up in one run.
@@ -48,9 +60,7 @@ impl ControlPlane {
 
     /// A life that has said goodbye is over.
     fn least_life(&self, node: NodeId) -> Option<Generation> {
-        let member = self.gossip.member(node)?;
-        let is_over = member.status == Status::Left;
-        Some(Generation(member.info.generation.0 + u64::from(is_over)))
+        self.gossip.member(node).and_then(Life::of).map(Life::least)
     }
 
     fn fence(&mut self, turn: &mut Turn<'_>, node: NodeId, least: Generation) {
@@ -78,6 +88,7 @@ impl ControlPlane {
 
     /// Somebody's word of another node.
     pub(super) fn heard_of_life(&mut self, turn: &mut Turn<'_>, node: NodeId, generation: Generation) {
+        self.remember_life(turn, node);
         let said = self.lives.said.get(&node).copied();
         if self.connected.contains(&node) && said.is_some_and(|said| said < generation) {
             self.fence(turn, node, generation);

@@ -2,6 +2,7 @@
 
 mod buckets;
 mod lives;
+mod memory;
 
 use starling_ring::Role;
 use starling_types::{ClusterId, PartitionBits};

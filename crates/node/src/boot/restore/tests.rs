@@ -4,7 +4,7 @@ use std::slice::from_ref;
 
 use starling_causality::Hlc;
 use starling_ring::{Layout, Role, Weight, Zone};
-use starling_types::{BucketName, BucketProps, ClusterId, Conflict, NodeId, PartitionBits};
+use starling_types::{BucketName, BucketProps, ClusterId, Conflict, Generation, NodeId, PartitionBits};
 use starling_wire::cluster::BucketRegister;
 
 use super::*;
@@ -77,6 +77,23 @@ fn the_clock_only_rises_and_a_clean_stop_counts_no_more() {
     let damaged = row(rows::META_HLC_CEILING, "short");
     assert_eq!(after(from_ref(&damaged), &[hlc(5)]), BTreeMap::from([hlc(5)]));
     assert!(restore_meta(&[hlc(5)], &[damaged]).is_err(), "what cannot be understood is not restored");
+}
+
+fn life(generation: u64, is_over: bool) -> Row {
+    let row = Life { generation: Generation(generation), is_over }.row(NodeId::from_bits(2));
+    (row.key, row.value.unwrap())
+}
+
+#[test]
+fn of_two_lives_of_another_member_the_later_stays() {
+    for (here, backup) in [(life(5, false), life(7, false)), (life(7, false), life(7, true))] {
+        let later = BTreeMap::from([backup.clone()]);
+        assert_eq!(after(from_ref(&here), from_ref(&backup)), later);
+        assert_eq!(after(from_ref(&backup), from_ref(&here)), later);
+        assert_eq!(after(&[], from_ref(&backup)), later);
+        assert_eq!(after(&[row(&here.0, "nonsense")], from_ref(&backup)), later);
+        assert!(restore_meta(&[], &[row(&here.0, "nonsense")]).is_err());
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::*;
 use crate::event::{RowPage, ScanId};
 use crate::losses::{Losses, META_SUSPECT};
 
-const OTHER: NodeId = NodeId::from_bits(2);
+pub(super) const OTHER: NodeId = NodeId::from_bits(2);
 
 /// Node 1 of two, serving.
 fn serving() -> Node {
@@ -19,27 +19,27 @@ fn serving() -> Node {
     node
 }
 
-fn give(node: &mut Node, event: Event) -> Vec<Effect> {
+pub(super) fn give(node: &mut Node, event: Event) -> Vec<Effect> {
     let mut out = Vec::new();
     node.handle(Now::default(), event, &mut out);
     out
 }
 
-fn say(node: &mut Node, message: Message) -> Vec<Effect> {
+pub(super) fn say(node: &mut Node, message: Message) -> Vec<Effect> {
     let (cluster, epoch) = (node.view().cluster(), node.view().epoch());
     let envelope = Envelope { cluster, epoch, request: RequestId::from_bits(9), deadline_ms: 0, message };
     give(node, Event::PeerMessage(OTHER, envelope))
 }
 
 /// Node 2 connects, and says how often it has started.
-fn meet(node: &mut Node, generation: u64) {
+pub(super) fn meet(node: &mut Node, generation: u64) -> Vec<Effect> {
     let hello = NodeHello { generation: Generation(generation), ..hello(&config(2), None) };
     let addr = hello.quic;
-    give(node, Event::PeerUp(hello, addr));
+    give(node, Event::PeerUp(hello, addr))
 }
 
 /// Node 2's own word of its generation, and what it claims of somebody.
-fn gossip(generation: u64, claims: Vec<Claim>) -> Message {
+pub(super) fn gossip(generation: u64, claims: Vec<Claim>) -> Message {
     Message::Gossip(Gossip {
         generation: Generation(generation),
         incarnation: 1,
@@ -50,7 +50,7 @@ fn gossip(generation: u64, claims: Vec<Claim>) -> Message {
     })
 }
 
-fn claim(node: u64, generation: u64) -> Claim {
+pub(super) fn claim(node: u64, generation: u64) -> Claim {
     let node = NodeId::from_bits(node);
     Claim { node, generation: Generation(generation), incarnation: 1, status: Status::Alive, by: OTHER }
 }
@@ -88,7 +88,7 @@ fn a_node_from_before_its_last_life_is_asked_and_given_nothing_until_it_counts_b
     assert!(say(&mut node, read()).iter().any(|e| matches!(e, Effect::Load(_))));
 }
 
-fn commit_of_losses(effects: &[Effect]) -> Option<(CommitId, &RowWrite)> {
+pub(super) fn commit_of_losses(effects: &[Effect]) -> Option<(CommitId, &RowWrite)> {
     effects.iter().find_map(|effect| match effect {
         Effect::Commit { id: id @ CommitId::Losses(_), rows, durable: true } => Some((*id, &rows[0])),
         _ => None,
