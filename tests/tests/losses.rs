@@ -144,6 +144,22 @@ fn damage_that_nobody_reads_is_found_by_a_sweep() {
 }
 
 #[test]
+fn damage_that_nobody_reads_is_found_by_scrubbing() {
+    let mut world = cluster(Pace::OFF);
+    put(&mut world, 0, "k", "v", 3).unwrap();
+    world.crash(1);
+    world.start(1);
+    world.run_for(2 * SECOND);
+    let row = world.rows(1, Namespace::Data).remove(0);
+    world.damage(1, Namespace::Data, &row);
+    world.scrub(1);
+    world.run_for(2 * SECOND);
+    assert_eq!((world.damaged(1), suspects(&world, 1)), (0, 0));
+    assert!(is_equal(&world, 1));
+    assert_eq!(world.node(1).unwrap().data_plane().totals().shard.doubted, 1);
+}
+
+#[test]
 fn a_row_that_nobody_else_has_is_given_up() {
     let mut world = cluster(Pace::OFF);
     isolate(&mut world, 1);

@@ -85,6 +85,8 @@ pub enum Event {
     Committed(CommitId, Result<(), CommitFailure>),
     /// The volume has less room than its reserve, or has enough again.
     DiskPressure(bool),
+    /// Data rows from one key on, up to another or the end, were found to be unreadable without anybody asking for them.
+    Damaged(Vec<(Bytes, Option<Bytes>)>),
     /// The answer to [`Effect::RaiseGeneration`], once it is durable.
     GenerationRaised(Generation),
     /// [`crate::Node::next_deadline`] has come.

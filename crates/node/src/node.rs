@@ -104,6 +104,7 @@ impl Node {
             Event::Scanned(id, page) => self.scanned(now, id, page, out),
             Event::Committed(id, result) => self.committed(now, id, result, out),
             Event::DiskPressure(on) => self.shard.disk_pressure(on, out),
+            Event::Damaged(ranges) => self.shard(now, out, |s, turn| s.rows_damaged(turn, &ranges)),
             Event::GenerationRaised(generation) => {
                 self.shard.number_exchanges(generation);
                 self.control(now, out, |control, turn| control.generation_raised(turn, generation));

@@ -93,6 +93,8 @@ pub struct StorageSettings {
     pub sync: SyncMode,
     /// Bytes of the volume that user writes leave free; a share of the volume if unset.
     pub disk_reserve: Option<u64>,
+    /// Bytes of tables that are read and verified in a second; 0: none.
+    pub scrub_rate: u64,
 }
 
 impl StorageSettings {
@@ -103,6 +105,7 @@ impl StorageSettings {
             // Up to seven are in memory for data, and seldom any for hints.
             write_buffer_bytes: (self.memory_limit / 32).clamp(1 << 20, 32 << 20),
             sync: self.sync,
+            scrub_rate: self.scrub_rate,
             ..starling_storage::Options::default()
         }
     }
@@ -171,6 +174,7 @@ impl Default for StorageSettings {
             record_cache_bytes: None,
             sync: SyncMode::Always,
             disk_reserve: None,
+            scrub_rate: 4 << 20,
         }
     }
 }

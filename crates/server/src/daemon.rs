@@ -220,6 +220,10 @@ async fn watch_disk(mut volume: DiskSpace, reactor: Rc<Reactor>, engine: Arc<Dur
         if let Some(failure) = engine.failure() {
             reactor.store_failed(&failure);
         }
+        let damage = engine.take_damage();
+        if !damage.is_empty() {
+            reactor.damaged(&damage);
+        }
         match volume.look() {
             Ok(space) => {
                 metrics::space(space);

@@ -86,6 +86,8 @@ declare! {
     BACKLOG "starling_flush_backlog" Gauge Count [] "Write buffers full of rows that no table holds yet; from three on commits are slowed down.";
     BLOCK_CACHE "starling_block_cache_bytes" Gauge Bytes [] "Bytes of table blocks kept in memory for reads.";
     DAMAGED_TABLES "starling_damaged_tables" Gauge Count [] "Namespaces whose tables are damaged: they are rebuilt at the next start.";
+    SCRUBBED "starling_scrubbed_bytes_total" Counter Bytes [] "Bytes of tables that were read and held against their checksums.";
+    SCRUB_PASSES "starling_scrub_passes_total" Counter Count [] "How often that was done with all tables.";
     STORE_LOSSES "starling_store_losses" Gauge Count [] "1 if the start found that acknowledged rows may be missing.";
     POISONED "starling_storage_poisoned" Gauge Count [] "1 after a failed commit: the node is about to stop.";
     DISK "starling_disk_bytes" Gauge Bytes [] "Bytes of the store on disk.";
@@ -189,6 +191,8 @@ impl Telemetry {
         gauge(BACKLOG).set(storage.flush_backlog as f64);
         gauge(BLOCK_CACHE).set(storage.cache_bytes as f64);
         gauge(DAMAGED_TABLES).set(storage.damaged_tables as f64);
+        metrics::counter!(SCRUBBED).absolute(storage.scrubbed_bytes);
+        metrics::counter!(SCRUB_PASSES).absolute(storage.scrub_passes);
         publish_process();
         self.prometheus.render()
     }

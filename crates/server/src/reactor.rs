@@ -408,6 +408,13 @@ impl Reactor {
         self.turn();
     }
 
+    /// Data rows that nobody asked for cannot be read.
+    pub(crate) fn damaged(&self, ranges: &[KeyRange]) {
+        let ranges = ranges.iter().map(|range| (range.start().clone(), range.end().cloned()));
+        self.push(Event::Damaged(ranges.collect()));
+        self.turn();
+    }
+
     /// Refuses new work and finishes what is under way.
     pub(crate) fn drain(&self) {
         if let Some(transport) = self.transport.get() {

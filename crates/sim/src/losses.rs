@@ -2,7 +2,7 @@
 
 use starling_node::Event;
 use starling_node::node::Phase;
-use starling_storage::{CrashMode, Namespace};
+use starling_storage::{CrashMode, Engine, KeyRange, Namespace, ScanLimit};
 use starling_types::Generation;
 
 use crate::sabotage::Sabotage;
@@ -38,6 +38,15 @@ impl World {
     /// How many of a node's data rows are damaged.
     pub fn damaged(&self, node: usize) -> usize {
         self.hosts[node].disk.engine.damaged(Namespace::Data)
+    }
+
+    /// Tells a node which of its data rows are damaged, as scrubbing would.
+    pub fn scrub(&mut self, node: usize) {
+        let engine = &self.hosts[node].disk.engine;
+        let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
+        let page = engine.scan(Namespace::Data, &KeyRange::all(), limit).unwrap_or_default();
+        let ranges = page.damaged.iter().map(|range| (range.start().clone(), range.end().cloned())).collect();
+        self.deliver(node, Event::Damaged(ranges));
     }
 
     /// A node's volume has less room than its reserve, or none at all, or enough again.

@@ -34,6 +34,7 @@ mod queue;
 mod reclaim;
 mod report;
 mod salvage;
+mod scrub;
 mod snapshots;
 mod store;
 mod sweeper;
@@ -70,6 +71,8 @@ pub struct Options {
     pub log_segment_bytes: u64,
     /// When a synced commit is really synced.
     pub sync: SyncMode,
+    /// Bytes a second at which tables are read and verified, whether anybody asks for them or not; 0: they are not.
+    pub scrub_rate: u64,
 }
 
 impl Default for Options {
@@ -80,6 +83,7 @@ impl Default for Options {
             log_bytes: 128 << 20,
             log_segment_bytes: 32 << 20,
             sync: SyncMode::Always,
+            scrub_rate: 0,
         }
     }
 }
@@ -196,6 +200,12 @@ impl DurableEngine {
                 .set_damaged(namespace)
                 .map_err(StorageError::during("noting that tables are damaged"))
         })
+    }
+
+    /// Ranges of data rows that scrubbing ([`Options::scrub_rate`]) could not read, since the last call: there may be rows in
+    /// them, or none.
+    pub fn take_damage(&self) -> Vec<KeyRange> {
+        self.with_store(|store| Ok(store.scrubbed.take_found())).unwrap_or_default()
     }
 
     /// Waits until everything in write buffers is in tables, and the log is as short as can be.

@@ -163,6 +163,10 @@ pub struct Sizes {
     pub flush_backlog: usize,
     /// Bytes of table blocks in memory.
     pub cache_bytes: u64,
+    /// Bytes of tables that were read and verified since the open, whether anybody asked for them or not.
+    pub scrubbed_bytes: u64,
+    /// How often that was done with all tables.
+    pub scrub_passes: u64,
     /// Namespaces in whose tables damage was found since the open: they are not compacted until the store is repaired.
     pub damaged_tables: usize,
 }

@@ -170,7 +170,7 @@ impl Shard {
     }
 
     /// Rows that could not be read: their partitions may have lost records, unless that is known.
-    pub(super) fn rows_damaged(&mut self, turn: &mut Turn<'_>, ranges: &[RowRange]) {
+    pub(crate) fn rows_damaged(&mut self, turn: &mut Turn<'_>, ranges: &[RowRange]) {
         let Some(layout) = turn.view.layout().cloned() else { return };
         let before = self.suspects.partitions.len();
         for range in ranges {

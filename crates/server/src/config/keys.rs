@@ -255,6 +255,10 @@ pub(super) const KEYS: &[Key] = &[
         "Free space of the volume below which this node refuses to take new values; deletes, repair and hand-off go on. \
          Unset: a twentieth of the volume, at most 1GiB.";
         "Unset, or room for what must go on until somebody has made more: compaction needs some of its own."),
+    key!(storage.scrub_rate; Rule::Bytes(0, MOST_CACHE);
+        "Bytes of tables a second that are read and held against their checksums, whether anybody asks for them or not: so \
+         rot is found while other owners still have the rows. 0B: none.";
+        "What the disk can spare: at 4MiB, 100 GiB take seven hours."),
     key!(limits.max_value; Rule::Bytes(1 << 10, limits::MAX_VALUE as u64);
         "The largest value that a client may write through this node. Larger ones that are stored stay readable.";
         "The same on every node. Larger values make slower repairs and need larger max_in_flight_bytes."),

@@ -82,7 +82,7 @@ fn other_value(path: &str) -> &'static str {
         "cluster.cluster_id" => "\"000000000000000000000000000000ab\"",
         "gossip.preset" => "\"wan\"",
         "storage.sync" => "\"interval 50\"",
-        "storage.memory_limit" | "storage.disk_reserve" => "\"64MiB\"",
+        "storage.memory_limit" | "storage.disk_reserve" | "storage.scrub_rate" => "\"64MiB\"",
         "telemetry.log" => "\"warn,starling_node=debug\"",
         "node.name" | "node.data" | "node.zone" | "tls.dir" => "\"other\"",
         bytes => {

@@ -54,6 +54,8 @@ impl KvService for Reactor {
             ("flush_backlog", sizes.flush_backlog as u64),
             ("cache_bytes", sizes.cache_bytes),
             ("damaged_tables", sizes.damaged_tables as u64),
+            ("scrubbed_bytes", sizes.scrubbed_bytes),
+            ("scrub_passes", sizes.scrub_passes),
         ] {
             json["storage"][name] = value.into();
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Options;
 use super::queue::{Queue, Submission};
+use super::scrub::Progress;
 use super::snapshots::Snapshots;
 use super::tree::Tree;
 use super::trees::{Trees, view_after};
@@ -53,6 +54,7 @@ pub(super) struct Store {
     pub(super) chores: Chores,
     pub(super) queue: Queue,
     pub(super) observer: Arc<dyn Observer>,
+    pub(super) scrubbed: Progress,
     /// By [`Namespace::code`]: in whose tables damage was found.
     damaged: [AtomicBool; Namespace::ALL.len()],
 }
@@ -83,6 +85,7 @@ impl Store {
             chores: Chores::default(),
             queue: Queue::default(),
             observer: Arc::new(()),
+            scrubbed: Progress::default(),
             damaged: Default::default(),
         }
     }
@@ -325,6 +328,8 @@ impl Store {
             unflushed_bytes: of_trees(|tree| tree.published().buffered_bytes()),
             flush_backlog: self.trees.iter().map(Tree::full_buffers).sum(),
             cache_bytes: self.trees.shared.cache_bytes(),
+            scrubbed_bytes: self.scrubbed.bytes.load(Ordering::Relaxed),
+            scrub_passes: self.scrubbed.passes.load(Ordering::Relaxed),
             damaged_tables: Namespace::ALL
                 .into_iter()
                 .filter(|namespace| self.is_damaged(*namespace))

@@ -8,7 +8,7 @@ use super::failure;
 use super::pipeline::guarded;
 use super::store::Store;
 use super::tree::Tree;
-use super::{SyncMode, sweeper, writeback};
+use super::{SyncMode, scrub, sweeper, writeback};
 use crate::error::StorageError;
 use crate::observer::Stopwatch;
 
@@ -196,6 +196,10 @@ impl Upkeep {
         upkeep.spawn("sweep", sweep)?;
         upkeep.spawn("spare", prepare)?;
         upkeep.spawn("writeback", writeback::follow)?;
+        let rate = store.options.scrub_rate;
+        if rate > 0 {
+            upkeep.spawn("scrub", move |store| scrub::scrub(store, rate))?;
+        }
         if let SyncMode::Interval(span) = store.options.sync {
             upkeep.spawn("fsync", move |store| sync(store, span))?;
         }

@@ -200,6 +200,58 @@ fn a_look_at_the_log_changes_nothing_and_says_what_an_open_would() {
     assert!(matches!(inspect_log(&home.path().join("nothing")), Err(StorageError::Foreign { .. })));
 }
 
+fn scrub_once(engine: &DurableEngine) {
+    let store = engine.with_store(|store| Ok(store.clone())).unwrap();
+    scrub::once(&store);
+}
+
+#[test]
+fn scrubbing_finds_rot_that_nobody_reads_and_nothing_else() {
+    let (home, files) = filled(true);
+    let is_table = |path: &&&PathBuf| path.parent().is_some_and(|dir| dir.ends_with("data/tables"));
+    let table = files.within(&home, "tables/data").into_iter().find(|path| is_table(&path)).unwrap();
+    for at in [None, Some(fs::metadata(table).unwrap().len() as usize / 2)] {
+        files.restore(&home.path());
+        if let Some(at) = at {
+            flip(table, at);
+        }
+        let engine = open(&home.path()).unwrap();
+        scrub_once(&engine);
+        let sizes = engine.sizes();
+        let damaged: Vec<u32> =
+            (0..ROWS).filter(|n| engine.get(Namespace::Data, &key(*n)).is_err()).collect();
+        let ranges = engine.take_damage();
+        assert_eq!(
+            (sizes.damaged_tables == 1, ranges.is_empty()),
+            (at.is_some(), at.is_none()),
+            "{ranges:?}"
+        );
+        assert!(
+            damaged.iter().all(|n| ranges.iter().any(|range| range.contains(&key(*n)))),
+            "{damaged:?} {ranges:?}"
+        );
+        assert_eq!(damaged.is_empty(), at.is_none());
+        assert!(sizes.scrubbed_bytes > fs::metadata(table).unwrap().len() / 2);
+        assert_eq!(engine.take_damage(), [], "once");
+    }
+}
+
+#[test]
+fn tables_of_every_age_are_what_their_checksums_say() {
+    let mut home = Directory::new();
+    let engine = home.open();
+    for round in 0..6 {
+        for n in 0..ROWS {
+            engine.commit(&[put(key(n), value(n + round))], Durability::Buffered).unwrap();
+        }
+        engine.flush().unwrap();
+    }
+    scrub_once(&engine);
+    engine.compact().unwrap();
+    scrub_once(&engine);
+    assert_eq!((engine.sizes().damaged_tables, engine.take_damage()), (0, vec![]));
+}
+
 /// Below the library's own checksums: ours are the last guard.
 #[test]
 fn a_row_whose_checksum_does_not_match_is_corrupt() {

@@ -1,0 +1,151 @@
+//! Tables that nobody reads are read all the same, slowly, and held against their checksums: a bit that rots in one
+//! should be found while other nodes still have the row.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lsm_tree::{AbstractTree, Table};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::failure;
+use super::store::Store;
+use super::tree::Tree;
+use crate::batch::Namespace;
+use crate::engine::ScanLimit;
+use crate::range::{KeyRange, successor};
+
+/// Bytes that are read at once.
+const PIECE: usize = 256 << 10;
+/// The rest between two passes.
+const REST: Duration = Duration::from_secs(600);
+/// Rows and bytes of a page in the search for what is damaged.
+const PAGE: ScanLimit = ScanLimit { rows: 1_024, bytes: 1 << 20 };
+
+/// Ranges that wait to be fetched; there is no need to know more of a store so damaged.
+const MOST_RANGES: usize = 1_024;
+
+/// How far scrubbing has come since the open.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) bytes: AtomicU64,
+    pub(super) passes: AtomicU64,
+    /// Ranges of data rows that cannot be read, of which nobody has been told.
+    found: Mutex<Vec<KeyRange>>,
+}
+
+impl Progress {
+    /// What was found since the last call.
+    pub(super) fn take_found(&self) -> Vec<KeyRange> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<KeyRange>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads all tables again and again, `rate` bytes a second.
+pub(super) fn scrub(store: &Store, rate: u64) {
+    let mut scrubber = Scrubber { store, rate, known: BTreeSet::new() };
+    while !store.chores.is_stopped() {
+        store.trees.iter().for_each(|tree| scrubber.pass(tree));
+        store.scrubbed.passes.fetch_add(1, Ordering::Relaxed);
+        store.chores.pause(REST);
+    }
+}
+
+pub(super) struct Scrubber<'a> {
+    store: &'a Store,
+    rate: u64,
+    /// Tables that are known to be damaged.
+    known: BTreeSet<(Namespace, u64)>,
+}
+
+impl Scrubber<'_> {
+    /// Reads every table of a tree once, in the order of their numbers, those included that are made meanwhile.
+    fn pass(&mut self, tree: &Tree) {
+        let mut next = 0;
+        while let Some(table) = table_from(tree, next) {
+            next = table.id() + 1;
+            if !self.known.contains(&(tree.namespace, table.id())) {
+                self.verify(tree, &table);
+            }
+            if self.store.chores.is_stopped() {
+                return;
+            }
+        }
+    }
+
+    fn verify(&mut self, tree: &Tree, table: &Table) {
+        let found = match self.checksum(table) {
+            Ok(Some(sum)) if sum != table.checksum().into_u128() => {
+                "the file is not what was written".to_owned()
+            }
+            Ok(_) => return,
+            Err(error) => match failure::damage_of(&lsm_tree::Error::Io(error)) {
+                Ok(damage) => damage,
+                Err(error) => {
+                    return tracing::warn!(%error, table = table.id(), "a table could not be scrubbed");
+                }
+            },
+        };
+        self.known.insert((tree.namespace, table.id()));
+        self.store.found_damage(tree.namespace, &format!("table {}: {found}", table.id()));
+        if tree.namespace == Namespace::Data {
+            self.name_damage(table);
+        }
+    }
+
+    /// None: the store is closed.
+    fn checksum(&self, table: &Table) -> io::Result<Option<u128>> {
+        let mut file = File::open(&*table.path)?;
+        let (mut sum, mut piece) = (Xxh3::new(), vec![0; PIECE]);
+        loop {
+            let read = file.read(&mut piece)?;
+            if read == 0 {
+                return Ok(Some(sum.digest128()));
+            }
+            sum.update(&piece[..read]);
+            self.store.scrubbed.bytes.fetch_add(read as u64, Ordering::Relaxed);
+            self.store.chores.pause(Duration::from_secs_f64(read as f64 / self.rate as f64));
+            if self.store.chores.is_stopped() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Finds which rows cannot be read, among those that the table may hold.
+    fn name_damage(&self, table: &Table) {
+        let keys = &table.metadata.key_range;
+        let end = successor(&Bytes::copy_from_slice(keys.max()));
+        let mut rest = KeyRange::new(Bytes::copy_from_slice(keys.min()), Some(end));
+        let trees = &self.store.trees;
+        while let Ok(page) = trees.scan_in(&trees.now(), Namespace::Data, &rest, PAGE) {
+            let mut found = self.store.scrubbed.lock();
+            let room = MOST_RANGES.saturating_sub(found.len());
+            found.extend(page.damaged.into_iter().take(room));
+            drop(found);
+            match page.next {
+                Some(next) => rest = rest.resume(next),
+                None => return,
+            }
+        }
+    }
+}
+
+/// The table with the lowest number from `first` on.
+fn table_from(tree: &Tree, first: u64) -> Option<Table> {
+    let version = tree.tree.current_version();
+    version.iter_tables().filter(|table| table.id() >= first).min_by_key(|table| table.id()).cloned()
+}
+
+#[cfg(test)]
+pub(super) fn once(store: &Store) {
+    let mut scrubber = Scrubber { store, rate: u64::MAX, known: BTreeSet::new() };
+    store.trees.iter().for_each(|tree| scrubber.pass(tree));
+}
