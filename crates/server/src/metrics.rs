@@ -83,7 +83,7 @@ declare! {
     FLUSH "starling_flush_seconds" Histogram Seconds [] "Time in which write buffers became tables.";
     COMPACTION "starling_compaction_seconds" Histogram Seconds [] "Time of one step of compaction.";
     LOG "starling_log_bytes" Gauge Bytes [] "Bytes of the commit log, as allocated: what the next start has to read.";
-    BACKLOG "starling_flush_backlog" Gauge Count [] "Write buffers full of rows that no table holds yet; from three on commits are slowed down.";
+    BACKLOG "starling_flush_backlog" Gauge Count [] "Write buffers full of rows that no table holds yet, over all trees; commits are slowed down when one tree has more than two.";
     BLOCK_CACHE "starling_block_cache_bytes" Gauge Bytes [] "Bytes of table blocks kept in memory for reads.";
     DAMAGED_TABLES "starling_damaged_tables" Gauge Count [] "Namespaces whose tables are damaged: they are rebuilt at the next start.";
     SCRUBBED "starling_scrubbed_bytes_total" Counter Bytes [] "Bytes of tables that were read and held against their checksums.";

@@ -22,7 +22,7 @@ const FORMAT: u8 = 1;
 const ROW: &str = "last life of another member";
 
 /// A life of a node, the later ones greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Life {
     /// How often the node had started.
     pub generation: Generation,
@@ -39,7 +39,7 @@ impl Life {
 
     /// The least generation of whoever comes back.
     pub(crate) fn least(self) -> Generation {
-        Generation(self.generation.0 + u64::from(self.is_over))
+        Generation(self.generation.0.saturating_add(u64::from(self.is_over)))
     }
 
     /// How gossip is to know the member from the start.

@@ -55,12 +55,14 @@ impl ControlPlane {
         if let Some(least) = self.least_life(node).filter(|&least| hello.generation < least) {
             return self.fence(turn, node, least);
         }
+        self.remember_life(turn, node);
         set_reach(turn, node, Reach::Up);
     }
 
     /// A life that has said goodbye is over.
     fn least_life(&self, node: NodeId) -> Option<Generation> {
-        self.gossip.member(node).and_then(Life::of).map(Life::least)
+        let heard = self.gossip.member(node).and_then(Life::of);
+        heard.max(self.lives.memory.of(node)).map(Life::least)
     }
 
     fn fence(&mut self, turn: &mut Turn<'_>, node: NodeId, least: Generation) {
@@ -77,7 +79,9 @@ impl ControlPlane {
     /// A node's own word of itself.
     pub(super) fn note_life(&mut self, turn: &mut Turn<'_>, node: NodeId, generation: Generation) {
         let said = self.lives.said.entry(node).or_default();
-        *said = generation.max(*said);
+        if std::mem::replace(said, generation.max(*said)) < generation {
+            self.remember_life(turn, node);
+        }
         if self.lives.fenced.get(&node).is_some_and(|&least| generation >= least) {
             self.lives.fenced.remove(&node);
             if self.connected.contains(&node) {

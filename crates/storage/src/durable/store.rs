@@ -12,7 +12,7 @@ use super::scrub::Progress;
 use super::snapshots::Snapshots;
 use super::tree::Tree;
 use super::trees::{Trees, view_after};
-use super::upkeep::Chores;
+use super::upkeep::{Chores, Work};
 use crate::batch::Namespace;
 use crate::engine::{Durability, Sizes};
 use crate::error::StorageError;
@@ -252,7 +252,7 @@ impl Store {
     /// there is room again is taken in, and tables are tried at once.
     fn check_room(&self) -> Result<(), StorageError> {
         let Some(cause) = self.chores.out_of_space() else { return Ok(()) };
-        if self.has_space() {
+        if self.chores.out_of_space_for(Work::Flush).is_some() && self.has_space() {
             self.chores.try_again();
             return Ok(());
         }
@@ -296,23 +296,24 @@ impl Store {
         self.submit(Submission::new(Vec::new(), Durability::Synced, done));
         answered.recv().unwrap_or(Err(StorageError::Closed))?;
         let asked = self.chores.want_flush(true);
-        self.wait_for(|| self.chores.flushed(asked))
+        self.wait_for(Work::Flush, || self.chores.flushed(asked))
     }
 
     /// Waits until compaction has nothing more to do.
     pub(super) fn compact_all(&self) -> Result<(), StorageError> {
         let asked = self.chores.want_compaction();
-        self.wait_for(|| self.chores.compacted(asked))
+        self.wait_for(Work::Compaction, || self.chores.compacted(asked))
     }
 
     /// Waits for work in the background, unless it comes to nothing.
-    fn wait_for(&self, is_done: impl Fn() -> bool) -> Result<(), StorageError> {
+    fn wait_for(&self, work: Work, is_done: impl Fn() -> bool) -> Result<(), StorageError> {
         // What was said before is tried again now.
-        self.chores.set_out_of_space(None);
+        self.chores.set_out_of_space(work, None);
         self.chores.try_again();
-        self.chores.wait_until(|| self.poison.is_set() || is_done() || self.chores.out_of_space().is_some());
+        let failed = || self.chores.out_of_space_for(work);
+        self.chores.wait_until(|| self.poison.is_set() || is_done() || failed().is_some());
         self.poison.check()?;
-        match (is_done(), self.chores.out_of_space()) {
+        match (is_done(), failed()) {
             (true, _) => Ok(()),
             (false, Some(cause)) => Err(StorageError::NoSpace { cause }),
             (false, None) => Err(StorageError::Closed),

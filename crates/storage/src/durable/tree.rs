@@ -5,8 +5,8 @@
 //! the thread that applies is handed the new one between two groups. Until then it writes to the one that is sealed, which
 //! nobody makes tables of before the third step.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::{fs, io};
 
@@ -15,7 +15,7 @@ use lsm_tree::compaction::Leveled;
 use lsm_tree::config::{CompressionPolicy, PartitioningPolicy};
 use lsm_tree::{
     AbstractTree, AnyTree, CompressionType, Config, Guard, InternalValue, Memtable, SequenceNumberCounter,
-    Slice,
+    Slice, Table,
 };
 
 use super::breather::Breather;
@@ -51,8 +51,7 @@ pub(super) struct Tree {
     published: RwLock<Arc<Published>>,
     /// Held for reading by who makes tables.
     alone: RwLock<()>,
-    /// How often tables were made.
-    made: AtomicU64,
+    litter: Mutex<Litter>,
     /// Who is told that they are being made.
     making: Arc<Making>,
 }
@@ -89,7 +88,7 @@ impl Tree {
             sealed: Mutex::default(),
             published: RwLock::new(Arc::new(Published::of(&tree, &[]))),
             alone: RwLock::default(),
-            made: AtomicU64::new(0),
+            litter: Mutex::default(),
             making: shared.making.clone(),
             tree,
         })
@@ -154,10 +153,11 @@ impl Tree {
     fn make_tables(&self, buffer: &Memtable, oldest_view: u64) -> Result<(), lsm_tree::Error> {
         let mut breather = Breather::default();
         let rows = visible_rows(buffer, oldest_view).inspect(|_| breather.breathe());
-        match self.tree.flush_to_tables(rows.map(Ok))? {
-            Some((tables, _)) => self.tree.register_tables(&tables, None, None, &[buffer.id], oldest_view),
-            None => Ok(()),
-        }
+        let Some((tables, _)) = self.tree.flush_to_tables(rows.map(Ok))? else { return Ok(()) };
+        self.tree.register_tables(&tables, None, None, &[buffer.id], oldest_view)?;
+        // At once: compaction may replace them before anybody looks again.
+        self.litter().note_whole(tables.iter().map(Table::id));
+        Ok(())
     }
 
     /// Shows readers what is there now.
@@ -176,43 +176,54 @@ impl Tree {
         work: impl FnOnce() -> Result<T, lsm_tree::Error>,
     ) -> Result<T, lsm_tree::Error> {
         let alone = self.alone.read().unwrap_or_else(PoisonError::into_inner);
-        let (first, made) = (self.next_table(), self.made.load(Ordering::Acquire));
+        let first = self.next_table();
         let maker = self.making.begin();
         let done = work();
         drop(maker);
-        if done.is_ok() {
-            self.made.fetch_add(1, Ordering::AcqRel);
-        }
         drop(alone);
-        if done.as_ref().is_err_and(failure::is_no_space) {
-            // Nobody makes a table meanwhile, and nobody has: one that was made and replaced may still be read.
-            let _alone = self.alone.write().unwrap_or_else(PoisonError::into_inner);
-            if self.made.load(Ordering::Acquire) == made {
-                let unfinished = self.remove_unfinished(first);
-                tracing::debug!(?unfinished, namespace = %self.namespace, "cleared up after unfinished tables");
-            }
+        match &done {
+            Ok(_) => self.litter().note_whole(self.tree.current_version().iter_tables().map(Table::id)),
+            Err(error) if failure::is_no_space(error) => self.clear_up(first),
+            Err(_) => {}
         }
         done
     }
 
-    /// Removes table files numbered from `first` on that do not belong to the tree. Says how many.
-    fn remove_unfinished(&self, first: u64) -> io::Result<usize> {
+    /// Removes what makers have left from table `first` on, and what could not be removed before.
+    fn clear_up(&self, first: u64) {
+        // Nobody makes a table meanwhile.
+        let _alone = self.alone.write().unwrap_or_else(PoisonError::into_inner);
+        let mut litter = self.litter();
+        let from = litter.from.map_or(first, |from| from.min(first));
+        let removed = self.remove_unfinished(from, &litter);
+        litter.from = if matches!(removed, Ok(Some(_))) { None } else { Some(from) };
+        tracing::debug!(?removed, namespace = %self.namespace, "cleared up after unfinished tables");
+    }
+
+    /// Removes table files numbered from `first` on that do not belong to the tree, and did not: a table that was replaced
+    /// may still be read. Says how many.
+    fn remove_unfinished(&self, first: u64, litter: &Litter) -> io::Result<Option<usize>> {
         let version = self.tree.current_version();
         if manifest::in_force(&self.tree.tree_config().path)? != version.id() {
             // The disk has a later one than memory: the last step failed when it was all but done.
-            return Ok(0);
+            return Ok(None);
         }
+        let is_ours = |number| version.iter_tables().any(|table| table.id() == number);
         let mut removed = 0;
         for entry in fs::read_dir(self.tree.tree_config().path.join(TABLES))? {
             let entry = entry?;
             let number = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
-            let is_ours = |number| version.iter_tables().any(|table| table.id() == number);
-            if number.is_some_and(|number| number >= first && !is_ours(number)) {
+            let is_litter = |number| number >= first && !is_ours(number) && !litter.whole.contains(&number);
+            if number.is_some_and(is_litter) {
                 fs::remove_file(entry.path())?;
                 removed += 1;
             }
         }
-        Ok(removed)
+        Ok(Some(removed))
+    }
+
+    fn litter(&self) -> MutexGuard<'_, Litter> {
+        self.litter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The number of the next table that will be made.
@@ -289,6 +300,25 @@ impl Tree {
     }
 }
 
+/// What is known of the files of tables that were not finished.
+#[derive(Default)]
+struct Litter {
+    /// Tables that belong to the tree, or did since the open.
+    whole: BTreeSet<u64>,
+    /// From this number on there may be some that could not be removed when they were found.
+    from: Option<u64>,
+}
+
+impl Litter {
+    fn note_whole(&mut self, tables: impl Iterator<Item = u64>) {
+        self.whole.extend(tables);
+        // Those of long ago are not asked for.
+        while self.whole.len() > MOST_WHOLE {
+            self.whole.pop_first();
+        }
+    }
+}
+
 /// The rows of a buffer without versions that nobody sees any more: older ones of a row of which everybody sees a newer.
 fn visible_rows(buffer: &Memtable, oldest_view: u64) -> impl Iterator<Item = InternalValue> {
     let mut settled: Option<Slice> = None;
@@ -305,4 +335,6 @@ fn half_applied() -> StorageError {
     StorageError::Io { action: "committing", cause: "the thread that applies batches has panicked".into() }
 }
 
+/// Numbers of tables remembered: many more than are made in the time of one step of compaction.
+const MOST_WHOLE: usize = 1 << 16;
 const TABLES: &str = "tables";

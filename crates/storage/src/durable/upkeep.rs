@@ -41,8 +41,15 @@ struct State {
     stop: bool,
     /// There may be room again.
     try_again: bool,
-    /// Why tables cannot be written.
-    out_of_space: Option<String>,
+    /// Why each kind of work cannot write tables.
+    out_of_space: [Option<String>; 2],
+}
+
+/// What makes tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    Flush,
+    Compaction,
 }
 
 impl Chores {
@@ -108,11 +115,16 @@ impl Chores {
 
     /// Why the last try to write tables failed, if it was for want of space.
     pub(super) fn out_of_space(&self) -> Option<String> {
-        self.lock().out_of_space.clone()
+        self.lock().out_of_space.iter().flatten().next().cloned()
     }
 
-    pub(super) fn set_out_of_space(&self, cause: Option<String>) {
-        self.lock().out_of_space = cause;
+    /// The same, of one kind of work.
+    pub(super) fn out_of_space_for(&self, work: Work) -> Option<String> {
+        self.lock().out_of_space[work as usize].clone()
+    }
+
+    pub(super) fn set_out_of_space(&self, work: Work, cause: Option<String>) {
+        self.lock().out_of_space[work as usize] = cause;
         self.changed.notify_all();
     }
 
@@ -159,6 +171,11 @@ impl Chores {
     pub(super) fn try_again(&self) {
         self.lock().try_again = true;
         self.changed.notify_all();
+    }
+
+    fn pause_until_tried_again(&self) {
+        self.pause_while(SPACE_RETRY, |state| !state.stop && !state.try_again);
+        self.lock().try_again = false;
     }
 
     /// Waits, but not longer than until everything stops.
@@ -249,7 +266,7 @@ fn flush(store: &Store) {
         };
         match store.flush(all) {
             Ok(()) => {
-                store.chores.set_out_of_space(None);
+                store.chores.set_out_of_space(Work::Flush, None);
                 let _ = store.chores.want_compaction();
                 store.chores.flush_done(asked);
                 // Filled meanwhile: who applies may wait for it, and ask no more.
@@ -257,7 +274,7 @@ fn flush(store: &Store) {
                     let _ = store.chores.want_flush(false);
                 }
             }
-            Err(error) => wait_for_space(store, error),
+            Err(error) => wait_for_space(store, Work::Flush, error),
         }
         if store.poison.is_set() {
             return;
@@ -270,8 +287,12 @@ fn compact(store: &Store) {
         let asked = store.chores.lock().compaction_asked;
         let compacted = store.trees.iter().try_for_each(|tree| compact_tree(store, tree));
         match compacted {
-            Ok(()) => store.chores.compaction_done(asked),
-            Err(error) => wait_for_space(store, error),
+            Ok(()) if store.chores.is_stopped() => return,
+            Ok(()) => {
+                store.chores.set_out_of_space(Work::Compaction, None);
+                store.chores.compaction_done(asked);
+            }
+            Err(error) => wait_for_space(store, Work::Compaction, error),
         }
         if store.poison.is_set() {
             return;
@@ -285,7 +306,6 @@ fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
         match tree.compact(store.last_applied(), store.oldest_view()) {
             Ok(true) => {
                 store.observer.compacted(watch.read());
-                store.chores.set_out_of_space(None);
                 store.chores.changed.notify_all();
             }
             Ok(false) => break,
@@ -308,13 +328,16 @@ fn note_suspect(store: &Store, tree: &Tree, error: &lsm_tree::Error, failed: Sto
 }
 
 /// A full disk may have room again. After anything else nobody knows what the disk holds.
-fn wait_for_space(store: &Store, error: StorageError) {
+fn wait_for_space(store: &Store, work: Work, error: StorageError) {
     match error {
         StorageError::NoSpace { cause } => {
             tracing::warn!(%cause, "tables cannot be written: the disk is full");
-            store.chores.set_out_of_space(Some(cause));
-            store.chores.pause_while(SPACE_RETRY, |state| !state.stop && !state.try_again);
-            store.chores.lock().try_again = false;
+            store.chores.set_out_of_space(work, Some(cause));
+            match work {
+                // Who commits has looked whether there is room for what is in memory.
+                Work::Flush => store.chores.pause_until_tried_again(),
+                Work::Compaction => store.chores.pause(SPACE_RETRY),
+            }
         }
         error => drop(store.poison.put(error)),
     }

@@ -23,7 +23,7 @@ pub(in crate::control) struct Memory {
     /// On disk, or on the way there.
     lives: BTreeMap<NodeId, Life>,
     /// Of whom the commits tell that are under way.
-    commits: BTreeMap<u64, Vec<NodeId>>,
+    commits: BTreeMap<u64, Vec<(NodeId, Option<Life>)>>,
     again: Option<Instant>,
 }
 
@@ -67,8 +67,12 @@ impl ControlPlane {
 
     /// A member's life, if it is later than what is remembered.
     fn unwritten(&self, layout: &Layout, node: NodeId) -> Option<(NodeId, Option<Life>)> {
-        let is_other = node != self.me.node && layout.is_member(node);
-        let life = self.gossip.member(node).filter(|_| is_other).and_then(Life::of);
+        if node == self.me.node || !layout.is_member(node) {
+            return None;
+        }
+        // Gossip of a node that is leaving takes in nothing more; what others say to it still counts.
+        let said = self.lives.said.get(&node).map(|&generation| Life { generation, is_over: false });
+        let life = self.gossip.member(node).and_then(Life::of).max(said);
         (life > self.lives.memory.of(node)).then_some((node, life))
     }
 
@@ -78,7 +82,7 @@ impl ControlPlane {
         }
         self.next_commit += 1;
         let memory = &mut self.lives.memory;
-        memory.commits.insert(self.next_commit, lives.iter().map(|&(node, _)| node).collect());
+        memory.commits.insert(self.next_commit, lives.clone());
         let rows = lives.into_iter().map(|(node, life)| memory.take(node, life)).collect();
         turn.out.push(Effect::Commit { id: CommitId::Control(self.next_commit), rows, durable: true });
     }
@@ -90,12 +94,11 @@ impl ControlPlane {
         id: u64,
         result: &Result<(), String>,
     ) -> bool {
-        let Some(nodes) = self.lives.memory.commits.remove(&id) else {
+        let Some(lives) = self.lives.memory.commits.remove(&id) else {
             return false;
         };
         if result.is_err() {
-            // Whatever of them is on disk by now: it is written once more.
-            self.lives.memory.lives.retain(|node, _| !nodes.contains(node));
+            lives.into_iter().for_each(|(node, life)| self.lives.memory.doubt(node, life));
             self.lives.memory.again = Some(turn.now.instant + AGAIN);
         }
         true
@@ -103,6 +106,14 @@ impl ControlPlane {
 }
 
 impl Memory {
+    /// Whether a life is on disk, or a removed one still there, nobody knows: it is written or removed once more.
+    fn doubt(&mut self, node: NodeId, life: Option<Life>) {
+        match life {
+            Some(_) => drop(self.lives.remove(&node)),
+            None => drop(self.lives.insert(node, Life::default())),
+        }
+    }
+
     fn take(&mut self, node: NodeId, life: Option<Life>) -> RowWrite {
         match life {
             Some(life) => {

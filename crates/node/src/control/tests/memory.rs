@@ -120,17 +120,39 @@ fn what_the_disk_has_no_room_for_is_written_later() {
     let (commit, _) = commits(&effects)[0];
     let full = CommitFailure::NoSpace("0 bytes left".into());
     assert_eq!(written(&give(&mut node, Event::Committed(commit, Err(full)))), []);
-    let mut tick = |seconds: u64| {
-        let instant = Instant::from_nanos(seconds * 1_000_000_000);
-        let mut effects = Vec::new();
-        let now = Now { instant, wall: WallTime::from_millis(seconds * 1_000) };
-        node.handle(now, Event::Tick, &mut effects);
-        effects
-    };
-    assert_eq!(written(&tick(0)), []);
-    let effects = tick(1);
+    assert_eq!(written(&tick(&mut node, 0)), []);
+    let effects = tick(&mut node, 1);
     assert_eq!(written(&effects), [life(5, false)]);
-    assert_eq!(written(&tick(3)), [], "it is under way");
+    assert_eq!(written(&tick(&mut node, 3)), [], "it is under way");
+}
+
+fn tick(node: &mut Node, seconds: u64) -> Vec<Effect> {
+    let instant = Instant::from_nanos(seconds * 1_000_000_000);
+    let mut effects = Vec::new();
+    let now = Now { instant, wall: WallTime::from_millis(seconds * 1_000) };
+    node.handle(now, Event::Tick, &mut effects);
+    effects
+}
+
+#[test]
+fn a_removal_that_the_disk_refused_is_made_later() {
+    let mut rows = fresh();
+    let stranger = Life { generation: Generation(7), is_over: false }.row(NodeId::from_bits(3));
+    keep(&mut rows, std::slice::from_ref(&stranger));
+    let (mut node, first) = start(1, &rows);
+    let (commit, _) = commits(&first)[0];
+    give(&mut node, Event::Committed(commit, Err(CommitFailure::NoSpace("0 bytes left".into()))));
+    assert_eq!(written(&tick(&mut node, 1)), [RowWrite { value: None, ..stranger }]);
+    assert_eq!(written(&tick(&mut node, 3)), []);
+}
+
+#[test]
+fn a_node_that_is_leaving_remembers_who_comes() {
+    let (mut node, _) = start(1, &fresh());
+    meet(&mut node, 5);
+    give(&mut node, Event::PeerDown(OTHER));
+    give(&mut node, Event::Drain);
+    assert_eq!(written(&meet(&mut node, 6)), [life(6, false)]);
 }
 
 /// Node 1 has met node 2 in its life 5, and starts anew; perhaps after node 2 said goodbye.

@@ -46,7 +46,10 @@ fn clearing_up_spares_a_table_that_was_replaced_and_is_still_read() {
     let store = engine.with_store(|store| Ok(store.clone())).unwrap();
     let tree = store.trees.of(Namespace::Data);
     let mut snapshot = None;
+    // Of this maker's, while others make whole ones.
+    let unfinished = tree.table_path(tree.next_table() + 1_000);
     let failed = tree.clearing_up::<()>(|| {
+        fs::write(&unfinished, "half a table").unwrap();
         for round in 0..6 {
             engine.commit(&[rows(round)], Durability::Synced).unwrap();
             engine.flush().unwrap();
@@ -57,6 +60,7 @@ fn clearing_up_spares_a_table_that_was_replaced_and_is_still_read() {
     });
     assert!(failed.is_err());
     assert_eq!(snapshot.unwrap().get(Namespace::Data, &row(3)).unwrap(), Some(vec![0; 9].into()));
+    assert!(!unfinished.exists());
 }
 
 #[test]
