@@ -111,16 +111,21 @@ fn is_equal(world: &World, node: usize) -> bool {
             .all(|row| world.stored(0, row).is_some() && world.stored(node, row) == world.stored(0, row))
 }
 
-#[test]
-fn a_damaged_row_is_never_absent_and_comes_back_from_other_owners() {
-    let mut world = cluster(Pace::OFF);
+/// Node 1 has a damaged row that is in nobody's memory.
+fn with_a_damaged_row(pace: Pace) -> World {
+    let mut world = cluster(pace);
     put(&mut world, 0, "k", "v", 3).unwrap();
-    // Nothing is in memory any more.
     world.crash(1);
     world.start(1);
     world.run_for(2 * SECOND);
     let row = world.rows(1, Namespace::Data).remove(0);
     world.damage(1, Namespace::Data, &row);
+    world
+}
+
+#[test]
+fn a_damaged_row_is_never_absent_and_comes_back_from_other_owners() {
+    let mut world = with_a_damaged_row(Pace::OFF);
     assert_eq!(get(&mut world, 1, "k", 1).unwrap(), ["v"], "somebody else was asked");
     world.run_for(2 * SECOND);
     assert_eq!((world.damaged(1), suspects(&world, 1)), (0, 0));
@@ -132,12 +137,7 @@ fn a_damaged_row_is_never_absent_and_comes_back_from_other_owners() {
 
 #[test]
 fn damage_that_nobody_reads_is_found_by_a_sweep() {
-    let mut world = cluster(QUICK);
-    put(&mut world, 0, "k", "v", 3).unwrap();
-    world.crash(1);
-    world.start(1);
-    let row = world.rows(1, Namespace::Data).remove(0);
-    world.damage(1, Namespace::Data, &row);
+    let mut world = with_a_damaged_row(QUICK);
     world.run_for(15 * SECOND);
     assert_eq!((world.damaged(1), suspects(&world, 1)), (0, 0));
     assert!(is_equal(&world, 1));
@@ -145,13 +145,7 @@ fn damage_that_nobody_reads_is_found_by_a_sweep() {
 
 #[test]
 fn damage_that_nobody_reads_is_found_by_scrubbing() {
-    let mut world = cluster(Pace::OFF);
-    put(&mut world, 0, "k", "v", 3).unwrap();
-    world.crash(1);
-    world.start(1);
-    world.run_for(2 * SECOND);
-    let row = world.rows(1, Namespace::Data).remove(0);
-    world.damage(1, Namespace::Data, &row);
+    let mut world = with_a_damaged_row(Pace::OFF);
     world.scrub(1);
     world.run_for(2 * SECOND);
     assert_eq!((world.damaged(1), suspects(&world, 1)), (0, 0));
