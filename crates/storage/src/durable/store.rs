@@ -223,8 +223,11 @@ impl Store {
         if !pause.is_zero() {
             self.chores.pause(pause);
         }
+        let waits_for = |work, is_behind: bool| is_behind && self.chores.out_of_space_for(work).is_none();
         self.chores.wait_until(|| {
-            !self.is_crowded() || self.poison.is_set() || self.chores.out_of_space().is_some()
+            let is_waiting = waits_for(Work::Flush, self.has_too_many_buffers())
+                || waits_for(Work::Compaction, self.has_too_many_runs());
+            !is_waiting || self.poison.is_set()
         });
     }
 
@@ -240,31 +243,30 @@ impl Store {
         if self.is_damaged(tree.namespace) { 0 } else { tree.published().young_runs }
     }
 
-    /// Whether tables are behind with what was committed.
-    fn is_crowded(&self) -> bool {
-        self.trees.iter().any(|tree| {
-            self.runs_behind(tree) >= MAX_RUNS
-                || tree.published().buffered_bytes() >= MAX_BUFFERS * tree.buffer_bytes
-        })
+    fn has_too_many_buffers(&self) -> bool {
+        self.trees.iter().any(|tree| tree.published().buffered_bytes() >= MAX_BUFFERS * tree.buffer_bytes)
+    }
+
+    fn has_too_many_runs(&self) -> bool {
+        self.trees.iter().any(|tree| self.runs_behind(tree) >= MAX_RUNS)
     }
 
     /// Why no commit can be taken at present, if so. After a full disk the volume is asked, not the clock: who comes when
-    /// there is room again is taken in, and tables are tried at once.
+    /// there is room again is taken in, and tables are tried at once if there is enough of it for what is in memory.
     fn check_room(&self) -> Result<(), StorageError> {
         let Some(cause) = self.chores.out_of_space() else { return Ok(()) };
-        if self.chores.out_of_space_for(Work::Flush).is_some() && self.has_space() {
+        let (one, free) = (self.options.write_buffer_bytes, self.free_bytes());
+        let largest = self.trees.iter().map(|tree| tree.published().buffered_bytes()).max();
+        if free > one + largest.unwrap_or_default() {
             self.chores.try_again();
-            return Ok(());
         }
-        if self.is_crowded() { Err(StorageError::NoSpace { cause }) } else { Ok(()) }
+        let is_behind = self.has_too_many_buffers() || self.has_too_many_runs();
+        if free <= 2 * one && is_behind { Err(StorageError::NoSpace { cause }) } else { Ok(()) }
     }
 
-    /// Whether the volume has room for the next tables.
-    fn has_space(&self) -> bool {
-        let largest = self.trees.iter().map(|tree| tree.published().buffered_bytes()).max();
-        let one = self.options.write_buffer_bytes;
-        let needed = one + one.max(largest.unwrap_or_default());
-        rustix::fs::statvfs(&self.dir).is_ok_and(|volume| volume.f_bavail * volume.f_frsize > needed)
+    /// Bytes that are free on the volume; none if it does not say.
+    fn free_bytes(&self) -> u64 {
+        rustix::fs::statvfs(&self.dir).map_or(0, |volume| volume.f_bavail * volume.f_frsize)
     }
 
     /// Turns full write buffers into tables, or all of them, and gives back the log that they were in.
