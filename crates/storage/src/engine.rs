@@ -85,7 +85,8 @@ pub trait Engine: Send + Sync {
     fn close(&self) -> Result<(), StorageError>;
 }
 
-/// All rows as they were at one moment, between two batches.
+/// All rows as they were at one moment, between two batches. It must not be used when its engine is closed: it may answer
+/// [`StorageError::Closed`] then.
 pub trait Snapshot: Send {
     /// Commits before this moment are in it: the number of the last batch, counted from 1 since the store was made.
     fn sequence(&self) -> u64;
@@ -167,7 +168,7 @@ pub struct Sizes {
     pub scrubbed_bytes: u64,
     /// How often that was done with all tables.
     pub scrub_passes: u64,
-    /// Namespaces in whose tables damage was found since the open: they are not compacted until the store is repaired.
+    /// Namespaces in whose tables damage was found since the open: the next one makes them anew.
     pub damaged_tables: usize,
 }
 

@@ -95,7 +95,7 @@ impl Scrubber<'_> {
             },
         };
         self.known.insert((tree.namespace, table.id()));
-        self.store.found_damage(tree.namespace, &format!("table {}: {found}", table.id()));
+        self.store.found_rot(tree.namespace, &format!("table {}: {found}", table.id()));
         if tree.namespace == Namespace::Data {
             self.name_damage(table);
         }

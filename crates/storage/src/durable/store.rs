@@ -55,6 +55,8 @@ pub(super) struct Store {
     pub(super) queue: Queue,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) scrubbed: Progress,
+    /// By [`Namespace::code`]: whose tables the next open makes anew.
+    rotten: [AtomicBool; Namespace::ALL.len()],
     /// By [`Namespace::code`]: in whose tables damage was found.
     damaged: [AtomicBool; Namespace::ALL.len()],
 }
@@ -86,6 +88,7 @@ impl Store {
             queue: Queue::default(),
             observer: Arc::new(()),
             scrubbed: Progress::default(),
+            rotten: Default::default(),
             damaged: Default::default(),
         }
     }
@@ -107,8 +110,14 @@ impl Store {
 
     /// Compaction met what it cannot read: these tables stay as they are until they are made anew at the next open.
     pub(super) fn found_damage(&self, namespace: Namespace, detail: &str) {
-        tracing::error!(%namespace, detail, "tables are damaged: they are rebuilt when the node is started again");
         self.damaged[usize::from(namespace.code())].store(true, Ordering::Relaxed);
+        self.found_rot(namespace, detail);
+    }
+
+    /// A table is not what was written. The others can still be compacted, and this one too if all its rows can be read.
+    pub(super) fn found_rot(&self, namespace: Namespace, detail: &str) {
+        tracing::error!(%namespace, detail, "tables are damaged: they are rebuilt when the node is started again");
+        self.rotten[usize::from(namespace.code())].store(true, Ordering::Relaxed);
         if let Err(error) = self.marks().set_damaged(namespace) {
             tracing::error!(%error, "the damage could not be noted");
         }
@@ -333,10 +342,7 @@ impl Store {
             cache_bytes: self.trees.shared.cache_bytes(),
             scrubbed_bytes: self.scrubbed.bytes.load(Ordering::Relaxed),
             scrub_passes: self.scrubbed.passes.load(Ordering::Relaxed),
-            damaged_tables: Namespace::ALL
-                .into_iter()
-                .filter(|namespace| self.is_damaged(*namespace))
-                .count(),
+            damaged_tables: self.rotten.iter().filter(|rotten| rotten.load(Ordering::Relaxed)).count(),
         }
     }
 

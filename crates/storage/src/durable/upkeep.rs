@@ -372,3 +372,22 @@ fn sync(store: &Store, span: Duration) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_wanted_beside_a_part_and_nothing_is_wanted_twice() {
+        let chores = Chores::default();
+        let part = chores.want_flush(false);
+        chores.want_flush_unless_asked(true);
+        chores.want_flush_unless_asked(true);
+        chores.want_flush_unless_asked(false);
+        let asked = |state: &State| (state.flush_asked, state.flush_all);
+        assert_eq!(asked(&chores.lock()), (part + 1, part + 1));
+        chores.flush_done(part);
+        assert!(chores.flushed(part));
+        assert!(chores.lock().is_flush_wanted(true), "the part was not all");
+    }
+}

@@ -233,6 +233,8 @@ fn scrubbing_finds_rot_that_nobody_reads_and_nothing_else() {
         assert_eq!(damaged.is_empty(), at.is_none());
         assert!(sizes.scrubbed_bytes > fs::metadata(table).unwrap().len() / 2);
         assert_eq!(engine.take_damage(), [], "once");
+        let is_compacted = engine.with_store(|store| Ok(!store.is_damaged(Namespace::Data))).unwrap();
+        assert!(is_compacted, "other tables are still merged");
     }
 }
 

@@ -1,5 +1,7 @@
 //! What an open view goes on seeing while tables change under it.
 
+use lsm_tree::AbstractTree;
+
 use super::*;
 
 fn row(token: u64) -> Bytes {
@@ -78,6 +80,37 @@ fn a_table_that_was_not_finished_is_removed_when_the_disk_is_full() {
         assert!(failed.is_err());
         assert_eq!(unfinished.exists(), is_left, "{kind}");
     }
+}
+
+#[test]
+fn nothing_is_removed_while_the_disk_may_know_more_than_memory_and_it_is_caught_up_with() {
+    let mut home = Directory::new();
+    let engine = home.open();
+    let store = ready_to_compact(&engine);
+    let tree = store.trees.of(Namespace::Data);
+    let manifest = home.path().join("tables/data/current");
+    let fail = |meanwhile: &dyn Fn()| {
+        let failed = tree.clearing_up::<()>(|| {
+            meanwhile();
+            Err(lsm_tree::Error::Io(io::ErrorKind::StorageFull.into()))
+        });
+        assert!(failed.is_err());
+    };
+    let ours = fs::read(&manifest).unwrap();
+    let mut later = ours.clone();
+    later[0] ^= 1;
+    fs::write(&manifest, later).unwrap();
+    let unfinished = tree.table_path(tree.next_table());
+    fail(&|| {
+        assert_eq!(tree.table_path(tree.tree.get_next_table_id()), unfinished);
+        fs::write(&unfinished, "perhaps a table").unwrap();
+    });
+    assert!(unfinished.exists());
+    fs::write(&manifest, ours).unwrap();
+    engine.commit(&[rows(7)], Durability::Synced).unwrap();
+    engine.flush().unwrap();
+    fail(&|| ());
+    assert!(!unfinished.exists(), "although it is from before");
 }
 
 #[test]
