@@ -26,6 +26,7 @@ use crate::range::KeyRange;
 mod breather;
 mod damage;
 mod failure;
+mod headroom;
 mod inspect;
 mod manifest;
 mod pipeline;
@@ -297,7 +298,7 @@ impl Drop for DurableEngine {
 /// Makes an empty store.
 fn create(directory: &DataDirectory, options: Options) -> Result<u64, StorageError> {
     let site = directory.construction_site()?;
-    let shared = Shared::new(options.cache_bytes, options.write_buffer_bytes);
+    let shared = Shared::new(options);
     for namespace in Namespace::ALL {
         let tree = Tree::open(&site.join(namespace.name()), namespace, &shared, Arc::default());
         tree.map_err(|error| failure::of_write(&error))?;
@@ -376,7 +377,7 @@ fn open_trees(
     marks: &mut Marks,
     report: &mut OpenReport,
 ) -> Result<Trees, StorageError> {
-    let shared = Shared::new(options.cache_bytes, options.write_buffer_bytes);
+    let shared = Shared::new(options);
     let graves: Arc<RwLock<Graves>> = Arc::default();
     let mut open = |namespace: Namespace| {
         let dir = directory.tables().join(namespace.name());

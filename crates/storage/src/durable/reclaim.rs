@@ -1,4 +1,4 @@
-//! Compaction leaves dead rows behind, and lets others have the processor between rows.
+//! Compaction leaves dead rows behind, lets others have the processor between rows, and stops before the volume is full.
 
 use std::panic::RefUnwindSafe;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,6 +7,7 @@ use lsm_tree::SequenceNumberCounter;
 use lsm_tree::compaction::filter::{self, CompactionFilter, Context, ItemAccessor, Verdict};
 
 use super::breather::Breather;
+use super::headroom::Headroom;
 use super::trees::STEP;
 use crate::batch::Namespace;
 use crate::graves::Graves;
@@ -16,6 +17,7 @@ pub(super) struct Factory {
     graves: Arc<RwLock<Graves>>,
     /// The numbers of the tree's versions.
     versions: SequenceNumberCounter,
+    headroom: Headroom,
 }
 
 impl Factory {
@@ -23,8 +25,9 @@ impl Factory {
         namespace: Namespace,
         graves: Arc<RwLock<Graves>>,
         versions: SequenceNumberCounter,
+        headroom: Headroom,
     ) -> Self {
-        Self { namespace, graves, versions }
+        Self { namespace, graves, versions, headroom }
     }
 }
 
@@ -40,7 +43,8 @@ impl filter::Factory for Factory {
         // The version that will be without the dead rows comes after the last drop, so that no view from before it sees
         // that version.
         self.versions.fetch_max(graves.last * STEP + 1);
-        Box::new(Reclaim { namespace: self.namespace, graves, breather: Breather::default() })
+        let (breather, headroom) = (Breather::default(), self.headroom.clone());
+        Box::new(Reclaim { namespace: self.namespace, graves, breather, headroom })
     }
 }
 
@@ -48,13 +52,17 @@ struct Reclaim {
     namespace: Namespace,
     graves: Graves,
     breather: Breather,
+    headroom: Headroom,
 }
 
 impl CompactionFilter for Reclaim {
     /// A dead row is never written again: its generation never comes back.
     fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> lsm_tree::Result<Verdict> {
         self.breather.breathe();
-        let dead = self.graves.is_dead(self.namespace, item.key());
-        Ok(if dead { Verdict::Destroy } else { Verdict::Keep })
+        if self.graves.is_dead(self.namespace, item.key()) {
+            return Ok(Verdict::Destroy);
+        }
+        self.headroom.take(item.key().len() + item.value()?.len())?;
+        Ok(Verdict::Keep)
     }
 }

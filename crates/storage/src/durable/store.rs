@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::Options;
+use super::headroom::Space;
 use super::queue::{Queue, Submission};
 use super::scrub::Progress;
 use super::snapshots::Snapshots;
@@ -264,18 +265,15 @@ impl Store {
     /// there is room again is taken in, and tables are tried at once if there is enough of it for what is in memory.
     fn check_room(&self) -> Result<(), StorageError> {
         let Some(cause) = self.chores.out_of_space() else { return Ok(()) };
-        let (one, free) = (self.options.write_buffer_bytes, self.free_bytes());
+        // What does not say how full it is counts as full.
+        let free = Space::of(&self.dir).map_or(0, |space| space.free);
+        let one = self.options.write_buffer_bytes;
         let largest = self.trees.iter().map(|tree| tree.published().buffered_bytes()).max();
         if free > one + largest.unwrap_or_default() {
-            self.chores.try_again();
+            self.chores.try_again(Work::Flush);
         }
         let is_behind = self.has_too_many_buffers() || self.has_too_many_runs();
         if free <= 2 * one && is_behind { Err(StorageError::NoSpace { cause }) } else { Ok(()) }
-    }
-
-    /// Bytes that are free on the volume; none if it does not say.
-    fn free_bytes(&self) -> u64 {
-        rustix::fs::statvfs(&self.dir).map_or(0, |volume| volume.f_bavail * volume.f_frsize)
     }
 
     /// Turns full write buffers into tables, or all of them, and gives back the log that they were in.
@@ -320,7 +318,7 @@ impl Store {
     fn wait_for(&self, work: Work, is_done: impl Fn() -> bool) -> Result<(), StorageError> {
         // What was said before is tried again now.
         self.chores.set_out_of_space(work, None);
-        self.chores.try_again();
+        self.chores.try_again(work);
         let failed = || self.chores.out_of_space_for(work);
         self.chores.wait_until(|| self.poison.is_set() || is_done() || failed().is_some());
         self.poison.check()?;

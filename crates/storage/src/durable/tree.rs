@@ -19,6 +19,7 @@ use lsm_tree::{
 };
 
 use super::breather::Breather;
+use super::headroom::Headroom;
 use super::published::{Published, StoredRows};
 use super::reclaim;
 use super::trees::{NOW, STEP, Shared, read_row};
@@ -65,7 +66,8 @@ impl Tree {
         graves: Arc<RwLock<Graves>>,
     ) -> Result<Self, lsm_tree::Error> {
         let versions = SequenceNumberCounter::default();
-        let buried = reclaim::Factory::new(namespace, graves, versions.clone());
+        let headroom = Headroom::new(dir, &shared.options);
+        let buried = reclaim::Factory::new(namespace, graves, versions.clone(), headroom);
         let config = Config::new(dir, versions.clone(), SequenceNumberCounter::default())
             .use_cache(shared.cache.clone())
             .use_descriptor_table(Some(shared.files.clone()))
@@ -77,8 +79,8 @@ impl Tree {
         let tree = config.open()?;
         versions.fetch_max(tree.get_highest_persisted_seqno().unwrap_or(0) + 1);
         let buffer_bytes = match namespace {
-            Namespace::Data | Namespace::Hints => shared.buffer_bytes,
-            Namespace::Meta => shared.buffer_bytes.min(4 << 20),
+            Namespace::Data | Namespace::Hints => shared.options.write_buffer_bytes,
+            Namespace::Meta => shared.options.write_buffer_bytes.min(4 << 20),
         };
         Ok(Self {
             namespace,

@@ -10,9 +10,9 @@ use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
 use bytes::Bytes;
 use lsm_tree::{Cache, DescriptorTable, InternalValue, Memtable, Slice, ValueType};
 
-use super::failure;
 use super::tree::Tree;
 use super::writeback::Making;
+use super::{Options, failure};
 use crate::batch::Namespace;
 use crate::engine::{Found, Page, ScanLimit};
 use crate::error::StorageError;
@@ -40,16 +40,16 @@ pub(super) const fn view_after(sequence: Sequence) -> u64 {
 pub(super) struct Shared {
     pub(super) cache: Arc<Cache>,
     pub(super) files: Arc<DescriptorTable>,
-    pub(super) buffer_bytes: u64,
+    pub(super) options: Options,
     pub(super) making: Arc<Making>,
 }
 
 impl Shared {
-    pub(super) fn new(cache_bytes: u64, buffer_bytes: u64) -> Self {
+    pub(super) fn new(options: Options) -> Self {
         Self {
-            cache: Arc::new(Cache::with_capacity_bytes(cache_bytes)),
+            cache: Arc::new(Cache::with_capacity_bytes(options.cache_bytes)),
             files: Arc::new(DescriptorTable::new(OPEN_FILES)),
-            buffer_bytes,
+            options,
             making: Arc::default(),
         }
     }

@@ -14,6 +14,8 @@ use crate::observer::Stopwatch;
 
 /// How long to leave a full disk alone before tables are tried again.
 const SPACE_RETRY: Duration = Duration::from_secs(1);
+/// The same, at most, for compaction, which may have written much before it finds that it does not fit.
+const LONGEST_RETRY: Duration = Duration::from_secs(64);
 /// Niceness of the threads.
 #[cfg(target_os = "linux")]
 const BACKGROUND: i32 = 10;
@@ -39,8 +41,8 @@ struct State {
     sweep: bool,
     spare: bool,
     stop: bool,
-    /// There may be room again.
-    try_again: bool,
+    /// There may be room again for each kind of work.
+    try_again: [bool; 2],
     /// Why each kind of work cannot write tables.
     out_of_space: [Option<String>; 2],
 }
@@ -167,15 +169,15 @@ impl Chores {
         }
     }
 
-    /// Somebody has seen room on a disk that was full.
-    pub(super) fn try_again(&self) {
-        self.lock().try_again = true;
+    /// Somebody has seen room on a disk that was full, or wants to know.
+    pub(super) fn try_again(&self, work: Work) {
+        self.lock().try_again[work as usize] = true;
         self.changed.notify_all();
     }
 
-    fn pause_until_tried_again(&self) {
-        self.pause_while(SPACE_RETRY, |state| !state.stop && !state.try_again);
-        self.lock().try_again = false;
+    fn pause_until_tried_again(&self, work: Work, span: Duration) {
+        self.pause_while(span, |state| !state.stop && !state.try_again[work as usize]);
+        self.lock().try_again[work as usize] = false;
     }
 
     /// Waits, but not longer than until everything stops.
@@ -274,7 +276,7 @@ fn flush(store: &Store) {
                     let _ = store.chores.want_flush(false);
                 }
             }
-            Err(error) => wait_for_space(store, Work::Flush, error),
+            Err(error) => wait_for_space(store, Work::Flush, SPACE_RETRY, error),
         }
         if store.poison.is_set() {
             return;
@@ -283,6 +285,7 @@ fn flush(store: &Store) {
 }
 
 fn compact(store: &Store) {
+    let mut retry = SPACE_RETRY;
     while store.chores.next(|state| state.compaction_done < state.compaction_asked) {
         let asked = store.chores.lock().compaction_asked;
         let compacted = store.trees.iter().try_for_each(|tree| compact_tree(store, tree));
@@ -291,8 +294,12 @@ fn compact(store: &Store) {
             Ok(()) => {
                 store.chores.set_out_of_space(Work::Compaction, None);
                 store.chores.compaction_done(asked);
+                retry = SPACE_RETRY;
             }
-            Err(error) => wait_for_space(store, Work::Compaction, error),
+            Err(error) => {
+                wait_for_space(store, Work::Compaction, retry, error);
+                retry = LONGEST_RETRY.min(2 * retry);
+            }
         }
         if store.poison.is_set() {
             return;
@@ -328,16 +335,12 @@ fn note_suspect(store: &Store, tree: &Tree, error: &lsm_tree::Error, failed: Sto
 }
 
 /// A full disk may have room again. After anything else nobody knows what the disk holds.
-fn wait_for_space(store: &Store, work: Work, error: StorageError) {
+fn wait_for_space(store: &Store, work: Work, retry: Duration, error: StorageError) {
     match error {
         StorageError::NoSpace { cause } => {
-            tracing::warn!(%cause, "tables cannot be written: the disk is full");
+            tracing::warn!(%cause, ?work, "tables cannot be written: the disk is full");
             store.chores.set_out_of_space(work, Some(cause));
-            match work {
-                // Who commits has looked whether there is room for what is in memory.
-                Work::Flush => store.chores.pause_until_tried_again(),
-                Work::Compaction => store.chores.pause(SPACE_RETRY),
-            }
+            store.chores.pause_until_tried_again(work, retry);
         }
         error => drop(store.poison.put(error)),
     }

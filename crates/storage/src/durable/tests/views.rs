@@ -1,7 +1,9 @@
 //! What an open view goes on seeing while tables change under it.
 
 use lsm_tree::AbstractTree;
+use starling_sys::MemoryVolume;
 
+use super::headroom::Space;
 use super::*;
 
 fn row(token: u64) -> Bytes {
@@ -63,6 +65,25 @@ fn clearing_up_spares_a_table_that_was_replaced_and_is_still_read() {
     assert!(failed.is_err());
     assert_eq!(snapshot.unwrap().get(Namespace::Data, &row(3)).unwrap(), Some(vec![0; 9].into()));
     assert!(!unfinished.exists());
+}
+
+#[test]
+fn compaction_leaves_the_last_room_to_commits() {
+    let Ok(volume) = MemoryVolume::create(64 << 20).inspect_err(|why| eprintln!("skipped: {why}")) else {
+        return;
+    };
+    let engine = open(&volume.root().join("data")).unwrap();
+    let store = ready_to_compact(&engine);
+    let compact = || store.trees.of(Namespace::Data).compact(store.last_applied(), store.oldest_view());
+    let ballast = volume.root().join("ballast");
+    let free = Space::of(volume.root()).unwrap().free;
+    fs::write(&ballast, vec![1; free as usize - (2 << 20) + 1]).unwrap();
+    let refused = compact().unwrap_err();
+    assert!(failure::is_no_space(&refused), "{refused}");
+    engine.commit(&[rows(7)], Durability::Synced).unwrap();
+    engine.flush().unwrap();
+    fs::remove_file(ballast).unwrap();
+    assert!(compact().unwrap());
 }
 
 #[test]
