@@ -24,6 +24,7 @@ use crate::observer::Observer;
 use crate::range::KeyRange;
 
 mod breather;
+mod buffer;
 mod damage;
 mod failure;
 mod headroom;
@@ -260,11 +261,11 @@ impl Engine for DurableEngine {
     }
 
     fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
-        self.with_store(|store| store.trees.scan_in(&store.trees.now(), namespace, range, limit))
+        self.with_store(|store| store.trees.now().scan(namespace, range, limit))
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
-        self.with_store(|store| Ok(Box::new(OpenSnapshot::open(store.clone())?) as Box<dyn Snapshot>))
+        self.with_store(|store| Ok(Box::new(OpenSnapshot::open(store.clone())) as Box<dyn Snapshot>))
     }
 
     fn sequence(&self) -> u64 {
@@ -347,7 +348,7 @@ fn recover(
         // What the log gave back lies below what the tables hold: no later open would take it from there again.
         let tree = trees.of(namespace);
         tree.seal()?;
-        tree.flush(log.last(), view_after(log.last())).map_err(|error| failure::of_write(&error))?;
+        tree.flush(view_after(log.last())).map_err(|error| failure::of_write(&error))?;
         marks.set_rebuilt(namespace).map_err(StorageError::during("noting the rebuild of tables"))?;
     }
     log.acknowledge_findings()?;
@@ -366,7 +367,7 @@ fn replay(
     trees.buffers().apply(sequence, payload, |namespace| held[usize::from(namespace.code())] < sequence);
     for tree in trees.iter().filter(|tree| tree.is_to_be_sealed(false)) {
         tree.seal()?;
-        tree.flush(sequence, view_after(sequence)).map_err(|error| failure::of_write(&error))?;
+        tree.flush(view_after(sequence)).map_err(|error| failure::of_write(&error))?;
     }
     Ok(())
 }

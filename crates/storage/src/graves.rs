@@ -21,8 +21,6 @@ const PREFIX: &[u8] = b"\0dropped\0";
 pub(crate) struct Graves {
     /// Disjoint ranges of tokens: first token to last token and generation.
     ranges: BTreeMap<u64, (u64, u32)>,
-    /// The last batch with a drop that is noted here, if it was applied since the open.
-    pub(crate) last: u64,
 }
 
 /// One drop.

@@ -1,29 +1,32 @@
 //! Reading past damage: a walk over a tree that steps over blocks it cannot read, and says which keys they may hold.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::failure;
-use super::published::StoredRows;
-use super::tree::Tree;
+use super::published::{Published, StoredRows};
 use super::trees::found;
+use crate::batch::Namespace;
 use crate::engine::Found;
 use crate::error::StorageError;
 use crate::range::{KeyRange, successor};
 
 /// The rows of a range, and the damage between them.
-pub(super) struct Walk<'a> {
-    tree: &'a Tree,
+pub(super) struct Walk {
+    published: Arc<Published>,
+    namespace: Namespace,
     range: KeyRange,
-    view: u64,
+    below: u64,
     rows: StoredRows,
     /// From where on nothing has been seen.
     reached: Bytes,
 }
 
-impl<'a> Walk<'a> {
-    pub(super) fn new(tree: &'a Tree, range: KeyRange, view: u64) -> Self {
-        let rows = tree.stored(&range, view);
-        Self { tree, reached: range.start().clone(), range, view, rows }
+impl Walk {
+    pub(super) fn new(published: Arc<Published>, namespace: Namespace, range: KeyRange, below: u64) -> Self {
+        let rows = published.stored(&range, below);
+        Self { published, namespace, reached: range.start().clone(), range, below, rows }
     }
 
     /// Goes on behind what cannot be read at `reached`. None: nothing can be read up to the end of the range.
@@ -32,7 +35,7 @@ impl<'a> Walk<'a> {
         let is_within = |key: &Bytes| self.range.end().is_none_or(|end| key < end);
         let next = next_readable(&from, is_within, |key| self.is_readable(key));
         self.rows = match &next {
-            Some(next) => self.tree.stored(&self.range.resume(next.clone()), self.view),
+            Some(next) => self.published.stored(&self.range.resume(next.clone()), self.below),
             None => Box::new(std::iter::empty()),
         };
         self.reached = next.clone().unwrap_or_default();
@@ -41,7 +44,7 @@ impl<'a> Walk<'a> {
 
     fn is_readable(&self, from: &Bytes) -> bool {
         let rest = self.range.resume(from.clone());
-        !matches!(self.tree.stored(&rest, self.view).next(), Some(Err(_)))
+        !matches!(self.published.stored(&rest, self.below).next(), Some(Err(_)))
     }
 }
 
@@ -75,14 +78,14 @@ pub(super) fn next_readable(
     Some(key_at(good))
 }
 
-impl Iterator for Walk<'_> {
+impl Iterator for Walk {
     type Item = Result<Found, StorageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.rows.next()? {
             Ok((key, stored)) => {
                 self.reached = successor(&key);
-                Some(Ok(found(self.tree.namespace, key, stored)))
+                Some(Ok(found(self.namespace, key, stored)))
             }
             Err(error) => Some(failure::damage_of(&error).map(|_| self.step_over())),
         }

@@ -1,102 +1,174 @@
-//! What readers of a tree look at. The library keeps the same behind a lock of its own and holds that while it syncs a
-//! manifest, a few fsyncs long: neither reads of what is there now nor commits may wait for that.
+//! What readers of a tree look at: write buffers over tables. The library keeps which tables there are behind a lock of its
+//! own and holds that while it syncs a manifest, a few fsyncs long: neither reads nor commits may wait for that.
 
+use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use lsm_tree::table::filter::standard_bloom;
-use lsm_tree::{AbstractTree, AnyTree, Memtable, Slice, ValueType};
+use lsm_tree::{AbstractTree, AnyTree, Slice, ValueType};
 
-use super::trees::NOW;
+use super::buffer::{self, Buffer, Entry};
 use crate::range::KeyRange;
 
 /// Rows in key order, as they are stored.
 pub(super) type StoredRows = Box<dyn Iterator<Item = Result<(Slice, Slice), lsm_tree::Error>>>;
-/// The newest entry of a key in tables: a row, or that it was deleted.
-type FindInTables = dyn Fn(&[u8]) -> Result<Option<Entry>, lsm_tree::Error> + Send + Sync;
-type Scan = dyn Fn(&KeyRange) -> StoredRows + Send + Sync;
+/// The newest entry of a key below a number.
+type Find = dyn Fn(&[u8], u64) -> Result<Option<Entry>, lsm_tree::Error> + Send + Sync;
+type Scan = dyn Fn(&KeyRange, u64) -> StoredRows + Send + Sync;
 
-/// Write buffers and tables of a tree at some moment. What is written to the active buffer later shows; what is made of
-/// buffers and tables later holds the same rows. (The library gives out what is behind `find` and `scan`, but not the
-/// names of its types.)
+/// Write buffers and tables of a tree at some moment. What is written to the active buffer later shows, under higher
+/// numbers; what is made of buffers and tables later holds the same rows. Whoever keeps it keeps them.
 pub(super) struct Published {
     /// The active one first.
-    buffers: Vec<Arc<Memtable>>,
-    find: Box<FindInTables>,
-    scan: Box<Scan>,
-    /// Runs of tables that no compaction has merged yet.
-    pub(super) young_runs: usize,
-    /// Bytes of its tables.
-    pub(super) table_bytes: u64,
+    buffers: Vec<Arc<Buffer>>,
+    tables: Arc<Tables>,
 }
 
-/// What is known of a key: its row, or none if it was deleted.
-type Entry = Option<Slice>;
+/// Tables of a tree. (The library gives out what is behind `find` and `scan`, but not the names of its types.)
+struct Tables {
+    find: Box<Find>,
+    scan: Box<Scan>,
+    young_runs: usize,
+    bytes: u64,
+}
 
 impl Published {
-    /// What can be read of `tree` now. `sealed` are its sealed buffers, the newest first: they may be more than those that
-    /// it still has, not less.
-    pub(super) fn of(tree: &AnyTree, sealed: &[Arc<Memtable>]) -> Self {
-        let whole = tree.get_version_history_lock().latest_version();
-        let active = whole.active_memtable.clone();
-        // After the buffers: what is no longer in one of them is in these tables.
-        let version = tree.current_version();
-        let young_runs = version.level(0).map_or(0, |level| level.run_count());
-        let table_bytes = version.iter_levels().map(|level| level.size()).sum();
-        let find = move |key: &[u8]| {
-            let hash = standard_bloom::Builder::get_hash(key);
-            let runs = version.iter_levels().flat_map(|level| level.iter());
-            for table in runs.filter_map(|run| run.get_for_key(key)) {
-                if let Some(entry) = table.get(key, NOW, hash)? {
-                    return Ok(Some(entry_of(entry.key.value_type, entry.value)));
-                }
-            }
-            Ok(None)
-        };
-        let scan = move |range: &KeyRange| {
-            let bounds: (Bound<&[u8]>, _) = bounds(range);
-            let rows = lsm_tree::Tree::create_internal_range::<&[u8], _>(whole.clone(), &bounds, NOW, None);
-            Box::new(rows.map(|row| row.map(|row| (row.key.user_key, row.value)))) as StoredRows
-        };
-        let buffers = std::iter::once(active).chain(sealed.iter().cloned()).collect();
-        Self { buffers, find: Box::new(find), scan: Box::new(scan), young_runs, table_bytes }
+    /// The tables of `tree`, and an empty buffer.
+    pub(super) fn first(tree: &AnyTree) -> Self {
+        Self { buffers: vec![Arc::default()], tables: Arc::new(Tables::of(tree)) }
     }
 
-    /// A stored row.
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Slice>, lsm_tree::Error> {
-        let buffered = self.buffers.iter().find_map(|buffer| buffer.get(key, NOW));
+    /// The same with another buffer, which is the active one now.
+    pub(super) fn with_buffer(&self, active: Arc<Buffer>) -> Self {
+        let buffers = std::iter::once(active).chain(self.buffers.iter().cloned()).collect();
+        Self { buffers, tables: self.tables.clone() }
+    }
+
+    /// The same buffers over the tables that `tree` has now.
+    pub(super) fn over_tables_of(&self, tree: &AnyTree) -> Self {
+        Self { buffers: self.buffers.clone(), tables: Arc::new(Tables::of(tree)) }
+    }
+
+    /// The same over the tables that `tree` has now, which hold the oldest buffer.
+    pub(super) fn without_oldest(&self, tree: &AnyTree) -> Self {
+        let mut fewer = self.over_tables_of(tree);
+        fewer.buffers.pop();
+        fewer
+    }
+
+    /// A stored row: its newest version below a number.
+    pub(super) fn get(&self, key: &[u8], below: u64) -> Result<Option<Slice>, lsm_tree::Error> {
+        let buffered = self.buffers.iter().find_map(|buffer| buffer.get(key, below));
         match buffered {
-            Some(entry) => Ok(entry_of(entry.key.value_type, entry.value)),
-            None => Ok((self.find)(key)?.flatten()),
+            Some(entry) => Ok(entry),
+            None => Ok((self.tables.find)(key, below)?.flatten()),
         }
     }
 
-    /// The rows of a range, until the first that cannot be read.
-    pub(super) fn stored(&self, range: &KeyRange) -> StoredRows {
-        (self.scan)(range)
+    /// The rows of a range, each in its newest version below a number, until the first that cannot be read.
+    pub(super) fn stored(&self, range: &KeyRange, below: u64) -> StoredRows {
+        let buffers = self.buffers.iter().map(|buffer| buffer.rows(range, below).peekable()).collect();
+        Box::new(Merge { buffers, tables: (self.tables.scan)(range, below).peekable() })
     }
 
     /// The buffer that is written.
-    pub(super) fn active(&self) -> &Memtable {
+    pub(super) fn active(&self) -> &Arc<Buffer> {
         &self.buffers[0]
+    }
+
+    /// The first of the buffers that wait to become tables.
+    pub(super) fn oldest_sealed(&self) -> Option<&Arc<Buffer>> {
+        self.buffers[1..].last()
     }
 
     /// Bytes of rows in buffers.
     pub(super) fn buffered_bytes(&self) -> u64 {
-        self.buffers.iter().map(|buffer| buffer.size()).sum()
+        self.buffers.iter().map(|buffer| buffer.bytes()).sum()
     }
 
-    /// Buffers that wait to become tables.
-    pub(super) fn sealed(&self) -> usize {
-        self.buffers.len() - 1
+    /// Runs of tables that no compaction has merged yet.
+    pub(super) fn young_runs(&self) -> usize {
+        self.tables.young_runs
+    }
+
+    /// Bytes of its tables.
+    pub(super) fn table_bytes(&self) -> u64 {
+        self.tables.bytes
     }
 }
 
-fn entry_of(kind: ValueType, row: Slice) -> Entry {
-    (kind == ValueType::Value).then_some(row)
+impl Tables {
+    fn of(tree: &AnyTree) -> Self {
+        let whole = tree.get_version_history_lock().latest_version();
+        let version = tree.current_version();
+        let young_runs = version.level(0).map_or(0, |level| level.run_count());
+        let bytes = version.iter_levels().map(|level| level.size()).sum();
+        let find = move |key: &[u8], below| {
+            let hash = standard_bloom::Builder::get_hash(key);
+            let runs = version.iter_levels().flat_map(|level| level.iter());
+            for table in runs.filter_map(|run| run.get_for_key(key)) {
+                if let Some(entry) = table.get(key, below, hash)? {
+                    return Ok(Some((entry.key.value_type == ValueType::Value).then_some(entry.value)));
+                }
+            }
+            Ok(None)
+        };
+        // The library's own buffers are always empty.
+        let scan = move |range: &KeyRange, below| {
+            let bounds: (Bound<&[u8]>, _) = bounds(range);
+            let rows = lsm_tree::Tree::create_internal_range::<&[u8], _>(whole.clone(), &bounds, below, None);
+            Box::new(rows.map(|row| row.map(|row| (row.key.user_key, row.value)))) as StoredRows
+        };
+        Self { find: Box::new(find), scan: Box::new(scan), young_runs, bytes }
+    }
 }
 
 fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
     let end = range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(&end[..]));
     (Bound::Included(&range.start()[..]), end)
+}
+
+/// Rows of buffers and tables in key order. What a newer buffer says of a key holds.
+struct Merge {
+    /// The newest first.
+    buffers: Vec<Peekable<buffer::Rows>>,
+    tables: Peekable<StoredRows>,
+}
+
+impl Merge {
+    /// The first key in buffers.
+    fn first_buffered(&mut self) -> Option<Slice> {
+        let heads = self.buffers.iter_mut().filter_map(|rows| rows.peek());
+        heads.map(|row| &row.key).min().cloned()
+    }
+
+    /// What buffers say of `key`, the first that they have.
+    fn take(&mut self, key: &Slice) -> Entry {
+        let mut newest = None;
+        for rows in &mut self.buffers {
+            let row = rows.next_if(|row| row.key == *key);
+            newest = newest.or(row);
+        }
+        newest.and_then(|row| row.entry)
+    }
+}
+
+impl Iterator for Merge {
+    type Item = Result<(Slice, Slice), lsm_tree::Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some(first) = self.first_buffered() {
+            match self.tables.peek() {
+                Some(Err(_)) => return self.tables.next(),
+                Some(Ok((key, _))) if *key < first => return self.tables.next(),
+                Some(Ok((key, _))) if *key == first => drop(self.tables.next()),
+                _ => {}
+            }
+            if let Some(row) = self.take(&first) {
+                return Some(Ok((first, row)));
+            }
+        }
+        self.tables.next()
+    }
 }

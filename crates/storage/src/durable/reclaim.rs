@@ -3,31 +3,22 @@
 use std::panic::RefUnwindSafe;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use lsm_tree::SequenceNumberCounter;
 use lsm_tree::compaction::filter::{self, CompactionFilter, Context, ItemAccessor, Verdict};
 
 use super::breather::Breather;
 use super::headroom::Headroom;
-use super::trees::STEP;
 use crate::batch::Namespace;
 use crate::graves::Graves;
 
 pub(super) struct Factory {
     namespace: Namespace,
     graves: Arc<RwLock<Graves>>,
-    /// The numbers of the tree's versions.
-    versions: SequenceNumberCounter,
     headroom: Headroom,
 }
 
 impl Factory {
-    pub(super) const fn new(
-        namespace: Namespace,
-        graves: Arc<RwLock<Graves>>,
-        versions: SequenceNumberCounter,
-        headroom: Headroom,
-    ) -> Self {
-        Self { namespace, graves, versions, headroom }
+    pub(super) const fn new(namespace: Namespace, graves: Arc<RwLock<Graves>>, headroom: Headroom) -> Self {
+        Self { namespace, graves, headroom }
     }
 }
 
@@ -40,9 +31,6 @@ impl filter::Factory for Factory {
 
     fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
         let graves = self.graves.read().unwrap_or_else(PoisonError::into_inner).clone();
-        // The version that will be without the dead rows comes after the last drop, so that no view from before it sees
-        // that version.
-        self.versions.fetch_max(graves.last * STEP + 1);
         let (breather, headroom) = (Breather::default(), self.headroom.clone());
         Box::new(Reclaim { namespace: self.namespace, graves, breather, headroom })
     }

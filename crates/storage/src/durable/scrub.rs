@@ -124,8 +124,7 @@ impl Scrubber<'_> {
         let keys = &table.metadata.key_range;
         let end = successor(&Bytes::copy_from_slice(keys.max()));
         let mut rest = KeyRange::new(Bytes::copy_from_slice(keys.min()), Some(end));
-        let trees = &self.store.trees;
-        while let Ok(page) = trees.scan_in(&trees.now(), Namespace::Data, &rest, PAGE) {
+        while let Ok(page) = self.store.trees.now().scan(Namespace::Data, &rest, PAGE) {
             let mut found = self.store.scrubbed.lock();
             let room = MOST_RANGES.saturating_sub(found.len());
             found.extend(page.damaged.into_iter().take(room));

@@ -10,7 +10,6 @@ use super::Options;
 use super::headroom::Space;
 use super::queue::{Queue, Submission};
 use super::scrub::Progress;
-use super::snapshots::Snapshots;
 use super::tree::Tree;
 use super::trees::{Trees, view_after};
 use super::upkeep::{Chores, Work};
@@ -51,7 +50,6 @@ pub(super) struct Store {
     /// Bytes of the log, for who must not wait for the thread that writes it.
     log_bytes: AtomicU64,
     pub(super) poison: Poison,
-    pub(super) snapshots: Snapshots,
     pub(super) chores: Chores,
     pub(super) queue: Queue,
     pub(super) observer: Arc<dyn Observer>,
@@ -84,7 +82,6 @@ impl Store {
             synced: AtomicU64::new(0),
             log_bytes: AtomicU64::new(log_bytes),
             poison: Poison::default(),
-            snapshots: Snapshots::default(),
             chores: Chores::default(),
             queue: Queue::default(),
             observer: Arc::new(()),
@@ -191,13 +188,6 @@ impl Store {
         let _ = watermark.record(last);
     }
 
-    /// Below this nobody reads.
-    pub(super) fn oldest_view(&self) -> u64 {
-        // In this order: a snapshot opened in between sees at least this much.
-        let newest = view_after(self.last_applied());
-        self.snapshots.oldest().map_or(newest, |oldest| oldest.min(newest))
-    }
-
     /// Batches up to `last` are durable.
     pub(super) fn synced(&self, last: Sequence) {
         self.synced.fetch_max(last.0, Ordering::AcqRel);
@@ -250,7 +240,7 @@ impl Store {
 
     /// Runs that compaction has not come to. Damaged tables are not compacted, and wait for nothing.
     fn runs_behind(&self, tree: &Tree) -> usize {
-        if self.is_damaged(tree.namespace) { 0 } else { tree.published().young_runs }
+        if self.is_damaged(tree.namespace) { 0 } else { tree.published().young_runs() }
     }
 
     fn has_too_many_buffers(&self) -> bool {
@@ -280,9 +270,9 @@ impl Store {
     pub(super) fn flush(&self, all: bool) -> Result<(), StorageError> {
         self.poison.check()?;
         self.seal(all)?;
-        for tree in self.trees.iter().filter(|tree| tree.published().sealed() > 0) {
+        for tree in self.trees.iter().filter(|tree| tree.published().oldest_sealed().is_some()) {
             let watch = Stopwatch::start(&*self.observer);
-            let flushed = tree.flush(self.last_applied(), self.oldest_view());
+            let flushed = tree.flush(view_after(self.last_applied()));
             flushed.map_err(|error| super::failure::of_write(&error))?;
             self.observer.flushed(watch.read());
         }
@@ -333,7 +323,7 @@ impl Store {
         let of_trees = |size: fn(&Tree) -> u64| self.trees.iter().map(size).sum::<u64>();
         let log_bytes = self.log_bytes();
         Sizes {
-            disk_bytes: log_bytes + of_trees(|tree| tree.published().table_bytes),
+            disk_bytes: log_bytes + of_trees(|tree| tree.published().table_bytes()),
             log_bytes,
             unflushed_bytes: of_trees(|tree| tree.published().buffered_bytes()),
             flush_backlog: self.trees.iter().map(Tree::full_buffers).sum(),

@@ -200,7 +200,7 @@ fn rows_of_dropped_ranges_are_swept_out() {
     engine.commit(&[dropped], Durability::Synced).unwrap();
     let held = |store: &Arc<Store>| {
         let data = store.trees.of(Namespace::Data);
-        data.stored(&KeyRange::all(), view_after(store.last_applied())).count()
+        data.published().stored(&KeyRange::all(), view_after(store.last_applied())).count()
     };
     engine
         .with_store(|store| {

@@ -1,9 +1,8 @@
 //! One namespace's tree: its write buffer, its sealed buffers, its tables.
 //!
 //! Two threads change it, and neither makes those wait who read or commit: *flush* seals buffers and makes tables of them,
-//! *compact* merges tables. A buffer is sealed in three steps: the library gets a new active one; readers are shown both;
-//! the thread that applies is handed the new one between two groups. Until then it writes to the one that is sealed, which
-//! nobody makes tables of before the third step.
+//! *compact* merges tables. A buffer is sealed between two groups: the thread that applies is handed a new one when readers
+//! look at both.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,19 +13,19 @@ use bytes::Bytes;
 use lsm_tree::compaction::Leveled;
 use lsm_tree::config::{CompressionPolicy, PartitioningPolicy};
 use lsm_tree::{
-    AbstractTree, AnyTree, CompressionType, Config, Guard, InternalValue, Memtable, SequenceNumberCounter,
-    Slice, Table,
+    AbstractTree, AnyTree, CompressionType, Config, InternalValue, SequenceNumberCounter, Slice, Table,
+    ValueType,
 };
 
 use super::breather::Breather;
+use super::buffer::{Buffer, Row};
 use super::headroom::Headroom;
-use super::published::{Published, StoredRows};
+use super::published::Published;
 use super::reclaim;
-use super::trees::{NOW, STEP, Shared, read_row};
+use super::trees::{NOW, STEP, Shared};
 use super::writeback::Making;
-use super::{damage, failure, manifest};
+use super::{failure, manifest};
 use crate::batch::Namespace;
-use crate::engine::Found;
 use crate::error::StorageError;
 use crate::graves::Graves;
 use crate::log::Sequence;
@@ -40,16 +39,14 @@ const TABLE_BYTES: u64 = 32 << 20;
 pub(super) struct Tree {
     pub(super) namespace: Namespace,
     pub(super) tree: AnyTree,
-    /// The numbers of its versions.
-    versions: SequenceNumberCounter,
     /// Bytes at which its write buffer is full.
     pub(super) buffer_bytes: u64,
     /// Where rows go. Held while a group is applied.
-    active: Mutex<Arc<Memtable>>,
-    /// Sealed buffers, the newest first. Held by who publishes.
-    sealed: Mutex<Vec<Arc<Memtable>>>,
+    active: Mutex<Arc<Buffer>>,
     /// What readers look at. Held for an instant.
     published: RwLock<Arc<Published>>,
+    /// Held while what readers look at is made from what they looked at so far.
+    publishing: Mutex<()>,
     /// Held for reading by who makes tables.
     alone: RwLock<()>,
     litter: Mutex<Litter>,
@@ -65,10 +62,9 @@ impl Tree {
         shared: &Shared,
         graves: Arc<RwLock<Graves>>,
     ) -> Result<Self, lsm_tree::Error> {
-        let versions = SequenceNumberCounter::default();
         let headroom = Headroom::new(dir, &shared.options);
-        let buried = reclaim::Factory::new(namespace, graves, versions.clone(), headroom);
-        let config = Config::new(dir, versions.clone(), SequenceNumberCounter::default())
+        let buried = reclaim::Factory::new(namespace, graves, headroom);
+        let config = Config::new(dir, SequenceNumberCounter::default(), SequenceNumberCounter::default())
             .use_cache(shared.cache.clone())
             .use_descriptor_table(Some(shared.files.clone()))
             .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
@@ -77,18 +73,17 @@ impl Tree {
             .filter_block_partitioning_policy(PartitioningPolicy::all(true))
             .with_compaction_filter_factory(Some(Arc::new(buried)));
         let tree = config.open()?;
-        versions.fetch_max(tree.get_highest_persisted_seqno().unwrap_or(0) + 1);
         let buffer_bytes = match namespace {
             Namespace::Data | Namespace::Hints => shared.options.write_buffer_bytes,
             Namespace::Meta => shared.options.write_buffer_bytes.min(4 << 20),
         };
+        let first = Published::first(&tree);
         Ok(Self {
             namespace,
-            versions,
             buffer_bytes,
-            active: Mutex::new(tree.active_memtable()),
-            sealed: Mutex::default(),
-            published: RwLock::new(Arc::new(Published::of(&tree, &[]))),
+            active: Mutex::new(first.active().clone()),
+            published: RwLock::new(Arc::new(first)),
+            publishing: Mutex::default(),
             alone: RwLock::default(),
             litter: Mutex::default(),
             making: shared.making.clone(),
@@ -108,7 +103,7 @@ impl Tree {
     }
 
     /// The write buffer, for as long as a group of batches is applied to it.
-    pub(super) fn writing(&self) -> MutexGuard<'_, Arc<Memtable>> {
+    pub(super) fn writing(&self) -> MutexGuard<'_, Arc<Buffer>> {
         // After a panic between two rows it is not sealed any more.
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,7 +112,7 @@ impl Tree {
     pub(super) fn is_to_be_sealed(&self, all: bool) -> bool {
         let published = self.published();
         let buffer = published.active();
-        !buffer.is_empty() && (all || buffer.size() >= self.buffer_bytes)
+        !buffer.is_empty() && (all || buffer.bytes() >= self.buffer_bytes)
     }
 
     /// Seals the write buffer, if it holds anything. Afterwards nobody writes to it.
@@ -125,48 +120,47 @@ impl Tree {
     /// # Errors
     /// If a batch was applied to it by half. That must not be found in a table: [`Tree::flush`] must not follow.
     pub(super) fn seal(&self) -> Result<(), StorageError> {
-        let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(buffer) = self.tree.rotate_memtable() {
-            sealed.insert(0, buffer);
-            self.publish(&sealed);
-            *self.active.lock().map_err(|_| half_applied())? = self.tree.active_memtable();
+        let _alone = self.publishing();
+        let mut active = self.active.lock().map_err(|_| half_applied())?;
+        if !active.is_empty() {
+            let fresh = Arc::<Buffer>::default();
+            self.publish(self.published().with_buffer(fresh.clone()));
+            *active = fresh;
         }
         Ok(())
     }
 
-    /// Turns sealed write buffers into tables. `applied` is the last batch in them, or a later one: what is made of them gets
-    /// a version above. Nobody reads below `oldest_view`.
-    pub(super) fn flush(&self, applied: Sequence, oldest_view: u64) -> Result<(), lsm_tree::Error> {
+    /// Turns sealed write buffers into tables. Batches from number `below` on are not applied yet.
+    pub(super) fn flush(&self, below: u64) -> Result<(), lsm_tree::Error> {
         // The oldest first: newer rows must not be in tables of which readers think less.
-        while let Some(buffer) = self.oldest_sealed() {
-            self.versions.fetch_max(applied.0 * STEP + 1);
-            self.clearing_up(|| self.make_tables(&buffer, oldest_view))?;
-            let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
-            sealed.pop();
-            self.publish(&sealed);
+        while let Some(buffer) = self.published().oldest_sealed() {
+            self.clearing_up(|| self.make_tables(buffer, below))?;
+            let _alone = self.publishing();
+            self.publish(self.published().without_oldest(&self.tree));
         }
         Ok(())
     }
 
-    fn oldest_sealed(&self) -> Option<Arc<Memtable>> {
-        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).last().cloned()
-    }
-
-    fn make_tables(&self, buffer: &Memtable, oldest_view: u64) -> Result<(), lsm_tree::Error> {
+    fn make_tables(&self, buffer: &Arc<Buffer>, below: u64) -> Result<(), lsm_tree::Error> {
         let mut breather = Breather::default();
-        let rows = visible_rows(buffer, oldest_view).inspect(|_| breather.breathe());
-        let Some((tables, _)) = self.tree.flush_to_tables(rows.map(Ok))? else { return Ok(()) };
-        self.tree.register_tables(&tables, None, None, &[buffer.id], oldest_view)?;
+        let rows = buffer.rows(&KeyRange::all(), NOW).inspect(|_| breather.breathe());
+        let Some((tables, _)) = self.tree.flush_to_tables(rows.map(|row| Ok(of_table(row))))? else {
+            return Ok(());
+        };
+        self.tree.register_tables(&tables, None, None, &[], below)?;
         // At once: compaction may replace them before anybody looks again.
         self.litter().note_whole(tables.iter().map(Table::id));
         Ok(())
     }
 
+    fn publishing(&self) -> MutexGuard<'_, ()> {
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Shows readers what is there now.
-    fn publish(&self, sealed: &[Arc<Memtable>]) {
-        let fresh = Arc::new(Published::of(&self.tree, sealed));
+    fn publish(&self, fresh: Published) {
         let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
-        let former = std::mem::replace(&mut *published, fresh);
+        let former = std::mem::replace(&mut *published, Arc::new(fresh));
         drop(published);
         drop(former);
     }
@@ -238,25 +232,17 @@ impl Tree {
         self.tree.tree_config().path.join(TABLES).join(number.to_string())
     }
 
-    /// One step of compaction. Says whether there was anything to do.
-    pub(super) fn compact(&self, applied: Sequence, oldest_view: u64) -> Result<bool, lsm_tree::Error> {
+    /// One step of compaction. Batches from number `below` on are not applied yet. Says whether there was anything to do.
+    pub(super) fn compact(&self, below: u64) -> Result<bool, lsm_tree::Error> {
         let before = self.tree.current_version().id();
-        // Above every view so far.
-        self.versions.fetch_max(applied.0 * STEP + 1);
         let strategy = Leveled::default().with_table_target_size(TABLE_BYTES);
-        self.clearing_up(|| self.tree.compact(Arc::new(strategy), oldest_view))?;
+        self.clearing_up(|| self.tree.compact(Arc::new(strategy), below))?;
         let has_changed = self.tree.current_version().id() != before;
         if has_changed {
-            self.publish(&self.sealed.lock().unwrap_or_else(PoisonError::into_inner));
+            let _alone = self.publishing();
+            self.publish(self.published().over_tables_of(&self.tree));
         }
         Ok(has_changed)
-    }
-
-    /// Lets go of tables that only views below `oldest_view` needed. (Each step of compaction does, but for what was open
-    /// when it began.)
-    pub(super) fn forget_old_versions(&self, oldest_view: u64) -> Result<(), lsm_tree::Error> {
-        let directory = &self.tree.tree_config().path;
-        self.tree.get_version_history_lock().maintenance(directory, oldest_view)
     }
 
     /// How many full write buffers its rows would make that no table holds.
@@ -267,38 +253,7 @@ impl Tree {
     /// Whether tables hold all its rows. For the thread that seals and flushes.
     pub(super) fn is_flushed(&self) -> bool {
         let published = self.published();
-        published.active().is_empty() && published.sealed() == 0
-    }
-
-    pub(super) fn get(&self, key: &[u8], view: u64) -> Result<Option<Bytes>, StorageError> {
-        let stored = match view {
-            NOW => self.published().get(key),
-            // Of an older view the library knows which tables it had.
-            _ => self.tree.get(key, view),
-        };
-        let stored = stored.map_err(|error| failure::of_read(self.namespace, key, &error))?;
-        stored.map(|stored| read_row(self.namespace, key, stored)).transpose()
-    }
-
-    /// What is found in a range, in key order, damage included.
-    pub(super) fn walk(
-        &self,
-        range: &KeyRange,
-        view: u64,
-    ) -> impl Iterator<Item = Result<Found, StorageError>> {
-        damage::Walk::new(self, range.clone(), view)
-    }
-
-    /// The rows of a range as they are stored, until the first that cannot be read.
-    pub(super) fn stored(&self, range: &KeyRange, view: u64) -> StoredRows {
-        if view == NOW {
-            return self.published().stored(range);
-        }
-        let rows = match range.end() {
-            Some(end) => self.tree.range(&range.start()[..]..&end[..], view, None),
-            None => self.tree.range(&range.start()[..].., view, None),
-        };
-        Box::new(rows.map(Guard::into_inner))
+        published.active().is_empty() && published.oldest_sealed().is_none()
     }
 }
 
@@ -321,16 +276,11 @@ impl Litter {
     }
 }
 
-/// The rows of a buffer without versions that nobody sees any more: older ones of a row of which everybody sees a newer.
-fn visible_rows(buffer: &Memtable, oldest_view: u64) -> impl Iterator<Item = InternalValue> {
-    let mut settled: Option<Slice> = None;
-    buffer.iter().filter(move |row| {
-        let is_visible = settled.as_ref() != Some(&row.key.user_key);
-        if is_visible && row.key.seqno < oldest_view {
-            settled = Some(row.key.user_key.clone());
-        }
-        is_visible
-    })
+/// A row as tables have it.
+fn of_table(row: Row) -> InternalValue {
+    let kind = if row.entry.is_some() { ValueType::Value } else { ValueType::Tombstone };
+    let value = row.entry.unwrap_or_else(|| Slice::from(Bytes::new()));
+    InternalValue::from_components(row.key, value, row.number, kind)
 }
 
 fn half_applied() -> StorageError {

@@ -1,18 +1,19 @@
 //! The tables: one log-structured merge tree per namespace (O'Neil et al., "The Log-Structured Merge-Tree", 1996), each
 //! with its write buffers, over one block cache.
 //!
-//! A row written by batch n has the tree sequence number n·256. The numbers between belong to the versions of a tree
-//! (sets of tables), so that a snapshot after batch n reads below (n+1)·256: rows up to n, in a version that has not yet
-//! thrown away what n+1 replaced.
+//! A row written by batch n has the number n·256 in them. (The numbers between were once the library's.) A snapshot after
+//! batch n keeps the buffers and tables that there were, and reads below (n+1)·256.
 
 use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
-use lsm_tree::{Cache, DescriptorTable, InternalValue, Memtable, Slice, ValueType};
+use lsm_tree::{Cache, DescriptorTable, Slice};
 
+use super::buffer::Buffer;
+use super::published::Published;
 use super::tree::Tree;
 use super::writeback::Making;
-use super::{Options, failure};
+use super::{Options, damage, failure};
 use crate::batch::Namespace;
 use crate::engine::{Found, Page, ScanLimit};
 use crate::error::StorageError;
@@ -22,7 +23,7 @@ use crate::payload;
 use crate::range::{KeyRange, successor};
 use crate::row;
 
-/// Tree sequence numbers per batch.
+/// Numbers per batch.
 pub(super) const STEP: u64 = 256;
 /// The view of who reads what is there.
 pub(super) const NOW: u64 = u64::MAX;
@@ -74,7 +75,7 @@ impl Trees {
         graves: Arc<RwLock<Graves>>,
     ) -> Result<Self, StorageError> {
         let trees = Self { trees, shared, graves };
-        let known = trees.after(Sequence(u64::MAX / STEP - 1))?.graves;
+        let known = trees.recorded_graves()?;
         *trees.graves.write().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(trees)
     }
@@ -89,52 +90,35 @@ impl Trees {
 
     /// What can be read now.
     pub(super) fn now(&self) -> View {
-        View { below: NOW, graves: self.graves().clone() }
+        let below = NOW;
+        View { below, published: self.trees.each_ref().map(Tree::published), graves: self.graves().clone() }
     }
 
-    /// What could be read after `sequence`.
-    pub(super) fn after(&self, sequence: Sequence) -> Result<View, StorageError> {
-        let below = view_after(sequence);
+    /// What can be read after the last batch that is applied, whatever is applied later; and which batch that is, as `last`
+    /// says between two groups.
+    pub(super) fn frozen(&self, last: impl FnOnce() -> Sequence) -> (Sequence, View) {
+        let buffers = self.buffers();
+        let last = last();
+        let view = View { below: view_after(last), ..self.now() };
+        drop(buffers);
+        (last, view)
+    }
+
+    fn recorded_graves(&self) -> Result<Graves, StorageError> {
         let mut graves = Graves::default();
-        for found in self.of(Namespace::Meta).walk(&Graves::rows(), below) {
+        for found in self.now().walk(Namespace::Meta, &Graves::rows()) {
             if let Found::Row(key, _) = found? {
                 Grave::of_row(&key).iter().for_each(|grave| graves.dig(grave));
             }
         }
-        Ok(View { below, graves })
+        Ok(graves)
     }
 
     pub(super) fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         if !row::is_key(key) || self.graves().is_dead(namespace, key) {
             return Ok(None);
         }
-        self.of(namespace).get(key, NOW)
-    }
-
-    pub(super) fn get_in(
-        &self,
-        view: &View,
-        namespace: Namespace,
-        key: &[u8],
-    ) -> Result<Option<Bytes>, StorageError> {
-        if !row::is_key(key) || view.graves.is_dead(namespace, key) {
-            return Ok(None);
-        }
-        self.of(namespace).get(key, view.below)
-    }
-
-    pub(super) fn scan_in(
-        &self,
-        view: &View,
-        namespace: Namespace,
-        range: &KeyRange,
-        limit: ScanLimit,
-    ) -> Result<Page, StorageError> {
-        if range.is_empty() {
-            return Ok(Page::default());
-        }
-        let walk = self.of(namespace).walk(range, view.below);
-        Page::fill(limit, walk.filter(|found| !is_dead(&view.graves, namespace, found)))
+        get(&self.of(namespace).published(), namespace, key, NOW)
     }
 
     /// The write buffers. None is sealed while they are held: a batch lies in one buffer of a tree, whole.
@@ -145,7 +129,8 @@ impl Trees {
     /// The drops whose rows have a value for which `wanted` holds. What cannot be read is left out.
     pub(super) fn graves_where(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<Grave> {
         let recorded = Graves::rows();
-        let rows = self.of(Namespace::Meta).walk(&recorded, NOW);
+        let now = self.now();
+        let rows = now.walk(Namespace::Meta, &recorded);
         let wanted = rows.filter_map(|found| match found {
             Ok(Found::Row(key, value)) if wanted(&value) => Grave::of_row(&key),
             _ => None,
@@ -162,7 +147,7 @@ impl Trees {
         let graves = self.graves().clone();
         let mut dead = Vec::new();
         let mut last = None;
-        for row in self.of(Namespace::Data).stored(range, NOW).take(count) {
+        for row in self.of(Namespace::Data).published().stored(range, NOW).take(count) {
             let (key, _) = row.map_err(|error| failure::of_read(Namespace::Data, range.start(), &error))?;
             let key = detach(key.into());
             if graves.is_dead(Namespace::Data, &key) {
@@ -174,11 +159,10 @@ impl Trees {
     }
 
     /// Takes note of a drop. Says whether it was one.
-    fn note_grave(&self, sequence: Sequence, key: &[u8]) -> bool {
+    fn note_grave(&self, key: &[u8]) -> bool {
         let Some(grave) = Grave::of_row(key) else { return false };
         let mut graves = self.graves.write().unwrap_or_else(PoisonError::into_inner);
         graves.dig(&grave);
-        graves.last = sequence.0;
         true
     }
 
@@ -192,15 +176,62 @@ fn is_dead(graves: &Graves, namespace: Namespace, found: &Result<Found, StorageE
     matches!(found, Ok(Found::Row(key, _)) if graves.is_dead(namespace, key))
 }
 
-/// Which rows a read sees: those below a tree sequence number, unless they are dead.
+/// Which rows a read sees: those of some buffers and tables, below a number, unless they are dead.
 pub(super) struct View {
     below: u64,
+    /// By [`Namespace::code`].
+    published: [Arc<Published>; Namespace::ALL.len()],
     graves: Graves,
+}
+
+impl View {
+    pub(super) fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        if !row::is_key(key) || self.graves.is_dead(namespace, key) {
+            return Ok(None);
+        }
+        get(self.of(namespace), namespace, key, self.below)
+    }
+
+    pub(super) fn scan(
+        &self,
+        namespace: Namespace,
+        range: &KeyRange,
+        limit: ScanLimit,
+    ) -> Result<Page, StorageError> {
+        if range.is_empty() {
+            return Ok(Page::default());
+        }
+        let walk = self.walk(namespace, range);
+        Page::fill(limit, walk.filter(|found| !is_dead(&self.graves, namespace, found)))
+    }
+
+    /// What is found in a range, in key order, damage and dead rows included.
+    fn walk(
+        &self,
+        namespace: Namespace,
+        range: &KeyRange,
+    ) -> impl Iterator<Item = Result<Found, StorageError>> {
+        damage::Walk::new(self.of(namespace).clone(), namespace, range.clone(), self.below)
+    }
+
+    const fn of(&self, namespace: Namespace) -> &Arc<Published> {
+        &self.published[namespace.code() as usize]
+    }
+}
+
+fn get(
+    published: &Published,
+    namespace: Namespace,
+    key: &[u8],
+    below: u64,
+) -> Result<Option<Bytes>, StorageError> {
+    let stored = published.get(key, below).map_err(|error| failure::of_read(namespace, key, &error))?;
+    stored.map(|stored| read_row(namespace, key, stored)).transpose()
 }
 
 /// The active write buffer of each tree.
 pub(super) struct Buffers<'a> {
-    active: [MutexGuard<'a, Arc<Memtable>>; Namespace::ALL.len()],
+    active: [MutexGuard<'a, Arc<Buffer>>; Namespace::ALL.len()],
     trees: &'a Trees,
 }
 
@@ -219,15 +250,10 @@ impl Buffers<'_> {
                 continue;
             }
             if op.namespace == Namespace::Meta && op.row.is_some() {
-                dropped |= self.trees.note_grave(sequence, &op.key);
+                dropped |= self.trees.note_grave(&op.key);
             }
-            let (row, kind) = match op.row {
-                Some(row) => (keep(op.namespace, row), ValueType::Value),
-                None => (Slice::from(Bytes::new()), ValueType::Tombstone),
-            };
-            let entry =
-                InternalValue::from_components(keep(op.namespace, op.key), row, sequence.0 * STEP, kind);
-            self.active[usize::from(op.namespace.code())].insert(entry);
+            let (key, row) = (keep(op.namespace, op.key), op.row.map(|row| keep(op.namespace, row)));
+            self.active[usize::from(op.namespace.code())].insert(key, sequence.0 * STEP, row);
         }
         dropped
     }
@@ -242,7 +268,7 @@ fn keep(namespace: Namespace, bytes: Bytes) -> Slice {
     }
 }
 
-pub(super) fn read_row(namespace: Namespace, key: &[u8], stored: Slice) -> Result<Bytes, StorageError> {
+fn read_row(namespace: Namespace, key: &[u8], stored: Slice) -> Result<Bytes, StorageError> {
     row::decode(namespace, key, stored.into()).map(detach)
 }
 

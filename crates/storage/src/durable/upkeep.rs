@@ -8,6 +8,7 @@ use super::failure;
 use super::pipeline::guarded;
 use super::store::Store;
 use super::tree::Tree;
+use super::trees::view_after;
 use super::{SyncMode, scrub, sweeper, writeback};
 use crate::error::StorageError;
 use crate::observer::Stopwatch;
@@ -310,19 +311,19 @@ fn compact(store: &Store) {
 fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
     while !store.chores.is_stopped() && !store.is_damaged(tree.namespace) {
         let watch = Stopwatch::start(&*store.observer);
-        match tree.compact(store.last_applied(), store.oldest_view()) {
+        match tree.compact(view_after(store.last_applied())) {
             Ok(true) => {
                 store.observer.compacted(watch.read());
                 store.chores.changed.notify_all();
             }
-            Ok(false) => break,
+            Ok(false) => return Ok(()),
             Err(error) => match failure::damage_of(&error) {
                 Ok(detail) => store.found_damage(tree.namespace, &detail),
                 Err(failed) => return Err(note_suspect(store, tree, &error, failed)),
             },
         }
     }
-    tree.forget_old_versions(store.oldest_view()).map_err(|error| failure::of_write(&error))
+    Ok(())
 }
 
 /// Whether the disk failed to read the old tables or to write the new ones nobody can tell here: the next open makes them

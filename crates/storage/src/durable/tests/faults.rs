@@ -134,7 +134,7 @@ fn no_table_holds_what_a_power_cut_takes_from_the_log() {
     let engine = open_with(&home, &disk, Options { write_buffer_bytes: 16 << 10, ..small() }).unwrap();
     let row = |n: u32| put(n.to_be_bytes().to_vec(), vec![3; 1 << 10]);
     let tables =
-        || engine.with_store(|store| Ok(store.trees.of(Namespace::Data).published().table_bytes)).unwrap();
+        || engine.with_store(|store| Ok(store.trees.of(Namespace::Data).published().table_bytes())).unwrap();
     let mut rows = (0..).take_while(|_| tables() == 0);
     rows.by_ref().for_each(|n| engine.commit(&[row(n)], Durability::Buffered).unwrap());
     disk.crash(Unsynced::Lost);

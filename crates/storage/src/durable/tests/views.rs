@@ -5,6 +5,7 @@ use starling_sys::MemoryVolume;
 
 use super::headroom::Space;
 use super::*;
+use crate::engine::{ScanLimit, Snapshot};
 
 fn row(token: u64) -> Bytes {
     [&token.to_be_bytes()[..], &1u32.to_be_bytes(), b"bucket\0key"].concat().into()
@@ -32,12 +33,12 @@ fn a_range_dropped_while_compaction_begins_stays_in_an_older_snapshot() {
     let engine = home.open();
     let store = ready_to_compact(&engine);
     // As compaction does: it looks at what was applied, then is overtaken.
-    let (applied, oldest) = (store.last_applied(), store.oldest_view());
+    let below = view_after(store.last_applied());
     let snapshot = engine.snapshot().unwrap();
     let mut dropping = Batch::new();
     dropping.drop_below(10..=29, 2);
     engine.commit(&[dropping], Durability::Synced).unwrap();
-    assert!(store.trees.of(Namespace::Data).compact(applied, oldest).unwrap());
+    assert!(store.trees.of(Namespace::Data).compact(below).unwrap());
     let seen = (0..40).filter(|token| snapshot.get(Namespace::Data, &row(*token)).unwrap().is_some()).count();
     assert_eq!(seen, 40);
     assert_eq!(engine.get(Namespace::Data, &row(15)).unwrap(), None);
@@ -74,7 +75,7 @@ fn compaction_leaves_the_last_room_to_commits() {
     };
     let engine = open(&volume.root().join("data")).unwrap();
     let store = ready_to_compact(&engine);
-    let compact = || store.trees.of(Namespace::Data).compact(store.last_applied(), store.oldest_view());
+    let compact = || store.trees.of(Namespace::Data).compact(view_after(store.last_applied()));
     let ballast = volume.root().join("ballast");
     let free = Space::of(volume.root()).unwrap().free;
     fs::write(&ballast, vec![1; free as usize - (2 << 20) + 1]).unwrap();
@@ -142,4 +143,63 @@ fn a_snapshot_answers_no_more_when_the_store_is_closed() {
     let snapshot = engine.snapshot().unwrap();
     engine.close().unwrap();
     assert_eq!(snapshot.get(Namespace::Data, &row(3)), Err(StorageError::Closed));
+}
+
+/// Where a row can lie: in tables, in two sealed buffers, in the active one.
+const PLACES: u32 = 4;
+/// Keys, one for every mixture of what the places say of it.
+const MIXTURES: u64 = 3u64.pow(PLACES);
+
+/// What was written of a key to a place: nothing, a deletion, or the place's number.
+fn written(key: u64, place: u32) -> Option<Option<Bytes>> {
+    match key / 3u64.pow(place) % 3 {
+        0 => None,
+        1 => Some(None),
+        _ => Some(Some(place.to_string().into())),
+    }
+}
+
+fn batch_of(place: u32) -> Batch {
+    let namespace = Namespace::Data;
+    let op = |key: u64| match (row(key), written(key, place)?) {
+        (key, Some(value)) => Some(Op::Put { namespace, key, value }),
+        (key, None) => Some(Op::Delete { namespace, key }),
+    };
+    (0..MIXTURES).filter_map(op).collect()
+}
+
+/// `reader` must see what the first `places` say.
+fn check(reader: &dyn Snapshot, places: u32) {
+    let newest = |key| (0..places).rev().find_map(|place| written(key, place)).flatten();
+    let expected: Vec<_> = (0..MIXTURES).filter_map(|key| Some((row(key), newest(key)?))).collect();
+    let limit = ScanLimit { rows: 1_000, bytes: 1 << 20 };
+    let page = reader.scan(Namespace::Data, &KeyRange::all(), limit).unwrap();
+    assert_eq!(page.rows, expected, "after {places}");
+    for key in 0..MIXTURES {
+        let found = reader.get(Namespace::Data, &row(key)).unwrap();
+        assert_eq!(found, newest(key), "{key} after {places}");
+    }
+}
+
+#[test]
+fn the_newest_of_buffers_and_tables_holds_and_a_snapshot_stays_what_it_was() {
+    let mut home = Directory::new();
+    let engine = home.open();
+    let store = engine.with_store(|store| Ok(store.clone())).unwrap();
+    let mut snapshots = Vec::new();
+    for place in 0..PLACES {
+        engine.commit(&[batch_of(place)], Durability::Synced).unwrap();
+        snapshots.push((engine.snapshot().unwrap(), place + 1));
+        match place {
+            0 => engine.flush().unwrap(),
+            1 | 2 => store.trees.of(Namespace::Data).seal().unwrap(),
+            _ => {}
+        }
+        snapshots.push((engine.snapshot().unwrap(), place + 1));
+        snapshots.iter().for_each(|(snapshot, places)| check(&**snapshot, *places));
+    }
+    engine.flush().unwrap();
+    engine.compact().unwrap();
+    snapshots.push((engine.snapshot().unwrap(), PLACES));
+    snapshots.iter().for_each(|(snapshot, places)| check(&**snapshot, *places));
 }

@@ -42,7 +42,7 @@ fn commits_reads_and_sizes_do_not_wait_for_a_manifest() {
 }
 
 #[test]
-fn a_full_buffer_is_written_on_while_it_cannot_be_sealed() {
+fn writes_go_on_in_new_buffers_while_no_table_can_be_made() {
     let mut home = Directory::new();
     let engine =
         DurableEngine::open(&home.path(), Options { write_buffer_bytes: 64 << 10, ..small() }).unwrap();
@@ -88,6 +88,46 @@ fn batches_are_whole_whenever_buffers_are_sealed() {
             .count();
         assert_eq!(missing, 0, "of batch {n} of writer {writer}");
     }
+}
+
+/// The same rows are written over and over, and only their newest versions become tables.
+#[test]
+fn a_snapshot_has_the_rows_of_its_moment_whenever_buffers_are_sealed() {
+    let home = Directory::new();
+    let tiny = Options { write_buffer_bytes: 8 << 10, ..small() };
+    let engine = DurableEngine::open(&home.path(), tiny).unwrap();
+    let store = engine.store().unwrap();
+    let overwrite = |n: u64| {
+        let rows = wide(0, 0);
+        let put = |op: &Op| Op::Put {
+            namespace: op.namespace(),
+            key: op.key().clone(),
+            value: vec![n as u8; 100].into(),
+        };
+        engine.commit(&[rows.ops().map(put).collect()], Durability::Buffered).unwrap();
+    };
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| (1..=2_000).for_each(overwrite));
+        while !writer.is_finished() {
+            // As a snapshot does, with time for others to come between.
+            let (Sequence(now), view) = store.trees.frozen(|| {
+                let last = store.last_applied();
+                (0..5_000).for_each(|_| thread::yield_now());
+                last
+            });
+            for space in Namespace::ALL {
+                let limit = ScanLimit { rows: 100, bytes: 1 << 20 };
+                let rows = view.scan(space, &KeyRange::all(), limit).unwrap().rows;
+                let is_of_now = |(_, value): &(Bytes, Bytes)| value[0] == now as u8;
+                assert!(
+                    rows.len() == if now == 0 { 0 } else { 8 },
+                    "{} rows of {space} after {now}",
+                    rows.len()
+                );
+                assert!(rows.iter().all(is_of_now), "another version in {space} after {now}");
+            }
+        }
+    });
 }
 
 /// A batch whose rows lie in all trees, and far apart.
