@@ -30,6 +30,7 @@ mod failure;
 mod headroom;
 mod inspect;
 mod manifest;
+mod pace;
 mod pipeline;
 mod published;
 mod queue;

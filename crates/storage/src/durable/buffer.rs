@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
 use std::sync::atomic::{self, AtomicU64};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::thread::yield_now;
 
 use lsm_tree::Slice;
 
@@ -85,6 +86,16 @@ impl Buffer {
 
     fn read(&self, part: usize) -> RwLockReadGuard<'_, Tree> {
         self.parts.0[part].read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Buffer {
+    /// A hundred thousand rows take some milliseconds: others may have the processor in between.
+    fn drop(&mut self) {
+        for part in &mut self.parts.0 {
+            drop(std::mem::take(part.get_mut().unwrap_or_else(PoisonError::into_inner)));
+            yield_now();
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Compaction leaves dead rows behind, lets others have the processor between rows, and stops before the volume is full.
+//! Compaction leaves dead rows behind, lets others go first, and stops before the volume is full.
 
 use std::panic::RefUnwindSafe;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,6 +7,7 @@ use lsm_tree::compaction::filter::{self, CompactionFilter, Context, ItemAccessor
 
 use super::breather::Breather;
 use super::headroom::Headroom;
+use super::pace::{Pace, Steps};
 use crate::batch::Namespace;
 use crate::graves::Graves;
 
@@ -14,11 +15,17 @@ pub(super) struct Factory {
     namespace: Namespace,
     graves: Arc<RwLock<Graves>>,
     headroom: Headroom,
+    pace: Arc<Pace>,
 }
 
 impl Factory {
-    pub(super) const fn new(namespace: Namespace, graves: Arc<RwLock<Graves>>, headroom: Headroom) -> Self {
-        Self { namespace, graves, headroom }
+    pub(super) const fn new(
+        namespace: Namespace,
+        graves: Arc<RwLock<Graves>>,
+        headroom: Headroom,
+        pace: Arc<Pace>,
+    ) -> Self {
+        Self { namespace, graves, headroom, pace }
     }
 }
 
@@ -31,8 +38,14 @@ impl filter::Factory for Factory {
 
     fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
         let graves = self.graves.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (breather, headroom) = (Breather::default(), self.headroom.clone());
-        Box::new(Reclaim { namespace: self.namespace, graves, breather, headroom })
+        Box::new(Reclaim {
+            namespace: self.namespace,
+            graves,
+            breather: Breather::default(),
+            steps: Steps::default(),
+            pace: self.pace.clone(),
+            headroom: self.headroom.clone(),
+        })
     }
 }
 
@@ -40,6 +53,8 @@ struct Reclaim {
     namespace: Namespace,
     graves: Graves,
     breather: Breather,
+    steps: Steps,
+    pace: Arc<Pace>,
     headroom: Headroom,
 }
 
@@ -50,7 +65,9 @@ impl CompactionFilter for Reclaim {
         if self.graves.is_dead(self.namespace, item.key()) {
             return Ok(Verdict::Destroy);
         }
-        self.headroom.take(item.key().len() + item.value()?.len())?;
+        let bytes = item.key().len() + item.value()?.len();
+        self.steps.done(bytes, &self.pace);
+        self.headroom.take(bytes)?;
         Ok(Verdict::Keep)
     }
 }

@@ -28,7 +28,7 @@ const SLOW_BUFFERS: f64 = 2.5;
 const MAX_BUFFERS: u64 = 7;
 /// Runs of young tables from which on commits are slowed down: every run is another place to look for a row, and
 /// compaction must come after.
-const SLOW_RUNS: usize = 12;
+const SLOW_RUNS: usize = 20;
 /// Runs from which on commits wait.
 const MAX_RUNS: usize = 64;
 /// By how much a group is slowed down for each buffer and run too many,
@@ -178,6 +178,7 @@ impl Store {
 
     /// Batches up to `last` are in the write buffers.
     pub(super) fn applied(&self, last: Sequence) {
+        self.trees.iter().for_each(|tree| tree.pace.note_commit());
         self.applied.store(last.0, Ordering::Release);
     }
 

@@ -20,6 +20,7 @@ use lsm_tree::{
 use super::breather::Breather;
 use super::buffer::{Buffer, Row};
 use super::headroom::Headroom;
+use super::pace::Pace;
 use super::published::Published;
 use super::reclaim;
 use super::trees::{NOW, STEP, Shared};
@@ -50,6 +51,7 @@ pub(super) struct Tree {
     /// Held for reading by who makes tables.
     alone: RwLock<()>,
     litter: Mutex<Litter>,
+    pub(super) pace: Arc<Pace>,
     /// Who is told that they are being made.
     making: Arc<Making>,
 }
@@ -62,8 +64,9 @@ impl Tree {
         shared: &Shared,
         graves: Arc<RwLock<Graves>>,
     ) -> Result<Self, lsm_tree::Error> {
+        let pace = Arc::<Pace>::default();
         let headroom = Headroom::new(dir, &shared.options);
-        let buried = reclaim::Factory::new(namespace, graves, headroom);
+        let buried = reclaim::Factory::new(namespace, graves, headroom, pace.clone());
         let config = Config::new(dir, SequenceNumberCounter::default(), SequenceNumberCounter::default())
             .use_cache(shared.cache.clone())
             .use_descriptor_table(Some(shared.files.clone()))
@@ -86,6 +89,7 @@ impl Tree {
             publishing: Mutex::default(),
             alone: RwLock::default(),
             litter: Mutex::default(),
+            pace,
             making: shared.making.clone(),
             tree,
         })
@@ -159,6 +163,7 @@ impl Tree {
 
     /// Shows readers what is there now.
     fn publish(&self, fresh: Published) {
+        self.pace.runs_are(fresh.young_runs());
         let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
         let former = std::mem::replace(&mut *published, Arc::new(fresh));
         drop(published);
