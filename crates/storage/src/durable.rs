@@ -282,6 +282,7 @@ impl Engine for DurableEngine {
         let Some(Running { store, pipeline, upkeep, _lock }) = running else { return Ok(()) };
         pipeline.finish();
         upkeep.finish();
+        store.snapshots.close();
         let synced = store.sync_log();
         // The lock goes last, when tables that were replaced are removed.
         drop(store);

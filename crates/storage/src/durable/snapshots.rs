@@ -1,6 +1,6 @@
-//! Snapshots: what there was, kept as it was.
+//! Snapshots: what there was, kept as it was, until the store is closed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
 
@@ -12,23 +12,50 @@ use crate::error::StorageError;
 use crate::log::Sequence;
 use crate::range::KeyRange;
 
+/// None once the store is closed. A table that was replaced is removed when the last view of it goes: that must not be after
+/// somebody else has opened the directory, and may have made another table of that number.
+type Held = RwLock<Option<View>>;
+
+/// The open snapshots.
+#[derive(Default)]
+pub(super) struct Snapshots(Mutex<Vec<Weak<Held>>>);
+
+impl Snapshots {
+    fn hold(&self, view: View) -> Arc<Held> {
+        let held = Arc::new(RwLock::new(Some(view)));
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|held| held.strong_count() > 0);
+        open.push(Arc::downgrade(&held));
+        held
+    }
+
+    /// Lets go of what all of them see.
+    pub(super) fn close(&self) {
+        for held in self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let view = held.upgrade().map(|held| held.write().unwrap_or_else(PoisonError::into_inner).take());
+            drop(view);
+        }
+    }
+}
+
 /// A view of all trees. Tables that were replaced stay on disk for as long as it is open.
 pub(super) struct OpenSnapshot {
     store: Arc<Store>,
     sequence: Sequence,
-    view: View,
+    held: Arc<Held>,
 }
 
 impl OpenSnapshot {
     pub(super) fn open(store: Arc<Store>) -> Self {
         let (sequence, view) = store.trees.frozen(|| store.last_applied());
-        Self { store, sequence, view }
+        let held = store.snapshots.hold(view);
+        Self { store, sequence, held }
     }
 
-    /// Another may have the directory open by now.
-    fn check(&self) -> Result<(), StorageError> {
+    fn read<T>(&self, read: impl FnOnce(&View) -> Result<T, StorageError>) -> Result<T, StorageError> {
         self.store.poison.check()?;
-        if self.store.chores.is_stopped() { Err(StorageError::Closed) } else { Ok(()) }
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().ok_or(StorageError::Closed).and_then(read)
     }
 }
 
@@ -38,12 +65,10 @@ impl Snapshot for OpenSnapshot {
     }
 
     fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        self.check()?;
-        self.view.get(namespace, key)
+        self.read(|view| view.get(namespace, key))
     }
 
     fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
-        self.check()?;
-        self.view.scan(namespace, range, limit)
+        self.read(|view| view.scan(namespace, range, limit))
     }
 }

@@ -10,6 +10,7 @@ use super::Options;
 use super::headroom::Space;
 use super::queue::{Queue, Submission};
 use super::scrub::Progress;
+use super::snapshots::Snapshots;
 use super::tree::Tree;
 use super::trees::{Trees, view_after};
 use super::upkeep::{Chores, Work};
@@ -50,6 +51,7 @@ pub(super) struct Store {
     /// Bytes of the log, for who must not wait for the thread that writes it.
     log_bytes: AtomicU64,
     pub(super) poison: Poison,
+    pub(super) snapshots: Snapshots,
     pub(super) chores: Chores,
     pub(super) queue: Queue,
     pub(super) observer: Arc<dyn Observer>,
@@ -82,6 +84,7 @@ impl Store {
             synced: AtomicU64::new(0),
             log_bytes: AtomicU64::new(log_bytes),
             poison: Poison::default(),
+            snapshots: Snapshots::default(),
             chores: Chores::default(),
             queue: Queue::default(),
             observer: Arc::new(()),

@@ -16,7 +16,7 @@ use crate::observer::Stopwatch;
 /// How long to leave a full disk alone before tables are tried again.
 const SPACE_RETRY: Duration = Duration::from_secs(1);
 /// The same, at most, for compaction, which may have written much before it finds that it does not fit.
-const LONGEST_RETRY: Duration = Duration::from_secs(64);
+const LONGEST_RETRY: Duration = Duration::from_secs(16);
 /// Niceness of the threads.
 #[cfg(target_os = "linux")]
 const BACKGROUND: i32 = 10;

@@ -135,13 +135,23 @@ fn nothing_is_removed_while_the_disk_may_know_more_than_memory_and_it_is_caught_
     assert!(!unfinished.exists(), "although it is from before");
 }
 
+fn table_files(home: &Directory) -> usize {
+    fs::read_dir(home.path().join("tables/data/tables")).unwrap().count()
+}
+
+/// When it goes, nothing of it is left that could remove files of who opens the store next.
 #[test]
-fn a_snapshot_answers_no_more_when_the_store_is_closed() {
+fn a_snapshot_answers_no_more_and_keeps_no_tables_when_the_store_is_closed() {
     let mut home = Directory::new();
     let engine = home.open();
-    engine.commit(&[rows(1)], Durability::Synced).unwrap();
+    let store = ready_to_compact(&engine);
     let snapshot = engine.snapshot().unwrap();
+    let before = table_files(&home);
+    assert!(store.trees.of(Namespace::Data).compact(view_after(store.last_applied())).unwrap());
+    assert_eq!(table_files(&home), before + 1, "the snapshot has what was replaced");
+    drop(store);
     engine.close().unwrap();
+    assert_eq!(table_files(&home), 1);
     assert_eq!(snapshot.get(Namespace::Data, &row(3)), Err(StorageError::Closed));
 }
 
