@@ -53,7 +53,7 @@ pub use salvage::Salvage;
 use pipeline::Pipeline;
 use queue::Submission;
 use snapshots::OpenSnapshot;
-use store::Store;
+use store::{MAX_RUNS, Store};
 use tree::Tree;
 use trees::{Shared, Trees, view_after};
 use upkeep::Upkeep;
@@ -370,6 +370,10 @@ fn replay(
     for tree in trees.iter().filter(|tree| tree.is_to_be_sealed(false)) {
         tree.seal()?;
         tree.flush(view_after(sequence)).map_err(|error| failure::of_write(&error))?;
+        if tree.published().young_runs() >= MAX_RUNS {
+            // What cannot be merged now is met again in the background, where it is told.
+            let _ = tree.compact(view_after(sequence));
+        }
     }
     Ok(())
 }

@@ -70,6 +70,7 @@ impl Buffer {
             range: range.clone(),
             below,
             part: part(prefix(range.start())),
+            last_part: range.end().map_or(PARTS - 1, |end| part(prefix(end))),
             last: None,
             chunk: Vec::new().into_iter(),
         }
@@ -113,8 +114,9 @@ pub(super) struct Rows {
     buffer: Arc<Buffer>,
     range: KeyRange,
     below: u64,
-    /// The part that is read.
+    /// The part that is read, and the last to be read.
     part: usize,
+    last_part: usize,
     /// The last key that was read.
     last: Option<Slice>,
     chunk: std::vec::IntoIter<Row>,
@@ -122,7 +124,7 @@ pub(super) struct Rows {
 
 impl Rows {
     fn read_on(&mut self) {
-        while self.part < PARTS && self.chunk.len() == 0 {
+        while self.part <= self.last_part && self.chunk.len() == 0 {
             let chunk = self.read_part();
             self.part += usize::from(chunk.len() < CHUNK);
             self.last = chunk.last().map(|row| row.key.clone()).or_else(|| self.last.take());
@@ -139,12 +141,17 @@ impl Rows {
             None => At::new(self.range.start(), u64::MAX),
         };
         let mut rows: Vec<Row> = Vec::new();
-        for (version, entry) in behind(&part, &from) {
+        let mut versions = behind(&part, &from);
+        while let Some((version, entry)) = versions.next() {
             if rows.len() == CHUNK || self.range.end().is_some_and(|end| version.key[..] >= end[..]) {
                 break;
             }
-            let is_older = rows.last().is_some_and(|row| row.key == version.key);
-            if version.number.0 < self.below && !is_older {
+            // Of a key that is written all the time there are many more.
+            if version.number.0 >= self.below {
+                versions = behind(&part, &At::new(&version.key, self.below));
+            } else if rows.last().is_some_and(|row| row.key == version.key) {
+                versions = behind(&part, &At::new(&version.key, 0));
+            } else {
                 rows.push(Row { key: version.key.clone(), number: version.number.0, entry: entry.clone() });
             }
         }

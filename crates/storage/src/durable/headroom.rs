@@ -9,8 +9,8 @@ use super::Options;
 
 /// Bytes that are read and written between two looks at the volume.
 const PIECE: u64 = 1 << 20;
-/// Not more than this part of a volume is left alone: less than what a node keeps free by default, so that there is room
-/// for compaction when it takes no more values.
+/// Not more than this part of a volume is left alone: less than what a node keeps free by default, so that there is some
+/// room for compaction when it takes no more values.
 const LARGEST_PART: u64 = 32;
 
 /// Bytes of a volume that are free, and that it has.
@@ -29,7 +29,8 @@ impl Space {
     }
 }
 
-/// Watches one piece of work, and stops it before it takes the last room.
+/// Watches one piece of work, and stops it before it takes the last room. (The library does not show it deletions on their
+/// way through compaction; they are small.)
 #[derive(Debug, Clone)]
 pub(super) struct Headroom {
     dir: PathBuf,
@@ -47,7 +48,7 @@ impl Headroom {
         Self { dir: dir.into(), kept, since: PIECE }
     }
 
-    /// So many bytes more were worked on.
+    /// So many bytes more are about to be written.
     ///
     /// # Errors
     /// [`ErrorKind::StorageFull`] if they leave too little room.
@@ -58,7 +59,9 @@ impl Headroom {
         }
         self.since = 0;
         match Space::of(&self.dir) {
-            Some(space) => check(space, self.kept),
+            Some(Space { free, total }) => {
+                check(Space { free: free.saturating_sub(bytes as u64), total }, self.kept)
+            }
             None => Ok(()),
         }
     }

@@ -1,5 +1,5 @@
-//! How fast compaction goes while others commit: it shares the disk and the processor with them, and has time as long as it
-//! is not far behind.
+//! How fast compaction of a tree goes while others commit: it shares the disk and the processor with them, and has time as
+//! long as that tree is not far behind.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -32,8 +32,9 @@ impl Snapshots {
     /// Lets go of what all of them see.
     pub(super) fn close(&self) {
         for held in self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            let view = held.upgrade().map(|held| held.write().unwrap_or_else(PoisonError::into_inner).take());
-            drop(view);
+            if let Some(held) = held.upgrade() {
+                *held.write().unwrap_or_else(PoisonError::into_inner) = None;
+            }
         }
     }
 }
@@ -56,6 +57,13 @@ impl OpenSnapshot {
         self.store.poison.check()?;
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         held.as_ref().ok_or(StorageError::Closed).and_then(read)
+    }
+}
+
+impl Drop for OpenSnapshot {
+    fn drop(&mut self) {
+        // Here, not with the last reference: a close on the way waits for it.
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -11,7 +11,7 @@ use super::headroom::Space;
 use super::queue::{Queue, Submission};
 use super::scrub::Progress;
 use super::snapshots::Snapshots;
-use super::tree::Tree;
+use super::tree::{TOO_MANY_RUNS, Tree};
 use super::trees::{Trees, view_after};
 use super::upkeep::{Chores, Work};
 use crate::batch::Namespace;
@@ -31,7 +31,9 @@ const MAX_BUFFERS: u64 = 7;
 /// compaction must come after.
 const SLOW_RUNS: usize = 20;
 /// Runs from which on commits wait.
-const MAX_RUNS: usize = 64;
+pub(super) const MAX_RUNS: usize = 64;
+/// Runs from which on commits are refused: nothing merges them. What was taken in before fills less than as many again.
+const MOST_RUNS: usize = 112;
 /// By how much a group is slowed down for each buffer and run too many,
 const PAUSE: Duration = Duration::from_millis(1);
 /// but not by more than this.
@@ -53,6 +55,8 @@ pub(super) struct Store {
     pub(super) poison: Poison,
     pub(super) snapshots: Snapshots,
     pub(super) chores: Chores,
+    /// A tree has [`MOST_RUNS`], when last looked.
+    is_crowded: AtomicBool,
     pub(super) queue: Queue,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) scrubbed: Progress,
@@ -86,6 +90,7 @@ impl Store {
             poison: Poison::default(),
             snapshots: Snapshots::default(),
             chores: Chores::default(),
+            is_crowded: AtomicBool::default(),
             queue: Queue::default(),
             observer: Arc::new(()),
             scrubbed: Progress::default(),
@@ -216,13 +221,24 @@ impl Store {
         to_be_sealed.try_for_each(Tree::seal)?;
         // No table may hold what the log has not: half of a batch would outlive a power cut, or the log would seem to have
         // lost its end. A failure poisons, and nothing is flushed any more.
+        self.sync_applied()
+    }
+
+    /// Sees to it that what was applied so far is durable.
+    fn sync_applied(&self) -> Result<(), StorageError> {
         if self.synced.load(Ordering::Acquire) < self.last_applied().0 { self.sync_log() } else { Ok(()) }
+    }
+
+    /// Lets compaction throw away the rows of dropped ranges, when no power cut can take the drop back.
+    pub(super) fn bury(&self) -> Result<(), StorageError> {
+        self.trees.bury(|| self.sync_applied())
     }
 
     /// Slows commits down while tables fall behind, and stops them when they are far behind: what comes in faster than it
     /// can be put in order must wait somewhere. On a full disk nothing is waited for: no more is taken in
     /// ([`Store::check_room`]).
     pub(super) fn wait_for_room(&self) {
+        self.look_for_crowds();
         let pause = self.trees.iter().map(|tree| self.pause_for(tree)).max().unwrap_or_default();
         if !pause.is_zero() {
             self.chores.pause(pause);
@@ -237,7 +253,8 @@ impl Store {
 
     /// How long a group should wait because of one tree: [`PAUSE`] for each run and for each buffer too many.
     fn pause_for(&self, tree: &Tree) -> Duration {
-        let runs = self.runs_behind(tree).saturating_sub(SLOW_RUNS) as f64;
+        let is_compacting = self.chores.out_of_space_for(Work::Compaction).is_none();
+        let runs = if is_compacting { self.runs_behind(tree).saturating_sub(SLOW_RUNS) as f64 } else { 0.0 };
         let buffers = tree.published().buffered_bytes() as f64 / tree.buffer_bytes as f64;
         PAUSE.mul_f64(runs.max(buffers - SLOW_BUFFERS).max(0.0)).min(LONGEST_PAUSE)
     }
@@ -255,19 +272,30 @@ impl Store {
         self.trees.iter().any(|tree| self.runs_behind(tree) >= MAX_RUNS)
     }
 
+    /// Whether a tree has too many runs. Not asked for every commit.
+    fn look_for_crowds(&self) -> bool {
+        let is_crowded = self.trees.iter().any(|tree| tree.published().young_runs() >= MOST_RUNS);
+        self.is_crowded.store(is_crowded, Ordering::Relaxed);
+        is_crowded
+    }
+
     /// Why no commit can be taken at present, if so. After a full disk the volume is asked, not the clock: who comes when
     /// there is room again is taken in, and tables are tried at once if there is enough of it for what is in memory.
     fn check_room(&self) -> Result<(), StorageError> {
-        let Some(cause) = self.chores.out_of_space() else { return Ok(()) };
-        // What does not say how full it is counts as full.
-        let free = Space::of(&self.dir).map_or(0, |space| space.free);
-        let one = self.options.write_buffer_bytes;
-        let largest = self.trees.iter().map(|tree| tree.published().buffered_bytes()).max();
-        if free > one + largest.unwrap_or_default() {
-            self.chores.try_again(Work::Flush);
+        if self.is_crowded.load(Ordering::Relaxed) && self.look_for_crowds() {
+            return Err(StorageError::NoSpace { cause: TOO_MANY_RUNS.into() });
         }
+        let Some(cause) = self.chores.out_of_space() else { return Ok(()) };
+        let (one, free) = (self.options.write_buffer_bytes, self.free_bytes());
+        let largest = self.trees.iter().map(|tree| tree.published().buffered_bytes()).max();
+        self.chores.note_room(free, one + largest.unwrap_or_default(), one);
         let is_behind = self.has_too_many_buffers() || self.has_too_many_runs();
         if free <= 2 * one && is_behind { Err(StorageError::NoSpace { cause }) } else { Ok(()) }
+    }
+
+    /// Bytes that are free on the volume. What does not say how full it is counts as full.
+    pub(super) fn free_bytes(&self) -> u64 {
+        Space::of(&self.dir).map_or(0, |space| space.free)
     }
 
     /// Turns full write buffers into tables, or all of them, and gives back the log that they were in.

@@ -36,6 +36,12 @@ use crate::range::KeyRange;
 /// not yet merged with older versions of its rows is a small part of the whole.
 const TABLE_BYTES: u64 = 32 << 20;
 
+/// Young runs that a tree may have: its manifest counts them in one byte, and one of 256 could not be opened again.
+const LAST_RUN: usize = 240;
+/// Why no more can be taken in.
+pub(super) const TOO_MANY_RUNS: &str = "too many tables wait to be merged, for want of space or because some are damaged: make room, \
+     or restart the node, which makes damaged tables anew";
+
 /// One namespace's tree.
 pub(super) struct Tree {
     pub(super) namespace: Namespace,
@@ -81,6 +87,7 @@ impl Tree {
             Namespace::Meta => shared.options.write_buffer_bytes.min(4 << 20),
         };
         let first = Published::first(&tree);
+        pace.runs_are(first.young_runs());
         Ok(Self {
             namespace,
             buffer_bytes,
@@ -135,6 +142,9 @@ impl Tree {
     }
 
     /// Turns sealed write buffers into tables. Batches from number `below` on are not applied yet.
+    ///
+    /// # Errors
+    /// As for a full disk, if no more runs can be told apart.
     pub(super) fn flush(&self, below: u64) -> Result<(), lsm_tree::Error> {
         // The oldest first: newer rows must not be in tables of which readers think less.
         while let Some(buffer) = self.published().oldest_sealed() {
@@ -146,6 +156,9 @@ impl Tree {
     }
 
     fn make_tables(&self, buffer: &Arc<Buffer>, below: u64) -> Result<(), lsm_tree::Error> {
+        if self.published().young_runs() >= LAST_RUN {
+            return Err(lsm_tree::Error::Io(io::Error::new(io::ErrorKind::StorageFull, TOO_MANY_RUNS)));
+        }
         let mut breather = Breather::default();
         let rows = buffer.rows(&KeyRange::all(), NOW).inspect(|_| breather.breathe());
         let Some((tables, _)) = self.tree.flush_to_tables(rows.map(|row| Ok(of_table(row))))? else {

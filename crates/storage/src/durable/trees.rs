@@ -64,7 +64,9 @@ impl Shared {
 pub(super) struct Trees {
     trees: [Tree; Namespace::ALL.len()],
     pub(super) shared: Shared,
-    graves: Arc<RwLock<Graves>>,
+    graves: RwLock<Graves>,
+    /// Those that are durable: what compaction may act upon.
+    durable_graves: Arc<RwLock<Graves>>,
 }
 
 impl Trees {
@@ -72,9 +74,9 @@ impl Trees {
     pub(super) fn new(
         trees: [Tree; Namespace::ALL.len()],
         shared: Shared,
-        graves: Arc<RwLock<Graves>>,
+        durable_graves: Arc<RwLock<Graves>>,
     ) -> Result<Self, StorageError> {
-        let trees = Self { trees, shared, graves };
+        let trees = Self { trees, shared, graves: RwLock::default(), durable_graves };
         let known = trees.recorded_graves()?;
         *trees.graves.write().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(trees)
@@ -124,6 +126,20 @@ impl Trees {
     /// The write buffers. None is sealed while they are held: a batch lies in one buffer of a tree, whole.
     pub(super) fn buffers(&self) -> Buffers<'_> {
         Buffers { active: self.trees.each_ref().map(Tree::writing), trees: self }
+    }
+
+    /// Lets compaction throw away the rows of every drop so far, if what was applied so far can be made `durable`.
+    pub(super) fn bury(
+        &self,
+        durable: impl FnOnce() -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        // Between two groups, so that what was applied so far has all of them.
+        let buffers = self.buffers();
+        let graves = self.graves().clone();
+        drop(buffers);
+        durable()?;
+        *self.durable_graves.write().unwrap_or_else(PoisonError::into_inner) = graves;
+        Ok(())
     }
 
     /// The drops whose rows have a value for which `wanted` holds. What cannot be read is left out.

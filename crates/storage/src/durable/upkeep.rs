@@ -44,8 +44,16 @@ struct State {
     stop: bool,
     /// There may be room again for each kind of work.
     try_again: [bool; 2],
-    /// Why each kind of work cannot write tables.
-    out_of_space: [Option<String>; 2],
+    /// What keeps each kind of work from writing tables.
+    out_of_space: [Option<Lack>; 2],
+}
+
+/// A disk was too full.
+#[derive(Debug, Clone)]
+pub(super) struct Lack {
+    cause: String,
+    /// Bytes that were free on it afterwards.
+    free: u64,
 }
 
 /// What makes tables.
@@ -118,16 +126,16 @@ impl Chores {
 
     /// Why the last try to write tables failed, if it was for want of space.
     pub(super) fn out_of_space(&self) -> Option<String> {
-        self.lock().out_of_space.iter().flatten().next().cloned()
+        self.lock().out_of_space.iter().flatten().next().map(|lack| lack.cause.clone())
     }
 
     /// The same, of one kind of work.
     pub(super) fn out_of_space_for(&self, work: Work) -> Option<String> {
-        self.lock().out_of_space[work as usize].clone()
+        self.lock().out_of_space[work as usize].as_ref().map(|lack| lack.cause.clone())
     }
 
-    pub(super) fn set_out_of_space(&self, work: Work, cause: Option<String>) {
-        self.lock().out_of_space[work as usize] = cause;
+    pub(super) fn set_out_of_space(&self, work: Work, lack: Option<Lack>) {
+        self.lock().out_of_space[work as usize] = lack;
         self.changed.notify_all();
     }
 
@@ -170,7 +178,22 @@ impl Chores {
         }
     }
 
-    /// Somebody has seen room on a disk that was full, or wants to know.
+    /// So many bytes are `free`: a flush is worth another try if there are `enough`, compaction if there are `more` than
+    /// when it failed.
+    pub(super) fn note_room(&self, free: u64, enough: u64, more: u64) {
+        let mut state = self.lock();
+        let [flush, compaction] = &state.out_of_space;
+        let tries = [
+            flush.is_some() && free > enough,
+            compaction.as_ref().is_some_and(|lack| free > lack.free.saturating_add(more)),
+        ];
+        if tries != [false; 2] {
+            state.try_again = std::array::from_fn(|work| state.try_again[work] || tries[work]);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Somebody wants to know whether there is room again.
     pub(super) fn try_again(&self, work: Work) {
         self.lock().try_again[work as usize] = true;
         self.changed.notify_all();
@@ -289,8 +312,9 @@ fn compact(store: &Store) {
     let mut retry = SPACE_RETRY;
     while store.chores.next(|state| state.compaction_done < state.compaction_asked) {
         let asked = store.chores.lock().compaction_asked;
-        let compacted = store.trees.iter().try_for_each(|tree| compact_tree(store, tree));
-        match compacted {
+        // All of them: what does not fit in one may be given back by another.
+        let compacted: Vec<_> = store.trees.iter().map(|tree| compact_tree(store, tree)).collect();
+        match compacted.into_iter().collect() {
             Ok(()) if store.chores.is_stopped() => return,
             Ok(()) => {
                 store.chores.set_out_of_space(Work::Compaction, None);
@@ -311,6 +335,7 @@ fn compact(store: &Store) {
 fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
     while !store.chores.is_stopped() && !store.is_damaged(tree.namespace) {
         let watch = Stopwatch::start(&*store.observer);
+        store.bury()?;
         match tree.compact(view_after(store.last_applied())) {
             Ok(true) => {
                 store.observer.compacted(watch.read());
@@ -340,7 +365,7 @@ fn wait_for_space(store: &Store, work: Work, retry: Duration, error: StorageErro
     match error {
         StorageError::NoSpace { cause } => {
             tracing::warn!(%cause, ?work, "tables cannot be written: the disk is full");
-            store.chores.set_out_of_space(work, Some(cause));
+            store.chores.set_out_of_space(work, Some(Lack { cause, free: store.free_bytes() }));
             store.chores.pause_until_tried_again(work, retry);
         }
         error => drop(store.poison.put(error)),
@@ -380,6 +405,22 @@ fn sync(store: &Store, span: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_wakes_the_work_that_it_is_enough_for() {
+        let chores = Chores::default();
+        let woken = |free| {
+            chores.lock().try_again = [false; 2];
+            chores.note_room(free, 10, 5);
+            chores.lock().try_again
+        };
+        assert_eq!(woken(1_000), [false; 2], "nothing waits");
+        let lack = |free| Some(Lack { cause: "full".into(), free });
+        chores.set_out_of_space(Work::Flush, lack(0));
+        assert_eq!([woken(10), woken(11)], [[false, false], [true, false]]);
+        chores.set_out_of_space(Work::Compaction, lack(100));
+        assert_eq!([woken(105), woken(106)], [[true, false], [true, true]]);
+    }
 
     #[test]
     fn all_is_wanted_beside_a_part_and_nothing_is_wanted_twice() {

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use super::*;
 use crate::files::{FaultyFiles, Files, LogFile, Unsynced, WriteFault};
 
-fn open_on(home: &Directory, disk: &FaultyFiles) -> Result<DurableEngine, StorageError> {
+pub(super) fn open_on(home: &Directory, disk: &FaultyFiles) -> Result<DurableEngine, StorageError> {
     open_with(home, disk, small())
 }
 
