@@ -85,6 +85,8 @@ declare! {
     LOG "starling_log_bytes" Gauge Bytes [] "Bytes of the commit log, as allocated: what the next start has to read.";
     BACKLOG "starling_flush_backlog" Gauge Count [] "Write buffers full of rows that no table holds yet, over all trees; commits are slowed down when one tree has more than two.";
     BLOCK_CACHE "starling_block_cache_bytes" Gauge Bytes [] "Bytes of table blocks kept in memory for reads.";
+    YOUNG_RUNS "starling_young_runs" Gauge Count [] "Runs of tables that no compaction has merged yet, of the tree with most; commits are slowed down from 20 on, and refused from 112 on.";
+    SHORT_OF_SPACE "starling_tables_short_of_space" Gauge Count [] "1 while tables cannot be made or merged for want of space, when last tried.";
     DAMAGED_TABLES "starling_damaged_tables" Gauge Count [] "Namespaces whose tables are damaged: they are rebuilt at the next start.";
     SCRUBBED "starling_scrubbed_bytes_total" Counter Bytes [] "Bytes of tables that were read and held against their checksums.";
     SCRUB_PASSES "starling_scrub_passes_total" Counter Count [] "How often that was done with all tables.";
@@ -189,6 +191,8 @@ impl Telemetry {
         gauge(UNFLUSHED).set(storage.unflushed_bytes as f64);
         gauge(LOG).set(storage.log_bytes as f64);
         gauge(BACKLOG).set(storage.flush_backlog as f64);
+        gauge(YOUNG_RUNS).set(storage.young_runs as f64);
+        gauge(SHORT_OF_SPACE).set(f64::from(u8::from(storage.is_short_of_space)));
         gauge(BLOCK_CACHE).set(storage.cache_bytes as f64);
         gauge(DAMAGED_TABLES).set(storage.damaged_tables as f64);
         metrics::counter!(SCRUBBED).absolute(storage.scrubbed_bytes);

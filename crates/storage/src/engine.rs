@@ -162,6 +162,11 @@ pub struct Sizes {
     pub unflushed_bytes: u64,
     /// How many write buffers the rows would fill that no table holds yet: commits are slowed down when they pile up.
     pub flush_backlog: usize,
+    /// Runs of tables that compaction has not merged yet, of the tree that has most: commits are slowed down when they pile
+    /// up, and refused when they cannot be merged.
+    pub young_runs: usize,
+    /// Whether tables cannot be made or merged for want of space, when last tried.
+    pub is_short_of_space: bool,
     /// Bytes of table blocks in memory.
     pub cache_bytes: u64,
     /// Bytes of tables that were read and verified since the open, whether anybody asked for them or not.

@@ -52,6 +52,7 @@ impl KvService for Reactor {
             ("log_bytes", sizes.log_bytes),
             ("unflushed_bytes", sizes.unflushed_bytes),
             ("flush_backlog", sizes.flush_backlog as u64),
+            ("young_runs", sizes.young_runs as u64),
             ("cache_bytes", sizes.cache_bytes),
             ("damaged_tables", sizes.damaged_tables as u64),
             ("scrubbed_bytes", sizes.scrubbed_bytes),
@@ -59,6 +60,7 @@ impl KvService for Reactor {
         ] {
             json["storage"][name] = value.into();
         }
+        json["storage"]["short_of_space"] = sizes.is_short_of_space.into();
         json["storage"]["engine"] = "own log over lsm-tree".into();
         json["storage"]["found_at_start"] = self.store_report.as_str().into();
         json

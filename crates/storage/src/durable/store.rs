@@ -359,6 +359,8 @@ impl Store {
             log_bytes,
             unflushed_bytes: of_trees(|tree| tree.published().buffered_bytes()),
             flush_backlog: self.trees.iter().map(Tree::full_buffers).sum(),
+            young_runs: self.trees.iter().map(|tree| tree.published().young_runs()).max().unwrap_or_default(),
+            is_short_of_space: self.chores.out_of_space().is_some(),
             cache_bytes: self.trees.shared.cache_bytes(),
             scrubbed_bytes: self.scrubbed.bytes.load(Ordering::Relaxed),
             scrub_passes: self.scrubbed.passes.load(Ordering::Relaxed),

@@ -46,8 +46,12 @@ fn a_disk_filled_by_others_stops_writes_until_they_make_room() {
     story.check();
     let refused = story.engine.flush().unwrap_err();
     story.check_refusal(&refused);
+    assert!(story.engine.sizes().is_short_of_space);
     fs::remove_file(&ballast).unwrap();
     story.go_on();
+    story.engine.flush().unwrap();
+    story.engine.compact().unwrap();
+    assert!(!story.engine.sizes().is_short_of_space);
     story.reopen_and_check();
 }
 
