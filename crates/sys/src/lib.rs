@@ -19,4 +19,4 @@ mod shutdown;
 pub mod volume;
 
 pub use shutdown::shut_down_file_system;
-pub use volume::{LoopVolume, MemoryVolume, Unavailable};
+pub use volume::{LoopVolume, MemoryVolume, Unavailable, or_skip};

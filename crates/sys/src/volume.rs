@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -22,6 +22,23 @@ impl From<io::Error> for Unavailable {
     fn from(error: io::Error) -> Self {
         Self { reason: error.to_string() }
     }
+}
+
+/// The volume that a test wants, or none, with the reason printed: then the test is skipped. With `STARLING_FAULTS=required`
+/// in the environment it fails.
+///
+/// # Panics
+/// If it is required and cannot be made.
+pub fn or_skip<T>(made: Result<T, Unavailable>) -> Option<T> {
+    let why = match made {
+        Ok(volume) => return Some(volume),
+        Err(why) => why,
+    };
+    let required = std::env::var("STARLING_FAULTS").is_ok_and(|word| word == "required");
+    assert!(!required, "{why}");
+    // Straight to the stream: the output of a test that passes is not shown. Without it the skip is silent, no more.
+    let _ = writeln!(io::stderr(), "skipped: {why}");
+    None
 }
 
 /// An ext4 file system in a file, whose power can be cut.

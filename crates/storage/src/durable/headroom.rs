@@ -59,18 +59,17 @@ impl Headroom {
         }
         self.since = 0;
         match Space::of(&self.dir) {
-            Some(Space { free, total }) => {
-                check(Space { free: free.saturating_sub(bytes as u64), total }, self.kept)
-            }
+            Some(space) => check(space, bytes as u64, self.kept),
             None => Ok(()),
         }
     }
 }
 
-fn check(space: Space, kept: u64) -> Result<(), Error> {
-    let kept = kept.min(space.total / LARGEST_PART);
-    match space.free < kept {
-        true => Err(Error::new(ErrorKind::StorageFull, Exhausted { free: space.free, kept })),
+/// Whether `wanted` bytes of a volume leave enough of it.
+fn check(Space { free, total }: Space, wanted: u64, kept: u64) -> Result<(), Error> {
+    let kept = kept.min(total / LARGEST_PART);
+    match free.saturating_sub(wanted) < kept {
+        true => Err(Error::new(ErrorKind::StorageFull, Exhausted { free, kept })),
         false => Ok(()),
     }
 }
@@ -98,11 +97,14 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_not_taken_and_is_no_large_part_of_a_small_volume() {
-        let is_refused = |free, total| check(Space { free, total }, 64 * MIB).is_err();
+        let is_refused = |free, total| check(Space { free, total }, 0, 64 * MIB).is_err();
         assert!(is_refused(64 * MIB - 1, 1 << 40));
         assert!(!is_refused(64 * MIB, 1 << 40));
         assert!(is_refused(4 * MIB - 1, 128 * MIB));
         assert!(!is_refused(4 * MIB, 128 * MIB));
+        let is_refused = |wanted| check(Space { free: 70 * MIB, total: 1 << 40 }, wanted, 64 * MIB).is_err();
+        assert!(is_refused(6 * MIB + 1) && is_refused(100 * MIB), "one large row");
+        assert!(!is_refused(6 * MIB));
     }
 
     #[test]

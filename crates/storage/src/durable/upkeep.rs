@@ -313,8 +313,7 @@ fn compact(store: &Store) {
     while store.chores.next(|state| state.compaction_done < state.compaction_asked) {
         let asked = store.chores.lock().compaction_asked;
         // All of them: what does not fit in one may be given back by another.
-        let compacted: Vec<_> = store.trees.iter().map(|tree| compact_tree(store, tree)).collect();
-        match compacted.into_iter().collect() {
+        match worst(store.trees.iter().map(|tree| compact_tree(store, tree))) {
             Ok(()) if store.chores.is_stopped() => return,
             Ok(()) => {
                 store.chores.set_out_of_space(Work::Compaction, None);
@@ -330,6 +329,12 @@ fn compact(store: &Store) {
             return;
         }
     }
+}
+
+/// The failure that must not be passed over: want of space passes, and others do not.
+fn worst(done: impl Iterator<Item = Result<(), StorageError>>) -> Result<(), StorageError> {
+    let failures = done.filter_map(Result::err);
+    failures.min_by_key(|failure| matches!(failure, StorageError::NoSpace { .. })).map_or(Ok(()), Err)
 }
 
 fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
@@ -405,6 +410,15 @@ fn sync(store: &Store, span: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_in_one_tree_hides_no_failure_in_another() {
+        let full = || Err(StorageError::NoSpace { cause: "full".into() });
+        let failed = || Err(StorageError::Io { action: "writing tables", cause: "broken".into() });
+        assert_eq!(worst([full(), failed(), full()].into_iter()), failed());
+        assert_eq!(worst([Ok(()), full(), Ok(())].into_iter()), full());
+        assert_eq!(worst([Ok(()), Ok(())].into_iter()), Ok(()));
+    }
 
     #[test]
     fn room_wakes_the_work_that_it_is_enough_for() {

@@ -2,12 +2,6 @@ use std::io::{ErrorKind, Write};
 
 use super::*;
 
-/// The volume, or the reason to skip, past the capture of a passed test's output.
-fn or_skip<T>(made: Result<T, Unavailable>) -> Option<T> {
-    let mut stream = io::stderr();
-    made.map_err(|error| writeln!(stream, "skipped: {error}")).ok()
-}
-
 const SIZE: u64 = 64 << 20;
 
 #[test]

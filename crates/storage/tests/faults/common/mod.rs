@@ -1,13 +1,12 @@
 //! What all tests of faults share.
 
-use std::fmt::Display;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use starling_storage::{DurableEngine, Options, StorageError};
 use starling_sys::fork;
+pub use starling_sys::or_skip;
 use tempfile::TempDir;
 
 pub mod child;
@@ -68,18 +67,4 @@ pub fn number(variable: &str, otherwise: u64) -> u64 {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")),
         Err(_) => otherwise,
     }
-}
-
-/// The volume, or none with the reason printed.
-pub fn or_skip<T>(made: Result<T, impl Display>) -> Option<T> {
-    let why = match made {
-        Ok(volume) => return Some(volume),
-        Err(why) => why,
-    };
-    let required = std::env::var("STARLING_FAULTS").is_ok_and(|word| word == "required");
-    assert!(!required, "{why}");
-    // Straight to the stream: the output of a test that passes is not shown.
-    let mut stream = std::io::stderr();
-    writeln!(stream, "skipped: {why}").unwrap();
-    None
 }
