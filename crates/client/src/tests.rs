@@ -131,9 +131,24 @@ fn good(coordinator: NodeId, request: &KvRequest) -> KvReply {
     if let KvOp::Get = request.op {
         let value = Bytes::copy_from_slice(request.key.as_bytes());
         let siblings = vec![SiblingView { value, dot, expires_at: None }];
-        return KvReply::Read(ReadReply { siblings, context: Some(Bytes::from_static(b"seen")) });
+        return KvReply::Read(ReadReply {
+            siblings,
+            context: Some(Bytes::from_static(b"seen")),
+            deleted: None,
+        });
     }
-    let receipt = Receipt { dot, coordinator, acked: 2, owners: 2, w: 2, n: 3, durable: true, hinted: 0 };
+    let receipt = Receipt {
+        dot,
+        coordinator,
+        acked: 2,
+        owners: 2,
+        w: 2,
+        n: 3,
+        durable: true,
+        hinted: 0,
+        partial: false,
+        unvouched: false,
+    };
     KvReply::Written(WriteReply { context: None, siblings: 1, existed: false, receipt })
 }
 

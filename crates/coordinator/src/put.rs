@@ -344,6 +344,8 @@ impl Put {
             n: self.plan.n,
             durable: self.plan.durable,
             hinted: self.hinted,
+            partial: false,
+            unvouched: false,
         };
         let written = Written {
             context: staged.context.clone(),

@@ -6,7 +6,7 @@ use starling_wire::{Failure, FailureKind};
 
 use starling_causality::{Payload, Record};
 
-/// What a read shows of a record: its live values, oldest first.
+/// What a read shows of a record: its live values, oldest first, and the newest delete beside them.
 pub fn show(record: &Record, context: Option<bytes::Bytes>, wall: WallTime) -> ReadReply {
     let siblings = record
         .live(wall)
@@ -18,7 +18,8 @@ pub fn show(record: &Record, context: Option<bytes::Bytes>, wall: WallTime) -> R
             Payload::Tombstone => None,
         })
         .collect();
-    ReadReply { siblings, context }
+    let deleted = record.siblings().iter().rev().find(|s| s.is_tombstone()).map(|s| s.dot);
+    ReadReply { siblings, context, deleted }
 }
 
 /// Too few nodes answered.

@@ -91,7 +91,7 @@ impl Fake {
     ) -> KvReply {
         let seen = match seen {
             Seen::Nothing => 0,
-            Seen::Local => u64::MAX,
+            Seen::Local | Seen::Quorum => u64::MAX,
             Seen::Context(token) => match token.as_ref().try_into() {
                 Ok(number) => u64::from_be_bytes(number),
                 Err(_) => {
@@ -114,6 +114,8 @@ impl Fake {
             n: 3,
             durable: true,
             hinted: 0,
+            partial: false,
+            unvouched: false,
         };
         let context = (siblings.len() <= 1).then(|| token(number));
         KvReply::Written(WriteReply { context, siblings: siblings.len() as u32, existed, receipt })
@@ -156,7 +158,7 @@ pub(crate) fn token(number: u64) -> Bytes {
 
 fn read(siblings: &[SiblingView]) -> KvReply {
     let context = siblings.iter().map(|sibling| sibling.dot.hlc.bits()).max().map(token);
-    KvReply::Read(ReadReply { siblings: siblings.to_vec(), context })
+    KvReply::Read(ReadReply { siblings: siblings.to_vec(), context, deleted: None })
 }
 
 impl KvService for Fake {

@@ -97,9 +97,12 @@ pub enum Seen {
     /// Nothing: the value becomes a sibling of whatever is there.
     #[serde(rename = "n")]
     Nothing,
-    /// Whatever the coordinating replica holds: a blind overwrite.
+    /// Whatever the coordinating replica holds, which may lag behind what was acked elsewhere.
     #[serde(rename = "l")]
     Local,
+    /// Every write that W owners had acked before this one began: what a blind writer means.
+    #[serde(rename = "q")]
+    Quorum,
     /// What an earlier read or write returned (a context token).
     #[serde(rename = "c")]
     Context(Bytes),
@@ -137,12 +140,16 @@ pub struct ReadReply {
     pub siblings: Vec<SiblingView>,
     /// What this read has seen, for the write that follows it; `None` when there never was anything.
     pub context: Option<Bytes>,
+    /// The newest delete that stands beside the values, if one does.
+    pub deleted: Option<Dot>,
 }
 
 impl ReadReply {
-    /// The value that a client without a notion of siblings is shown: the one with the highest dot.
+    /// What a client without a notion of siblings is shown: the value with the highest dot, unless a delete that it
+    /// has not seen is newer still.
     pub fn newest(&self) -> Option<&SiblingView> {
-        self.siblings.last()
+        let hidden = |value: &&SiblingView| self.deleted.is_none_or(|delete| delete < value.dot);
+        self.siblings.last().filter(hidden)
     }
 }
 
@@ -189,6 +196,10 @@ pub struct Receipt {
     pub durable: bool,
     /// Owners that did not answer and for whom a hint is kept.
     pub hinted: u8,
+    /// A blind write heard too few owners to be sure that it replaces all that was acked before it.
+    pub partial: bool,
+    /// W was below the bucket's `least_w`: after a loss of this write's copies nobody answers for it.
+    pub unvouched: bool,
 }
 
 /// Why a request failed, and what became of the data.

@@ -133,8 +133,11 @@ async fn a_value_is_written_read_and_deleted() {
 
 #[tokio::test]
 async fn an_absent_key_has_a_context_when_there_was_a_delete() {
-    let reply =
-        starling_wire::client::ReadReply { siblings: vec![], context: Some(crate::testing::token(3)) };
+    let reply = starling_wire::client::ReadReply {
+        siblings: vec![],
+        context: Some(crate::testing::token(3)),
+        deleted: None,
+    };
     let response = answer::read(reply, answer::Siblings::Json).unwrap_err().into_response();
     assert_eq!(response.status(), 404);
     assert_eq!(response.headers()["x-starling-context"], "AAAAAAAAAAM");

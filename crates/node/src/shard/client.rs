@@ -245,7 +245,7 @@ fn client_write(
 fn open(turn: &Turn<'_>, key: &QualifiedKey, seen: &Seen) -> Result<Option<VersionVector>, Failure> {
     match seen {
         Seen::Nothing => Ok(Some(VersionVector::new())),
-        Seen::Local => Ok(None),
+        Seen::Local | Seen::Quorum => Ok(None),
         Seen::Context(token) => ContextToken::open(token, turn.view.cluster(), BUCKET_INCARNATION, key)
             .map(Some)
             .map_err(|e| Failure::refused(FailureKind::BadRequest, e.to_string())),

@@ -28,7 +28,7 @@ fn frames_are_written_as_they_always_were() {
 #[test]
 fn all_variants_are_written_as_they_always_were() {
     let groups = [
-        (first_samples(), 0x5829_3436_a5d5_c7c1),
+        (first_samples(), 0x5818_045e_8070_8b7f),
         (buckets(), 0x8fbd_7e6d_6ae6_6ee0),
         (sweeps(), 0x63d3_69f8_e3a2_6580),
         (losses(), 0xcdd0_2049_6583_399e),
@@ -97,7 +97,7 @@ const GOLDEN: &[(&str, &str)] = &[
     ),
     (
         "Reply",
-        "0000004c01000031000000000000000000000000000000c100000000000000030000000000000000000000000000004e000005dc81a17794c002c39892cf018bcfe568000002ccaccca102020203c301",
+        "0000004e01000031000000000000000000000000000000c100000000000000030000000000000000000000000000004e000005dc81a17794c002c39a92cf018bcfe568000002ccaccca102020203c301c3c2",
     ),
     (
         "Admin",

@@ -191,7 +191,11 @@ fn clients() -> Vec<Message> {
         dot: dot(),
         expires_at: Some(WallTime::from_millis(1_700_000_060_000)),
     };
-    let read = ReadReply { siblings: vec![sibling], context: Some(Bytes::from_static(b"seen")) };
+    let read = ReadReply {
+        siblings: vec![sibling],
+        context: Some(Bytes::from_static(b"seen")),
+        deleted: Some(dot()),
+    };
     let written = WriteReply {
         context: None,
         siblings: 2,
@@ -205,6 +209,8 @@ fn clients() -> Vec<Message> {
             n: 3,
             durable: true,
             hinted: 1,
+            partial: true,
+            unvouched: false,
         },
     };
     let failed = Failure {
@@ -217,6 +223,7 @@ fn clients() -> Vec<Message> {
         request(put),
         request(KvOp::Get),
         request(KvOp::Delete { seen: Seen::Local }),
+        request(KvOp::Delete { seen: Seen::Quorum }),
         request(KvOp::Delete { seen: Seen::Nothing }),
         Message::Reply(KvReply::Written(written)),
         Message::Reply(KvReply::Read(read)),

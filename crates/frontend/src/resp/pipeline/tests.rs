@@ -14,7 +14,7 @@ use crate::resp::shape::Harvest;
 fn value(text: String) -> KvReply {
     let dot = Dot { actor: ActorId::from_bits(1), hlc: Hlc::from_bits(1) };
     let sibling = SiblingView { value: Bytes::from(text), dot, expires_at: None };
-    KvReply::Read(ReadReply { siblings: vec![sibling], context: None })
+    KvReply::Read(ReadReply { siblings: vec![sibling], context: None, deleted: None })
 }
 
 fn drained(pipeline: &Pipeline) -> String {
