@@ -26,6 +26,9 @@ pub const MAX_MEMBERS: usize = 4_096;
 pub const SIBLINGS_WARN: usize = 25;
 /// Siblings at which a client write that drops none is refused.
 pub const SIBLINGS_CAP: usize = 100;
+/// Superseded requests that a record remembers, so that a late second dot of one of them is known for what it is. The
+/// youngest are kept.
+pub const DEAD_IDS: usize = 8;
 
 /// Longest time limit a request may carry.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
