@@ -9,7 +9,7 @@ mod random;
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_types::{ActorId, BucketName, Instant, Key, LayoutVersion, NodeId, RequestId};
 use starling_wire::replica::{Merge, Merged, Refusal};
 use starling_wire::{Failure, FailureKind, Message};
@@ -70,7 +70,7 @@ fn request() -> RequestId {
 fn record(actor: u64, text: &str) -> Record {
     let dot = Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_parts(1_000, 0) };
     let value = Payload::Value(Bytes::copy_from_slice(text.as_bytes()));
-    Record::default().write(&VersionVector::new(), dot, value, None)
+    Record::default().write(Mint::plain(&VersionVector::new(), dot, value))
 }
 
 fn staged() -> Staged {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_types::{
     ActorId, BucketName, Instant, Key, NodeId, Now, PartitionBits, QualifiedKey, RequestId, WallTime,
 };
@@ -259,7 +259,7 @@ fn client_write(request: RequestId, key: &str, text: &str, seen: Option<VersionV
 /// What another node wrote: its actor, its clock `ms` after noon.
 fn foreign(actor: u64, ms: u64, text: &str) -> Record {
     let dot = Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_parts(NOON + ms, 0) };
-    Record::default().write(&VersionVector::new(), dot, value(text), None)
+    Record::default().write(Mint::plain(&VersionVector::new(), dot, value(text)))
 }
 
 fn nothing() -> Option<VersionVector> {

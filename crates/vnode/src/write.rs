@@ -116,9 +116,9 @@ impl Vnodes {
             self.check_context(wall, key, base, seen)?;
         }
         let drops = write.seen.as_ref().map_or(base.siblings().len(), |seen| base.drops(seen));
-        let crowded = base.siblings().len() >= limits::SIBLINGS_CAP || base.value_bytes() >= self.max_record;
+        let crowded = base.value_count() >= limits::SIBLINGS_CAP || base.value_bytes() >= self.max_record;
         if crowded && drops == 0 && matches!(write.payload, Payload::Value(_)) {
-            return Err(Refused::TooManySiblings(base.siblings().len()));
+            return Err(Refused::TooManySiblings(base.value_count()));
         }
         Ok(())
     }
@@ -222,7 +222,7 @@ impl Vnodes {
     }
 
     fn warn_of_siblings(&mut self, record: &Record) {
-        self.counters.many_siblings += u64::from(record.siblings().len() >= limits::SIBLINGS_WARN);
+        self.counters.many_siblings += u64::from(record.value_count() >= limits::SIBLINGS_WARN);
     }
 }
 
@@ -242,13 +242,17 @@ fn too_far_ahead(lead: Duration) -> Refused {
 fn apply(base: &Record, write: &ClientWrite, dot: Dot, wall: WallTime) -> Record {
     let expires_at = write.ttl_ms.map(|ms| wall.after(Duration::from_millis(ms)));
     let seen = write.seen.as_ref().unwrap_or(base.context());
-    let record = base.write(seen, dot, write.payload.clone(), expires_at);
+    let record = base.write(starling_causality::Mint {
+        expires_at,
+        ..starling_causality::Mint::plain(seen, dot, write.payload.clone())
+    });
     if write.lww { record.settle_lww() } else { record }
 }
 
 fn describe(record: &Record, before: &Record, dot: Dot, wall: WallTime, repeated: bool) -> Staged {
-    let siblings = record.siblings().len();
-    let sole = siblings == 1 && record.siblings()[0].dot == dot;
+    let sole = record.is_sole(dot);
+    let deleted = record.siblings().iter().any(|s| s.dot == dot && s.is_tombstone());
+    let siblings = record.value_count() + usize::from(deleted);
     Staged {
         dot,
         record: record.encode(),
