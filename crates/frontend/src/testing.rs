@@ -106,7 +106,7 @@ impl Fake {
         let dot = Dot { actor: ActorId::from_bits(1), hlc: Hlc::from_bits(number) };
         siblings.extend(value.map(|(value, expires_at)| SiblingView { value, dot, expires_at }));
         let receipt = Receipt {
-            dot,
+            dot: Some(dot),
             coordinator: NodeId::from_bits(7),
             acked: 2,
             owners: 2,
@@ -181,7 +181,9 @@ impl KvService for Fake {
             id: RequestId::from_bits(self.log.borrow().len() as u128),
             attempt: 0,
             issued: WallTime::from_millis(NOW_MS),
+            began: WallTime::from_millis(NOW_MS),
             timeout_ms: 0,
+            patience_ms: 0,
             bucket,
             key,
             op,

@@ -118,7 +118,7 @@ impl Workload {
             return;
         };
         if let KvReply::Written(written) = &reply {
-            self.ops[index].acked.insert(written.receipt.dot);
+            self.ops[index].acked.extend(written.receipt.dot);
             self.ops[index].acked_at.get_or_insert(world.now());
         }
         let client = self.ops[index].client;
@@ -138,7 +138,7 @@ impl Workload {
                 self.learn(world, client, key, read.context, dots);
             }
             KvReply::Written(written) => {
-                let dots = BTreeSet::from([written.receipt.dot]);
+                let dots = written.receipt.dot.into_iter().collect();
                 self.learn(world, client, key, written.context, dots);
             }
             KvReply::Failed(failure) => {
@@ -218,6 +218,7 @@ impl Workload {
 
     fn send(&mut self, world: &mut World, client: usize, open: &mut Open) {
         let node = self.clients[client].rng.random_range(0..world.len());
+        open.request.began = world.now_at(0).wall;
         open.handle = world.request(node, open.request.clone());
         self.ops[open.op].tries += 1;
         self.handles.insert(open.handle, (open.op, open.request.attempt));
@@ -258,7 +259,9 @@ impl Workload {
             id: request,
             attempt: 0,
             issued: world.now_at(0).wall,
+            began: world.now_at(0).wall,
             timeout_ms: u32::try_from(self.options.patience.as_millis()).unwrap_or(u32::MAX),
+            patience_ms: u32::try_from(self.options.patience.as_millis()).unwrap_or(u32::MAX),
             bucket: BucketName::default_bucket(),
             key: key_name(key),
             op,

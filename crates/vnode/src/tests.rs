@@ -4,6 +4,7 @@ mod failures;
 mod hints;
 mod random;
 mod restart;
+mod tries;
 mod writes;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +18,8 @@ use starling_types::{
 use starling_wire::replica::Origin;
 
 use crate::event::{
-    ClientWrite, CommitFailure, Done, Effect, Event, LoadFailure, OpId, Refused, Staged, Ticket,
+    ClientWrite, CommitFailure, Done, Effect, Event, LoadFailure, OpId, Refused, Replaces, Staged, Ticket,
+    Tries,
 };
 use crate::rows::{CellKey, RowSpace, RowWrite};
 use crate::vnodes::{Boot, Vnodes};
@@ -77,6 +79,8 @@ impl Bench {
 
     fn over(rows: Rows, boot: Boot) -> Self {
         let wall = WallTime::from_millis(NOON);
+        // Each life has requests of its own.
+        let next_op = boot.seed << 20;
         Self {
             vnodes: Vnodes::new(boot, PartitionBits::DEFAULT),
             now: Now { instant: Instant::ORIGIN, wall },
@@ -87,7 +91,7 @@ impl Bench {
             damaged: Vec::new(),
             written: rows.clone(),
             synced: rows,
-            next_op: 0,
+            next_op,
         }
     }
 
@@ -248,11 +252,13 @@ fn client_write(request: RequestId, key: &str, text: &str, seen: Option<VersionV
         request,
         key: qualified(key),
         payload: value(text),
-        seen,
-        ttl_ms: None,
+        replaces: seen.map_or_else(|| Replaces::All(VersionVector::new()), Replaces::Seen),
+        expires_at: None,
         lww: false,
         durable: true,
         deadline: Instant::from_nanos(u64::MAX),
+        tries: Tries::only(WallTime::from_millis(NOON)),
+        is_absent_elsewhere: false,
     }
 }
 

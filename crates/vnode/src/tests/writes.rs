@@ -218,7 +218,7 @@ fn requests_are_forgotten_with_age() {
     let request = RequestId::from_bits(77);
     bench.write(client_write(request, "k", "v", None));
     bench.settle();
-    bench.now.instant = bench.now.instant + limits::REQUEST_MEMORY + limits::REQUEST_MAX_LEAD;
+    bench.now.instant = bench.now.instant + limits::REQUEST_MEMORY + 2 * limits::REQUEST_MAX_LEAD;
     bench.put("other", "v", None);
     bench.settle();
     assert_eq!(bench.vnodes.recall(request, data("k").key.token()), None);
