@@ -425,7 +425,11 @@ impl Shard {
             (Kind::Read, KvReply::Failed(_)) => &mut self.counters.reads_missed,
             (Kind::Read, _) => &mut self.counters.reads_ok,
             (Kind::Write, KvReply::Failed(_)) => &mut self.counters.writes_missed,
-            (Kind::Write, _) => &mut self.counters.writes_ok,
+            (Kind::Write, KvReply::Written(written)) => {
+                self.counters.writes_in_part += u64::from(written.receipt.partial);
+                &mut self.counters.writes_ok
+            }
+            (Kind::Write, KvReply::Read(_)) => &mut self.counters.writes_ok,
         };
         *counter += 1;
     }

@@ -109,6 +109,9 @@ declare! {
     MERGED "starling_merges_total" Counter Count ["changed"] "Records merged into this node's replicas, by whether they brought something new.";
     REPEATS "starling_repeated_requests_total" Counter Count [] "Retries recognised by their request id: nothing was written again.";
     CONFLICTS "starling_forgotten_past_total" Counter Count [] "Merges in which one side had forgotten its past; must stay 0.";
+    LATE "starling_late_writes_total" Counter Count [] "First tries of writes that came so late that another try may have been under way: the other owners were asked before.";
+    IN_PART "starling_writes_in_part_total" Counter Count [] "Blind writes acked though too few owners said what there was to replace.";
+    NOTHING "starling_deletes_of_nothing_total" Counter Count [] "Deletes that stored nothing, because no owner held anything.";
     SIBLINGS "starling_many_siblings_total" Counter Count [] "Writes and merges that left 25 siblings or more.";
     LEASE_WAITS "starling_clock_lease_waits_total" Counter Count [] "Writes that waited for the clock's ceiling to become durable.";
     CLOCK_LEAD "starling_clock_lead_seconds" Gauge Seconds [] "How far the hybrid clock is ahead of the wall clock.";
@@ -374,6 +377,9 @@ fn publish_totals(node: &Node) {
         (CACHE_MISSES, vnodes.cache_misses),
         (MINTED, vnodes.minted),
         (REPEATS, vnodes.repeats),
+        (LATE, shard.writes_late),
+        (IN_PART, shard.writes_in_part),
+        (NOTHING, vnodes.deletes_of_nothing),
         (CONFLICTS, vnodes.conflicts),
         (SIBLINGS, vnodes.many_siblings),
         (LEASE_WAITS, vnodes.lease_waits),

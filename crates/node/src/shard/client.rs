@@ -156,10 +156,9 @@ impl Shard {
         if !is_only && !self.vnodes.claim(turn.now, request.id, token, request.attempt) {
             return Err(failure(&Refused::Claimed));
         }
-        match request.attempt > 0 || timing.is_late(turn.now.instant) {
-            true => Ok(Tried::Elsewhere),
-            false => Ok(Tried::Never),
-        }
+        let is_late = timing.is_late(turn.now.instant);
+        self.counters.writes_late += u64::from(request.attempt == 0 && is_late);
+        Ok(if request.attempt > 0 || is_late { Tried::Elsewhere } else { Tried::Never })
     }
 
     /// What a write must know before it is made.

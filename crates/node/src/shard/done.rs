@@ -74,6 +74,7 @@ impl Shard {
                 self.input(turn, exchange, Input::Put(put::Event::AbsentHere));
             }
             (Context::Write(exchange), Err(Refused::Late)) => {
+                self.counters.writes_late += 1;
                 self.input(turn, exchange, Input::Put(put::Event::LateHere));
             }
             (Context::Write(exchange), Ok(_)) => {

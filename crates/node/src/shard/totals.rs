@@ -38,6 +38,10 @@ pub struct Counters {
     pub refilled_short: u64,
     /// Reads answered with what a suspect partition has, which counts towards nothing.
     pub reads_partial: u64,
+    /// Blind writes that went on though too few owners said what there was to replace.
+    pub writes_in_part: u64,
+    /// Writes that came after another try of their request may have begun, and asked the owners first.
+    pub writes_late: u64,
     /// Replicas repaired by reads.
     pub read_repairs: u64,
     /// Values, and copies for absent owners, refused because the disk was nearly full.
