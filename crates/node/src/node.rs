@@ -179,6 +179,9 @@ impl Node {
         }
         match request {
             AdminRequest::Export(export) => self.export(handle, export, out),
+            AdminRequest::AcceptLosses { partition } => {
+                self.shard(now, out, |s, turn| s.accept_losses(turn, handle, partition));
+            }
             request => self.control(now, out, |control, turn| control.admin(turn, handle, request)),
         }
     }

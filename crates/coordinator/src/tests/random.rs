@@ -253,6 +253,7 @@ impl World {
                 let recalled = Recalled {
                     dot: known.then(|| record.siblings()[0].dot),
                     record: known.then(|| record.encode()),
+                    props: 1,
                 };
                 self.put(put::Event::Recalled(from, recalled));
             }
@@ -260,10 +261,10 @@ impl World {
                 let answer = match how {
                     0 => ReadAnswer::Unknown,
                     1 => ReadAnswer::Refused(Refusal::NotReady),
-                    2 => ReadAnswer::Record(record(from.bits(), "w").encode()),
-                    3 => ReadAnswer::Record(Record::default().encode()),
+                    2 => ReadAnswer::Record(held(&record(from.bits(), "w"))),
+                    3 => ReadAnswer::Record(held(&Record::default())),
                     _ if compared => ReadAnswer::Same,
-                    _ => ReadAnswer::Record(record(1, "v").encode()),
+                    _ => ReadAnswer::Record(held(&record(1, "v"))),
                 };
                 self.get(get::Event::Answered(from, answer));
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use starling_antientropy::{self as antientropy, Errand};
 use starling_coordinator::{get, put};
 use starling_handoff as handoff;
-use starling_types::{NodeId, PartitionId, QualifiedKey, RequestId, Token};
+use starling_types::{BucketName, NodeId, PartitionId, QualifiedKey, RequestId};
 use starling_vnode::{CellKey, Done, Refused};
 
 use super::machine::{Input, Machine};
@@ -45,11 +45,12 @@ pub(super) enum Remote {
         stands_for: Option<NodeId>,
     },
     Read {
-        token: Token,
+        key: QualifiedKey,
         digest: Option<starling_causality::Digest>,
     },
     /// For another node's sweep.
     Fetch {
+        bucket: BucketName,
         digest: Option<starling_causality::Digest>,
     },
     /// The remembered write must be committed before its record is shown.
@@ -58,6 +59,7 @@ pub(super) enum Remote {
         dot: starling_causality::Dot,
     },
     RecallRead {
+        bucket: BucketName,
         dot: starling_causality::Dot,
     },
 }
@@ -75,7 +77,7 @@ impl Shard {
             (Context::Read(exchange), Ok(Done::Read(record))) => {
                 let record = Arc::unwrap_or_clone(record);
                 let event = match self.in_flight.get(&exchange) {
-                    Some(request) if !self.vouches(turn, request.key.token()) => {
+                    Some(request) if !self.word(turn, &request.key).counts_for(&record) => {
                         self.counters.reads_partial += 1;
                         get::Event::ReadHerePartly(record)
                     }

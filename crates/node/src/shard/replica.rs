@@ -1,14 +1,14 @@
 //! What other nodes ask of this one's replicas, and their answers to what this one asked.
 
 use starling_antientropy::Errand;
-use starling_causality::Record;
+use starling_causality::{Digest, Record};
 use starling_coordinator::{forward, get, put};
 use starling_handoff as handoff;
 use starling_types::{BucketName, Key, NodeId, QualifiedKey, RequestId, limits};
 use starling_vnode::{self as vnode, CellKey, Done, Refused};
-use starling_wire::replica::{Merge, Merged, Read, ReadAnswer, Recall, Recalled, Refusal};
+use starling_wire::replica::{Merge, Merged, Read, ReadAnswer, Recall, Recalled, Refusal, Shown};
 use starling_wire::sync::Compared;
-use starling_wire::{Class, Envelope, KvReply, Message};
+use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
 
 use super::{Context, Input, Machine, Remote, Route, Shard, Turn};
 
@@ -41,11 +41,12 @@ impl Shard {
             Message::Request(request) => self.request(turn, Route::Node(from, exchange), request),
             Message::Merged(answer) => self.merge_answered(turn, from, exchange, answer),
             Message::ReadAnswer(answer) => {
+                if let ReadAnswer::Record(shown) | ReadAnswer::Partial(shown) = &answer {
+                    self.knows_rules_of(turn, from, exchange, shown.props);
+                }
                 self.input(turn, exchange, Input::Get(get::Event::Answered(from, answer)));
             }
-            Message::Recalled(answer) => {
-                self.input(turn, exchange, Input::Put(put::Event::Recalled(from, answer)));
-            }
+            Message::Recalled(answer) => self.recalled(turn, from, exchange, answer),
             Message::Reply(reply) => {
                 self.input(turn, exchange, Input::Forward(forward::Event::Replied(from, reply)));
             }
@@ -121,6 +122,9 @@ impl Shard {
     /// Rules of a bucket are applied by those who have the newest ones. A replica that is behind would drop siblings
     /// that must stay; a coordinator that is behind would ack what the bucket does not allow any more. Records that
     /// nobody waits for (hints, repairs) may come from behind: the newer rules are applied here.
+    ///
+    /// So a vnode holds nothing from rules that its node does not know. That is what makes it safe to settle, and to
+    /// cover, by one's own: only what was written under these or older ones can be dropped by it.
     fn check_props(&mut self, turn: &Turn<'_>, from: NodeId, merge: &Merge) -> Result<(), Refusal> {
         let ours = turn.view.buckets().number(&merge.bucket);
         let is_client_s = merge.origin.is_some();
@@ -146,7 +150,7 @@ impl Shard {
             return turn.send(exchange, from, Class::Foreground, 0, answer);
         }
         self.counters.remote_reads += 1;
-        let remote = Remote::Read { token: key.token(), digest: read.digest };
+        let remote = Remote::Read { key: key.clone(), digest: read.digest };
         let op = self.op(Context::Remote(from, exchange, remote));
         self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
     }
@@ -159,7 +163,7 @@ impl Shard {
             .map(|l| QualifiedKey::new(l.cluster().hash_seed(), recall.bucket.clone(), recall.key.clone()));
         let dot = key.as_ref().and_then(|key| self.vnodes.recall(recall.request, key.token()));
         let (Some(dot), Some(key)) = (dot, key) else {
-            let unknown = Message::Recalled(Recalled { dot: None, record: None });
+            let unknown = Message::Recalled(UNKNOWN);
             return turn.send(exchange, from, Class::Foreground, 0, unknown);
         };
         let lww = turn.view.buckets().is_lww(key.bucket());
@@ -168,6 +172,28 @@ impl Shard {
         let op = self.op(Context::Remote(from, exchange, remote));
         let record = Record::default();
         self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
+    }
+
+    /// Another owner remembers the request, or does not. Under rules that this node has yet to learn it cannot take the
+    /// record; and to mint anew would be to make the write twice.
+    fn recalled(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, answer: Recalled) {
+        if answer.dot.is_none() || self.knows_rules_of(turn, from, exchange, answer.props) {
+            return self.input(turn, exchange, Input::Put(put::Event::Recalled(from, answer)));
+        }
+        let detail = "an earlier try is known to another owner, under rules of the bucket that this node is just \
+                      learning: send the same request again";
+        let failure = Failure::unknown(FailureKind::NotReady, detail);
+        self.input(turn, exchange, Input::Put(put::Event::RefusedHere(failure)));
+    }
+
+    /// Whether this node knows the rules under which another shows a record; if it does not, it asks for them.
+    fn knows_rules_of(&mut self, turn: &Turn<'_>, from: NodeId, exchange: RequestId, props: u64) -> bool {
+        let bucket = self.in_flight.get(&exchange).map(|request| request.key.bucket());
+        let knows = bucket.is_none_or(|bucket| props <= turn.view.buckets().number(bucket));
+        if !knows {
+            self.differing = Some(from);
+        }
+        knows
     }
 
     pub(super) fn remote_done(
@@ -193,32 +219,32 @@ impl Shard {
                 Message::Merged(Merged::Refused(Refusal::Storage(e.to_string())))
             }
             // Not found would be a lie, and equal to less is less.
-            (Remote::Read { token, .. }, Ok(Done::Read(record))) if !self.vouches(turn, token) => {
-                self.counters.reads_partial += 1;
-                Message::ReadAnswer(ReadAnswer::Partial(record.encode()))
-            }
-            (Remote::Read { digest, .. }, Ok(Done::Read(record))) => {
-                let same = digest == Some(record.digest());
-                let answer = if same { ReadAnswer::Same } else { ReadAnswer::Record(record.encode()) };
+            (Remote::Read { key, digest }, Ok(Done::Read(record))) => {
+                let answer = match self.word(turn, &key).counts_for(&record) {
+                    true => compared(turn, key.bucket(), digest, &record),
+                    false => {
+                        self.counters.reads_partial += 1;
+                        ReadAnswer::Partial(shown(turn, key.bucket(), &record))
+                    }
+                };
                 Message::ReadAnswer(answer)
             }
             (Remote::Read { .. }, _) => Message::ReadAnswer(ReadAnswer::Unknown),
-            (Remote::Fetch { digest }, Ok(Done::Read(record))) => {
-                let same = digest == Some(record.digest());
-                let answer = if same { ReadAnswer::Same } else { ReadAnswer::Record(record.encode()) };
+            (Remote::Fetch { bucket, digest }, Ok(Done::Read(record))) => {
+                let answer = compared(turn, &bucket, digest, &record);
                 return turn.send(exchange, from, Class::Background, 0, Message::Fetched(answer));
             }
             (Remote::Fetch { .. }, _) => Message::Fetched(ReadAnswer::Unknown),
             (Remote::RecallSettle { cell, dot }, Ok(_)) => {
-                let op = self.op(Context::Remote(from, exchange, Remote::RecallRead { dot }));
+                let remote = Remote::RecallRead { bucket: cell.key.bucket().clone(), dot };
+                let op = self.op(Context::Remote(from, exchange, remote));
                 return self.vnode(turn, vnode::Event::Read(op, cell));
             }
-            (Remote::RecallRead { dot }, Ok(Done::Read(record))) => {
-                Message::Recalled(Recalled { dot: Some(dot), record: Some(record.encode()) })
+            (Remote::RecallRead { bucket, dot }, Ok(Done::Read(record))) => {
+                let Shown { record, props } = shown(turn, &bucket, &record);
+                Message::Recalled(Recalled { dot: Some(dot), record: Some(record), props })
             }
-            (Remote::RecallSettle { .. } | Remote::RecallRead { .. }, _) => {
-                Message::Recalled(Recalled { dot: None, record: None })
-            }
+            (Remote::RecallSettle { .. } | Remote::RecallRead { .. }, _) => Message::Recalled(UNKNOWN),
         };
         turn.send(exchange, from, Class::Foreground, 0, message);
     }
@@ -243,6 +269,21 @@ impl Shard {
     }
 }
 
+/// This owner remembers no such request.
+const UNKNOWN: Recalled = Recalled { dot: None, record: None, props: 0 };
+
+/// What a vnode holds was written under rules that this node knows.
+fn shown(turn: &Turn<'_>, bucket: &BucketName, record: &Record) -> Shown {
+    Shown { record: record.encode(), props: turn.view.buckets().number(bucket) }
+}
+
+fn compared(turn: &Turn<'_>, bucket: &BucketName, digest: Option<Digest>, record: &Record) -> ReadAnswer {
+    match digest == Some(record.digest()) {
+        true => ReadAnswer::Same,
+        false => ReadAnswer::Record(shown(turn, bucket, record)),
+    }
+}
+
 /// An answer to a request that this node cannot take at all.
 pub(crate) fn not_ready(
     turn: &mut Turn<'_>,
@@ -255,11 +296,11 @@ pub(crate) fn not_ready(
     let answer = match message {
         Message::Merge(_) => Message::Merged(Merged::Refused(refusal)),
         Message::Read(_) => Message::ReadAnswer(ReadAnswer::Refused(refusal)),
-        Message::Recall(_) => Message::Recalled(Recalled { dot: None, record: None }),
+        Message::Recall(_) => Message::Recalled(UNKNOWN),
         Message::Compare(_) => Message::Compared(Compared::Refused(refusal)),
         Message::Fetch(_) => Message::Fetched(ReadAnswer::Refused(refusal)),
         Message::Request(_) => {
-            let failure = starling_wire::Failure::refused(starling_wire::FailureKind::NotReady, why);
+            let failure = Failure::refused(FailureKind::NotReady, why);
             Message::Reply(KvReply::Failed(failure))
         }
         _ => return,
