@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_node::Pace;
+use starling_node::{Losses, Pace};
 use starling_sim::world::Weather;
 use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
-use starling_types::{BucketChanges, BucketName, Conflict, Key, RequestId};
+use starling_types::{BucketChanges, BucketName, Conflict, Key, Outcome, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest, Seen};
 use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
 
@@ -75,7 +75,12 @@ fn set(world: &mut World, conflict: Conflict, create: bool) {
 }
 
 fn ask(world: &mut World, node: usize, key: &str, op: KvOp, quorum: u8, timeout_ms: u32) -> KvReply {
-    let request = KvRequest {
+    let request = request(world, node, key, op, quorum, timeout_ms);
+    send(world, node, request)
+}
+
+fn request(world: &World, node: usize, key: &str, op: KvOp, quorum: u8, timeout_ms: u32) -> KvRequest {
+    KvRequest {
         id: RequestId::from_bits(u128::from(world.now().nanos())),
         attempt: 0,
         issued: world.now_at(node).wall,
@@ -85,7 +90,10 @@ fn ask(world: &mut World, node: usize, key: &str, op: KvOp, quorum: u8, timeout_
         op,
         quorum: QuorumChoice { r: Some(quorum), w: Some(quorum), strict: None },
         forwarded: false,
-    };
+    }
+}
+
+fn send(world: &mut World, node: usize, request: KvRequest) -> KvReply {
     let handle = world.request(node, request);
     let until = world.now() + 4 * SECOND;
     while let Some(notice) = world.next(until) {
@@ -200,4 +208,43 @@ fn a_write_under_the_old_rule_after_such_a_read_replaces_nothing() {
     assert!(!knows_the_new_rules(&world));
     write_late(&mut world, "k");
     assert_both_are_there(world);
+}
+
+/// What it lost is pulled from the others before it has heard of the new rule.
+#[test]
+fn a_refill_brings_nothing_that_the_old_rule_settles() {
+    let mut world = behind(Pace::OFF);
+    let late = late(&world);
+    world.find_lost(late, &Losses::everything());
+    slow_disk(&mut world);
+    world.start(late);
+    let mut was_behind = 0;
+    for _ in 0..100 {
+        world.run_for(Duration::from_millis(50));
+        let pulls = world.node(late).unwrap().data_plane().totals().sweep.pages;
+        was_behind += usize::from(pulls > 0 && !knows_the_new_rules(&world));
+    }
+    assert!(was_behind > 0, "the story is about this moment");
+    assert_both_are_there(world);
+}
+
+/// A retry of a write that was acked under the new rule comes to the node that has not heard of it.
+#[test]
+fn a_retry_under_the_old_rule_takes_nothing_over_that_it_cannot_keep() {
+    let mut world = behind(Pace::OFF);
+    slow_disk(&mut world);
+    let ([first, _], late) = (others(&world), late(&world));
+    let op = KvOp::Put { value: Bytes::from_static(b"three"), seen: Seen::Nothing, ttl_ms: None };
+    let write = request(&world, first, "k", op, 2, 0);
+    assert!(matches!(send(&mut world, first, write.clone()), KvReply::Written(_)));
+    // As soon as it can be reached.
+    first_read(&mut world);
+    assert!(!knows_the_new_rules(&world), "the story is about this moment");
+    let retry = KvRequest { attempt: 1, ..write };
+    let KvReply::Failed(failure) = send(&mut world, late, retry.clone()) else { panic!("it cannot") };
+    assert_eq!(failure.outcome, Outcome::Unknown, "{failure}");
+    world.run_for(5 * SECOND);
+    assert!(matches!(send(&mut world, late, retry), KvReply::Written(_)));
+    world.run_for(30 * SECOND);
+    (0..3).for_each(|node| assert_eq!(get(&mut world, node, 3).len(), 3, "once, beside the others"));
 }

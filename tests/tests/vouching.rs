@@ -8,7 +8,7 @@ use bytes::Bytes;
 use starling_node::{Log, Losses, Pace};
 use starling_sim::world::Weather;
 use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
-use starling_types::{BucketChanges, BucketName, Key, RequestId};
+use starling_types::{BucketChanges, BucketName, Key, PartitionId, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest, Receipt, Seen};
 use starling_wire::{Failure, KvOp, KvReply, KvRequest, QuorumChoice};
 
@@ -202,8 +202,8 @@ fn all_have_lost() -> World {
 }
 
 fn accept(world: &mut World, node: usize, partition: Option<u32>) -> AdminReply {
-    let partition = partition.map(starling_types::PartitionId);
-    order(world, node, AdminRequest::AcceptLosses { partition })
+    let partition = partition.map(PartitionId);
+    order(world, node, AdminRequest::AcceptLosses { partition, without_silent: false })
 }
 
 #[test]
@@ -249,17 +249,20 @@ fn who_can_still_be_asked_is_not_passed_over_by_a_person() {
     world.run_for(5 * SECOND);
     world.lose_commits(0, 1);
     world.start(0);
-    // The others do not answer yet.
-    cut(&mut world, 0, 1);
-    world.run_for(SECOND);
-    world.mend();
-    let early = accept(&mut world, 0, None);
-    assert!(matches!(&early, AdminReply::Refused(why) if why.contains("still being asked")) || suspects(&world, 0).0 > 0);
+    let refused = |reply| match reply {
+        AdminReply::Refused(why) => why,
+        other => panic!("{other:?}"),
+    };
+    let why = refused(accept(&mut world, 0, None));
+    assert!(why.contains("do not answer"), "it has only just started: {why}");
     world.run_for(20 * SECOND);
     // One other was heard, and one is down: two are needed.
     assert_eq!(suspects(&world, 0), (4, 0));
     assert!(get(&mut world, 1, ("default", "x"), QuorumChoice::default()).is_err());
-    assert_eq!(accept(&mut world, 0, None), AdminReply::LossesAccepted { partitions: 4 });
+    let why = refused(accept(&mut world, 0, None));
+    assert!(why.contains(&world.id(2).to_string()) && !why.contains(&world.id(1).to_string()), "{why}");
+    let order_all = AdminRequest::AcceptLosses { partition: None, without_silent: true };
+    assert_eq!(order(&mut world, 0, order_all), AdminReply::LossesAccepted { partitions: 4 });
     assert_eq!(get(&mut world, 1, ("default", "x"), QuorumChoice::default()).unwrap(), 0);
 }
 
@@ -271,9 +274,11 @@ fn what_was_never_synced_makes_no_other_bucket_suspect() {
     put(&mut world, 0, ("default", "k"), QuorumChoice::default()).unwrap();
     world.run_for(SECOND);
     let losses = Losses::of_unsynced([BucketName::new("memory").unwrap()].into());
-    (0..3).for_each(|node| world.crash(node));
-    // Nodes 1 and 2 are back later: until then node 0 has nobody to ask.
-    world.start_with(0, &losses);
+    world.find_lost(0, &losses);
+    world.crash(1);
+    world.find_lost(2, &losses);
+    // Node 2 is back later, and node 1 cannot be reached: until then node 0 has nobody to ask.
+    world.start(0);
     world.start(1);
     cut(&mut world, 0, 1);
     world.run_for(2 * SECOND);
@@ -283,7 +288,7 @@ fn what_was_never_synced_makes_no_other_bucket_suspect() {
     put(&mut world, 0, ("default", "x"), one).unwrap();
     assert!(get(&mut world, 0, ("memory", "x"), one).is_err());
     world.mend();
-    world.start_with(2, &losses);
+    world.start(2);
     world.run_for(20 * SECOND);
     // All were asked; one of them was in the same state: it is served all the same, without anybody's word.
     assert_eq!((suspects(&world, 0), suspects(&world, 2)), ((0, 0), (0, 0)));

@@ -37,6 +37,9 @@ pub struct AcceptArgs {
     /// All partitions that wait for it.
     #[arg(long)]
     pub all: bool,
+    /// Owners that do not answer now never will again: what only they have is given up as well.
+    #[arg(long)]
+    pub without_silent_owners: bool,
 }
 
 /// Dispatches.
@@ -66,8 +69,8 @@ async fn accept(args: &AcceptArgs, json: bool) -> Result<Exit, Failed> {
 
 async fn ask(args: &AcceptArgs, addr: SocketAddr) -> Result<u32, Failed> {
     let client = connect::client_at(&[addr], args.target.tls.as_deref()).await?;
-    let partition = args.partition.map(PartitionId);
-    let reply = client.admin(AdminRequest::AcceptLosses { partition }).await;
+    let (partition, without_silent) = (args.partition.map(PartitionId), args.without_silent_owners);
+    let reply = client.admin(AdminRequest::AcceptLosses { partition, without_silent }).await;
     client.close().await;
     match reply? {
         AdminReply::LossesAccepted { partitions } => Ok(partitions),

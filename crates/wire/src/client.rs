@@ -314,6 +314,8 @@ pub enum AdminRequest {
     AcceptLosses {
         /// This partition; all that wait for such a word otherwise.
         partition: Option<PartitionId>,
+        /// Owners that do not answer now never will again: they are not waited for.
+        without_silent: bool,
     },
 }
 

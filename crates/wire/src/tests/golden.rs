@@ -31,7 +31,7 @@ fn all_variants_are_written_as_they_always_were() {
         (first_samples(), 0x50e1_b1d9_f39f_d306),
         (buckets(), 0xdb3f_8044_332f_2606),
         (sweeps(), 0x45fc_92fa_6af3_580e),
-        (losses(), 0x9fb5_63b8_808c_aa4f),
+        (losses(), 0x4983_ce14_dbfa_a651),
         (exports(), 0xc544_b7d0_9662_0a5e),
     ];
     for (samples, golden) in groups {

@@ -366,8 +366,8 @@ pub(super) fn losses() -> Vec<Message> {
             entries: vec![entry],
         }),
         Message::Reply(KvReply::Failed(Failure::refused(FailureKind::DiskFull, "full"))),
-        Message::Admin(AdminRequest::AcceptLosses { partition: Some(PartitionId(7)) }),
-        Message::Admin(AdminRequest::AcceptLosses { partition: None }),
+        Message::Admin(AdminRequest::AcceptLosses { partition: Some(PartitionId(7)), without_silent: true }),
+        Message::Admin(AdminRequest::AcceptLosses { partition: None, without_silent: false }),
         Message::AdminReply(AdminReply::LossesAccepted { partitions: 3 }),
     ]
 }

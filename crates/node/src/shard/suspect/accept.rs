@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use starling_coordinator::Reach;
-use starling_types::PartitionId;
+use starling_types::{NodeId, PartitionId};
 use starling_wire::client::AdminReply;
 
 use super::pulled::Needs;
@@ -30,6 +30,15 @@ impl Suspects {
     }
 }
 
+/// What a person's word for a partition waits for.
+enum Awaited {
+    Nobody,
+    /// Owners that do not answer.
+    Silent(BTreeSet<NodeId>),
+    /// Owners that do, or this node's own disk.
+    Others,
+}
+
 impl Shard {
     /// Takes the word for one partition, or for all that wait for it.
     pub(crate) fn accept_losses(
@@ -37,22 +46,29 @@ impl Shard {
         turn: &mut Turn<'_>,
         reply: ReplyHandle,
         partition: Option<PartitionId>,
+        without_silent: bool,
     ) {
         let suspects = self.suspects.partitions.keys().copied();
-        let asked: BTreeSet<PartitionId> =
-            suspects.filter(|p| partition.is_none_or(|one| one == *p)).collect();
-        let partitions: BTreeSet<PartitionId> =
-            asked.iter().copied().filter(|&p| self.may_be_accepted(turn, p)).collect();
-        if partitions.is_empty() {
+        let asked: Vec<PartitionId> = suspects.filter(|p| partition.is_none_or(|one| one == *p)).collect();
+        let (mut ready, mut silent) = (BTreeSet::new(), BTreeSet::new());
+        for &partition in &asked {
+            match self.awaited(turn, partition) {
+                Awaited::Nobody => drop(ready.insert(partition)),
+                Awaited::Silent(_) if without_silent => drop(ready.insert(partition)),
+                Awaited::Silent(owners) => silent.extend(owners),
+                Awaited::Others => {}
+            }
+        }
+        if ready.is_empty() {
             let answer = match (asked.is_empty(), partition) {
                 (true, None) => AdminReply::LossesAccepted { partitions: 0 },
                 (true, Some(one)) => AdminReply::Refused(nothing(one)),
-                (false, _) => AdminReply::Refused(STILL_PULLED.into()),
+                (false, _) => AdminReply::Refused(not_yet(&silent)),
             };
             return turn.out.push(Effect::RespondAdmin(reply, answer));
         }
-        self.suspects.acceptances.push(Acceptance { reply, partitions: partitions.clone(), done: 0 });
-        partitions.into_iter().for_each(|partition| self.accept(turn, partition));
+        self.suspects.acceptances.push(Acceptance { reply, partitions: ready.clone(), done: 0 });
+        ready.into_iter().for_each(|partition| self.accept(turn, partition));
         self.pump(turn);
     }
 
@@ -65,13 +81,18 @@ impl Shard {
         }
     }
 
-    /// Nobody who could be asked is left unasked.
-    fn may_be_accepted(&self, turn: &Turn<'_>, partition: PartitionId) -> bool {
-        let Some(suspect) = self.suspects.partitions.get(&partition) else { return false };
-        let is_silent = |node| turn.view.reach(node) == Reach::Down;
-        let mut others = Needs::of(turn, partition).others.into_iter();
-        matches!(suspect.stage, Stage::Pulling | Stage::Short)
-            && others.all(|other| suspect.pulled.contains_key(&other) || is_silent(other))
+    fn awaited(&self, turn: &Turn<'_>, partition: PartitionId) -> Awaited {
+        let suspect = self.suspects.partitions.get(&partition);
+        let Some(suspect) = suspect.filter(|s| matches!(s.stage, Stage::Pulling | Stage::Short)) else {
+            return Awaited::Others;
+        };
+        let mut unheard = Needs::of(turn, partition).others;
+        unheard.retain(|owner| !suspect.pulled.contains_key(owner));
+        match unheard.iter().all(|&owner| turn.view.reach(owner) == Reach::Down) {
+            _ if unheard.is_empty() => Awaited::Nobody,
+            true => Awaited::Silent(unheard),
+            false => Awaited::Others,
+        }
     }
 
     /// The partition is trusted, durably.
@@ -92,5 +113,16 @@ fn nothing(partition: PartitionId) -> String {
     )
 }
 
-const STILL_PULLED: &str = "other owners are up and still being asked for what this node lost: wait until `starling \
-                            cluster status` says that too few whole copies are left; nothing was changed";
+fn not_yet(silent: &BTreeSet<NodeId>) -> String {
+    if silent.is_empty() {
+        return "other owners are up and still being asked for what this node lost: wait until `starling cluster \
+                status` says that too few whole copies are left; nothing was changed"
+            .into();
+    }
+    let silent: Vec<String> = silent.iter().map(NodeId::to_string).collect();
+    format!(
+        "owners that may have what this node lost do not answer ({}): bring them back, and it is pulled by itself; \
+         only if none of them ever can come back, say so with --without-silent-owners; nothing was changed",
+        silent.join(", ")
+    )
+}
