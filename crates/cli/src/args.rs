@@ -43,6 +43,8 @@ pub enum Command {
     Cluster(ClusterArgs),
     /// Create buckets, look at them, change their rules.
     Bucket(crate::bucket::BucketArgs),
+    /// Tell running nodes what to make of records that were lost.
+    Repair(crate::repair::RepairArgs),
     /// Keep a copy of a live node's data, look at copies, put one back.
     Backup(crate::backup::BackupArgs),
     /// Look at, or repair, the data directory of a node that does not run.

@@ -331,7 +331,7 @@ impl Put {
             durable: self.plan.durable,
             hinted: self.hinted,
             partial: self.partial,
-            unvouched: false,
+            unvouched: self.plan.quorum < self.plan.least_w,
         };
         let written = Written {
             context: staged.context.clone(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_types::{ActorId, BucketName, Instant, Key, LayoutVersion, NodeId, RequestId, WallTime};
-use starling_wire::replica::{Merge, Merged, Refusal};
+use starling_wire::replica::{Merge, Merged, Refusal, Shown};
 use starling_wire::{Failure, FailureKind, Message};
 
 use crate::plan::{Peer, Plan, Reach};
@@ -48,6 +48,8 @@ fn plan(others: &[(u64, Reach)], fallbacks: &[u64]) -> Plan {
         deadline: Instant::ORIGIN,
         patience: Instant::ORIGIN,
         hedge: Instant::ORIGIN,
+        hedge_pause: Duration::ZERO,
+        least_w: 2,
     };
     plan.starting(Instant::ORIGIN, Duration::from_secs(2))
 }
@@ -62,6 +64,11 @@ fn bucket() -> BucketName {
 
 fn key() -> Key {
     Key::new("k").unwrap()
+}
+
+/// As a replica with the rules of [`plan`] shows it.
+fn held(record: &Record) -> Shown {
+    Shown { record: record.encode(), props: 1 }
 }
 
 fn request() -> RequestId {

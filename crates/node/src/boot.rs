@@ -5,7 +5,7 @@ mod restore;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -102,9 +102,10 @@ pub struct BootError {
 }
 
 impl Boot {
-    /// Whether there is a bucket whose writes are acknowledged before they are on any disk.
-    pub fn has_unsynced_buckets(&self) -> bool {
-        self.buckets.registers().any(|bucket| !bucket.props.durable)
+    /// The buckets whose writes are acknowledged before they are on any disk.
+    pub fn unsynced_buckets(&self) -> BTreeSet<BucketName> {
+        let unsynced = self.buckets.registers().filter(|bucket| !bucket.props.durable);
+        unsynced.map(|bucket| bucket.name.clone()).collect()
     }
 
     /// Reads the rows of the `meta` keyspace. `losses` is what the store found to be missing when it was opened: the

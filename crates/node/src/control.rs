@@ -227,7 +227,7 @@ impl ControlPlane {
                 }
             }
             AdminRequest::Layout => AdminReply::Layout(turn.view.layout().map(|l| Layout::clone(l))),
-            AdminRequest::Status | AdminRequest::Export(_) => {
+            AdminRequest::Status | AdminRequest::Export(_) | AdminRequest::AcceptLosses { .. } => {
                 AdminReply::Refused("this is answered elsewhere in the node".into())
             }
             AdminRequest::BucketSet { name, changes, create } => {

@@ -179,6 +179,9 @@ impl Node {
         }
         match request {
             AdminRequest::Export(export) => self.export(handle, export, out),
+            AdminRequest::AcceptLosses { partition, without_silent } => {
+                self.shard(now, out, |s, turn| s.accept_losses(turn, handle, partition, without_silent));
+            }
             request => self.control(now, out, |control, turn| control.admin(turn, handle, request)),
         }
     }

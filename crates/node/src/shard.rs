@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use starling_antientropy::{self as antientropy, Sweep};
-use starling_coordinator::{self as coordinator, Answer, put};
+use starling_coordinator::{self as coordinator, Answer, get, put};
 use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
 use starling_types::{
@@ -224,7 +224,8 @@ impl Shard {
                 let (props, number) = (register.props.clone(), register.stamp().number());
                 let write = self.in_flight.get_mut(&exchange).and_then(|r| r.write.as_mut());
                 write.into_iter().for_each(|w| w.lww = props.conflict == Conflict::Lww);
-                self.input(turn, exchange, Input::Put(put::Event::PropsChanged(props, number)));
+                self.input(turn, exchange, Input::Put(put::Event::PropsChanged(props.clone(), number)));
+                self.input(turn, exchange, Input::Get(get::Event::PropsChanged(props, number)));
             }
             for &node in &news.agreed {
                 self.input(turn, exchange, Input::Put(put::Event::PropsAgree(node)));

@@ -69,6 +69,9 @@ pub struct Storage {
     pub suspect_partitions: usize,
     /// Why, each reason once.
     pub suspect_because: Vec<String>,
+    /// Of these, partitions of which too few whole copies are left: a person must say that nothing more can come back
+    /// (`starling repair accept`).
+    pub losses_to_accept: usize,
 }
 
 /// How far replicas are known to agree.
@@ -109,6 +112,7 @@ impl Node {
                 disk_full: shard.disk_full,
                 suspect_partitions: shard.suspects.count(),
                 suspect_because: shard.suspects.reasons().into_iter().map(str::to_owned).collect(),
+                losses_to_accept: shard.suspects.short(),
             },
             transfers: Vec::new(),
             alarms: self.alarms(now),
@@ -178,15 +182,26 @@ impl Node {
 }
 
 impl Node {
-    fn losses(&self) -> Option<String> {
+    fn losses(&self) -> Vec<String> {
         let suspects = &self.data_plane().suspects;
         let reasons = suspects.reasons().into_iter().collect::<Vec<_>>().join("; ");
-        (suspects.count() > 0).then(|| {
-            format!(
-                "{} partitions are not vouched for until they are pulled from other owners: {reasons}",
-                suspects.count()
-            )
-        })
+        let (short, pulled) = (suspects.short(), suspects.count() - suspects.short());
+        let mut losses = Vec::new();
+        if pulled > 0 {
+            losses.push(format!(
+                "{pulled} partitions are not vouched for until they are pulled from other owners: {reasons}"
+            ));
+        }
+        if short > 0 {
+            losses.push(format!(
+                "{short} partitions have lost records and too few whole copies are left to tell which ({reasons}): \
+                 what this node holds is served, and writes are taken; a key that it does not hold is answered \
+                 `unknown`. Keep all data directories. If an owner or its disk can still be brought back, do that: \
+                 what it has is pulled by itself. If not, `starling repair accept --all` at this node lets such keys \
+                 be absent"
+            ));
+        }
+        losses
     }
 }
 

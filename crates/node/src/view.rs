@@ -133,6 +133,8 @@ impl View {
             deadline: Instant::ORIGIN,
             patience: Instant::ORIGIN,
             hedge: Instant::ORIGIN,
+            hedge_pause: Duration::ZERO,
+            least_w: 0,
         };
         Some(plan.starting(Instant::ORIGIN, Duration::ZERO))
     }

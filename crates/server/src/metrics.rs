@@ -118,6 +118,7 @@ declare! {
     CLOCK_OFFSET "starling_clock_offset_seconds" Gauge Seconds [] "Our wall clock against the median of the peers'.";
     LOAD_ERRORS "starling_load_errors_total" Counter Count [] "Rows that could not be read, or not decoded.";
     SUSPECT "starling_suspect_partitions" Gauge Count [] "Partitions of which this node may have lost something: it answers unknown for them until it has pulled them from other owners.";
+    TO_ACCEPT "starling_losses_to_accept" Gauge Count [] "Of the suspected partitions, those with too few whole copies left: keys not held answer unknown until `starling repair accept`.";
     DOUBTED "starling_suspected_total" Counter Count [] "Times that a partition was suspected, after a loss or damage.";
     REFILLED "starling_refilled_total" Counter Count [] "Suspected partitions that were pulled and are vouched for again.";
     REFILLED_SHORT "starling_refilled_short_total" Counter Count [] "Of these, partitions for which too few owners could be asked: something may be gone for good.";
@@ -334,6 +335,7 @@ fn publish_node(node: &Node, now: Now) {
     gauge(IN_FLIGHT_BYTES).set(totals.in_flight_bytes as f64);
     gauge(CACHE).set(totals.cached_bytes as f64);
     gauge(SUSPECT).set(shard.suspect_partitions() as f64);
+    gauge(TO_ACCEPT).set(status.storage.losses_to_accept as f64);
     gauge(CLOCK_LEAD).set(totals.clock_lead(now).as_secs_f64());
     let gossip = node.control_plane().members();
     gauge(CLOCK_OFFSET).set(gossip.clock_offset().unwrap_or(0) as f64 / 1_000.0);

@@ -151,7 +151,8 @@ impl Host {
 
 /// The row of a node that may have forgotten its layout, and hardly any record.
 fn next_to_nothing() -> Option<(Bytes, Bytes)> {
-    let row = Losses { tokens: vec![Token::from_bits(0)..=Token::from_bits(0)] }.row();
+    let tokens = vec![Token::from_bits(0)..=Token::from_bits(0)];
+    let row = Losses { tokens, ..Losses::NONE }.row();
     row.value.map(|value| (row.key, value))
 }
 

@@ -1,7 +1,8 @@
 //! What a driver can do to a disk that the node must notice: take back what was synced, rot, fill up, be an old one.
 
-use starling_node::Event;
+use starling_node::event::CommitId;
 use starling_node::node::Phase;
+use starling_node::{Event, Losses};
 use starling_storage::{CrashMode, Engine, KeyRange, Namespace, ScanLimit};
 use starling_types::Generation;
 
@@ -19,6 +20,15 @@ impl World {
         self.crash_as(node, CrashMode::LoseSynced(synced));
         if self.hosts[node].disk.engine.lost() > 0 && self.hosts[node].rows(Namespace::Data) != before {
             self.toll.count(Harm::LostCommits);
+        }
+    }
+
+    /// Kills a node; its next start finds these losses, as a daemon would that compares what it knows of its last stop.
+    pub fn find_lost(&mut self, node: usize, losses: &Losses) {
+        self.crash_as(node, CrashMode::KeepSynced);
+        let disk = &mut self.hosts[node].disk;
+        if disk.commit(CommitId::Seal, vec![losses.row()], true, Sabotage::None).is_some() {
+            disk.synced();
         }
     }
 

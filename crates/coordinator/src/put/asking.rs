@@ -43,7 +43,7 @@ impl Put {
                 }
                 self.judge_inquiry(out);
             }
-            Recalled::Known { dot, record } => match Record::decode(&record) {
+            Recalled::Known { dot, shown } => match Record::decode(&shown.record) {
                 Ok(record) => {
                     self.known(dot.map(|dot| Origin { request: self.subject.request, dot }), record, out)
                 }

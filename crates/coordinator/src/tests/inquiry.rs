@@ -80,7 +80,7 @@ fn unsure(actor: u64) -> Recalled {
 
 fn known() -> Recalled {
     let record = record(9, "first try");
-    Recalled::Known { dot: Some(record.siblings()[0].dot), record: record.encode() }
+    Recalled::Known { dot: Some(record.siblings()[0].dot), shown: super::held(&record) }
 }
 
 const NONE: [&str; 0] = [];

@@ -267,7 +267,7 @@ impl World {
                     is_sure: how != 5,
                 };
                 let recalled = match how {
-                    0 => Recalled::Known { dot: Some(record.siblings()[0].dot), record: record.encode() },
+                    0 => Recalled::Known { dot: Some(record.siblings()[0].dot), shown: held(&record) },
                     1 => Recalled::Claimed,
                     2 => Recalled::Refused(Refusal::NotReady),
                     _ => Recalled::Nothing(held),
@@ -278,10 +278,10 @@ impl World {
                 let answer = match how {
                     0 => ReadAnswer::Unknown,
                     1 => ReadAnswer::Refused(Refusal::NotReady),
-                    2 => ReadAnswer::Record(record(from.bits(), "w").encode()),
-                    3 => ReadAnswer::Record(Record::default().encode()),
+                    2 => ReadAnswer::Record(held(&record(from.bits(), "w"))),
+                    3 => ReadAnswer::Record(held(&Record::default())),
                     _ if compared => ReadAnswer::Same,
-                    _ => ReadAnswer::Record(record(1, "v").encode()),
+                    _ => ReadAnswer::Record(held(&record(1, "v"))),
                 };
                 self.get(get::Event::Answered(from, answer));
             }

@@ -11,6 +11,7 @@ use starling_vnode::{ClientWrite, Refused, Replaces};
 use starling_wire::client::Seen;
 use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest};
 
+use super::suspect::word::Word;
 use super::timing::Timing;
 use super::turn::{BUCKET_INCARNATION, failure};
 use super::{Asked, InFlight, Machine, Route, Shard, Turn, Work};
@@ -46,8 +47,8 @@ impl Shard {
             return Err(behind());
         }
         // A node whose clock is off mints nothing; it still reads.
-        // Nor does one that may have forgotten what it acked.
-        let may_mint = turn.view.may_coordinate() && self.vouches(turn, key.token());
+        // Nor does one that is still pulling what it lost: others have it.
+        let may_mint = turn.view.may_coordinate() && self.word(turn, &key) != Word::None;
         let may_drive = may_mint || !request.op.is_write();
         let drives = turn.view.owns(partition) && may_drive;
         if drives {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use starling_antientropy::{self as antientropy, Errand};
 use starling_coordinator::{get, put};
 use starling_handoff as handoff;
-use starling_types::{NodeId, PartitionId, QualifiedKey, RequestId, Token};
+use starling_types::{BucketName, NodeId, PartitionId, QualifiedKey, RequestId};
 use starling_vnode::{CellKey, Done, Refused};
 
 use super::machine::{Input, Machine};
@@ -45,15 +45,17 @@ pub(super) enum Remote {
         stands_for: Option<NodeId>,
     },
     Read {
-        token: Token,
+        key: QualifiedKey,
         digest: Option<starling_causality::Digest>,
     },
     /// For another node's sweep.
     Fetch {
+        bucket: BucketName,
         digest: Option<starling_causality::Digest>,
     },
     /// For a write: what is held, and whether its request shows in it.
     Recall {
+        bucket: BucketName,
         request: RequestId,
         token: Token,
     },
@@ -63,6 +65,7 @@ pub(super) enum Remote {
         dot: starling_causality::Dot,
     },
     RecallRead {
+        bucket: BucketName,
         dot: starling_causality::Dot,
     },
 }
@@ -87,7 +90,7 @@ impl Shard {
             (Context::Read(exchange), Ok(Done::Read(record))) => {
                 let record = Arc::unwrap_or_clone(record);
                 let event = match self.in_flight.get(&exchange) {
-                    Some(request) if !self.vouches(turn, request.key.token()) => {
+                    Some(request) if !self.word(turn, &request.key).counts_for(&record) => {
                         self.counters.reads_partial += 1;
                         get::Event::ReadHerePartly(record)
                     }
