@@ -76,8 +76,11 @@ mod tests {
         let mut memory = RequestMemory::default();
         let dot = Dot { actor: ActorId::from_bits(1), hlc: Hlc::from_parts(1, 0) };
         let token = Token::from_bits(1);
-        let at =
-            |ms: u64| Now { instant: Instant::from_nanos(ms * 1_000_000), wall: WallTime::from_millis(ms) };
+        let at = |ms: u64| Now {
+            instant: Instant::from_nanos(ms * 1_000_000),
+            wall: WallTime::from_millis(ms),
+            fraction: 0,
+        };
         let first = RequestId::from_bits(0);
         memory.remember(at(1_000), first, token, dot);
         assert!(!memory.may_have_forgotten(WallTime::from_millis(1_000)));

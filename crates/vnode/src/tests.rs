@@ -1,5 +1,6 @@
 //! Stories played by hand: the test is the caller and the disk.
 
+mod clocks;
 mod failures;
 mod hints;
 mod random;
@@ -32,8 +33,9 @@ struct Commit {
 }
 
 impl Commit {
-    fn is_lease(&self) -> bool {
-        self.rows.iter().all(|row| row.space == RowSpace::Meta)
+    /// Whether the clock's ceiling is among its rows.
+    fn has_ceiling(&self) -> bool {
+        self.rows.iter().any(|row| row.space == RowSpace::Meta)
     }
 }
 
@@ -79,7 +81,7 @@ impl Bench {
         let wall = WallTime::from_millis(NOON);
         Self {
             vnodes: Vnodes::new(boot, PartitionBits::DEFAULT),
-            now: Now { instant: Instant::ORIGIN, wall },
+            now: Now { wall, ..Now::default() },
             loads: VecDeque::new(),
             commits: VecDeque::new(),
             staged: BTreeMap::new(),
