@@ -172,7 +172,6 @@ impl Shard {
             cached_bytes: self.vnodes.cached_bytes(),
             hints_delivered: self.hints.delivered_total(),
             sweep: self.sweep.counters(),
-            clock: self.vnodes.clock(),
         }
     }
 

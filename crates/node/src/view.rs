@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use starling_coordinator::{Peer, Plan, Reach};
 use starling_ring::Layout;
-use starling_types::{ClusterId, Instant, LayoutVersion, NodeId, PartitionId};
+use starling_types::{ClusterId, Instant, LayoutVersion, NodeId, Now, PartitionId, WallTime};
 
 use crate::buckets::BucketTable;
 
@@ -18,13 +18,14 @@ pub struct View {
     layout: Option<Arc<Layout>>,
     buckets: BucketTable,
     reach: BTreeMap<NodeId, Reach>,
-    clock_is_off: bool,
+    /// Milliseconds by which our wall clock is ahead of the median of our peers', if they contradict it.
+    clock_is_off: Option<i64>,
 }
 
 impl View {
     /// A view that knows nobody yet.
     pub const fn new(me: NodeId, layout: Option<Arc<Layout>>, buckets: BucketTable) -> Self {
-        Self { me, layout, buckets, reach: BTreeMap::new(), clock_is_off: false }
+        Self { me, layout, buckets, reach: BTreeMap::new(), clock_is_off: None }
     }
 
     /// The buckets and their rules, as they are durable here.
@@ -69,13 +70,20 @@ impl View {
 
     /// Whether this node may mint: one whose wall clock is off serves and merges only (semantics, section 2).
     pub const fn may_coordinate(&self) -> bool {
-        !self.clock_is_off
+        self.clock_is_off.is_none()
+    }
+
+    /// The best that this node knows of the cluster's time: its own wall, corrected by the distance to the median of
+    /// its peers' where they contradict it. A node's own clock judges nobody else's time while it is known to be off.
+    pub fn cluster_wall(&self, now: Now) -> WallTime {
+        let ahead = self.clock_is_off.unwrap_or_default();
+        WallTime::from_millis(now.wall.millis().saturating_add_signed(ahead.saturating_neg()))
     }
 
     /// Takes note of our wall clock's distance from the median of our peers'.
     pub fn set_clock_offset(&mut self, offset_ms: Option<i64>) {
         let limit = starling_types::limits::HLC_MAX_LEAD.as_millis();
-        self.clock_is_off = offset_ms.is_some_and(|ms| u128::from(ms.unsigned_abs()) > limit);
+        self.clock_is_off = offset_ms.filter(|ms| u128::from(ms.unsigned_abs()) > limit);
     }
 
     /// Whether this node owns the partition.

@@ -308,6 +308,8 @@ pub enum AdminRequest {
     BucketList,
     /// A page of the node's own rows, for a backup.
     Export(Export),
+    /// The system's clock, which has jumped, is right: go by it.
+    ClockAccept,
 }
 
 /// The answer to an [`AdminRequest`].
@@ -334,4 +336,9 @@ pub enum AdminReply {
     Buckets(Vec<BucketRegister>),
     /// Rows.
     Exported(ExportPage),
+    /// The node goes by its system's clock.
+    ClockAccepted {
+        /// By how many milliseconds its wall time moved: 0 if it went by that clock before.
+        moved_ms: i64,
+    },
 }

@@ -84,7 +84,8 @@ impl Shard {
             );
             return refuse(FailureKind::NoSuchBucket, detail);
         };
-        let age = turn.now.wall.since(request.issued);
+        let wall = turn.view.cluster_wall(turn.now);
+        let age = wall.since(request.issued);
         if age > limits::REQUEST_MEMORY {
             let detail = format!(
                 "the request was issued {} s ago by the client's clock, and request ids are remembered for {} s: \
@@ -94,7 +95,7 @@ impl Shard {
             );
             return refuse(FailureKind::BadRequest, detail);
         }
-        let lead = request.issued.since(turn.now.wall);
+        let lead = request.issued.since(wall);
         if lead > limits::REQUEST_MAX_LEAD {
             let detail = format!(
                 "the request is dated {} s ahead of this node's clock, at most {} s are taken: check the client's \

@@ -69,7 +69,8 @@ pub(super) fn phrase(turn: &Turn<'_>, key: &QualifiedKey, answer: Answer) -> KvR
     match answer {
         Answer::Read(record) => {
             let context = (!record.is_empty()).then(|| turn.seal(key, record.context()));
-            KvReply::Read(reply::show(&record, context, turn.now.wall))
+            // A node whose clock is contradicted judges no life by it.
+            KvReply::Read(reply::show(&record, context, turn.view.cluster_wall(turn.now)))
         }
         Answer::Written(written) => KvReply::Written(WriteReply {
             context: written.context.map(|seen| turn.seal(key, &seen)),

@@ -3,7 +3,7 @@
 
 use starling_types::Token;
 
-use super::samples::{buckets, exports, first_samples, losses, sweeps};
+use super::samples::{buckets, clocks, exports, first_samples, losses, sweeps};
 use super::*;
 
 #[test]
@@ -33,6 +33,7 @@ fn all_variants_are_written_as_they_always_were() {
         (sweeps(), 0x63d3_69f8_e3a2_6580),
         (losses(), 0xcdd0_2049_6583_399e),
         (exports(), 0xc544_b7d0_9662_0a5e),
+        (clocks(), 0x4d79_1598_09c4_b959),
     ];
     for (samples, golden) in groups {
         let frames: Vec<u8> = samples.into_iter().flat_map(frame).collect();
