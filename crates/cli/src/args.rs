@@ -49,6 +49,8 @@ pub enum Command {
     Backup(crate::backup::BackupArgs),
     /// Look at, or repair, the data directory of a node that does not run.
     Data(crate::data::DataArgs),
+    /// Tell a node that its clock, which has jumped, is right.
+    Clock(crate::clock::ClockArgs),
     /// Make certificates.
     Cert(CertArgs),
     /// Measure a running cluster with a closed loop of requests.

@@ -8,13 +8,14 @@
 //! **Deliberately absent.** Anything that another crate could do: commands only translate.
 //!
 //! **How to read this crate.** [`args`] what can be typed, then a file a command: [`node`], [`dev`], [`kv`],
-//! [`cluster`], [`bucket`], [`repair`], [`backup`], [`data`], [`cert`], [`bench`], [`sim`]; [`connect`] how they reach a cluster, [`exit`] how they end.
+//! [`cluster`], [`bucket`], [`repair`], [`backup`], [`data`], [`clock`], [`cert`], [`bench`], [`sim`]; [`connect`] how they reach a cluster, [`exit`] how they end.
 
 mod args;
 mod backup;
 mod bench;
 mod bucket;
 mod cert;
+mod clock;
 mod cluster;
 mod connect;
 mod data;
@@ -62,6 +63,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failed> {
             Command::Repair(command) => repair::run(command, json).await,
             Command::Backup(command) => backup::run(command, json).await,
             Command::Data(command) => data::run(&command, json),
+            Command::Clock(command) => clock::run(command, json).await,
             Command::Cert(command) => cert::run(&command, json),
             Command::Bench(command) => bench::run(command, json).await,
             Command::Sim(command) => sim::run(&command, json),

@@ -83,7 +83,8 @@ fn subject() -> Subject {
 fn no_questions() -> Questions {
     Questions {
         issued: WallTime::from_millis(5_000),
-        contexts: 0,
+        owners: 2,
+        names_what_it_replaces: true,
         deletes: false,
         remembers: true,
         is_sure: true,

@@ -165,8 +165,6 @@ impl ControlPlane {
         self.drive_founding(turn, founding::Event::Tick);
         self.answer_orders(turn);
         self.remember_again(turn);
-        let offset = self.gossip.clock_offset();
-        turn.view.set_clock_offset(offset);
     }
 
     pub(crate) fn leave(&mut self, turn: &mut Turn<'_>) {
@@ -227,7 +225,10 @@ impl ControlPlane {
                 }
             }
             AdminRequest::Layout => AdminReply::Layout(turn.view.layout().map(|l| Layout::clone(l))),
-            AdminRequest::Status | AdminRequest::Export(_) | AdminRequest::AcceptLosses { .. } => {
+            AdminRequest::Status
+            | AdminRequest::Export(_)
+            | AdminRequest::AcceptLosses { .. }
+            | AdminRequest::ClockAccept => {
                 AdminReply::Refused("this is answered elsewhere in the node".into())
             }
             AdminRequest::BucketSet { name, changes, create } => {

@@ -175,7 +175,6 @@ impl Shard {
             cached_bytes: self.vnodes.cached_bytes(),
             hints_delivered: self.hints.delivered_total(),
             sweep: self.sweep.counters(),
-            clock: self.vnodes.clock(),
         }
     }
 
@@ -438,6 +437,7 @@ impl Shard {
 
 /// A write with what was found out for it.
 fn informed(mut write: ClientWrite, heard: put::Heard) -> ClientWrite {
+    write.vouched = heard.context.max_hlc();
     if let Replaces::All(context) = &mut write.replaces {
         *context = heard.context;
     }

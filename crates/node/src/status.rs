@@ -3,7 +3,7 @@
 use serde::Serialize;
 use starling_types::Now;
 
-use crate::node::{Node, Phase};
+use crate::node::{ClockStatus, Node, Phase};
 
 /// The status of one node.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,6 +30,8 @@ pub struct Status {
     pub storage: Storage,
     /// Partitions on the move; always empty until layouts can change.
     pub transfers: Vec<String>,
+    /// Its clocks.
+    pub clock: ClockStatus,
     /// What an operator should look at.
     pub alarms: Vec<String>,
 }
@@ -89,7 +91,7 @@ pub struct Repair {
 }
 
 impl Node {
-    /// The node's status now.
+    /// The node's status when the system's clocks say `now`.
     pub fn status(&self, now: Now) -> Status {
         let me = self.control_plane().hello();
         let shard = self.data_plane();
@@ -114,6 +116,7 @@ impl Node {
                 suspect_because: shard.suspects.reasons().into_iter().map(str::to_owned).collect(),
                 losses_to_accept: shard.suspects.short(),
             },
+            clock: self.clock_status(now),
             transfers: Vec::new(),
             alarms: self.alarms(now),
         }
@@ -151,18 +154,7 @@ impl Node {
     }
 
     fn alarms(&self, now: Now) -> Vec<String> {
-        let mut alarms = Vec::new();
-        if !self.view().may_coordinate() {
-            let offset = self.control_plane().members().clock_offset().unwrap_or_default();
-            alarms.push(format!(
-                "the wall clock is {offset} ms from the median of the peers': this node does not coordinate writes \
-                 until the clock is right"
-            ));
-        }
-        let lead = self.data_plane().totals().clock_lead(now).as_millis();
-        if lead > 1_000 {
-            alarms.push(format!("the hybrid clock is {lead} ms ahead of the wall clock: check the clocks"));
-        }
+        let mut alarms = self.clock_alarms(now);
         if self.data_plane().disk_full {
             alarms.push(
                 "the disk is nearly full: new values are refused; free space on the data volume, or delete what is \

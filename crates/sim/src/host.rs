@@ -97,7 +97,8 @@ impl Host {
 
     pub(crate) fn now(&self, instant: Instant) -> Now {
         let ms = EPOCH_MS + instant.nanos() / 1_000_000;
-        Now { instant, wall: WallTime::from_millis(ms.saturating_add_signed(self.clock_offset_ms)) }
+        let wall = WallTime::from_millis(ms.saturating_add_signed(self.clock_offset_ms));
+        Now { instant, wall, fraction: Now::fraction_of(instant.nanos()) }
     }
 
     /// Starts the machine from what is on disk, as a daemon would.

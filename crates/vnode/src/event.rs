@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use starling_causality::{Digest, Dot, Payload, Record, VersionVector};
+use starling_causality::{Digest, Dot, Hlc, Payload, Record, VersionVector};
 use starling_types::{Instant, NodeId, QualifiedKey, RequestId, WallTime};
 use starling_wire::replica::Origin;
 
@@ -52,6 +52,8 @@ pub struct ClientWrite {
     /// Every other owner is sure that it holds no record of the key: a delete has nothing to do if this one holds
     /// none either.
     pub is_absent_elsewhere: bool,
+    /// The highest time that owners of the key were heard to hold.
+    pub vouched: Hlc,
 }
 
 /// What a write replaces.

@@ -340,6 +340,8 @@ pub enum AdminRequest {
         /// Owners that do not answer now never will again: they are not waited for.
         without_silent: bool,
     },
+    /// The system's clock, which has jumped, is right: go by it.
+    ClockAccept,
 }
 
 /// The answer to an [`AdminRequest`].
@@ -370,5 +372,10 @@ pub enum AdminReply {
     LossesAccepted {
         /// How many.
         partitions: u32,
+    },
+    /// The node goes by its system's clock.
+    ClockAccepted {
+        /// By how many milliseconds its wall time moved: 0 if it went by that clock before.
+        moved_ms: i64,
     },
 }

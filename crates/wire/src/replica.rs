@@ -163,8 +163,8 @@ pub struct Held {
     pub since: WallTime,
     /// The context of the committed record.
     pub context: VersionVector,
-    /// Whether the record is empty: this owner never heard of the key.
+    /// Whether this owner is sure that it never heard of the key.
     pub is_empty: bool,
-    /// Whether this owner vouches for the partition: if not, there may have been more than it holds.
+    /// Whether this owner holds all that is left of what it once held: if not, its context counts towards nothing.
     pub is_sure: bool,
 }

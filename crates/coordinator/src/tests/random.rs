@@ -114,8 +114,12 @@ impl World {
         let machine = match write {
             true => {
                 let tried = if setting.retry { put::Tried::Elsewhere } else { put::Tried::Never };
-                let questions =
-                    Questions { contexts: setting.blind, deletes: setting.deletes, ..no_questions() };
+                let questions = Questions {
+                    owners: setting.blind,
+                    names_what_it_replaces: setting.blind == 0,
+                    deletes: setting.deletes,
+                    ..no_questions()
+                };
                 Machine::Put(Put::start(plan.clone(), subject(), tried, questions, &mut out))
             }
             false => Machine::Get(Get::start(plan.clone(), bucket(), key(), &mut out)),
@@ -237,6 +241,7 @@ impl World {
         match (open, how) {
             (Open::Coordinate(..), 0) => self.put(put::Event::RefusedHere(local_failure())),
             (Open::Coordinate(_, false), 1) => self.put(put::Event::LateHere),
+            (Open::Coordinate(..), 2) => self.put(put::Event::AheadHere(local_failure())),
             (Open::Coordinate(true, _), _) => self.put(put::Event::AbsentHere),
             (Open::Coordinate(..), _) => {
                 self.open.push(Open::CommitHere);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use starling_causality::{ContextToken, Payload, VersionVector};
+use starling_causality::{ContextToken, Hlc, Payload, VersionVector};
 use starling_coordinator::plan::quorum;
 use starling_coordinator::put::{Questions, Subject, Tried};
 use starling_coordinator::{Forward, Get, Plan, Put};
@@ -175,12 +175,14 @@ impl Shard {
         let is_blind =
             matches!(&request.op, KvOp::Put { seen, .. } | KvOp::Delete { seen } if *seen == Seen::Quorum);
         let owners = props.read_quorum(n).max(n.saturating_sub(props.write_quorum(n)) + 1).min(n);
+        let word = self.word(turn, key);
         Questions {
             issued: timing.issued,
-            contexts: if is_blind { owners } else { 0 },
-            deletes: matches!(request.op, KvOp::Delete { .. }),
+            owners,
+            names_what_it_replaces: !is_blind,
+            deletes: matches!(request.op, KvOp::Delete { .. }) && word == Word::Full,
             remembers: self.forgotten_until(turn) < timing.issued,
-            is_sure: self.vouches(turn, key.token()),
+            is_sure: word != Word::None,
         }
     }
 
@@ -265,6 +267,7 @@ fn client_write(
         deadline: timing.ends,
         tries: timing.tries(request.attempt),
         is_absent_elsewhere: false,
+        vouched: Hlc::ZERO,
     }))
 }
 

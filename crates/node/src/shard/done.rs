@@ -55,9 +55,8 @@ pub(super) enum Remote {
     },
     /// For a write: what is held, and whether its request shows in it.
     Recall {
-        bucket: BucketName,
+        key: QualifiedKey,
         request: RequestId,
-        token: Token,
     },
     /// The remembered write must be committed before its record is shown.
     RecallSettle {
@@ -82,6 +81,9 @@ impl Shard {
             }
             (Context::Write(exchange), Ok(_)) => {
                 self.input(turn, exchange, Input::Put(put::Event::CommittedHere));
+            }
+            (Context::Write(exchange), Err(refused @ Refused::FutureContext(_))) => {
+                self.input(turn, exchange, Input::Put(put::Event::AheadHere(failure(&refused))));
             }
             (Context::Write(exchange), Err(refused)) => {
                 self.input(turn, exchange, Input::Put(put::Event::RefusedHere(failure(&refused))));

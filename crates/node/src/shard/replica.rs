@@ -4,12 +4,13 @@ use starling_antientropy::Errand;
 use starling_causality::{Digest, Dot, Record};
 use starling_coordinator::{forward, get, put};
 use starling_handoff as handoff;
-use starling_types::{BucketName, Key, NodeId, QualifiedKey, RequestId, Token, limits};
+use starling_types::{BucketName, Key, NodeId, QualifiedKey, RequestId, limits};
 use starling_vnode::{self as vnode, CellKey, Done, Refused};
 use starling_wire::replica::{Held, Merge, Merged, Read, ReadAnswer, Recall, Recalled, Refusal, Shown};
 use starling_wire::sync::Compared;
 use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
 
+use super::suspect::word::Word;
 use super::{Context, Input, Machine, Remote, Route, Shard, Turn};
 
 /// Operations on the vnodes that may wait for the disk before other nodes' are refused.
@@ -178,7 +179,7 @@ impl Shard {
         if !self.vnodes.claim(turn.now, request, token, recall.attempt) {
             return turn.send(exchange, from, Class::Foreground, 0, Message::Recalled(Recalled::Claimed));
         }
-        let op = self.op(Context::Remote(from, exchange, Remote::Recall { bucket: key.bucket().clone(), request, token }));
+        let op = self.op(Context::Remote(from, exchange, Remote::Recall { key: key.clone(), request }));
         self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
     }
 
@@ -200,18 +201,25 @@ impl Shard {
     }
 
     /// What the record itself says of a request: it outlives the memory of ids.
-    fn knowledge(&self, turn: &Turn<'_>, bucket: &BucketName, request: RequestId, token: Token, record: &Record) -> Recalled {
+    fn knowledge(
+        &self,
+        turn: &Turn<'_>,
+        key: &QualifiedKey,
+        request: RequestId,
+        record: &Record,
+    ) -> Recalled {
         // It may have come while the record was loaded.
-        let dot = self.vnodes.recall(request, token).filter(|&dot| record.context().covers(dot));
+        let dot = self.vnodes.recall(request, key.token()).filter(|&dot| record.context().covers(dot));
         let dot = dot.or_else(|| record.dot_of(request));
         if dot.is_some() || record.is_superseded(request) {
-            return Recalled::Known { dot, shown: shown(turn, bucket, record) };
+            return Recalled::Known { dot, shown: shown(turn, key.bucket(), record) };
         }
+        let word = self.word(turn, key);
         Recalled::Nothing(Held {
             since: self.forgotten_until(turn),
             context: record.context().clone(),
-            is_empty: record.is_empty(),
-            is_sure: self.vouches(turn, token),
+            is_empty: record.is_empty() && word == Word::Full,
+            is_sure: word != Word::None,
         })
     }
 
@@ -285,8 +293,8 @@ impl Shard {
             (Remote::RecallRead { bucket, dot }, Ok(Done::Read(record))) => {
                 Message::Recalled(Recalled::Known { dot: Some(dot), shown: shown(turn, &bucket, &record) })
             }
-            (Remote::Recall { bucket, request, token }, Ok(Done::Read(record))) => {
-                Message::Recalled(self.knowledge(turn, &bucket, request, token, &record))
+            (Remote::Recall { key, request }, Ok(Done::Read(record))) => {
+                Message::Recalled(self.knowledge(turn, &key, request, &record))
             }
             (Remote::Recall { .. } | Remote::RecallSettle { .. } | Remote::RecallRead { .. }, result) => {
                 let why = result.err().map(|refused| refused.to_string()).unwrap_or_default();

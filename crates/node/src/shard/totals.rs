@@ -1,6 +1,5 @@
 //! What a shard has counted, at one moment.
 
-use starling_types::Now;
 use starling_vnode as vnode;
 
 /// What the shard has counted since it started.
@@ -65,13 +64,4 @@ pub struct Totals {
     pub hints_delivered: u64,
     /// What sweeps have done.
     pub sweep: starling_antientropy::Counters,
-    /// The highest time minted or observed.
-    pub clock: starling_causality::Hlc,
-}
-
-impl Totals {
-    /// How far the hybrid clock is ahead of the wall.
-    pub fn clock_lead(&self, now: Now) -> std::time::Duration {
-        starling_types::WallTime::from_millis(self.clock.millis()).since(now.wall)
-    }
 }

@@ -22,7 +22,7 @@ use crate::replica::{Held, Merge, Merged, Origin, Read, ReadAnswer, Recall, Reca
 use crate::sync::{Compare, Compared, Entry, Fingerprint, Swept};
 
 pub(super) fn samples() -> Vec<Message> {
-    [first_samples(), buckets(), sweeps(), losses(), exports()].concat()
+    [first_samples(), buckets(), sweeps(), losses(), exports(), clocks()].concat()
 }
 
 /// What there was before buckets could be created.
@@ -174,10 +174,6 @@ fn replicas() -> Vec<Message> {
         })),
         Message::Recalled(Recalled::Refused(Refusal::NotReady)),
     ]
-}
-
-fn shown() -> Shown {
-    Shown { record: Bytes::from_static(b"record"), props: 2 }
 }
 
 fn request(op: KvOp) -> Message {
@@ -344,6 +340,13 @@ pub(super) fn exports() -> Vec<Message> {
         ask(ExportSpace::Hints),
         ask(ExportSpace::Meta),
         Message::AdminReply(AdminReply::Exported(page)),
+    ]
+}
+
+pub(super) fn clocks() -> Vec<Message> {
+    vec![
+        Message::Admin(AdminRequest::ClockAccept),
+        Message::AdminReply(AdminReply::ClockAccepted { moved_ms: -62_000 }),
     ]
 }
 

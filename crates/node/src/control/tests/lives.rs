@@ -130,7 +130,8 @@ fn what_the_disk_has_no_room_for_is_written_down_later_and_nothing_is_raised_bef
     let full = CommitFailure::NoSpace("0 bytes left".into());
     let effects = give(&mut node, Event::Committed(commit, Err(full)));
     assert_eq!(raised(&effects), None);
-    let later = Now { instant: Instant::from_nanos(2_000_000_000), wall: WallTime::from_millis(2_000) };
+    let later =
+        Now { instant: Instant::from_nanos(2_000_000_000), wall: WallTime::from_millis(2_000), fraction: 0 };
     let mut effects = Vec::new();
     node.handle(later, Event::Tick, &mut effects);
     let (commit, _) = commit_of_losses(&effects).unwrap();
