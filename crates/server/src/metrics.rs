@@ -110,6 +110,7 @@ declare! {
     REPEATS "starling_repeated_requests_total" Counter Count [] "Retries recognised by their request id: nothing was written again.";
     CONFLICTS "starling_forgotten_past_total" Counter Count [] "Merges in which one side had forgotten its past; must stay 0.";
     SIBLINGS "starling_many_siblings_total" Counter Count [] "Writes and merges that left 25 siblings or more.";
+    OUTSIZED "starling_outsized_records_total" Counter Count [] "Merges that left a larger record than a client's write may leave: its siblings should be resolved.";
     LEASE_WAITS "starling_clock_lease_waits_total" Counter Count [] "Writes that waited for the clock's ceiling to become durable.";
     CLOCK_LEAD "starling_clock_lead_seconds" Gauge Seconds [] "How far the hybrid clock is ahead of the wall clock.";
     CLOCK_OFFSET "starling_clock_offset_seconds" Gauge Seconds [] "Our wall clock against the median of the peers'.";
@@ -376,6 +377,7 @@ fn publish_totals(node: &Node) {
         (REPEATS, vnodes.repeats),
         (CONFLICTS, vnodes.conflicts),
         (SIBLINGS, vnodes.many_siblings),
+        (OUTSIZED, vnodes.outsized),
         (LEASE_WAITS, vnodes.lease_waits),
         (LOAD_ERRORS, vnodes.load_errors),
         (DOUBTED, shard.doubted),

@@ -27,6 +27,7 @@ mod outcome;
 mod read;
 mod recall;
 pub mod rows;
+mod size;
 #[cfg(test)]
 mod tests;
 mod vnodes;

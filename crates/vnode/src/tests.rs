@@ -4,6 +4,7 @@ mod failures;
 mod hints;
 mod random;
 mod restart;
+mod sizes;
 mod writes;
 
 use std::collections::{BTreeMap, VecDeque};

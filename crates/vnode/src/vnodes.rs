@@ -50,6 +50,8 @@ pub struct Counters {
     pub conflicts: u64,
     /// Writes that left more siblings than [`starling_types::limits::SIBLINGS_WARN`].
     pub many_siblings: u64,
+    /// Merges that left a larger record than a client's write may leave.
+    pub outsized: u64,
     /// Mints that had to wait for the clock's ceiling.
     pub lease_waits: u64,
     /// Rows that could not be read.
@@ -81,6 +83,8 @@ pub struct Vnodes {
     pub(crate) requests: RequestMemory,
     pub(crate) counters: Counters,
     pub(crate) max_record: usize,
+    /// Largest record, encoded, that a client's write may leave.
+    pub(crate) max_written: usize,
     pub(crate) hints: BTreeMap<NodeId, HintTally>,
     pub(crate) staged_bytes: usize,
     given_up: Vec<(Bytes, Option<Bytes>)>,
@@ -110,6 +114,7 @@ impl Vnodes {
             requests: RequestMemory::default(),
             counters: Counters::default(),
             max_record: boot.max_value.saturating_mul(2),
+            max_written: starling_types::limits::max_written(boot.max_value),
             hints: BTreeMap::new(),
             staged_bytes: 0,
             given_up: Vec::new(),

@@ -13,6 +13,7 @@ use starling_wire::replica::Origin;
 use crate::cell::{Cell, Task};
 use crate::event::{ClientWrite, Done, Effect, OpId, Refused, Staged};
 use crate::rows::CellKey;
+use crate::size;
 use crate::vnodes::{Stage, Vnodes};
 
 /// How far in the future a context may lie that this replica's own record does not already cover.
@@ -120,7 +121,7 @@ impl Vnodes {
         if crowded && drops == 0 && matches!(write.payload, Payload::Value(_)) {
             return Err(Refused::TooManySiblings(base.value_count()));
         }
-        Ok(())
+        size::check(base, write, self.max_written)
     }
 
     fn check_context(
@@ -166,11 +167,7 @@ impl Vnodes {
         self.counters.merged += 1;
         self.warn_of_siblings(&record);
         let row = record.encode();
-        if row.len() > limits::MAX_MESSAGE / 2 {
-            // It could neither be stored nor sent on; what is here stays.
-            out.push(Effect::Done(op, Err(Refused::TooLarge(row.len()))));
-            return;
-        }
+        self.counters.outsized += u64::from(row.len() > self.max_written);
         let row = Some(row);
         let request = origin.map(|o| o.request);
         let record = Arc::new(record);
