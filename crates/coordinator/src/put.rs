@@ -206,6 +206,8 @@ impl Put {
         // An inquiry or a slow load may have used up the first patience; the replicas get theirs in full.
         self.plan.patience = self.plan.deadline.min(now + limits::RPC_TIMEOUT);
         self.patience_over = false;
+        // What the try that made it had heard of, nobody remembers.
+        self.partial |= staged.repeated && !self.questions.names_what_it_replaces;
         let merge = self.merge(&staged, None);
         self.staged = Some(staged);
         self.tally.ask(self.plan.me, Holder::Waiting, None);

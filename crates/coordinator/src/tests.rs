@@ -106,6 +106,7 @@ fn staged() -> Staged {
         context: Some(record.context().clone()),
         siblings: 1,
         existed: false,
+        repeated: false,
     }
 }
 

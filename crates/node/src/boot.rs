@@ -13,7 +13,7 @@ use serde::Serialize;
 use starling_antientropy::Pace;
 use starling_causality::Hlc;
 use starling_gossip::Preset;
-use starling_ring::{Acceptor, Layout};
+use starling_ring::{Acceptor, Layout, Refusal};
 use starling_types::{ActorId, BucketName, ClusterId, Generation, NodeId, PartitionId};
 use starling_vnode::{RowSpace, RowWrite, rows};
 use starling_wire::cluster::BucketRegister;
@@ -138,6 +138,11 @@ impl Boot {
         }
         boot.lives = lives::lives(meta)?;
         Ok(boot)
+    }
+
+    /// What speaks against starting a node of this cluster that takes values of up to `max_value` bytes.
+    pub fn objection(&self, max_value: usize) -> Option<Refusal> {
+        Refusal::of_values(max_value, self.layout.as_ref()?)
     }
 
     /// The cluster the node belongs to, if it has a layout.

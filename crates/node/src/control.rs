@@ -49,6 +49,8 @@ pub struct ControlPlane {
     lives: Lives,
     /// Something that was durable may be lost.
     may_have_forgotten: bool,
+    /// The largest value that this node takes, in bytes.
+    max_value: usize,
     seed: u64,
 }
 
@@ -124,6 +126,7 @@ impl ControlPlane {
             buckets: Buckets::new(&boot.buckets),
             lives: Lives::remembered(&boot.lives),
             may_have_forgotten: !boot.losses.is_empty(),
+            max_value: config.max_value,
             seed: config.seed,
         }
     }

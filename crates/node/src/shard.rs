@@ -297,6 +297,7 @@ impl Shard {
                         context: staged.context,
                         siblings: staged.siblings,
                         existed: staged.existed,
+                        repeated: staged.repeated,
                     };
                     self.input(turn, exchange, Input::Put(put::Event::Staged(staged)));
                 }

@@ -115,6 +115,7 @@ declare! {
     SIBLINGS "starling_many_siblings_total" Counter Count [] "Writes and merges that left 25 siblings or more.";
     LEASES "starling_clock_leases_total" Counter Count [] "Commits that raised the hybrid clock's durable ceiling.";
     OUTLYING "starling_outlying_mints_total" Counter Count [] "Writes of keys, or with contexts, that some clock had put further ahead than the hybrid clock follows.";
+    OUTSIZED "starling_outsized_records_total" Counter Count [] "Merges that left a larger record than a client's write may leave: its siblings should be resolved.";
     CLOCK_LEAD "starling_clock_lead_seconds" Gauge Seconds [] "How far the hybrid clock is ahead of the wall clock.";
     CLOCK_OFFSET "starling_clock_offset_seconds" Gauge Seconds [] "The wall time that this node goes by against the median of the peers'.";
     CLOCK_JUMP "starling_clock_jump_seconds" Gauge Seconds [] "By how much the system's clock has jumped from the wall time that this node goes by; 0 while it follows it.";
@@ -389,6 +390,7 @@ fn publish_totals(node: &Node) {
         (SIBLINGS, vnodes.many_siblings),
         (LEASES, vnodes.leases),
         (OUTLYING, vnodes.outlying_mints),
+        (OUTSIZED, vnodes.outsized),
         (LOAD_ERRORS, vnodes.load_errors),
         (DOUBTED, shard.doubted),
         (REFILLED, shard.refilled),

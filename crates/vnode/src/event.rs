@@ -209,9 +209,17 @@ pub enum Refused {
     /// Its time ran out before it could be staged.
     #[error("time ran out before this node's disk answered; nothing was changed")]
     TooLate,
-    /// The record would be larger than any message may be.
-    #[error("the merged record has {0} bytes, more than a message may have: its siblings must be resolved")]
-    TooLarge(usize),
+    /// A client's write would leave a record that, merged with what other owners may have written, fits no message.
+    #[error(
+        "with this value the key's record would have {bytes} bytes, and a write may leave at most {limit}; nothing was \
+         changed: read the key, and write one value with the context of that read in place of its siblings"
+    )]
+    TooLarge {
+        /// What the record would have.
+        bytes: usize,
+        /// What it may have.
+        limit: usize,
+    },
     /// The row could not be read; nothing was changed.
     #[error("the stored record could not be read: {0}")]
     Load(String),

@@ -29,6 +29,7 @@ mod outcome;
 mod read;
 mod recall;
 pub mod rows;
+mod size;
 #[cfg(test)]
 mod tests;
 mod tries;

@@ -5,6 +5,7 @@ mod failures;
 mod hints;
 mod random;
 mod restart;
+mod sizes;
 mod tries;
 mod writes;
 

@@ -57,6 +57,8 @@ pub struct Counters {
     pub leases: u64,
     /// Mints above a record or context that was too far ahead for the clock to follow.
     pub outlying_mints: u64,
+    /// Merges that left a larger record than a client's write may leave.
+    pub outsized: u64,
     /// Rows that could not be read.
     pub load_errors: u64,
     /// Of these, rows whose bytes were not those that were written.
@@ -86,6 +88,8 @@ pub struct Vnodes {
     pub(crate) requests: RequestMemory,
     pub(crate) counters: Counters,
     pub(crate) max_record: usize,
+    /// Largest record, encoded, that a client's write may leave.
+    pub(crate) max_written: usize,
     pub(crate) hints: BTreeMap<NodeId, HintTally>,
     pub(crate) staged_bytes: usize,
     given_up: Vec<(Bytes, Option<Bytes>)>,
@@ -116,6 +120,7 @@ impl Vnodes {
             requests: RequestMemory::default(),
             counters: Counters::default(),
             max_record: boot.max_value.saturating_mul(2),
+            max_written: starling_types::limits::max_written(boot.max_value),
             hints: BTreeMap::new(),
             staged_bytes: 0,
             given_up: Vec::new(),

@@ -14,6 +14,7 @@ use crate::cell::Cell;
 use crate::context::too_far_ahead;
 use crate::event::{ClientWrite, Done, Effect, OpId, Refused, Replaces, Staged};
 use crate::rows::CellKey;
+use crate::size;
 use crate::vnodes::{Stage, Vnodes};
 
 impl Vnodes {
@@ -145,7 +146,7 @@ impl Vnodes {
         if crowded && base.drops(replaced) == 0 && matches!(write.payload, Payload::Value(_)) {
             return Err(Refused::TooManySiblings(base.value_count()));
         }
-        Ok(())
+        size::check(base, write, self.max_written)
     }
 
     /// Joins a record into the cell; acked once what it says is committed here.
@@ -174,11 +175,7 @@ impl Vnodes {
         self.counters.merged += 1;
         self.warn_of_siblings(&record);
         let row = record.encode();
-        if row.len() > limits::MAX_MESSAGE / 2 {
-            // It could neither be stored nor sent on; what is here stays.
-            out.push(Effect::Done(op, Err(Refused::TooLarge(row.len()))));
-            return;
-        }
+        self.counters.outsized += u64::from(row.len() > self.max_written);
         let row = Some(row);
         let request = origin.map(|o| o.request);
         let record = Arc::new(record);

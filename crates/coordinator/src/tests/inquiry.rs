@@ -253,3 +253,11 @@ fn owners_that_hold_it_vouch_for_a_context_from_far_ahead() {
     assert_eq!(story.hears(2, nothing_known(7)), ["coordinate over 7"]);
     assert_eq!(story.event(Event::AheadHere(local_failure())), ["storage not_applied"], "nobody holds it");
 }
+
+#[test]
+fn a_blind_retry_of_what_was_made_before_does_not_claim_to_know_what_it_replaced() {
+    let (mut story, _) = Story::start(plan(&[(2, UP), (3, UP)], &[]), Tried::Here, blind());
+    story.event(Event::Staged(Staged { repeated: true, ..staged() }));
+    story.event(Event::CommittedHere);
+    assert_eq!(story.event(Event::Merged(node(2), DONE)), ["written in part: acked 2 owners 2 hinted 0"]);
+}

@@ -94,7 +94,7 @@ pub(super) fn failure(refused: &Refused) -> Failure {
         Refused::TooManySiblings(_) => FailureKind::TooManySiblings,
         Refused::ForgedContext | Refused::FutureContext(_) => FailureKind::BadRequest,
         Refused::TooLate | Refused::Late | Refused::Claimed | Refused::Superseded => FailureKind::Deadline,
-        Refused::TooLarge(_) => FailureKind::TooLarge,
+        Refused::TooLarge { .. } => FailureKind::TooLarge,
         Refused::Load(_) | Refused::Damaged(_) | Refused::Commit(_) => FailureKind::Storage,
         Refused::NoSpace(_) => FailureKind::DiskFull,
     };
