@@ -15,6 +15,8 @@ use crate::service::FrontEvent;
 use crate::testing::{Fake, NOW_MS, running, token};
 
 const PIPE: usize = 64 << 10;
+/// Turns a hang into a failure: longer than any limit under test.
+const HANG: Duration = Duration::from_secs(60);
 
 fn session() -> Session {
     Session::new(5, "1.2.3.4:5".into(), FrontLimits::default().max_value)
@@ -27,7 +29,7 @@ async fn converse<T>(service: &Rc<Fake>, client: impl AsyncFnOnce(DuplexStream) 
     let limits = service.limits();
     let session = Session::new(5, "1.2.3.4:5".into(), limits.max_value);
     let server = connection::serve(far, session, Rc::clone(service), limits, shutdown);
-    tokio::join!(client(near), server).0
+    timeout(HANG, async { tokio::join!(client(near), server).0 }).await.expect("the conversation hangs")
 }
 
 /// Sends everything, then no more, and reads to the end.
@@ -382,9 +384,13 @@ async fn replies_keep_their_order_when_answers_do_not() {
 
 /// Lets the other tasks run until `condition` holds.
 async fn until(condition: impl Fn() -> bool) {
-    while !condition() {
+    for _ in 0..1_000_000 {
+        if condition() {
+            return;
+        }
         tokio::task::yield_now().await;
     }
+    panic!("what was waited for never came");
 }
 
 async fn line(stream: &mut DuplexStream) -> String {
