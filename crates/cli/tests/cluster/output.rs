@@ -131,7 +131,7 @@ fn a_reader_who_has_seen_enough_is_no_failure() {
 fn a_node_whose_words_find_no_room_serves_on() {
     let dir = TempDir::new().unwrap();
     let tls = dir.path().join("tls");
-    let mut quiet = Node::new(dir.path(), "n1", &tls);
+    let quiet = Node::new(dir.path(), "n1", &tls);
     let mut other = Node::new(dir.path(), "n2", &tls);
     let mut command = quiet.command();
     let mut child = command.stdout(full()).stderr(full()).spawn().unwrap();

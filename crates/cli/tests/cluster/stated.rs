@@ -46,7 +46,8 @@ fn what_cannot_be_honoured_is_refused_and_changes_nothing() {
         assert!(resp.ask(&format!("SET lock B {words}")).error().starts_with("ERR "), "{words}");
         is_untouched(words);
     }
-    for option in [["--ttl-ms", "0"], ["--timeout-ms", "0"], ["--timeout-ms", "30001"], ["--context", "some"]]
+    for option in
+        [["--ttl-ms", "0"], ["--timeout-ms", "0"], ["--timeout-ms", "30001"], ["--context", "not base64!"]]
     {
         let words = [["put", "lock", "B"].as_slice(), &option].concat();
         let done = run_at(node.quic, &cluster.tls, &words);
