@@ -40,8 +40,17 @@ impl One {
         command
     }
 
+    /// A command whose reader leaves after a few bytes ends well and in silence.
+    fn is_left_early(&self, words: &[&str]) {
+        let mut child = self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut some = [0; 100];
+        child.stdout.take().unwrap().read_exact(&mut some).unwrap();
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success() && done.stderr.is_empty(), "{words:?}: {done:?}");
+    }
+
     /// Exit code and standard error of a command whose output finds no room.
-    fn into_the_full(&self, words: &[&str]) -> (i32, String) {
+    fn where_all_is_full(&self, words: &[&str]) -> (i32, String) {
         let done = self.command(words).stdout(full()).output().unwrap();
         (done.status.code().unwrap(), String::from_utf8(done.stderr).unwrap())
     }
@@ -63,19 +72,19 @@ fn a_product_that_finds_no_room_fails_its_command_and_talk_does_not() {
         &["bucket", "list"],
         &["-o", "json", "bucket", "create", "b"],
     ] {
-        let (code, why) = one.into_the_full(words);
+        let (code, why) = one.where_all_is_full(words);
         assert_eq!(code, 1, "{words:?}: {why}");
         assert!(why.contains("standard output is not whole") && !why.contains("panic"), "{words:?}: {why}");
         assert_eq!(why.contains("is done all the same"), words.contains(&"put") || words.contains(&"create"));
     }
     for words in [["put", "t", "v"].as_slice(), &["del", "t"], &["bucket", "create", "c"]] {
-        let (code, why) = one.into_the_full(words);
+        let (code, why) = one.where_all_is_full(words);
         assert_eq!(code, 0, "{words:?}: {why}");
     }
     assert_eq!(resp.ask("GET j"), Reply::bulk("v"));
     one.node.stop();
     for words in [["data", "dump", &data].as_slice(), &["data", "check", &data]] {
-        let (code, why) = one.into_the_full(words);
+        let (code, why) = one.where_all_is_full(words);
         assert_eq!(code, 1, "{words:?}: {why}");
         assert!(why.contains("standard output is not whole"), "{words:?}: {why}");
     }
@@ -107,23 +116,9 @@ fn a_reader_who_has_seen_enough_is_no_failure() {
     (0..3_000).for_each(|_| assert_eq!(resp.receive().unwrap(), Reply::ok()));
     assert_eq!(resp.call(&[b"SET".as_slice(), b"large", &vec![b'v'; 1 << 20]]).unwrap(), Reply::ok());
     let data = one.node.data.to_str().unwrap().to_owned();
-    let leaves_early = |words: &[&str]| {
-        let mut child = one.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut some = [0; 100];
-        child.stdout.take().unwrap().read_exact(&mut some).unwrap();
-        let done = child.wait_with_output().unwrap();
-        assert!(done.status.success() && done.stderr.is_empty(), "{words:?}: {done:?}");
-    };
-    leaves_early(&["get", "large"]);
+    one.is_left_early(&["get", "large"]);
     one.node.stop();
-    let leaves_early = |words: &[&str]| {
-        let mut child = one.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut some = [0; 100];
-        child.stdout.take().unwrap().read_exact(&mut some).unwrap();
-        let done = child.wait_with_output().unwrap();
-        assert!(done.status.success() && done.stderr.is_empty(), "{words:?}: {done:?}");
-    };
-    leaves_early(&["data", "dump", &data]);
+    one.is_left_early(&["data", "dump", &data]);
 }
 
 /// What a node says of itself goes nowhere, its log as well: it serves on all the same.

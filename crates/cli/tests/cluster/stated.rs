@@ -1,10 +1,17 @@
 //! What a client states with a request is honoured or refused, at every door, and a refusal leaves everything as it was.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use serde_json::Value;
+use starling_transport::{ChannelInbox, Credentials, Dialer, Sent};
+use starling_types::{BucketName, ClusterId, Key, LayoutVersion, Outcome, RequestId, WallTime};
+use starling_wire::{Envelope, FailureKind, KvOp, KvReply, KvRequest, Message, QuorumChoice, Seen};
+use tokio::sync::oneshot;
 
 use crate::support::command::run_at;
 use crate::support::http;
-use crate::support::node::Cluster;
+use crate::support::node::{Cluster, Node};
 use crate::support::resp::Reply;
 
 #[test]
@@ -87,4 +94,58 @@ fn receipts_say_what_a_write_rests_on() {
     let Reply::Array(fields) = &parts[2] else { panic!("no receipt: {parts:?}") };
     let context = fields.iter().position(|field| *field == Reply::bulk("context")).unwrap();
     assert_eq!(fields[context + 1], Reply::bulk("quorum"));
+}
+
+/// Hears the answer to one message.
+struct Listener(RefCell<Option<oneshot::Sender<Message>>>);
+
+impl ChannelInbox for Listener {
+    fn frame(&self, envelope: Envelope) {
+        if let Some(sender) = self.0.borrow_mut().take() {
+            let _ = sender.send(envelope.message);
+        }
+    }
+
+    fn gone(&self, _reason: &str) {}
+}
+
+/// What a node answers to `request` on a connection of our own, past the client and its checks.
+async fn answer(node: &Node, request: KvRequest) -> Message {
+    let credentials = Credentials::load_client(&node.tls).unwrap();
+    let dialer = Dialer::bind(&credentials, node.quic).unwrap();
+    let (sender, receiver) = oneshot::channel();
+    let listener = Rc::new(Listener(RefCell::new(Some(sender))));
+    let channel = dialer.connect(node.quic, ClusterId::NONE, listener).await.unwrap();
+    let (cluster, id) = (channel.cluster(), request.id);
+    let message = Message::Request(request);
+    let envelope = Envelope { cluster, epoch: LayoutVersion::NONE, request: id, deadline_ms: 5_000, message };
+    assert_eq!(channel.send(&envelope), Sent::Queued);
+    receiver.await.unwrap()
+}
+
+#[test]
+fn a_node_takes_no_span_past_its_limits_from_those_who_do_not_check() {
+    let cluster = Cluster::of_three();
+    let node = &cluster.nodes[0];
+    let put = |number, ttl_ms, timeout_ms| KvRequest {
+        id: RequestId::from_bits(number),
+        attempt: 0,
+        // Long ago: but what cannot be is refused before anybody asks how old it is.
+        issued: WallTime::default(),
+        timeout_ms,
+        bucket: BucketName::default_bucket(),
+        key: Key::new("k").unwrap(),
+        op: KvOp::Put { value: "v".into(), seen: Seen::Quorum, ttl_ms },
+        quorum: QuorumChoice::default(),
+        forwarded: false,
+    };
+    let requests = [put(1, Some(0), 0), put(2, None, 30_001), put(3, Some(u64::MAX), 0)];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for request in requests {
+        let answered = tokio::task::LocalSet::new().block_on(&runtime, answer(node, request));
+        let Message::Reply(KvReply::Failed(failure)) = answered else { panic!("{answered:?}") };
+        assert_eq!((failure.kind, failure.outcome), (FailureKind::BadRequest, Outcome::NotApplied));
+        assert!(failure.detail.contains("cannot be"), "{failure}");
+    }
+    assert_eq!(node.resp().ask("GET k"), Reply::Null);
 }

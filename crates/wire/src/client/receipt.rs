@@ -101,7 +101,7 @@ mod tests {
             partial,
             unvouched,
         };
-        let context = |receipt: &Receipt, seen| {
+        let context = |receipt: &Receipt, seen: Seen| {
             let fields = receipt.fields(seen.grounds());
             fields.into_iter().find(|(name, _)| *name == "context").unwrap().1
         };
