@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -32,6 +33,11 @@ fn key(name: &str) -> QualifiedKey {
 
 fn row(name: &str) -> Bytes {
     CellKey::data(key(name)).row().1
+}
+
+fn keep(lines: &mut Vec<serde_json::Value>, line: serde_json::Value) -> ControlFlow<()> {
+    lines.push(line);
+    ControlFlow::Continue(())
 }
 
 /// What a key holds after these writes, each by one who has seen the last: a value, or a delete.
@@ -282,7 +288,7 @@ fn a_check_names_every_flaw_and_changes_nothing() {
     assert_eq!(check(&home, Some(&elsewhere)).unwrap(), found);
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "the shadow is gone");
     let mut lines = Vec::new();
-    let whole = dump(&home, None, &Filter::default(), |line| lines.push(line)).unwrap();
+    let whole = dump(&home, None, &Filter::default(), |line| keep(&mut lines, line)).unwrap();
     assert_eq!((whole, lines.len()), (false, 6));
     assert_eq!(contents(&home), before);
 }
@@ -296,9 +302,16 @@ fn a_dump_shows_what_was_asked_for() {
     directory(&home, &rows);
     let shown = |filter: Filter| {
         let mut lines = Vec::new();
-        assert!(dump(&home, None, &filter, |line| lines.push(line)).unwrap());
+        assert!(dump(&home, None, &filter, |line| keep(&mut lines, line)).unwrap());
         lines
     };
+    let mut looks = 0;
+    let mut once = |_| {
+        looks += 1;
+        ControlFlow::Break(())
+    };
+    assert!(dump(&home, None, &Filter::default(), &mut once).unwrap());
+    assert_eq!(looks, 1, "who has seen enough is shown no more");
     let lines = shown(Filter { namespace: Some(Namespace::Data), prefix: b"a".to_vec(), bucket: None });
     assert_eq!(lines.len(), 1);
     let sibling = &lines[0]["siblings"][0];
@@ -403,7 +416,7 @@ fn what_is_no_store_or_in_use_is_refused() {
     let home = dir.path().join("data");
     directory(&home, &Rows::new());
     let engine = DurableEngine::open(&home, small()).unwrap();
-    let dumped = dump(&home, None, &Filter::default(), |_| {});
+    let dumped = dump(&home, None, &Filter::default(), |_| ControlFlow::Continue(()));
     for refused in [check(&home, None).err(), dumped.err(), repair(&home, "x").err()] {
         assert!(matches!(refused, Some(OfflineError::InUse { .. })), "{refused:?}");
     }
