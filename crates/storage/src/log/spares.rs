@@ -34,19 +34,20 @@ impl SpareMaker {
     /// Sees to it that the next segment can be begun at once.
     ///
     /// # Errors
-    /// [`LogError::NoSpace`] if there is no room for it, as the next segment will find too; [`LogError::Io`] if the
-    /// system fails: then the log must not be written any more.
+    /// [`LogError::Scarce`] if no file can be made ahead, whatever the reason: nothing of the log is in it, and the
+    /// next segment will find out whether it can be made. [`LogError::Io`] if what was renamed cannot be made durable:
+    /// then the log must not be written any more.
     pub(crate) fn prepare(&self) -> Result<(), LogError> {
-        self.0.prepare().map_err(LogError::during("preparing a segment of the commit log"))
+        self.0.prepare()
     }
 }
 
 impl Spares {
     /// Removes the spares that an earlier process left. One of them may have been a segment whose new name a power cut took
-    /// back: it would have frames in it that are not lower than those to come.
+    /// back: it would have frames in it that are not lower than those to come. Files that only look like spares stay.
     pub(super) fn begin(files: &Arc<dyn Files>, length: u64) -> io::Result<Arc<Self>> {
         let names = files.list()?;
-        names.iter().filter(|name| name.starts_with(PREFIX)).try_for_each(|name| files.remove(name))?;
+        names.iter().filter(|name| is_spare(name)).try_for_each(|name| files.remove(name))?;
         Ok(Arc::new(Self { files: files.clone(), length, state: Mutex::default() }))
     }
 
@@ -54,22 +55,28 @@ impl Spares {
         SpareMaker(self.clone())
     }
 
-    /// A file of at least `length` bytes for a new segment, and its name.
-    pub(super) fn take(&self, length: u64) -> io::Result<(String, Arc<dyn LogFile>)> {
-        if length > self.length {
-            return self.make(|files, name| files.reserve(name, length));
-        }
-        if self.lock().ready.is_empty() {
-            self.wake()?;
-        }
-        while let Some(name) = { self.lock().ready.pop() } {
-            // One that somebody removed is not worth an error.
-            if let Ok(file) = self.files.open(&name) {
-                return Ok((name, file));
+    /// A file of at least `needed` bytes for a new segment, its name and its length.
+    pub(super) fn take(&self, needed: u64) -> io::Result<(String, Arc<dyn LogFile>, u64)> {
+        if needed <= self.length {
+            if self.lock().ready.is_empty() {
+                self.wake()?;
+            }
+            while let Some(name) = { self.lock().ready.pop() } {
+                match self.files.open(&name) {
+                    Ok(file) => return Ok((name, file, self.length)),
+                    // One that somebody removed is not worth an error.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => {
+                        self.lock().ready.push(name);
+                        return Err(error);
+                    }
+                }
             }
         }
-        // A commit waits for it.
-        self.make(|files, name| files.reserve(name, self.length))
+        // A commit waits while it is filled with zeros: it is no longer than it must be.
+        let length = needed.max(self.length.min(HURRIED));
+        let (name, file) = self.make(length)?;
+        Ok((name, file, length))
     }
 
     /// Removes a file that was not used after all.
@@ -90,10 +97,12 @@ impl Spares {
         Ok(())
     }
 
-    fn prepare(&self) -> io::Result<()> {
-        self.wake()?;
+    fn prepare(&self) -> Result<(), LogError> {
+        self.wake().map_err(LogError::during("syncing the directory of the commit log"))?;
         if self.lock().ready.is_empty() {
-            let (name, _) = self.make(|files, name| files.create(name, self.length))?;
+            // Nothing of the log is in it: the log finds out by itself whether it can do without.
+            let made = self.make(self.length);
+            let (name, _) = made.map_err(|error| LogError::Scarce { cause: error.to_string() })?;
             self.lock().ready.push(name);
         }
         Ok(())
@@ -110,13 +119,10 @@ impl Spares {
     }
 
     /// Makes a file under another name first, so that what has the name of a spare is whole.
-    fn make(
-        &self,
-        file: impl FnOnce(&dyn Files, &str) -> io::Result<Arc<dyn LogFile>>,
-    ) -> io::Result<(String, Arc<dyn LogFile>)> {
+    fn make(&self, length: u64) -> io::Result<(String, Arc<dyn LogFile>)> {
         let name = self.lock().next_name();
-        let unfinished = format!("{name}.new");
-        let file = file(&*self.files, &unfinished)?;
+        let unfinished = format!("{name}{UNFINISHED}");
+        let file = self.files.create(&unfinished, length)?;
         self.files.rename(&unfinished, &name)?;
         Ok((name, file))
     }
@@ -133,4 +139,13 @@ impl State {
     }
 }
 
+/// Whether a name is one that this program gives.
+fn is_spare(name: &str) -> bool {
+    let number = name.strip_prefix(PREFIX).map(|name| name.strip_suffix(UNFINISHED).unwrap_or(name));
+    number.is_some_and(|number| number.parse::<u64>().is_ok_and(|parsed| parsed.to_string() == number))
+}
+
 const PREFIX: &str = "spare-";
+const UNFINISHED: &str = ".new";
+/// Bytes of a segment that is made while a commit waits.
+const HURRIED: u64 = 1 << 20;
