@@ -27,6 +27,7 @@ use crate::range::KeyRange;
 mod breather;
 mod buffer;
 mod damage;
+mod excavation;
 mod failure;
 mod headroom;
 mod inspect;
@@ -50,6 +51,7 @@ mod unread;
 mod upkeep;
 mod writeback;
 
+pub use excavation::{Excavation, excavate};
 pub use inspect::inspect_log;
 pub use report::OpenReport;
 pub(crate) use ruins::set_aside;
@@ -511,7 +513,7 @@ impl Opening<'_> {
     /// A file of this tree that a person has given up, and that indeed cannot be read.
     fn unread_given_up(&self) -> Option<&PathBuf> {
         let mut files = self.surroundings.given_up.iter().filter(|file| file.starts_with(self.dir));
-        files.find(|file| file.exists() && !can_be_read(file))
+        files.find(|file| std::fs::symlink_metadata(file).is_ok() && !can_be_read(file))
     }
 }
 

@@ -53,6 +53,7 @@ mod writer;
 
 pub use findings::Findings;
 pub(crate) use group::{Frames, Group};
+pub(crate) use ruin::whole_payloads;
 pub(crate) use spares::SpareMaker;
 pub(crate) use watermark::Watermark;
 pub(crate) use writer::Log;

@@ -19,6 +19,7 @@
 //! the machine, then `write` and `read` (the waist), `cell` one key's queue, `mint` who may make dots,
 //! `recall` the memory of request ids, `cache` records kept for reads, `outcome` what the disk answers.
 
+mod amnesty;
 mod cache;
 mod cell;
 pub mod event;

@@ -24,8 +24,15 @@ impl Vnodes {
             return;
         }
         let (record, damage) = match decode(row) {
-            Ok(record) => (record, None),
-            Err(LoadFailure::Damaged(_)) if self.is_given_up(&key.row().1) => (Record::default(), None),
+            Ok(record) => {
+                if !record.is_empty() {
+                    self.note_whole(&key);
+                }
+                (record, None)
+            }
+            Err(LoadFailure::Damaged(_)) if key.space == Space::Data && self.is_given_up(&key.row().1) => {
+                (Record::default(), None)
+            }
             Err(LoadFailure::Damaged(why)) => (Record::default(), Some(why)),
             Err(LoadFailure::Failed(why)) => return self.unreadable(&key, &why, out),
         };

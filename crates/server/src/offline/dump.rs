@@ -45,7 +45,8 @@ pub fn dump(
     for namespace in Namespace::ALL.into_iter().filter(|n| filter.namespace.is_none_or(|wanted| wanted == *n))
     {
         walk(&engine, namespace, |page| {
-            whole &= page.damaged.is_empty();
+            whole &= page.damaged.is_empty() && page.unread.is_empty();
+            page.unread.iter().for_each(|range| line(damaged(namespace, range)));
             page.damaged.iter().for_each(|range| line(damaged(namespace, range)));
             for (key, value) in &page.rows {
                 if let Some((json, readable)) = row(cluster, filter, namespace, key, value) {

@@ -43,8 +43,10 @@ impl Reason {
     }
 }
 
-/// What a damaged file brings about.
-const DAMAGE: [ErrorKind; 3] = [ErrorKind::UnexpectedEof, ErrorKind::NotFound, ErrorKind::InvalidData];
+/// What a damaged file brings about: with a length or place in it that makes no sense, what is asked of the system makes
+/// none either.
+const DAMAGE: [ErrorKind; 4] =
+    [ErrorKind::UnexpectedEof, ErrorKind::NotFound, ErrorKind::InvalidData, ErrorKind::InvalidInput];
 
 /// Whether nobody knows of tables that were being made: they are in the way, and another try makes others.
 pub(super) fn leaves_litter(error: &Error) -> bool {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
-use lsm_tree::{AbstractTree, Cache, Checksum, InternalValue, Slice, Table};
+use lsm_tree::{AbstractTree, Cache, Checksum, InternalValue, Slice, Table, ValueType};
 
 use super::failure::Reason;
 use super::tree::Tree;
@@ -101,6 +101,27 @@ impl Rebuilt {
     }
 }
 
+/// Shows the newest whole version of every row in the tables of the tree in `dir`. Changes nothing.
+pub(super) fn read<E: From<StorageError>>(
+    dir: &Path,
+    namespace: Namespace,
+    show: &mut dyn FnMut(Bytes, Bytes) -> Result<(), E>,
+) -> Result<Salvage, E> {
+    let mut salvage = Salvage::default();
+    let reading = Reading { patience: Patience::default(), given_up: BTreeSet::new() };
+    let mut merge = Merge::new(open_tables(&dir.join("tables"), &reading, &mut salvage)?, namespace);
+    while let Some(entry) = merge.next_newest() {
+        let key = Bytes::from(entry.key.user_key);
+        if entry.key.value_type == ValueType::Value {
+            let value = row::decode(namespace, &key, entry.value.into())?;
+            salvage.rows += 1;
+            show(key, value)?;
+        }
+    }
+    merge.finish(&mut salvage)?;
+    Ok(salvage)
+}
+
 /// Whether a rebuild of the tree in `dir` was finished, and not put in its place.
 pub(super) fn is_interrupted(dir: &Path) -> bool {
     !dir.exists() && dir.with_extension("rebuilt").exists()
@@ -165,16 +186,11 @@ fn copy(sources: Vec<Source>, fresh: &Tree, salvage: &mut Salvage) -> Result<(),
     let rows = newest.filter(|entry| !entry.is_tombstone()).inspect(|_| salvage.rows += 1).map(Ok);
     let made = fresh.tree.flush_to_tables(rows);
     // First: what came before it is only a part.
-    if let Some(failure) = merge.sources.iter_mut().find_map(|source| source.failure.take()) {
-        return Err(failure);
-    }
+    merge.finish(salvage)?;
     let failed = |error: lsm_tree::Error| failure::of_write(&error);
     if let Some((tables, blobs)) = made.map_err(failed)? {
         fresh.tree.register_tables(&tables, blobs.as_deref(), None, &[], 0).map_err(failed)?;
     }
-    let damaged = merge.sources.iter().filter(|source| source.is_damaged).count();
-    salvage.damaged_tables += damaged;
-    salvage.whole_tables += merge.sources.len() - damaged;
     Ok(())
 }
 
@@ -308,6 +324,20 @@ impl Merge {
 }
 
 impl Merge {
+    /// Counts the tables that were read to their end, whole or damaged.
+    ///
+    /// # Errors
+    /// What the disk did not give: then that was not the end.
+    fn finish(&mut self, salvage: &mut Salvage) -> Result<(), StorageError> {
+        if let Some(failure) = self.sources.iter_mut().find_map(|source| source.failure.take()) {
+            return Err(failure);
+        }
+        let damaged = self.sources.iter().filter(|source| source.is_damaged).count();
+        salvage.damaged_tables += damaged;
+        salvage.whole_tables += self.sources.len() - damaged;
+        Ok(())
+    }
+
     /// A row that rotted where the library could not see it gives way to an older version.
     fn is_sound(&self, entry: &InternalValue) -> bool {
         let stored = || Bytes::from(entry.value.clone());

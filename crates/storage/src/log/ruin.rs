@@ -2,6 +2,10 @@
 
 use std::io;
 
+use bytes::Bytes;
+
+use super::frame::{ALIGNMENT, FRAME_HEADER, FrameHeader};
+use super::segment::SEGMENT_HEADER;
 use super::{LogError, Reading, segment};
 use crate::files::{Files, read_all, read_what_can_be};
 
@@ -68,6 +72,27 @@ fn free_name(files: &dyn Files, name: &str) -> io::Result<String> {
     let names = files.list()?;
     let free = (1u32..).map(|n| format!("{name}{MARK}{n}")).find(|ruin| !names.contains(ruin));
     free.ok_or_else(|| io::ErrorKind::AlreadyExists.into())
+}
+
+/// The payloads of the whole frames of a store in a segment, of whatever use of the file; and how often others lie between
+/// them, or behind them.
+pub(crate) fn whole_payloads(store: u64, segment: &Bytes) -> (Vec<Bytes>, u64) {
+    let (mut payloads, mut damaged, mut at, mut is_within) = (Vec::new(), 0, SEGMENT_HEADER, false);
+    while let Some(rest) = segment.get(at..).filter(|rest| rest.len() >= FRAME_HEADER) {
+        let header = FrameHeader::decode(store, rest).filter(|header| header.payload(store, rest).is_some());
+        if let Some(header) = header {
+            let start = at + FRAME_HEADER;
+            payloads.push(segment.slice(start..start + header.length as usize));
+            at += header.frame_bytes();
+            is_within = false;
+            continue;
+        }
+        let is_zero = rest[..ALIGNMENT] == [0; ALIGNMENT];
+        damaged += u64::from(!is_within && !is_zero);
+        is_within |= !is_zero;
+        at += ALIGNMENT;
+    }
+    (payloads, damaged)
 }
 
 /// How the names of ruins go on, before a number.
