@@ -78,7 +78,10 @@ impl Drop for Shadow {
 /// Shadows of commands that were killed. The caller holds the lock: none of them is in use.
 fn remove_left_over(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with("shadow-")) {
+        let name = entry.file_name();
+        let of = name.to_str().and_then(|name| name.strip_prefix("shadow-"));
+        // What only begins so is somebody else's.
+        if of.is_some_and(|process| process.parse::<u32>().is_ok()) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

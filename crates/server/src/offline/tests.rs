@@ -424,7 +424,7 @@ fn hide_a_table(home: &Path) -> (PathBuf, PathBuf) {
     let whole = home.with_extension("whole");
     fs::rename(&table, &whole).unwrap();
     // A link to itself.
-    std::os::unix::fs::symlink(&table, &table).unwrap();
+    std::os::unix::fs::symlink(table.file_name().unwrap(), &table).unwrap();
     (table, whole)
 }
 

@@ -75,7 +75,7 @@ fn make_unreadable(path: &Path) -> PathBuf {
     let aside = path.with_extension("whole");
     let aside = path.ancestors().nth(4).unwrap().join(aside.file_name().unwrap());
     fs::rename(path, &aside).unwrap();
-    std::os::unix::fs::symlink(path, path).unwrap();
+    std::os::unix::fs::symlink(path.file_name().unwrap(), path).unwrap();
     aside
 }
 

@@ -66,7 +66,7 @@ enum Line {
 /// Answers after which no new file is waited for any more.
 const ENOUGH: u64 = 4_000;
 /// Far longer than anything here takes: a child that hangs must end the test, not stop it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Runs one test of this binary in a process of its own, and fails with what it says if it fails.
 pub fn run_alone(test: &str) {
