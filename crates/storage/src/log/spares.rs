@@ -15,6 +15,8 @@ pub(super) struct Spares {
     files: Arc<dyn Files>,
     length: u64,
     state: Mutex<State>,
+    /// Held while a file is made.
+    making: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +50,7 @@ impl Spares {
     pub(super) fn begin(files: &Arc<dyn Files>, length: u64) -> io::Result<Arc<Self>> {
         let names = files.list()?;
         names.iter().filter(|name| is_spare(name)).try_for_each(|name| files.remove(name))?;
-        Ok(Arc::new(Self { files: files.clone(), length, state: Mutex::default() }))
+        Ok(Arc::new(Self { files: files.clone(), length, state: Mutex::default(), making: Mutex::default() }))
     }
 
     pub(super) fn maker(self: &Arc<Self>) -> SpareMaker {
@@ -57,26 +59,40 @@ impl Spares {
 
     /// A file of at least `needed` bytes for a new segment, its name and its length.
     pub(super) fn take(&self, needed: u64) -> io::Result<(String, Arc<dyn LogFile>, u64)> {
-        if needed <= self.length {
-            if self.lock().ready.is_empty() {
-                self.wake()?;
-            }
-            while let Some(name) = { self.lock().ready.pop() } {
-                match self.files.open(&name) {
-                    Ok(file) => return Ok((name, file, self.length)),
-                    // One that somebody removed is not worth an error.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => {
-                        self.lock().ready.push(name);
-                        return Err(error);
-                    }
+        if needed <= self.length
+            && let Some((name, file)) = self.take_ready()?
+        {
+            return Ok((name, file, self.length));
+        }
+        // One that is being made is waited for.
+        let _alone = self.making();
+        if needed <= self.length
+            && let Some((name, file)) = self.take_ready()?
+        {
+            return Ok((name, file, self.length));
+        }
+        let length = needed.max(self.length);
+        let (name, file) = self.make(length)?;
+        Ok((name, file, length))
+    }
+
+    /// A spare, if there is one.
+    fn take_ready(&self) -> io::Result<Option<(String, Arc<dyn LogFile>)>> {
+        if self.lock().ready.is_empty() {
+            self.wake()?;
+        }
+        while let Some(name) = { self.lock().ready.pop() } {
+            match self.files.open(&name) {
+                Ok(file) => return Ok(Some((name, file))),
+                // One that somebody removed is not worth an error.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.lock().ready.push(name);
+                    return Err(error);
                 }
             }
         }
-        // A commit waits while it is filled with zeros: it is no longer than it must be.
-        let length = needed.max(self.length.min(HURRIED));
-        let (name, file) = self.make(length)?;
-        Ok((name, file, length))
+        Ok(None)
     }
 
     /// Removes a file that was not used after all.
@@ -99,6 +115,7 @@ impl Spares {
 
     fn prepare(&self) -> Result<(), LogError> {
         self.wake().map_err(LogError::during("syncing the directory of the commit log"))?;
+        let _alone = self.making();
         if self.lock().ready.is_empty() {
             // Nothing of the log is in it: the log finds out by itself whether it can do without.
             let made = self.make(self.length);
@@ -127,6 +144,10 @@ impl Spares {
         Ok((name, file))
     }
 
+    fn making(&self) -> MutexGuard<'_, ()> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,5 +168,3 @@ fn is_spare(name: &str) -> bool {
 
 const PREFIX: &str = "spare-";
 const UNFINISHED: &str = ".new";
-/// Bytes of a segment that is made while a commit waits.
-const HURRIED: u64 = 1 << 20;
