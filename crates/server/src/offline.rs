@@ -9,8 +9,10 @@ mod repair;
 mod restore;
 mod rows;
 mod shadow;
+mod take_back;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -29,6 +31,8 @@ pub use dump::{Filter, dump};
 pub use repair::{Mended, Repair, repair};
 pub use restore::{Counts, Restore, Restored, restore};
 pub use rows::{Flaw, FlawedRow, Held, judge};
+pub use take_back::{TakenBack, take_back};
+pub use unreadable::{GivenUp, give_up};
 
 use crate::home::{HomeError, Inhabitant};
 
@@ -56,6 +60,20 @@ pub enum OfflineError {
     InUse {
         /// The directory.
         dir: PathBuf,
+    },
+    /// A file that is to be given up is no part of the store.
+    #[error("{} is not a file below tables, log or meta of {}: name one that a start says it cannot read; nothing was changed", file.display(), dir.display())]
+    NoPart {
+        /// The file.
+        file: PathBuf,
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A file that is to be given up can be read.
+    #[error("{} can be read: there is nothing to give up; start the node; nothing was changed", file.display())]
+    Readable {
+        /// The file.
+        file: PathBuf,
     },
     /// The store.
     #[error(transparent)]
@@ -159,6 +177,17 @@ fn walk_while(
         match next {
             Some(next) => range = range.resume(next),
             None => return Ok(ControlFlow::Continue(())),
+        }
+    }
+}
+
+/// What the disk does not give is not replaced: it may be newer than whatever would take its place.
+fn all_read(namespace: Namespace, page: &Page) -> Result<(), OfflineError> {
+    match page.unread.first() {
+        None => Ok(()),
+        Some(range) => {
+            let (key, cause) = (range.start().clone(), "the disk does not give it".into());
+            Err(StorageError::Unread { namespace, key, cause }.into())
         }
     }
 }

@@ -45,6 +45,16 @@ impl World {
         self.hosts[node].disk.engine.corrupt(namespace, row);
     }
 
+    /// A node's disk does not give one of its rows, until it heals.
+    pub fn hide(&mut self, node: usize, namespace: Namespace, row: &[u8]) {
+        self.hosts[node].disk.engine.hide(namespace, row);
+    }
+
+    /// A node's disk gives again what it has.
+    pub fn heal_disk(&mut self, node: usize) {
+        self.hosts[node].disk.engine.heal();
+    }
+
     /// How many of a node's data rows are damaged.
     pub fn damaged(&self, node: usize) -> usize {
         self.hosts[node].disk.engine.damaged(Namespace::Data)

@@ -47,8 +47,9 @@ pub fn dump(
     for namespace in Namespace::ALL.into_iter().filter(|n| filter.namespace.is_none_or(|wanted| wanted == *n))
     {
         let walked = walk_while(&engine, namespace, |page| {
-            whole &= page.damaged.is_empty();
-            let damaged = page.damaged.iter().map(|range| (damaged(namespace, range), false));
+            whole &= page.damaged.is_empty() && page.unread.is_empty();
+            let lost = page.unread.iter().chain(&page.damaged);
+            let damaged = lost.map(|range| (damaged(namespace, range), false));
             let rows =
                 page.rows.iter().filter_map(|(key, value)| row(cluster, filter, namespace, key, value));
             for (json, readable) in damaged.chain(rows) {
