@@ -26,6 +26,10 @@ impl Run {
             let words = self.restlessness();
             self.unrest.push(words);
         }
+        if !self.options.sweep.is_on() {
+            let debts = self.unpaid();
+            self.complaints.extend(debts);
+        }
         if !self.options.final_reads {
             return;
         }
@@ -103,7 +107,7 @@ impl Run {
         self.unrest.push(format!("key {key} could not be read from all owners"));
     }
 
-    fn copies(&self) -> u8 {
+    pub(crate) fn copies(&self) -> u8 {
         self.options.copies.min(u8::try_from(self.world.len()).unwrap_or(u8::MAX))
     }
 }

@@ -9,7 +9,9 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use starling_node::Pace;
 
+use crate::judges::Judge;
 use crate::nemesis::Faults;
+use crate::rules::Rules;
 use crate::run::Options;
 use crate::sabotage::Sabotage;
 use crate::seed::Seed;
@@ -89,6 +91,13 @@ impl Options {
                 think: Duration::from_millis(rng.random_range(100..=200)),
                 patience: Duration::from_millis(1_200),
                 tries: 3,
+                late_retries: 0.0,
+                copies: 3,
+                clock_skew_ms: 50,
+                longest: 0,
+                ttl: 0.0,
+                lww: false,
+                strict: false,
             },
             faults,
             gap: Duration::from_millis(rng.random_range(500..=1_500)),
@@ -97,6 +106,10 @@ impl Options {
             least_harms: LEAST_HARMS,
             sweep,
             final_reads: !sweep.is_on(),
+            rules: Rules::DEFAULT,
+            calm: Duration::ZERO,
+            crowded: false,
+            judges: Judge::ALL.to_vec(),
         }
     }
 }

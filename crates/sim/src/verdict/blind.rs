@@ -1,0 +1,69 @@
+//! What a blind write had seen: for certain, and perhaps.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use starling_causality::Dot;
+use starling_checker::WriteId;
+use starling_types::WallTime;
+
+use super::Ledger;
+use crate::history::{Op, Seen};
+use crate::run::Run;
+
+/// Two right clocks differ by no more, nor do the last moment of a write and the end of its client's patience.
+const SLACK: Duration = Duration::from_secs(2);
+
+impl Run {
+    /// Of what a blind write had seen: what for certain, and what perhaps.
+    pub(super) fn blind(
+        &self,
+        ledger: &Ledger,
+        index: usize,
+        op: &Op,
+    ) -> (BTreeSet<WriteId>, BTreeSet<WriteId>) {
+        let bases: Vec<&BTreeSet<Dot>> =
+            ledger.dots[index].iter().map(|dot| &self.world.observer.mints[dot].base).collect();
+        let sure = |dot: &&Dot| dot.hlc.millis() <= op.issued.millis();
+        let mut certain = bases.iter().map(|base| base.iter().filter(sure).map(|&dot| ledger.write_of(dot)));
+        let first: BTreeSet<WriteId> = certain.next().map(Iterator::collect).unwrap_or_default();
+        let mut seen = certain.fold(first, |all, base| {
+            let base: BTreeSet<WriteId> = base.collect();
+            all.intersection(&base).copied().collect()
+        });
+        if op.seen == Seen::Quorum {
+            seen.extend(self.acked_before(ledger, index, op));
+        }
+        let perhaps = bases.iter().copied().flatten().filter(|dot| !self.is_later(ledger, op, **dot));
+        (seen, perhaps.map(|&dot| ledger.write_of(dot)).collect())
+    }
+
+    /// Whether a write began only when a blind one's client was through with it, and its last moment had passed: then
+    /// the blind one must not replace it, however late it is made.
+    fn is_later(&self, ledger: &Ledger, op: &Op, dot: Dot) -> bool {
+        let end = op.issued.after(self.options.workload.patience + SLACK);
+        let Some(other) = ledger.op_of(dot).map(|other| &self.workload.ops[other]) else { return false };
+        op.ended.is_some_and(|ended| other.began > ended) && WallTime::from_millis(dot.hlc.millis()) > end
+    }
+
+    /// What had been acked by so many owners, before it began, that it must have heard of it.
+    fn acked_before(&self, ledger: &Ledger, index: usize, op: &Op) -> Vec<WriteId> {
+        let n = self.copies();
+        let whole = !op.acks.is_empty() && op.acks.iter().all(|ack| !ack.receipt.partial);
+        let w = op.acks.iter().map(|ack| ack.receipt.w).min().unwrap_or_default();
+        if !whole || w + op.r <= n {
+            return Vec::new();
+        }
+        let is_one_try = op.tries.len() == 1 && ledger.dots[index].len() == 1;
+        let reach = if is_one_try { self.options.workload.patience } else { Duration::ZERO };
+        let most = op.issued.after(reach).millis();
+        let met = self.ops_of(op.key).filter(|&(other, write)| {
+            other != index
+                && self.is_sure(write)
+                && write.acks.iter().any(|ack| {
+                    ack.at < op.began && ack.receipt.owners >= w && ack.receipt.dot.hlc.millis() <= most
+                })
+        });
+        met.map(|(other, _)| WriteId(other as u64)).collect()
+    }
+}
