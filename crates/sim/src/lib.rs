@@ -37,6 +37,7 @@ pub mod run;
 pub mod sabotage;
 pub mod seed;
 mod settle;
+mod shape;
 pub mod swarm;
 pub mod toll;
 pub mod trace;
