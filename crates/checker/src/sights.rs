@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::history::{Write, WriteId, WriteOutcome};
-use crate::survival::past;
 
 /// One answered read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,16 +111,7 @@ impl fmt::Display for Missight {
 
 /// All that is wrong with the reads of one key, in a fixed order.
 pub fn judge(history: &SightHistory) -> Vec<Missight> {
-    let writes: BTreeMap<WriteId, &Write> = history.writes.iter().map(|w| (w.id, w)).collect();
-    let replaced = |id: WriteId| past(&writes, [id], |w| w.seen.iter().copied().collect());
-    let may_replace = |id: WriteId| past(&writes, [id], |w| w.seen.union(&w.perhaps).copied().collect());
-    let ids = || writes.keys().copied();
-    let key = Key {
-        history,
-        replaced: ids().map(|id| (id, replaced(id))).collect(),
-        may_replace: ids().map(|id| (id, may_replace(id))).collect(),
-        writes,
-    };
+    let key = Key::new(history);
     let mut found: Vec<Missight> = history.sights.iter().flat_map(|sight| key.judge(sight)).collect();
     found.extend(key.backwards());
     found.sort();
@@ -131,8 +121,31 @@ pub fn judge(history: &SightHistory) -> Vec<Missight> {
 struct Key<'a> {
     history: &'a SightHistory,
     writes: BTreeMap<WriteId, &'a Write>,
-    replaced: BTreeMap<WriteId, BTreeSet<WriteId>>,
-    may_replace: BTreeMap<WriteId, BTreeSet<WriteId>>,
+    /// Who may have replaced a write.
+    heirs: BTreeMap<WriteId, Vec<&'a Write>>,
+    /// Who has surely replaced a write that is shown somewhere, directly or through others.
+    successors: BTreeMap<WriteId, BTreeSet<WriteId>>,
+}
+
+impl<'a> Key<'a> {
+    fn new(history: &'a SightHistory) -> Self {
+        let (mut heirs, mut sure) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+        for write in &history.writes {
+            write.seen.union(&write.perhaps).for_each(|&seen| heirs.entry(seen).or_default().push(write));
+            write.seen.iter().for_each(|&seen| sure.entry(seen).or_default().push(write.id));
+        }
+        let shown: BTreeSet<WriteId> = history.sights.iter().flat_map(|s| s.shown.iter().copied()).collect();
+        let successors = shown.into_iter().map(|write| {
+            let mut found = BTreeSet::new();
+            let mut open = vec![write];
+            while let Some(id) = open.pop() {
+                open.extend(sure.get(&id).into_iter().flatten().copied().filter(|&next| found.insert(next)));
+            }
+            (write, found)
+        });
+        let writes = history.writes.iter().map(|w| (w.id, w)).collect();
+        Self { history, writes, heirs, successors: successors.collect() }
+    }
 }
 
 impl Key<'_> {
@@ -148,7 +161,8 @@ impl Key<'_> {
             }
         }
         for &write in &shown {
-            let by = met.iter().find(|ack| ack.write != write && self.replaced[&ack.write].contains(&write));
+            let successors = &self.successors[&write];
+            let by = met.iter().find(|ack| ack.write != write && successors.contains(&ack.write));
             why.extend(by.map(|ack| Why::Undead(write, ack.write)));
             why.extend(self.is_phantom(sight, write).then_some(Why::Phantom(write)));
             let times = sight.shown.iter().filter(|&&w| w == write).count();
@@ -174,11 +188,11 @@ impl Key<'_> {
         if shown.contains(&write) || hides || self.writes.get(&write).is_none_or(|w| w.deletes) {
             return false;
         }
+        // Whoever replaced it through others had seen one who replaced it directly.
         let could = |w: &&Write| {
             w.id != write && w.outcome != WriteOutcome::Refused && self.began(w.id) <= sight.ended
         };
-        let replaces = |w: &Write| self.may_replace[&w.id].contains(&write);
-        !self.writes.values().copied().filter(|w| could(w)).any(replaces)
+        !self.heirs.get(&write).is_some_and(|heirs| heirs.iter().any(could))
     }
 
     fn is_phantom(&self, sight: &Sight, write: WriteId) -> bool {

@@ -165,7 +165,7 @@ impl<'a> Graph<'a> {
 }
 
 /// What can be reached from some writes, in any number of steps; not these themselves, unless in a circle.
-pub(crate) fn past(
+fn past(
     writes: &BTreeMap<WriteId, &Write>,
     from: impl IntoIterator<Item = WriteId>,
     seen: impl Fn(&Write) -> Vec<WriteId>,

@@ -7,6 +7,7 @@ use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
 
 use crate::nemesis::{Step, carry_out};
 use crate::run::Run;
+use crate::verdict::Ledger;
 use crate::workload::key_name;
 use crate::world::{Notice, Weather};
 
@@ -27,7 +28,7 @@ impl Run {
             self.unrest.push(words);
         }
         if !self.options.sweep.is_on() {
-            let debts = self.unpaid();
+            let debts = self.unpaid(&Ledger::new(self));
             self.complaints.extend(debts);
         }
         if !self.options.final_reads {

@@ -118,6 +118,7 @@ impl Options {
             calm: shape.calm,
             crowded: shape.crowded,
             judges: Judge::ALL.to_vec(),
+            planted: None,
         }
     }
 }

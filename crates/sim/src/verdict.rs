@@ -32,6 +32,10 @@ pub(crate) struct Ledger {
     /// The dots of each operation, in the order of their minting.
     pub(crate) dots: Vec<Vec<Dot>>,
     rows: BTreeMap<usize, Bytes>,
+    /// Who minted what of each key, by dot.
+    mints: BTreeMap<usize, Vec<Dot>>,
+    /// The operations on each key.
+    ops: BTreeMap<usize, Vec<usize>>,
 }
 
 impl Ledger {
@@ -55,8 +59,18 @@ impl Ledger {
         let mut ledger = Self {
             of: BTreeMap::new(),
             dots: vec![Vec::new(); ops.len()],
+            mints: BTreeMap::new(),
+            ops: BTreeMap::new(),
             rows,
         };
+        ops.iter().enumerate().for_each(|(index, op)| ledger.ops.entry(op.key).or_default().push(index));
+        let keys: BTreeMap<Bytes, usize> =
+            ledger.rows.iter().map(|(&key, row)| (row.clone(), key)).collect();
+        for mint in observer.mints.values() {
+            if let Some(&key) = keys.get(&mint.row) {
+                ledger.mints.entry(key).or_default().push(mint.dot);
+            }
+        }
         let mut mints: Vec<&Mint> = observer.mints.values().collect();
         mints.sort_by_key(|mint| mint.at);
         for mint in mints {
@@ -89,9 +103,14 @@ const fn stray(dot: Dot) -> WriteId {
 }
 
 impl Run {
-    /// Each key's history, and who minted what of it.
-    pub(crate) fn histories(&self, ledger: &Ledger) -> Vec<(KeyHistory, Vec<String>)> {
+    /// Each key's history.
+    pub(crate) fn histories(&self, ledger: &Ledger) -> Vec<KeyHistory> {
         (0..self.options.workload.all_keys()).map(|key| self.history(ledger, key)).collect()
+    }
+
+    /// For each key, what happened to it, for a person.
+    pub(crate) fn stories(&self, ledger: &Ledger) -> Vec<Vec<String>> {
+        (0..self.options.workload.all_keys()).map(|key| self.story(ledger, key)).collect()
     }
 
     /// Equal values are not enough: the whole records must be equal on all owners.
@@ -104,19 +123,18 @@ impl Run {
         }
     }
 
-    fn history(&self, ledger: &Ledger, key: usize) -> (KeyHistory, Vec<String>) {
+    fn history(&self, ledger: &Ledger, key: usize) -> KeyHistory {
         let live = |record: &Record| {
             let live = record.siblings().iter().filter(|s| !s.is_tombstone());
             live.map(|s| ledger.write_of(s.dot)).collect()
         };
         let replicas = self.replicas(key);
         let replicas = replicas.into_iter().map(|(_, name, record)| Replica { name, live: live(&record) });
-        let history = KeyHistory {
+        KeyHistory {
             key: format!("key-{key}"),
             replicas: replicas.collect(),
             writes: self.writes(ledger, key),
-        };
-        (history, self.story(ledger, key))
+        }
     }
 
     fn story(&self, ledger: &Ledger, key: usize) -> Vec<String> {
@@ -125,7 +143,7 @@ impl Run {
             let write = ledger.write_of(m.dot);
             format!("{write} is {} by n{} (life {}) at {:?}", m.dot, m.node, m.life, m.at)
         });
-        let ops = self.ops_of(key).map(|(index, op)| {
+        let ops = self.ops_of(ledger, key).map(|(index, op)| {
             let tries: Vec<String> =
                 op.tries.iter().map(|t| format!("n{} {:?} {:?}", t.node, t.sent, t.end)).collect();
             let kind = match &op.kind {
@@ -155,18 +173,19 @@ impl Run {
 
     /// Who minted what of a key.
     pub(crate) fn mints_of<'a>(&'a self, ledger: &'a Ledger, key: usize) -> impl Iterator<Item = &'a Mint> {
-        let row = ledger.rows.get(&key);
-        self.world.observer.mints.values().filter(move |mint| Some(&mint.row) == row)
+        let dots = ledger.mints.get(&key).into_iter().flatten();
+        dots.map(|dot| &self.world.observer.mints[dot])
     }
 
     /// The operations on a key, by their numbers.
-    pub(crate) fn ops_of(&self, key: usize) -> impl Iterator<Item = (usize, &Op)> {
-        self.workload.ops.iter().enumerate().filter(move |(_, op)| op.key == key)
+    pub(crate) fn ops_of<'a>(&'a self, ledger: &'a Ledger, key: usize) -> impl Iterator<Item = (usize, &'a Op)> {
+        let ops = ledger.ops.get(&key).into_iter().flatten();
+        ops.map(|&index| (index, &self.workload.ops[index]))
     }
 
     /// All writes of a key.
     pub(crate) fn writes(&self, ledger: &Ledger, key: usize) -> Vec<Write> {
-        let ops = self.ops_of(key).filter(|(_, op)| op.is_write());
+        let ops = self.ops_of(ledger, key).filter(|(_, op)| op.is_write());
         let mut writes: Vec<Write> = ops.map(|(index, op)| self.write(ledger, index, op)).collect();
         let strays = self.mints_of(ledger, key).filter(|mint| ledger.op_of(mint.dot).is_none());
         writes.extend(strays.map(|mint| Write {

@@ -11,7 +11,8 @@
 //! (`starling-wire`): this crate has no behaviour to get wrong.
 //!
 //! **How to read this crate.** [`id`] who, [`time`] when, [`token`] where, [`key`] what, [`bucket`] by which
-//! rules, [`outcome`] how it ended, [`limits`] how much, [`hash`] the two hashers.
+//! rules, [`outcome`] how it ended, [`limits`] how much, [`hash`] the two hashers; [`planted`] bugs that the judges of the
+//! simulator are tried on.
 
 pub mod bucket;
 pub mod hash;
@@ -19,6 +20,7 @@ pub mod id;
 pub mod key;
 pub mod limits;
 pub mod outcome;
+pub mod planted;
 pub mod time;
 pub mod token;
 

@@ -39,7 +39,7 @@ impl Run {
         let names_it = is_minted || (self.options.rules.keeps_one() && is_silent);
         let owners_suffice = !op.strict || receipt.owners >= receipt.w;
         let mut words = Vec::new();
-        if !names_it && !self.was_absent(op) {
+        if !names_it && !self.was_absent(ledger, op) {
             words.push("names no mint of it");
         }
         if receipt.acked < receipt.w || !owners_suffice {
@@ -49,14 +49,14 @@ impl Run {
     }
 
     /// Whether a blind delete may have stored nothing: as far as its client can know nobody had anything.
-    fn was_absent(&self, op: &Op) -> bool {
+    fn was_absent(&self, ledger: &Ledger, op: &Op) -> bool {
         let stored = |other: &Op| {
             let owned = |ack: &Ack| ack.at < op.began && ack.receipt.owners > 0;
             other.is_write() && self.is_sure(other) && other.acks.iter().any(owned)
         };
         op.kind == Kind::Delete
             && op.seen == Seen::Quorum
-            && !self.ops_of(op.key).any(|(_, other)| stored(other))
+            && !self.ops_of(ledger, op.key).any(|(_, other)| stored(other))
     }
 
     /// Operations that were minted more than once.

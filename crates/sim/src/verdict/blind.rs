@@ -57,7 +57,7 @@ impl Run {
         let is_one_try = op.tries.len() == 1 && ledger.dots[index].len() == 1;
         let reach = if is_one_try { self.options.workload.patience } else { Duration::ZERO };
         let most = op.issued.after(reach).millis();
-        let met = self.ops_of(op.key).filter(|&(other, write)| {
+        let met = self.ops_of(ledger, op.key).filter(|&(other, write)| {
             other != index
                 && self.is_sure(write)
                 && write.acks.iter().any(|ack| {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::Ledger;
 use crate::history::{Ack, Op};
 use crate::judges::{Complaint, Judge};
 use crate::run::Run;
@@ -12,7 +13,7 @@ const LINGERS: Duration = Duration::from_secs(4);
 
 impl Run {
     /// Judged once hints are quiet, and before anybody compares copies.
-    pub(crate) fn unpaid(&self) -> Vec<Complaint> {
+    pub(crate) fn unpaid(&self, ledger: &Ledger) -> Vec<Complaint> {
         if self.options.faults.forget() {
             // Hints are forgotten with the rest.
             return Vec::new();
@@ -20,7 +21,7 @@ impl Run {
         let mut found = Vec::new();
         for key in 0..self.options.workload.all_keys() {
             let replicas = self.replicas(key);
-            for (index, op) in self.ops_of(key).filter(|(_, op)| self.is_sure(op)) {
+            for (index, op) in self.ops_of(ledger, key).filter(|(_, op)| self.is_sure(op)) {
                 for ack in op.acks.iter().filter(|ack| self.keeps_hints(op, ack)) {
                     let dot = ack.receipt.dot;
                     let minted = self.world.observer.mints.contains_key(&dot);

@@ -35,7 +35,7 @@ impl Run {
     fn older_winner(&self, ledger: &Ledger, key: usize) -> Vec<Complaint> {
         let shown = self.shown_in_the_end(ledger, key);
         let slack = SLACK + Duration::from_millis(self.world.worst_clock_ms);
-        let ops: Vec<(usize, &Op)> = self.ops_of(key).filter(|(_, op)| op.is_write()).collect();
+        let ops: Vec<(usize, &Op)> = self.ops_of(ledger, key).filter(|(_, op)| op.is_write()).collect();
         let lasts: Vec<(usize, Instant)> = ops
             .iter()
             .filter(|(index, op)| op.kind == Kind::Delete || shown.contains(&WriteId(*index as u64)))

@@ -18,7 +18,7 @@ impl Run {
     /// Versions are the numbers of operations: one client's writes begin in their order.
     fn register(&self, ledger: &Ledger, key: usize) -> RegisterHistory {
         let (mut stores, mut looks, mut versions) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for (number, op) in self.ops_of(key) {
+        for (number, op) in self.ops_of(ledger, key) {
             let (version, began) = (Version(number as u64 + 1), op.began.nanos());
             if let Kind::Put(value) = &op.kind {
                 versions.insert(value, version);
@@ -46,7 +46,7 @@ impl Run {
             let mut dots = ledger.dots[number].iter().chain(&op.acked);
             op.kind == Kind::Delete && dots.any(|&dot| sight.covers.covers(dot))
         };
-        let seen = self.ops_of(key).filter(|&(number, op)| saw(number, op));
+        let seen = self.ops_of(ledger, key).filter(|&(number, op)| saw(number, op));
         seen.map(|(number, _)| Version(number as u64 + 1)).max().unwrap_or_default()
     }
 }

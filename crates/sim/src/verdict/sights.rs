@@ -19,7 +19,7 @@ impl Run {
     fn sights(&self, ledger: &Ledger, key: usize) -> SightHistory {
         let dots: Vec<Dot> = self.mints_of(ledger, key).map(|mint| mint.dot).collect();
         let number: BTreeMap<Dot, u64> = dots.iter().copied().zip(0..).collect();
-        let writes = || self.ops_of(key).filter(|(_, op)| op.is_write());
+        let writes = || self.ops_of(ledger, key).filter(|(_, op)| op.is_write());
         let acks = writes().filter(|(_, op)| self.is_sure(op)).flat_map(|(index, op)| {
             let acks = op.acks.iter().filter_map(|ack| {
                 let effect = *number.get(&ack.receipt.dot)?;
@@ -37,7 +37,7 @@ impl Run {
             let expires = op.began.nanos().saturating_add(op.ttl_ms?.saturating_sub(1_000) * 1_000_000);
             Some((WriteId(index as u64), if self.world.worst_clock_ms > 500 { 0 } else { expires }))
         });
-        let reads = self.ops_of(key).filter_map(|(_, op)| Some((op, op.answer.as_ref()?)));
+        let reads = self.ops_of(ledger, key).filter_map(|(_, op)| Some((op, op.answer.as_ref()?)));
         let sights = reads.map(|(op, sight)| Sight {
             began: sight.began.nanos(),
             ended: sight.ended.nanos(),
