@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use starling_backup::{BackupError, Origin, Page, Reader, Row, Utc, Writer};
-use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_storage::{
     Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, Options, ScanLimit, StorageError,
 };
@@ -47,7 +47,7 @@ fn siblings(writes: &[(u64, Payload)]) -> Bytes {
     let write = |record: Record, (actor, payload): &(u64, Payload)| {
         let dot =
             Dot { actor: ActorId::from_bits(*actor), hlc: Hlc::from_parts(1_700_000_000_000 + actor, 3) };
-        record.write(&VersionVector::new(), dot, payload.clone(), None)
+        record.write(Mint::plain(&VersionVector::new(), dot, payload.clone()))
     };
     writes.iter().fold(Record::default(), write).encode()
 }

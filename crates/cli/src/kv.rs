@@ -115,7 +115,7 @@ fn show_write(reply: &WriteReply, args: &WriteArgs, json: bool) {
     let context = reply.context.as_ref().map(text);
     let receipt = &reply.receipt;
     let receipt = serde_json::json!({
-        "dot": receipt.dot.to_string(), "coordinator": receipt.coordinator, "acked": receipt.acked,
+        "dot": receipt.dot.map(|dot| dot.to_string()), "coordinator": receipt.coordinator, "acked": receipt.acked,
         "owners": receipt.owners, "w": receipt.w, "n": receipt.n, "durable": receipt.durable,
         "hinted": receipt.hinted,
     });

@@ -42,8 +42,8 @@ use starling_wire::{Class, Failure, KvReply, Message};
 pub enum Effect {
     /// Send to another node.
     Send(NodeId, Class, Message),
-    /// Coordinate the write on this node's vnode.
-    Coordinate,
+    /// Coordinate the write on this node's vnode, with what was found out for it.
+    Coordinate(put::Heard),
     /// Read this node's replica.
     ReadHere,
     /// Merge into this node's replica.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_types::{ActorId, BucketName, ClusterId, Key, NodeId, RequestId, WallTime};
 use starling_wire::client::{KvReply, ReadReply, Receipt, SiblingView, WriteReply};
 use starling_wire::local::{LocalAsk, LocalPage, LocalRecord};
@@ -106,7 +106,7 @@ impl Fake {
         let dot = Dot { actor: ActorId::from_bits(1), hlc: Hlc::from_bits(number) };
         siblings.extend(value.map(|(value, expires_at)| SiblingView { value, dot, expires_at }));
         let receipt = Receipt {
-            dot,
+            dot: Some(dot),
             coordinator: NodeId::from_bits(7),
             acked: 2,
             owners: 2,
@@ -146,7 +146,10 @@ impl Fake {
 fn held(key: &Key, siblings: &[SiblingView]) -> LocalRecord {
     let unseen = VersionVector::new();
     let record = siblings.iter().fold(Record::default(), |record, sibling| {
-        record.write(&unseen, sibling.dot, Payload::Value(sibling.value.clone()), sibling.expires_at)
+        record.write(Mint {
+            expires_at: sibling.expires_at,
+            ..Mint::plain(&unseen, sibling.dot, Payload::Value(sibling.value.clone()))
+        })
     });
     LocalRecord { key: key.clone(), record: record.into(), context: token(siblings.len() as u64) }
 }
@@ -178,7 +181,9 @@ impl KvService for Fake {
             id: RequestId::from_bits(self.log.borrow().len() as u128),
             attempt: 0,
             issued: WallTime::from_millis(NOW_MS),
+            began: WallTime::from_millis(NOW_MS),
             timeout_ms: 0,
+            patience_ms: 0,
             bucket,
             key,
             op,

@@ -14,6 +14,7 @@ pub(crate) mod replica;
 mod row_range;
 pub(crate) mod suspect;
 mod sweep;
+mod timing;
 mod totals;
 mod turn;
 
@@ -25,9 +26,11 @@ use starling_coordinator::{self as coordinator, Answer, put};
 use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
 use starling_types::{
-    Conflict, Generation, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey, RequestId, limits,
+    Conflict, Generation, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey, RequestId,
 };
-use starling_vnode::{self as vnode, CellKey, ClientWrite, CommitFailure, LoadFailure, OpId, Vnodes};
+use starling_vnode::{
+    self as vnode, CellKey, ClientWrite, CommitFailure, LoadFailure, OpId, Replaces, Vnodes,
+};
 use starling_wire::{Class, KvReply, KvRequest, Message, QuorumChoice};
 
 use self::done::{Context, Remote};
@@ -341,10 +344,11 @@ impl Shard {
                 self.send(turn, exchange, node, class, message)
             }
             coordinator::Effect::Respond(answer) => self.respond(turn, exchange, answer),
-            coordinator::Effect::Coordinate => {
+            coordinator::Effect::Coordinate(heard) => {
                 let Some(write) = self.in_flight.get(&exchange).and_then(|r| r.write.clone()) else {
                     return;
                 };
+                let write = informed(write, heard);
                 let op = self.op(Context::Write(exchange));
                 self.vnode(turn, vnode::Event::Coordinate(op, write));
             }
@@ -427,6 +431,16 @@ impl Shard {
     }
 }
 
+/// A write with what was found out for it.
+fn informed(mut write: ClientWrite, heard: put::Heard) -> ClientWrite {
+    if let Replaces::All(context) = &mut write.replaces {
+        *context = heard.context;
+    }
+    write.tries.is_new = heard.is_new;
+    write.is_absent_elsewhere = heard.is_absent;
+    write
+}
+
 /// An answer to an exchange of an earlier run must not pass for one of this run.
 fn first_exchange(me: NodeId, generation: Generation) -> u128 {
     let run = u128::from(generation.0) << 40;
@@ -437,5 +451,3 @@ fn first_exchange(me: NodeId, generation: Generation) -> u128 {
 const SWEEP_SEED: u64 = 0x0073_7765_6570;
 /// Sweeps number their exchanges from here on within a run's 2^40: no run has as many requests.
 const SWEEP_EXCHANGES: u128 = 1 << 39;
-
-const _: () = assert!(limits::REQUEST_MEMORY_IDS >= limits::DEFAULT_MAX_IN_FLIGHT);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use starling_coordinator::{Peer, Plan, Reach};
 use starling_ring::Layout;
-use starling_types::{ClusterId, Instant, LayoutVersion, NodeId, PartitionId};
+use starling_types::{ClusterId, Instant, LayoutVersion, NodeId, PartitionId, WallTime};
 
 use crate::buckets::BucketTable;
 
@@ -19,12 +19,14 @@ pub struct View {
     buckets: BucketTable,
     reach: BTreeMap<NodeId, Reach>,
     clock_is_off: bool,
+    /// Milliseconds that our wall clock is ahead of the median of the peers' and ours.
+    clock_offset_ms: i64,
 }
 
 impl View {
     /// A view that knows nobody yet.
     pub const fn new(me: NodeId, layout: Option<Arc<Layout>>, buckets: BucketTable) -> Self {
-        Self { me, layout, buckets, reach: BTreeMap::new(), clock_is_off: false }
+        Self { me, layout, buckets, reach: BTreeMap::new(), clock_is_off: false, clock_offset_ms: 0 }
     }
 
     /// The buckets and their rules, as they are durable here.
@@ -75,7 +77,13 @@ impl View {
     /// Takes note of our wall clock's distance from the median of our peers'.
     pub fn set_clock_offset(&mut self, offset_ms: Option<i64>) {
         let limit = starling_types::limits::HLC_MAX_LEAD.as_millis();
+        self.clock_offset_ms = offset_ms.unwrap_or(0);
         self.clock_is_off = offset_ms.is_some_and(|ms| u128::from(ms.unsigned_abs()) > limit);
+    }
+
+    /// What this node takes for the cluster's time when its wall clock shows `wall`: the median's.
+    pub const fn cluster_time(&self, wall: WallTime) -> WallTime {
+        WallTime::from_millis(wall.millis().saturating_add_signed(self.clock_offset_ms.saturating_neg()))
     }
 
     /// Whether this node owns the partition.

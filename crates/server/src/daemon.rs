@@ -152,6 +152,7 @@ impl Daemon {
             spawn_local(serve_http(http, reactor.clone(), stopping)),
         ];
         spawn_local(reactor.clone().run_timer());
+        spawn_local(reactor.clone().run_pulse());
         spawn_local(upkeep(reactor.clone()));
         spawn_local(watch_disk(space, reactor.clone(), engine.clone()));
         let disk = reactor.clone();

@@ -58,7 +58,8 @@ impl World {
         let (_, row) = CellKey::data(QualifiedKey::new(seed, BucketName::default_bucket(), key.clone())).row();
         match reply {
             KvReply::Written(written) => {
-                let (dot, receipt) = (written.receipt.dot, &written.receipt);
+                let receipt = &written.receipt;
+                let Some(dot) = receipt.dot else { return };
                 let all = self.observer.holders(&row, dot, 0..self.hosts.len());
                 let owners = self.observer.holders(&row, dot, self.owners_of(&row).into_iter());
                 let is_there = self.observer.mints.contains_key(&dot) || self.observer.silent.contains_key(&dot);

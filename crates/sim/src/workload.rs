@@ -147,7 +147,7 @@ impl Workload {
         };
         if let KvReply::Written(written) = &reply {
             let op = &mut self.ops[index];
-            op.acked.insert(written.receipt.dot);
+            op.acked.extend(written.receipt.dot);
             op.acks.push(Ack { at: world.now(), receipt: written.receipt.clone() });
             op.acked_at.get_or_insert(world.now());
         }
@@ -180,7 +180,7 @@ impl Workload {
                 self.learn(world, client, key, read.context, dots);
             }
             KvReply::Written(written) => {
-                let dots = BTreeSet::from([written.receipt.dot]);
+                let dots = written.receipt.dot.into_iter().collect();
                 self.learn(world, client, key, written.context, dots);
             }
             KvReply::Failed(failure) => {
@@ -286,6 +286,7 @@ impl Workload {
 
     fn send(&mut self, world: &mut World, client: usize, open: &mut Open) {
         let node = self.clients[client].rng.random_range(0..world.len());
+        open.request.began = world.true_wall(self.clients[client].clock_offset_ms);
         open.handle = world.request(node, open.request.clone());
         self.ops[open.op].tries.push(Try { node, sent: world.now(), end: TryEnd::Open });
         self.handles.insert(open.handle, (open.op, open.request.attempt));

@@ -26,6 +26,9 @@ pub const MAX_MEMBERS: usize = 4_096;
 pub const SIBLINGS_WARN: usize = 25;
 /// Siblings at which a client write that drops none is refused.
 pub const SIBLINGS_CAP: usize = 100;
+/// Superseded requests that a record remembers, so that a late second dot of one of them is known for what it is. The
+/// youngest are kept.
+pub const DEAD_IDS: usize = 8;
 
 /// Longest time limit a request may carry.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,12 +38,17 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(1);
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// After this long a silent replica is treated as absent: hints, hedges.
 pub const RPC_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a replica remembers a request id; an older request is refused.
+/// How long a replica remembers a request id. A retry of an older request is answered `unknown`.
 pub const REQUEST_MEMORY: Duration = Duration::from_secs(2 * MAX_TIMEOUT.as_secs());
-/// How far in the future a client's clock may date a request.
-pub const REQUEST_MAX_LEAD: Duration = Duration::from_secs(30);
-/// Most request ids remembered per shard.
-pub const REQUEST_MEMORY_IDS: usize = 65_536;
+/// How far ahead of the cluster's time a client may date a request; a later date counts as this.
+pub const REQUEST_MAX_LEAD: Duration = Duration::from_secs(10);
+/// Most request ids remembered per shard: [`REQUEST_MEMORY`] of 17,000 writes a second. Beyond that the oldest go
+/// first, and retries of requests from their time are answered `unknown`.
+pub const REQUEST_MEMORY_IDS: usize = 1 << 20;
+/// Two nodes whose clocks are right differ by less than this in what they take for the cluster's time.
+pub const MAX_SKEW: Duration = HLC_MAX_LEAD;
+/// How long after its issue the dot of a first try may lie, to be told from those of later tries.
+pub const FIRST_TRY_WINDOW: Duration = Duration::from_secs(1);
 
 /// How far the hybrid logical clock's durable ceiling is leased ahead.
 pub const HLC_LEASE: Duration = Duration::from_millis(450);
@@ -84,5 +92,6 @@ const _: () = assert!(HLC_LEASE.as_millis() < HLC_MAX_LEAD.as_millis());
 const _: () = assert!(RPC_TIMEOUT.as_millis() < READ_TIMEOUT.as_millis());
 const _: () = assert!(READ_TIMEOUT.as_millis() <= WRITE_TIMEOUT.as_millis());
 const _: () = assert!(WRITE_TIMEOUT.as_millis() <= MAX_TIMEOUT.as_millis());
+const _: () = assert!(MAX_SKEW.as_millis() < FIRST_TRY_WINDOW.as_millis());
 const _: () = assert!(LANE_FRAME <= LANE_QUEUE_BYTES);
 const _: () = assert!(SIBLINGS_WARN < SIBLINGS_CAP);

@@ -17,7 +17,7 @@
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`rows`] how a record lies on disk, [`vnodes`]
 //! the machine, then `write` and `read` (the waist), `cell` one key's queue, `mint` who may make dots,
-//! `recall` the memory of request ids, `cache` records kept for reads, `outcome` what the disk answers.
+//! `tries` what a try of a request may do, `recall` the memory of request ids, `cache` records kept for reads, `outcome` what the disk answers.
 
 mod cache;
 mod cell;
@@ -29,11 +29,13 @@ mod recall;
 pub mod rows;
 #[cfg(test)]
 mod tests;
+mod tries;
 mod vnodes;
 mod write;
 
 pub use event::{
-    ClientWrite, CommitFailure, Done, Effect, Event, LoadFailure, OpId, Refused, Space, Staged, Ticket,
+    ClientWrite, CommitFailure, Done, Effect, Event, LoadFailure, OpId, Refused, Replaces, Space, Staged,
+    Ticket, Tries,
 };
 pub use rows::{CellKey, RowSpace, RowWrite};
 pub use vnodes::{Boot, Counters, HintTally, Vnodes};

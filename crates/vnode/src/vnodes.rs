@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use starling_causality::{Dot, Hlc, Record};
@@ -48,6 +49,8 @@ pub struct Counters {
     pub repeats: u64,
     /// Merges of two non-empty records that shared nothing: one side had forgotten its past.
     pub conflicts: u64,
+    /// Deletes that stored nothing, because no owner held anything.
+    pub deletes_of_nothing: u64,
     /// Writes that left more siblings than [`starling_types::limits::SIBLINGS_WARN`].
     pub many_siblings: u64,
     /// Mints that had to wait for the clock's ceiling.
@@ -123,6 +126,7 @@ impl Vnodes {
 
     /// The one entrance.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        self.requests.wake(now.instant);
         match event {
             Event::Coordinate(op, write) => {
                 let cell = CellKey::data(write.key.clone());
@@ -173,9 +177,14 @@ impl Vnodes {
         self.requests.dot(request, token)
     }
 
-    /// Whether a request issued at `issued` may have been known here and been forgotten since.
-    pub fn may_have_forgotten(&self, issued: WallTime) -> bool {
-        self.requests.may_have_forgotten(issued)
+    /// A try of a request asks whether it is the first; `false` if a higher one has asked before.
+    pub fn claim(&mut self, now: Now, request: RequestId, token: Token, attempt: u8) -> bool {
+        self.requests.claim(now, request, token, attempt)
+    }
+
+    /// How long ago the last request arrived that may have been forgotten: all since then are remembered.
+    pub fn remembers_for(&self, now: Now) -> Duration {
+        self.requests.reaches_back(now.instant)
     }
 
     /// Whether nothing is staged or under way: a clean stop may be sealed.

@@ -18,10 +18,16 @@ pub struct KvRequest {
     pub id: RequestId,
     /// 0 for the first try. A retry asks the owners for the id before it mints.
     pub attempt: u8,
-    /// When the client issued it; a request older than [`limits::REQUEST_MEMORY`] is refused.
+    /// When the client issued it, in the cluster's time: the same over all tries.
     pub issued: WallTime,
-    /// Time limit in milliseconds from arrival, at most [`limits::MAX_TIMEOUT`]; 0 takes the default.
+    /// When this try began, in the cluster's time. Time that it spends in sockets, or before a node that stands
+    /// still, counts.
+    pub began: WallTime,
+    /// Time limit of this try in milliseconds since it began, at most [`limits::MAX_TIMEOUT`]; 0 takes the default.
     pub timeout_ms: u32,
+    /// Milliseconds since this try began after which whoever sent it may try elsewhere; 0 says that it never will:
+    /// this is the only try there is.
+    pub patience_ms: u32,
     /// The bucket.
     pub bucket: BucketName,
     /// The key within the bucket.
@@ -42,6 +48,23 @@ impl KvRequest {
             (0, _) => limits::WRITE_TIMEOUT,
             (ms, _) => Duration::from_millis(u64::from(ms)).min(limits::MAX_TIMEOUT),
         }
+    }
+
+    /// When nobody waits for this try any more.
+    pub fn ends(&self) -> WallTime {
+        self.began.after(self.timeout())
+    }
+
+    /// From when on another try of the request may be under way; `None` if there never will be one.
+    pub fn may_go_elsewhere(&self) -> Option<WallTime> {
+        let patience = Duration::from_millis(u64::from(self.patience_ms)).min(self.timeout());
+        (self.patience_ms > 0).then(|| self.began.after(patience))
+    }
+
+    /// M of the rule *one id, one value* (semantics, section 3): what is minted above it comes after the first try,
+    /// whoever's clock is asked. The same for every try, whatever its own time limit.
+    pub fn first_try_ends(&self) -> WallTime {
+        self.issued.after(limits::FIRST_TRY_WINDOW)
     }
 
     /// Bytes it occupies while in flight.
@@ -180,8 +203,8 @@ pub struct WriteReply {
 /// What a write has to show for itself (semantics, section 3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The write's dot.
-    pub dot: Dot,
+    /// The write's dot; `None` for a delete that had nothing to do: every owner holds no record at all.
+    pub dot: Option<Dot>,
     /// The node that coordinated it.
     pub coordinator: NodeId,
     /// Nodes that hold it as demanded.

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use starling_causality::{Digest, Dot};
-use starling_types::{BucketName, Key, NodeId, RequestId};
+use starling_causality::{Digest, Dot, VersionVector};
+use starling_types::{BucketName, Key, NodeId, RequestId, WallTime};
 
 /// Merge this record into yours and say so when that is as durable as demanded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +110,8 @@ pub enum Refusal {
     DiskFull,
 }
 
-/// Do you remember this client request? Asked of the owners before a retry mints elsewhere.
+/// What do you know of this client request, and of its key? Asked of the owners before a write is made that may have
+/// been made before, or that means to replace what it has not read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recall {
     /// The bucket.
@@ -119,13 +120,41 @@ pub struct Recall {
     pub key: Key,
     /// The client's request.
     pub request: RequestId,
+    /// Which try asks: it claims the request, and a lower one is told so.
+    pub attempt: u8,
 }
 
 /// The answer to a [`Recall`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recalled {
-    /// The dot minted for it, if it is remembered.
-    pub dot: Option<Dot>,
-    /// The current record, if it is remembered.
-    pub record: Option<Bytes>,
+pub enum Recalled {
+    /// It took place.
+    #[serde(rename = "k")]
+    Known {
+        /// The dot minted for it; `None` if only that it was replaced since is remembered.
+        dot: Option<Dot>,
+        /// The current record.
+        record: Bytes,
+    },
+    /// A later try of the request has asked before.
+    #[serde(rename = "c")]
+    Claimed,
+    /// Nothing is known of it here.
+    #[serde(rename = "n")]
+    Nothing(Held),
+    /// Not answered.
+    #[serde(rename = "x")]
+    Refused(Refusal),
+}
+
+/// What an owner that knows nothing of a request holds of its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Of requests issued until then, it may have known and have forgotten.
+    pub since: WallTime,
+    /// The context of the committed record.
+    pub context: VersionVector,
+    /// Whether the record is empty: this owner never heard of the key.
+    pub is_empty: bool,
+    /// Whether this owner vouches for the partition: if not, there may have been more than it holds.
+    pub is_sure: bool,
 }

@@ -122,8 +122,8 @@ pub(super) fn sibling_json(sibling: &SiblingView) -> Value {
 
 fn receipt_json(receipt: &Receipt) -> Value {
     json!({
-        "dot": receipt.dot.to_string(),
-        "time_ms": receipt.dot.hlc.millis(),
+        "dot": receipt.dot.map(|dot| dot.to_string()),
+        "time_ms": receipt.dot.map(|dot| dot.hlc.millis()),
         "coordinator": receipt.coordinator,
         "acked": receipt.acked,
         "owners": receipt.owners,

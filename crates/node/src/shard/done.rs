@@ -52,6 +52,11 @@ pub(super) enum Remote {
     Fetch {
         digest: Option<starling_causality::Digest>,
     },
+    /// For a write: what is held, and whether its request shows in it.
+    Recall {
+        request: RequestId,
+        token: Token,
+    },
     /// The remembered write must be committed before its record is shown.
     RecallSettle {
         cell: CellKey,
@@ -65,6 +70,12 @@ pub(super) enum Remote {
 impl Shard {
     pub(super) fn done(&mut self, turn: &mut Turn<'_>, context: Context, result: Result<Done, Refused>) {
         match (context, result) {
+            (Context::Write(exchange), Ok(Done::Absent)) => {
+                self.input(turn, exchange, Input::Put(put::Event::AbsentHere));
+            }
+            (Context::Write(exchange), Err(Refused::Late)) => {
+                self.input(turn, exchange, Input::Put(put::Event::LateHere));
+            }
             (Context::Write(exchange), Ok(_)) => {
                 self.input(turn, exchange, Input::Put(put::Event::CommittedHere));
             }

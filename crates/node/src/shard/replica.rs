@@ -1,12 +1,12 @@
 //! What other nodes ask of this one's replicas, and their answers to what this one asked.
 
 use starling_antientropy::Errand;
-use starling_causality::Record;
+use starling_causality::{Dot, Record};
 use starling_coordinator::{forward, get, put};
 use starling_handoff as handoff;
-use starling_types::{BucketName, Key, NodeId, QualifiedKey, RequestId, limits};
+use starling_types::{BucketName, Key, NodeId, QualifiedKey, RequestId, Token, limits};
 use starling_vnode::{self as vnode, CellKey, Done, Refused};
-use starling_wire::replica::{Merge, Merged, Read, ReadAnswer, Recall, Recalled, Refusal};
+use starling_wire::replica::{Held, Merge, Merged, Read, ReadAnswer, Recall, Recalled, Refusal};
 use starling_wire::sync::Compared;
 use starling_wire::{Class, Envelope, KvReply, Message};
 
@@ -37,7 +37,15 @@ impl Shard {
                     }
                 }
             }
-            Message::Recall(recall) => self.remote_recall(turn, from, exchange, &recall),
+            Message::Recall(recall) => {
+                match self.admit_replica(turn, envelope.epoch.0, &recall.bucket, &recall.key) {
+                    Ok(key) if self.owns(turn, &key) => {
+                        self.remote_recall(turn, from, exchange, key, &recall)
+                    }
+                    Ok(_) => refuse_recall(turn, from, exchange, Refusal::NotOwner(turn.view.epoch().0)),
+                    Err(why) => refuse_recall(turn, from, exchange, why),
+                }
+            }
             Message::Request(request) => self.request(turn, Route::Node(from, exchange), request),
             Message::Merged(answer) => self.merge_answered(turn, from, exchange, answer),
             Message::ReadAnswer(answer) => {
@@ -139,8 +147,7 @@ impl Shard {
         key: QualifiedKey,
         read: &Read,
     ) {
-        let partition = turn.view.layout().map(|l| l.partition_of(key.token()));
-        if !partition.is_some_and(|p| turn.view.owns(p)) {
+        if !self.owns(turn, &key) {
             let why = Refusal::NotOwner(turn.view.epoch().0);
             let answer = Message::ReadAnswer(ReadAnswer::Refused(why));
             return turn.send(exchange, from, Class::Foreground, 0, answer);
@@ -151,23 +158,57 @@ impl Shard {
         self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
     }
 
+    /// What another owner needs to know before it makes a write.
+    fn remote_recall(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeId,
+        exchange: RequestId,
+        key: QualifiedKey,
+        recall: &Recall,
+    ) {
+        let (request, token) = (recall.request, key.token());
+        if let Some(dot) = self.vnodes.recall(request, token) {
+            return self.settle_recall(turn, from, exchange, key, dot);
+        }
+        if !self.vnodes.claim(turn.now, request, token, recall.attempt) {
+            return turn.send(exchange, from, Class::Foreground, 0, Message::Recalled(Recalled::Claimed));
+        }
+        let op = self.op(Context::Remote(from, exchange, Remote::Recall { request, token }));
+        self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
+    }
+
     /// A remembered write is shown only when it is committed here: the asker will ack it on our word.
-    fn remote_recall(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, recall: &Recall) {
-        let key = turn
-            .view
-            .layout()
-            .map(|l| QualifiedKey::new(l.cluster().hash_seed(), recall.bucket.clone(), recall.key.clone()));
-        let dot = key.as_ref().and_then(|key| self.vnodes.recall(recall.request, key.token()));
-        let (Some(dot), Some(key)) = (dot, key) else {
-            let unknown = Message::Recalled(Recalled { dot: None, record: None });
-            return turn.send(exchange, from, Class::Foreground, 0, unknown);
-        };
+    fn settle_recall(
+        &mut self,
+        turn: &Turn<'_>,
+        from: NodeId,
+        exchange: RequestId,
+        key: QualifiedKey,
+        dot: Dot,
+    ) {
         let lww = turn.view.buckets().is_lww(key.bucket());
         let cell = CellKey::data(key);
         let remote = Remote::RecallSettle { cell: cell.clone(), dot };
         let op = self.op(Context::Remote(from, exchange, remote));
         let record = Record::default();
         self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
+    }
+
+    /// What the record itself says of a request: it outlives the memory of ids.
+    fn recalled(&self, turn: &Turn<'_>, request: RequestId, token: Token, record: &Record) -> Recalled {
+        // It may have come while the record was loaded.
+        let dot = self.vnodes.recall(request, token).filter(|&dot| record.context().covers(dot));
+        let dot = dot.or_else(|| record.dot_of(request));
+        if dot.is_some() || record.is_superseded(request) {
+            return Recalled::Known { dot, record: record.encode() };
+        }
+        Recalled::Nothing(Held {
+            since: self.forgotten_until(turn),
+            context: record.context().clone(),
+            is_empty: record.is_empty(),
+            is_sure: self.vouches(turn, token),
+        })
     }
 
     pub(super) fn remote_done(
@@ -214,10 +255,14 @@ impl Shard {
                 return self.vnode(turn, vnode::Event::Read(op, cell));
             }
             (Remote::RecallRead { dot }, Ok(Done::Read(record))) => {
-                Message::Recalled(Recalled { dot: Some(dot), record: Some(record.encode()) })
+                Message::Recalled(Recalled::Known { dot: Some(dot), record: record.encode() })
             }
-            (Remote::RecallSettle { .. } | Remote::RecallRead { .. }, _) => {
-                Message::Recalled(Recalled { dot: None, record: None })
+            (Remote::Recall { request, token }, Ok(Done::Read(record))) => {
+                Message::Recalled(self.recalled(turn, request, token, &record))
+            }
+            (Remote::Recall { .. } | Remote::RecallSettle { .. } | Remote::RecallRead { .. }, result) => {
+                let why = result.err().map(|refused| refused.to_string()).unwrap_or_default();
+                Message::Recalled(Recalled::Refused(Refusal::Storage(why)))
             }
         };
         turn.send(exchange, from, Class::Foreground, 0, message);
@@ -243,6 +288,10 @@ impl Shard {
     }
 }
 
+fn refuse_recall(turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, why: Refusal) {
+    turn.send(exchange, from, Class::Foreground, 0, Message::Recalled(Recalled::Refused(why)));
+}
+
 /// An answer to a request that this node cannot take at all.
 pub(crate) fn not_ready(
     turn: &mut Turn<'_>,
@@ -255,7 +304,7 @@ pub(crate) fn not_ready(
     let answer = match message {
         Message::Merge(_) => Message::Merged(Merged::Refused(refusal)),
         Message::Read(_) => Message::ReadAnswer(ReadAnswer::Refused(refusal)),
-        Message::Recall(_) => Message::Recalled(Recalled { dot: None, record: None }),
+        Message::Recall(_) => Message::Recalled(Recalled::Refused(refusal)),
         Message::Compare(_) => Message::Compared(Compared::Refused(refusal)),
         Message::Fetch(_) => Message::Fetched(ReadAnswer::Refused(refusal)),
         Message::Request(_) => {

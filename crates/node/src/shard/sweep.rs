@@ -153,7 +153,7 @@ impl Shard {
         }
     }
 
-    fn owns(&self, turn: &Turn<'_>, key: &QualifiedKey) -> bool {
+    pub(super) fn owns(&self, turn: &Turn<'_>, key: &QualifiedKey) -> bool {
         turn.view.layout().is_some_and(|layout| turn.view.owns(layout.partition_of(key.token())))
     }
 

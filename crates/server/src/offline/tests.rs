@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use starling_backup::{Origin, Page, Utc, Writer};
-use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, Options, ScanLimit};
 use starling_types::{
     ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, QualifiedKey, WallTime,
@@ -41,7 +41,7 @@ fn record(writes: &[(u64, Option<&'static str>)]) -> Record {
         let dot = Dot { actor: ActorId::from_bits(1), hlc: Hlc::from_parts(*time, 0) };
         let payload =
             value.map_or(Payload::Tombstone, |value| Payload::Value(Bytes::from_static(value.as_bytes())));
-        record = record.write(&record.context().clone(), dot, payload, None);
+        record = record.write(Mint::plain(&record.context().clone(), dot, payload));
     }
     record
 }
@@ -145,7 +145,7 @@ fn an_old_backup_takes_back_nothing_newer_and_brings_back_what_was_lost() {
     ];
     let beside = {
         let dot = Dot { actor: ActorId::from_bits(2), hlc: Hlc::from_parts(9, 0) };
-        Record::default().write(&VersionVector::new(), dot, Payload::Value("other side".into()), None)
+        Record::default().write(Mint::plain(&VersionVector::new(), dot, Payload::Value("other side".into())))
     };
     let new = [
         ("changed", record(&[(1, Some("old")), (2, Some("new"))])),

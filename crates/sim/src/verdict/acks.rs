@@ -24,7 +24,7 @@ impl Run {
                 let words = self.falsehoods(ledger, index, op, ack);
                 found.extend(words.into_iter().map(|words| Complaint {
                     judge: Judge::Acks,
-                    words: format!("key-{}: the ack of w{index}, {}, {words}", op.key, ack.receipt.dot),
+                    words: format!("key-{}: the ack of w{index}, {:?}, {words}", op.key, ack.receipt.dot),
                 }));
             }
         }
@@ -34,13 +34,16 @@ impl Run {
     fn falsehoods(&self, ledger: &Ledger, index: usize, op: &Op, ack: &Ack) -> Vec<&'static str> {
         let receipt = &ack.receipt;
         let row = ledger.rows.get(&op.key);
-        let is_minted = ledger.op_of(receipt.dot) == Some(index);
-        let is_silent = self.world.observer.silent.get(&receipt.dot) == row && row.is_some();
-        let names_it = is_minted || (self.options.rules.keeps_one() && is_silent);
+        let is_minted = |dot| ledger.op_of(dot) == Some(index);
+        let is_silent = |dot| self.world.observer.silent.get(&dot) == row && row.is_some();
+        let keeps_one = self.options.rules.keeps_one();
         let owners_suffice = !op.strict || receipt.owners >= receipt.w;
         let mut words = Vec::new();
-        if !names_it && !self.was_absent(ledger, op) {
-            words.push("names no mint of it");
+        match receipt.dot {
+            Some(dot) if is_minted(dot) || (keeps_one && is_silent(dot)) => {}
+            Some(_) => words.push("names no mint of it"),
+            None if self.was_absent(ledger, op) => return words,
+            None => words.push("says that there was nothing, and there was"),
         }
         if receipt.acked < receipt.w || !owners_suffice {
             words.push("rests on too few acks");
@@ -89,7 +92,7 @@ impl Run {
             return None;
         }
         let soon = later.at.since(earlier.at) < REMEMBERED;
-        if later.base.contains(&earlier.dot) {
+        if later.base.contains(&earlier.dot) && !self.options.rules.keeps_one() {
             return Some("beside its own value");
         }
         if (earlier.node, earlier.life) == (later.node, later.life) && soon {

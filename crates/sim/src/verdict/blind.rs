@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use starling_causality::Dot;
 use starling_checker::WriteId;
-use starling_types::WallTime;
+use starling_types::{WallTime, limits};
 
 use super::Ledger;
 use crate::history::{Op, Seen};
 use crate::run::Run;
 
-/// Two right clocks differ by no more, nor do the last moment of a write and the end of its client's patience.
-const SLACK: Duration = Duration::from_secs(2);
+/// Nobody has tried a request elsewhere before that.
+const SURELY_FIRST: Duration = Duration::from_millis(200);
 
 impl Run {
     /// Of what a blind write had seen: what for certain, and what perhaps.
@@ -41,7 +41,7 @@ impl Run {
     /// Whether a write began only when a blind one's client was through with it, and its last moment had passed: then
     /// the blind one must not replace it, however late it is made.
     fn is_later(&self, ledger: &Ledger, op: &Op, dot: Dot) -> bool {
-        let end = op.issued.after(self.options.workload.patience + SLACK);
+        let end = op.issued.after(limits::FIRST_TRY_WINDOW + limits::MAX_SKEW);
         let Some(other) = ledger.op_of(dot).map(|other| &self.workload.ops[other]) else { return false };
         op.ended.is_some_and(|ended| other.began > ended) && WallTime::from_millis(dot.hlc.millis()) > end
     }
@@ -54,14 +54,17 @@ impl Run {
         if !whole || w + op.r <= n {
             return Vec::new();
         }
-        let is_one_try = op.tries.len() == 1 && ledger.dots[index].len() == 1;
-        let reach = if is_one_try { self.options.workload.patience } else { Duration::ZERO };
+        // A try that may not be the first replaces nothing younger than the request.
+        let is_quick = op.acked_at.is_some_and(|at| at.since(op.began) < SURELY_FIRST);
+        let is_first = op.tries.len() == 1 && ledger.dots[index].len() == 1 && is_quick;
+        let reach = if is_first { limits::FIRST_TRY_WINDOW } else { Duration::ZERO };
         let most = op.issued.after(reach).millis();
         let met = self.ops_of(ledger, op.key).filter(|&(other, write)| {
             other != index
                 && self.is_sure(write)
                 && write.acks.iter().any(|ack| {
-                    ack.at < op.began && ack.receipt.owners >= w && ack.receipt.dot.hlc.millis() <= most
+                    let is_within = ack.receipt.dot.is_some_and(|dot| dot.hlc.millis() <= most);
+                    ack.at < op.began && ack.receipt.owners >= w && is_within
                 })
         });
         met.map(|(other, _)| WriteId(other as u64)).collect()

@@ -22,7 +22,7 @@ impl Run {
         let writes = || self.ops_of(ledger, key).filter(|(_, op)| op.is_write());
         let acks = writes().filter(|(_, op)| self.is_sure(op)).flat_map(|(index, op)| {
             let acks = op.acks.iter().filter_map(|ack| {
-                let effect = *number.get(&ack.receipt.dot)?;
+                let effect = *number.get(&ack.receipt.dot?)?;
                 Some(Ack {
                     write: WriteId(index as u64),
                     effect,

@@ -105,7 +105,12 @@ fn a_remembered_request_whose_record_was_lost_is_made_anew() {
     // The same again, now with the request: it rests on the commit that is about to fail.
     bench.merge(data("k"), record, Some(origin), true);
     bench.fail_commit();
-    let retry = bench.write(client_write(request, "k", "v", nothing()));
+    let mut write = client_write(request, "k", "v", nothing());
+    let unasked = bench.write(write.clone());
+    bench.load();
+    assert_eq!(bench.refusal(unasked), &Refused::Late, "others may have it");
+    write.tries.is_new = true;
+    let retry = bench.write(write);
     bench.settle();
     assert!(bench.is_committed(retry));
     assert_eq!(values(&bench.look("k")), ["v"], "acked, so it is there");

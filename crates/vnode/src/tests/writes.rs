@@ -218,7 +218,7 @@ fn requests_are_forgotten_with_age() {
     let request = RequestId::from_bits(77);
     bench.write(client_write(request, "k", "v", None));
     bench.settle();
-    bench.now.instant = bench.now.instant + limits::REQUEST_MEMORY + limits::REQUEST_MAX_LEAD;
+    bench.now.instant = bench.now.instant + limits::REQUEST_MEMORY + 2 * limits::REQUEST_MAX_LEAD;
     bench.put("other", "v", None);
     bench.settle();
     assert_eq!(bench.vnodes.recall(request, data("k").key.token()), None);
@@ -293,7 +293,7 @@ fn a_context_from_the_far_future_is_refused_unless_the_record_is_there_already()
 fn at_the_end_of_time_a_write_is_refused_instead_of_waiting_for_ever() {
     let mut bench = Bench::warm();
     let dot = Dot { actor: ActorId::from_bits(9), hlc: Hlc::from_bits(u64::MAX) };
-    let last = Record::default().write(&VersionVector::new(), dot, value("omega"), None);
+    let last = Record::default().write(Mint::plain(&VersionVector::new(), dot, value("omega")));
     bench.merge(data("k"), last, None, true);
     bench.settle();
     let op = bench.put("k", "v", None);

@@ -18,7 +18,7 @@ use crate::cluster::{BucketRegister, Decide, Propose, SharedState};
 use crate::gossip::{self, Body, Claim, MemberInfo, Rumour, Status};
 use crate::hello::{Hello, HelloRefusal, NodeHello};
 use crate::message::{GoAway, Message};
-use crate::replica::{Merge, Merged, Origin, Read, ReadAnswer, Recall, Recalled, Refusal};
+use crate::replica::{Held, Merge, Merged, Origin, Read, ReadAnswer, Recall, Recalled, Refusal};
 use crate::sync::{Compare, Compared, Entry, Fingerprint, Swept};
 
 pub(super) fn samples() -> Vec<Message> {
@@ -67,7 +67,9 @@ fn hellos() -> Vec<Message> {
         layout: LayoutVersion(3),
         version: "0.1.0".into(),
     };
-    let hello = |node| Message::Hello(Hello { protocols: (1, 1), cluster: ClusterId::from_bits(0xc1), node });
+    let wall = Some(WallTime::from_millis(1_700_000_000_000));
+    let cluster = ClusterId::from_bits(0xc1);
+    let hello = |node| Message::Hello(Hello { protocols: (1, 1), cluster, node, wall });
     let (ours, theirs) = (ClusterId::from_bits(1), ClusterId::from_bits(2));
     vec![
         hello(Some(node_hello)),
@@ -160,9 +162,17 @@ fn replicas() -> Vec<Message> {
         Message::ReadAnswer(ReadAnswer::Same),
         Message::ReadAnswer(ReadAnswer::Unknown),
         Message::ReadAnswer(ReadAnswer::Refused(Refusal::NotReady)),
-        Message::Recall(Recall { bucket, key, request }),
-        Message::Recalled(Recalled { dot: Some(dot()), record: Some(Bytes::from_static(b"record")) }),
-        Message::Recalled(Recalled { dot: None, record: None }),
+        Message::Recall(Recall { bucket, key, request, attempt: 1 }),
+        Message::Recalled(Recalled::Known { dot: Some(dot()), record: Bytes::from_static(b"record") }),
+        Message::Recalled(Recalled::Known { dot: None, record: Bytes::from_static(b"record") }),
+        Message::Recalled(Recalled::Claimed),
+        Message::Recalled(Recalled::Nothing(Held {
+            since: WallTime::from_millis(1_700_000_000_000),
+            context: [dot()].into_iter().collect(),
+            is_empty: false,
+            is_sure: true,
+        })),
+        Message::Recalled(Recalled::Refused(Refusal::NotReady)),
     ]
 }
 
@@ -171,7 +181,9 @@ fn request(op: KvOp) -> Message {
         id: RequestId::from_bits(0x4e),
         attempt: 1,
         issued: WallTime::from_millis(1_700_000_000_000),
+        began: WallTime::from_millis(1_700_000_000_500),
         timeout_ms: 250,
+        patience_ms: 125,
         bucket: BucketName::default_bucket(),
         key: Key::new("k").unwrap(),
         op,
@@ -201,7 +213,7 @@ fn clients() -> Vec<Message> {
         siblings: 2,
         existed: true,
         receipt: Receipt {
-            dot: dot(),
+            dot: Some(dot()),
             coordinator: node(),
             acked: 2,
             owners: 2,
