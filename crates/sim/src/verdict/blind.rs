@@ -34,8 +34,18 @@ impl Run {
         if op.seen == Seen::Quorum {
             seen.extend(self.acked_before(ledger, index, op));
         }
-        let perhaps = bases.iter().copied().flatten().filter(|dot| !self.is_later(ledger, op, **dot));
-        (seen, perhaps.map(|&dot| ledger.write_of(dot)).collect())
+        let held = bases.iter().copied().flatten().copied();
+        let heard = self.may_have_heard(ledger, index, op);
+        let perhaps = held.chain(heard).filter(|&dot| !self.is_later(ledger, op, dot));
+        (seen, perhaps.map(|dot| ledger.write_of(dot)).collect())
+    }
+
+    /// What owners may have told it of: whatever there was when it was minted.
+    fn may_have_heard(&self, ledger: &Ledger, index: usize, op: &Op) -> Vec<Dot> {
+        let mints = ledger.dots[index].iter().map(|dot| self.world.observer.mints[dot].at);
+        let last = mints.max().filter(|_| op.seen == Seen::Quorum);
+        let earlier = self.mints_of(ledger, op.key).filter(|mint| last.is_some_and(|last| mint.at <= last));
+        earlier.map(|mint| mint.dot).collect()
     }
 
     /// Whether a write began only when a blind one's client was through with it, and its last moment had passed: then

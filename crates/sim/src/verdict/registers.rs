@@ -23,10 +23,12 @@ impl Run {
             if let Kind::Put(value) = &op.kind {
                 versions.insert(value, version);
             }
-            if op.is_write() {
+            let did_nothing = !op.acks.is_empty() && op.acked.is_empty();
+            if op.is_write() && !did_nothing {
                 let acked = op.acked_at.filter(|_| self.is_sure(op)).map(Instant::nanos);
                 stores.push(Store { version, began, acked });
-            } else if let Some(sight) = &op.answer {
+            }
+            if let Some(sight) = &op.answer {
                 looks.push(sight);
             }
         }
