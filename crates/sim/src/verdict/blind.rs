@@ -11,8 +11,6 @@ use super::Ledger;
 use crate::history::{Op, Seen};
 use crate::run::Run;
 
-/// Nobody has tried a request elsewhere before that.
-const SURELY_FIRST: Duration = Duration::from_millis(200);
 
 impl Run {
     /// Of what a blind write had seen: what for certain, and what perhaps.
@@ -64,9 +62,9 @@ impl Run {
         if !whole || w + op.r <= n {
             return Vec::new();
         }
-        // A try that may not be the first replaces nothing younger than the request.
-        let is_quick = op.acked_at.is_some_and(|at| at.since(op.began) < SURELY_FIRST);
-        let is_first = op.tries.len() == 1 && ledger.dots[index].len() == 1 && is_quick;
+        // A try that may not be the first replaces nothing younger than the request, and lies above the first's window.
+        let window = op.issued.after(limits::FIRST_TRY_WINDOW);
+        let is_first = op.tries.len() == 1 && ledger.dots[index].iter().all(|dot| dot.hlc.millis() <= window.millis());
         let reach = if is_first { limits::FIRST_TRY_WINDOW } else { Duration::ZERO };
         let most = op.issued.after(reach).millis();
         let met = self.ops_of(ledger, op.key).filter(|&(other, write)| {
