@@ -313,6 +313,12 @@ pub struct SimArgs {
     /// tombstones, records, contexts or concurrency.
     #[arg(long, value_name = "PROMISE")]
     pub without: Option<String>,
+    /// Plant a bug in the code under test, to see that the judges notice. Only builds with the feature `planted` can.
+    #[arg(long, value_name = "BUG")]
+    pub planted: Option<String>,
+    /// Stop at the first seed that fails.
+    #[arg(long)]
+    pub until_red: bool,
 }
 
 /// A door.

@@ -8,6 +8,7 @@ use starling_types::Generation;
 
 use crate::sabotage::Sabotage;
 use crate::toll::Harm;
+use crate::troubles::Trouble;
 use crate::world::World;
 
 impl World {
@@ -17,6 +18,7 @@ impl World {
             return;
         }
         let before = self.hosts[node].rows(Namespace::Data);
+        self.troubles.begin(node, Trouble::Forgets, self.now);
         self.crash_as(node, CrashMode::LoseSynced(synced));
         if self.hosts[node].disk.engine.lost() > 0 && self.hosts[node].rows(Namespace::Data) != before {
             self.toll.count(Harm::LostCommits);
@@ -34,15 +36,17 @@ impl World {
 
     /// Damages one of a node's data rows; which, `draw` decides.
     pub fn rot(&mut self, node: usize, draw: u64) {
+        self.troubles.begin(node, Trouble::Forgets, self.now);
         let rows = self.rows(node, Namespace::Data);
         if let Some(row) = rows.get(usize::try_from(draw).unwrap_or(0) % rows.len().max(1)) {
-            self.hosts[node].disk.engine.corrupt(Namespace::Data, row);
+            self.damage(node, Namespace::Data, row);
         }
     }
 
     /// Damages one of a node's rows.
     pub fn damage(&mut self, node: usize, namespace: Namespace, row: &[u8]) {
         self.hosts[node].disk.engine.corrupt(namespace, row);
+        self.observer.rotten.insert((node, bytes::Bytes::copy_from_slice(row)));
     }
 
     /// A node's disk does not give one of its rows, until it heals.
@@ -71,12 +75,19 @@ impl World {
 
     /// A node's volume has less room than its reserve, or none at all, or enough again.
     pub fn fill(&mut self, node: usize, is_full: bool, to_the_brim: bool) {
+        self.troubles.set(node, Trouble::Full, self.now, is_full);
         let host = &mut self.hosts[node];
         host.disk.engine.set_no_space(is_full && to_the_brim);
         host.fullness_felt &= is_full;
+        host.was_full |= is_full;
         if std::mem::replace(&mut host.is_full, is_full) != is_full && !self.is_paused(node) {
             self.deliver(node, Event::DiskPressure(is_full));
         }
+    }
+
+    /// Whether a node's volume has ever been full.
+    pub fn was_full(&self, node: usize) -> bool {
+        self.hosts[node].was_full
     }
 
     /// A write was refused for want of space.
@@ -113,6 +124,7 @@ impl World {
     /// Kills a node if it runs, and puts its backup in the place of its disk, whether or not anybody could notice.
     pub fn replace_disk(&mut self, node: usize) {
         let Some((engine, generation)) = self.hosts[node].backup.take() else { return };
+        self.troubles.begin(node, Trouble::Forgets, self.now);
         self.crash_as(node, CrashMode::KeepSynced);
         let host = &mut self.hosts[node];
         engine.set_no_space(false);

@@ -12,6 +12,7 @@
 //!
 //! **How to read this crate.** [`id`] who, [`time`] when, [`token`] where, [`key`] what, [`bucket`] by which
 //! rules, [`outcome`] how it ended, [`limits`] how much, [`span`] how long, [`hash`] the two hashers.
+//! [`planted`] bugs that the judges of the simulator are tried on.
 
 pub mod bucket;
 pub mod hash;
@@ -19,6 +20,7 @@ pub mod id;
 pub mod key;
 pub mod limits;
 pub mod outcome;
+pub mod planted;
 pub mod span;
 pub mod time;
 pub mod token;
