@@ -6,6 +6,7 @@ use starling_node::{Event, Losses};
 use starling_storage::{CrashMode, Engine, KeyRange, Namespace, ScanLimit};
 use starling_types::Generation;
 
+use crate::disk::Order;
 use crate::sabotage::Sabotage;
 use crate::toll::Harm;
 use crate::troubles::Trouble;
@@ -29,7 +30,8 @@ impl World {
     pub fn find_lost(&mut self, node: usize, losses: &Losses) {
         self.crash_as(node, CrashMode::KeepSynced);
         let disk = &mut self.hosts[node].disk;
-        if disk.commit(CommitId::Seal, vec![losses.row()], true, Sabotage::None).is_some() {
+        let order = Order { id: CommitId::Seal, durable: true, answered: false };
+        if disk.commit(order, vec![losses.row()], Sabotage::None).is_some() {
             disk.synced();
         }
     }
