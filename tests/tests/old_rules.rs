@@ -13,11 +13,6 @@ use starling_wire::client::{AdminReply, AdminRequest, Seen};
 use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
 
 const SECOND: Duration = Duration::from_secs(1);
-const QUICK: Pace = Pace {
-    period: Duration::from_millis(50),
-    soon: Duration::from_millis(20),
-    gap: Duration::from_millis(1),
-};
 
 /// Three nodes with a bucket in which the last writer wins.
 fn cluster(sweep: Pace) -> World {
@@ -242,10 +237,11 @@ fn a_retry_under_the_old_rule_takes_nothing_over_that_it_cannot_keep() {
     // As soon as it can be reached.
     first_read(&mut world);
     assert!(!knows_the_new_rules(&world), "the story is about this moment");
-    let retry = KvRequest { attempt: 1, ..write };
+    let retry = KvRequest { attempt: 1, began: world.now_at(late).wall, ..write };
     let KvReply::Failed(failure) = send(&mut world, late, retry.clone()) else { panic!("it cannot") };
     assert_eq!(failure.outcome, Outcome::Unknown, "{failure}");
     world.run_for(5 * SECOND);
+    let retry = KvRequest { attempt: 2, began: world.now_at(late).wall, ..retry };
     assert!(matches!(send(&mut world, late, retry), KvReply::Written(_)));
     world.run_for(30 * SECOND);
     (0..3).for_each(|node| assert_eq!(get(&mut world, node, 3).len(), 3, "once, beside the others"));
