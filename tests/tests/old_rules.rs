@@ -232,7 +232,7 @@ fn a_retry_under_the_old_rule_takes_nothing_over_that_it_cannot_keep() {
     slow_disk(&mut world);
     let ([first, _], late) = (others(&world), late(&world));
     let op = KvOp::Put { value: Bytes::from_static(b"three"), seen: Seen::Nothing, ttl_ms: None };
-    let write = request(&world, first, "k", op, 2, 0);
+    let write = request(&world, first, "k", op, 2, 20_000);
     assert!(matches!(send(&mut world, first, write.clone()), KvReply::Written(_)));
     // As soon as it can be reached.
     first_read(&mut world);
@@ -242,7 +242,8 @@ fn a_retry_under_the_old_rule_takes_nothing_over_that_it_cannot_keep() {
     assert_eq!(failure.outcome, Outcome::Unknown, "{failure}");
     world.run_for(5 * SECOND);
     let retry = KvRequest { attempt: 2, began: world.now_at(late).wall, ..retry };
-    assert!(matches!(send(&mut world, late, retry), KvReply::Written(_)));
+    let reply = send(&mut world, late, retry);
+    assert!(matches!(reply, KvReply::Written(_)), "{reply:?}");
     world.run_for(30 * SECOND);
     (0..3).for_each(|node| assert_eq!(get(&mut world, node, 3).len(), 3, "once, beside the others"));
 }

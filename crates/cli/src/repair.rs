@@ -28,11 +28,12 @@ pub enum RepairCommand {
 
 /// Of which partitions.
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").args(["partition", "all"]).required(true)))]
 pub struct AcceptArgs {
     #[command(flatten)]
     pub target: Target,
     /// This partition alone (`starling_losses_to_accept` and the log count and name them).
-    #[arg(long, value_name = "P", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(long, value_name = "P")]
     pub partition: Option<u32>,
     /// All partitions that wait for it.
     #[arg(long)]
