@@ -19,6 +19,7 @@
 
 mod backup;
 mod buckets;
+mod disk;
 mod hostile;
 mod kill;
 mod local;
