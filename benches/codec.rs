@@ -13,7 +13,7 @@ use starling_benches::table::{Table, fine, rate};
 use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_types::{ActorId, BucketName, ClusterId, Key, LayoutVersion, RequestId, WallTime};
 use starling_wire::client::{KvOp, KvRequest, QuorumChoice, Seen};
-use starling_wire::replica::{Merge, Origin, ReadAnswer};
+use starling_wire::replica::{Merge, Origin, ReadAnswer, Shown};
 use starling_wire::{Envelope, Message};
 
 /// Messages and records, written and read.
@@ -98,7 +98,7 @@ fn cases() -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     message(&mut cases, ["put request: encode", "put request: decode"], put_request()?)?;
     message(&mut cases, ["Merge: encode", "Merge: decode"], merge()?)?;
-    let answer = Message::ReadAnswer(ReadAnswer::Record(record(1, VALUE).encode()));
+    let answer = Message::ReadAnswer(ReadAnswer::Record(Shown { record: record(1, VALUE).encode(), props: 1 }));
     message(&mut cases, ["ReadAnswer: encode", "ReadAnswer: decode"], answer)?;
     records(&mut cases);
     Ok(cases)

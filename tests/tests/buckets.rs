@@ -20,6 +20,7 @@ const LWW: BucketChanges = BucketChanges {
     conflict: Some(Conflict::Lww),
     durable: None,
     ttl_ms: None,
+    least_w: None,
 };
 
 /// Three nodes that are one cluster, every one of which owns every key.

@@ -25,7 +25,11 @@ fn node(n: u64) -> NodeId {
 }
 
 fn at(ms: u64) -> Now {
-    Now { instant: Instant::ORIGIN + Duration::from_millis(ms), wall: WallTime::from_millis(1_000_000 + ms) }
+    Now {
+        instant: Instant::ORIGIN + Duration::from_millis(ms),
+        wall: WallTime::from_millis(1_000_000 + ms),
+        fraction: 0,
+    }
 }
 
 fn key(name: &str) -> QualifiedKey {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use starling_types::{ActorId, RequestId, WallTime};
+use starling_types::{ActorId, Now, RequestId, WallTime};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{Dot, Hlc, HlcClock, Mint, Payload, Record, VersionVector};
@@ -63,14 +63,12 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) fn replay(steps: &[Step]) -> Self {
-        let mut clock = HlcClock::new(Hlc::ZERO);
-        clock.lease(Hlc::from_bits(u64::MAX));
         let mut history = Self {
             events: Vec::new(),
             replicas: vec![Replica::default(); REPLICAS],
             states: vec![Replica::default()],
             clients: vec![Client::default(); CLIENTS],
-            clocks: vec![clock; REPLICAS],
+            clocks: vec![HlcClock::new(Hlc::ZERO); REPLICAS],
         };
         for step in steps {
             history.take(step);
@@ -138,8 +136,8 @@ impl History {
     fn mint(&mut self, client: &Client, at: usize) -> Dot {
         let wall = WallTime::from_millis(NOON + at as u64 * 300 + self.events.len() as u64);
         let above = client.context.max_hlc().max(self.replicas[at].record.context().max_hlc());
-        let hlc = self.clocks[at].mint(wall, above).unwrap();
-        Dot { actor: ActorId::from_bits(0xa0 + at as u64), hlc }
+        let minted = self.clocks[at].mint(Now { wall, ..Now::default() }, above).unwrap();
+        Dot { actor: ActorId::from_bits(0xa0 + at as u64), hlc: minted.hlc }
     }
 
     fn merge(&mut self, from: usize, into: usize) {

@@ -35,7 +35,7 @@ pub mod version_vector;
 mod walk;
 
 pub use dot::Dot;
-pub use hlc::{Hlc, HlcClock, NeedsLease};
+pub use hlc::{Hlc, HlcClock, Minted};
 pub use record::{Digest, Merge, Mint, Payload, Record, RecordError, Sibling};
 pub use token::{ContextToken, TokenError};
 pub use version_vector::{Relation, VersionVector};

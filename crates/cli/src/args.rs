@@ -43,10 +43,14 @@ pub enum Command {
     Cluster(ClusterArgs),
     /// Create buckets, look at them, change their rules.
     Bucket(crate::bucket::BucketArgs),
+    /// Tell running nodes what to make of records that were lost.
+    Repair(crate::repair::RepairArgs),
     /// Keep a copy of a live node's data, look at copies, put one back.
     Backup(crate::backup::BackupArgs),
     /// Look at, or repair, the data directory of a node that does not run.
     Data(crate::data::DataArgs),
+    /// Tell a node that its clock, which has jumped, is right.
+    Clock(crate::clock::ClockArgs),
     /// Make certificates.
     Cert(CertArgs),
     /// Measure a running cluster with a closed loop of requests.

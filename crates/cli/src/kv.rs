@@ -117,7 +117,7 @@ fn show_write(reply: &WriteReply, args: &WriteArgs, json: bool) {
     let receipt = serde_json::json!({
         "dot": receipt.dot.map(|dot| dot.to_string()), "coordinator": receipt.coordinator, "acked": receipt.acked,
         "owners": receipt.owners, "w": receipt.w, "n": receipt.n, "durable": receipt.durable,
-        "hinted": receipt.hinted,
+        "hinted": receipt.hinted, "unvouched": receipt.unvouched,
     });
     if json {
         let mut out = serde_json::json!({ "context": context, "siblings": reply.siblings });

@@ -93,6 +93,8 @@ pub struct Staged {
     pub siblings: u32,
     /// Whether there was a live value before.
     pub existed: bool,
+    /// An earlier try made it: nothing was written again.
+    pub repeated: bool,
 }
 
 /// Where a request stands. `Wait` until one of the others is certain.

@@ -35,6 +35,8 @@ pub enum Event {
     Recalled(NodeId, Recalled),
     /// The vnode here did not make the write: another try of the request may be under way by now.
     LateHere,
+    /// The vnode here refused a context for lying further ahead than what it knows of.
+    AheadHere(Failure),
     /// The vnode here holds no record either: there is nothing to delete.
     AbsentHere,
     /// This node knows newer properties of the bucket, and their number.
@@ -65,6 +67,10 @@ pub struct Put {
     patience_over: bool,
     /// Another try may have made the write: whatever happens now, it may be there.
     in_doubt: bool,
+    /// Enough owners said that they know no other try.
+    is_new: bool,
+    /// Owners were asked about a context that lies far ahead.
+    asked_ahead: bool,
     /// It replaces what fewer owners than needed were heard to hold.
     partial: bool,
 }
@@ -128,6 +134,8 @@ impl Put {
             answered: false,
             patience_over: false,
             in_doubt: tried != Tried::Never,
+            is_new: false,
+            asked_ahead: false,
             partial: false,
         };
         put.begin(tried, out);
@@ -160,6 +168,7 @@ impl Put {
             Event::Merged(from, answer) => self.merged(from, &answer, out),
             Event::Recalled(from, recalled) => self.recalled(from, recalled, out),
             Event::LateHere => self.late_here(out),
+            Event::AheadHere(failure) => self.ahead_here(failure, out),
             Event::AbsentHere => self.succeed_without_a_write(out),
             Event::PropsChanged(props, number) => self.props_changed(&props, number, out),
             Event::PropsAgree(node) => {
@@ -197,6 +206,8 @@ impl Put {
         // An inquiry or a slow load may have used up the first patience; the replicas get theirs in full.
         self.plan.patience = self.plan.deadline.min(now + limits::RPC_TIMEOUT);
         self.patience_over = false;
+        // What the try that made it had heard of, nobody remembers.
+        self.partial |= staged.repeated && !self.questions.names_what_it_replaces;
         let merge = self.merge(&staged, None);
         self.staged = Some(staged);
         self.tally.ask(self.plan.me, Holder::Waiting, None);
@@ -331,7 +342,7 @@ impl Put {
             durable: self.plan.durable,
             hinted: self.hinted,
             partial: self.partial,
-            unvouched: false,
+            unvouched: self.plan.quorum < self.plan.least_w,
         };
         let written = Written {
             context: staged.context.clone(),

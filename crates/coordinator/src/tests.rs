@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_types::{ActorId, BucketName, Instant, Key, LayoutVersion, NodeId, RequestId, WallTime};
-use starling_wire::replica::{Merge, Merged, Refusal};
+use starling_wire::replica::{Merge, Merged, Refusal, Shown};
 use starling_wire::{Failure, FailureKind, Message};
 
 use crate::plan::{Peer, Plan, Reach};
@@ -48,6 +48,8 @@ fn plan(others: &[(u64, Reach)], fallbacks: &[u64]) -> Plan {
         deadline: Instant::ORIGIN,
         patience: Instant::ORIGIN,
         hedge: Instant::ORIGIN,
+        hedge_pause: Duration::ZERO,
+        least_w: 2,
     };
     plan.starting(Instant::ORIGIN, Duration::from_secs(2))
 }
@@ -64,6 +66,11 @@ fn key() -> Key {
     Key::new("k").unwrap()
 }
 
+/// As a replica with the rules of [`plan`] shows it.
+fn held(record: &Record) -> Shown {
+    Shown { record: record.encode(), props: 1 }
+}
+
 fn request() -> RequestId {
     RequestId::from_bits(77)
 }
@@ -76,7 +83,8 @@ fn subject() -> Subject {
 fn no_questions() -> Questions {
     Questions {
         issued: WallTime::from_millis(5_000),
-        contexts: 0,
+        owners: 2,
+        names_what_it_replaces: true,
         deletes: false,
         remembers: true,
         is_sure: true,
@@ -98,6 +106,7 @@ fn staged() -> Staged {
         context: Some(record.context().clone()),
         siblings: 1,
         existed: false,
+        repeated: false,
     }
 }
 

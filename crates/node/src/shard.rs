@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use starling_antientropy::{self as antientropy, Sweep};
-use starling_coordinator::{self as coordinator, Answer, put};
+use starling_coordinator::{self as coordinator, Answer, get, put};
 use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
 use starling_types::{
@@ -175,7 +175,6 @@ impl Shard {
             cached_bytes: self.vnodes.cached_bytes(),
             hints_delivered: self.hints.delivered_total(),
             sweep: self.sweep.counters(),
-            clock: self.vnodes.clock(),
         }
     }
 
@@ -224,7 +223,8 @@ impl Shard {
                 let (props, number) = (register.props.clone(), register.stamp().number());
                 let write = self.in_flight.get_mut(&exchange).and_then(|r| r.write.as_mut());
                 write.into_iter().for_each(|w| w.lww = props.conflict == Conflict::Lww);
-                self.input(turn, exchange, Input::Put(put::Event::PropsChanged(props, number)));
+                self.input(turn, exchange, Input::Put(put::Event::PropsChanged(props.clone(), number)));
+                self.input(turn, exchange, Input::Get(get::Event::PropsChanged(props, number)));
             }
             for &node in &news.agreed {
                 self.input(turn, exchange, Input::Put(put::Event::PropsAgree(node)));
@@ -297,6 +297,7 @@ impl Shard {
                         context: staged.context,
                         siblings: staged.siblings,
                         existed: staged.existed,
+                        repeated: staged.repeated,
                     };
                     self.input(turn, exchange, Input::Put(put::Event::Staged(staged)));
                 }
@@ -425,7 +426,11 @@ impl Shard {
             (Kind::Read, KvReply::Failed(_)) => &mut self.counters.reads_missed,
             (Kind::Read, _) => &mut self.counters.reads_ok,
             (Kind::Write, KvReply::Failed(_)) => &mut self.counters.writes_missed,
-            (Kind::Write, _) => &mut self.counters.writes_ok,
+            (Kind::Write, KvReply::Written(written)) => {
+                self.counters.writes_in_part += u64::from(written.receipt.partial);
+                &mut self.counters.writes_ok
+            }
+            (Kind::Write, KvReply::Read(_)) => &mut self.counters.writes_ok,
         };
         *counter += 1;
     }
@@ -433,6 +438,7 @@ impl Shard {
 
 /// A write with what was found out for it.
 fn informed(mut write: ClientWrite, heard: put::Heard) -> ClientWrite {
+    write.vouched = heard.context.max_hlc();
     if let Replaces::All(context) = &mut write.replaces {
         *context = heard.context;
     }

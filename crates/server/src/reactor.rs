@@ -174,8 +174,9 @@ impl Reactor {
     /// When a request that a door reads at this moment may have come, in what the node takes for the cluster's time.
     pub(crate) fn may_have_come(&self) -> WallTime {
         let now = self.clock.now();
-        let wall = now.wall.millis().saturating_sub(self.pulse.stood_still(now.instant).as_millis() as u64);
-        self.node.borrow().view().cluster_time(WallTime::from_millis(wall))
+        let paused = u64::try_from(self.pulse.stood_still(now.instant).as_millis()).unwrap_or(u64::MAX);
+        let wall = self.node.borrow().cluster_wall(now).millis();
+        WallTime::from_millis(wall.saturating_sub(paused))
     }
 
     /// Queues an event for the next turn.

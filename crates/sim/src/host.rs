@@ -103,7 +103,8 @@ impl Host {
     }
 
     pub(crate) fn now(&self, instant: Instant) -> Now {
-        Now { instant, wall: wall(instant, self.clock_offset_ms) }
+        let wall = wall(instant, self.clock_offset_ms);
+        Now { instant, wall, fraction: Now::fraction_of(instant.nanos()) }
     }
 
     /// Starts the machine from what is on disk, as a daemon would.
@@ -163,7 +164,8 @@ fn has_unsynced_buckets(meta: &[(Bytes, Bytes)]) -> bool {
 
 /// The row of a node that may have forgotten its layout, and hardly any record.
 fn next_to_nothing() -> Option<(Bytes, Bytes)> {
-    let row = Losses { tokens: vec![Token::from_bits(0)..=Token::from_bits(0)] }.row();
+    let tokens = vec![Token::from_bits(0)..=Token::from_bits(0)];
+    let row = Losses { tokens, ..Losses::NONE }.row();
     row.value.map(|value| (row.key, value))
 }
 

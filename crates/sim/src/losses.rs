@@ -1,14 +1,18 @@
 //! What a driver can do to a disk that the node must notice: take back what was synced, rot, fill up, be an old one.
 
-use starling_node::Event;
+use std::time::Duration;
+
+use starling_node::event::CommitId;
 use starling_node::node::Phase;
+use starling_node::{Event, Losses};
 use starling_storage::{CrashMode, Engine, KeyRange, Namespace, ScanLimit};
 use starling_types::Generation;
 
+use crate::disk::Order;
 use crate::sabotage::Sabotage;
 use crate::toll::Harm;
 use crate::troubles::Trouble;
-use crate::world::World;
+use crate::world::{Happening, World};
 
 impl World {
     /// Kills a node; its disk loses the newest commits, synced ones among them.
@@ -21,6 +25,16 @@ impl World {
         self.crash_as(node, CrashMode::LoseSynced(synced));
         if self.hosts[node].disk.engine.lost() > 0 && self.hosts[node].rows(Namespace::Data) != before {
             self.toll.count(Harm::LostCommits);
+        }
+    }
+
+    /// Kills a node; its next start finds these losses, as a daemon would that compares what it knows of its last stop.
+    pub fn find_lost(&mut self, node: usize, losses: &Losses) {
+        self.crash_as(node, CrashMode::KeepSynced);
+        let disk = &mut self.hosts[node].disk;
+        let order = Order { id: CommitId::Seal, durable: true, answered: true };
+        if disk.commit(order, vec![losses.row()], Sabotage::None).is_some() {
+            disk.synced();
         }
     }
 
@@ -60,8 +74,8 @@ impl World {
         host.disk.engine.set_no_space(is_full && to_the_brim);
         host.fullness_felt &= is_full;
         host.was_full |= is_full;
-        if std::mem::replace(&mut host.is_full, is_full) != is_full && !self.is_paused(node) {
-            self.deliver(node, Event::DiskPressure(is_full));
+        if std::mem::replace(&mut host.is_full, is_full) != is_full {
+            self.after(Duration::ZERO, Happening::Pressure { node });
         }
     }
 
@@ -112,6 +126,7 @@ impl World {
         host.config.generation = generation;
         host.has_lost = false;
         self.toll.count(Harm::OldDisk);
+        self.put_back = Some(node);
         if self.options.sabotage == Sabotage::KeepActors {
             self.forge_clean_mark(node);
         }

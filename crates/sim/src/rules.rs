@@ -43,4 +43,4 @@ impl Rules {
 
 /// Nothing.
 pub const NO_CHANGE: BucketChanges =
-    BucketChanges { r: None, w: None, strict: None, conflict: None, durable: None, ttl_ms: None };
+    BucketChanges { r: None, w: None, strict: None, conflict: None, durable: None, ttl_ms: None, least_w: None };

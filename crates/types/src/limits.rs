@@ -57,8 +57,12 @@ pub const HLC_MAX_LEAD: Duration = Duration::from_millis(500);
 
 /// Frames up to this size share a lane; a larger message gets a stream of its own.
 pub const LANE_FRAME: usize = 64 << 10;
-/// Largest message: a value, its siblings' share of a record, and the envelope.
+/// Largest message: a record and its envelope.
 pub const MAX_MESSAGE: usize = 256 << 20;
+/// Largest record that every message, hint, page and file has room for, with what is put around it.
+pub const MAX_RECORD: usize = MAX_MESSAGE - (1 << 20);
+/// Room in a record for what is not value: context, dots, ids.
+pub const RECORD_FRAME: usize = 1 << 20;
 /// Frames that may wait in one lane.
 pub const LANE_QUEUE_FRAMES: usize = 4_096;
 /// Bytes that may wait in one lane.
@@ -86,8 +90,27 @@ pub const SCAN_PAGE_BYTES: usize = 1 << 20;
 /// Bytes of hints a node keeps for absent owners.
 pub const DEFAULT_HINT_BYTES: u64 = 8 << 30;
 
-const _: () = assert!(DEFAULT_MAX_VALUE <= MAX_VALUE);
-const _: () = assert!(MAX_VALUE * 2 < MAX_MESSAGE);
+/// Largest record that a client's write may leave where values have up to `max_value` bytes: two such values, or one
+/// where two would be too much. What the owners of a key have written side by side then fits [`MAX_RECORD`] when it is
+/// merged: all that one owner wrote and nobody superseded stands in its record at its last write.
+///
+/// `copies · max_written(max_value) ≤ MAX_RECORD`, if `max_value ≤ max_value_for(copies)`
+pub const fn max_written(max_value: usize) -> usize {
+    let most = MAX_RECORD / MAX_COPIES as usize - RECORD_FRAME;
+    let two = max_value.saturating_mul(2);
+    let values = if two <= most { two } else { most };
+    RECORD_FRAME + if max_value > values { max_value } else { values }
+}
+
+/// Largest value that may be configured where each key has `copies` owners, in whole MiB.
+pub const fn max_value_for(copies: u8) -> usize {
+    let copies = if copies == 0 { 1 } else { copies as usize };
+    let fits = (MAX_RECORD / copies - RECORD_FRAME) >> 20 << 20;
+    if fits < MAX_VALUE { fits } else { MAX_VALUE }
+}
+
+const _: () = assert!(DEFAULT_MAX_VALUE <= max_value_for(MAX_COPIES));
+const _: () = assert!(MAX_VALUE == max_value_for(3));
 const _: () = assert!(HLC_LEASE.as_millis() < HLC_MAX_LEAD.as_millis());
 const _: () = assert!(RPC_TIMEOUT.as_millis() < READ_TIMEOUT.as_millis());
 const _: () = assert!(READ_TIMEOUT.as_millis() <= WRITE_TIMEOUT.as_millis());
@@ -95,3 +118,25 @@ const _: () = assert!(WRITE_TIMEOUT.as_millis() <= MAX_TIMEOUT.as_millis());
 const _: () = assert!(MAX_SKEW.as_millis() < FIRST_TRY_WINDOW.as_millis());
 const _: () = assert!(LANE_FRAME <= LANE_QUEUE_BYTES);
 const _: () = assert!(SIBLINGS_WARN < SIBLINGS_CAP);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_owners_wrote_side_by_side_fits_one_message() {
+        for copies in 1..=MAX_COPIES {
+            let largest = max_value_for(copies);
+            for max_value in [1, 1 << 10, DEFAULT_MAX_VALUE, 17 << 20, 18 << 20, largest / 2, largest] {
+                let written = max_written(max_value);
+                assert!(max_value + RECORD_FRAME <= written, "{copies} {max_value}");
+                assert!(
+                    max_value > largest || usize::from(copies) * written <= MAX_RECORD,
+                    "{copies} {max_value}"
+                );
+            }
+        }
+        assert_eq!([1, 3, 4, 5, 6, 7].map(|copies| max_value_for(copies) >> 20), [64, 64, 62, 50, 41, 35]);
+        assert_eq!(max_written(DEFAULT_MAX_VALUE), 2 * DEFAULT_MAX_VALUE + RECORD_FRAME);
+    }
+}

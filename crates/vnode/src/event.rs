@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use starling_causality::{Digest, Dot, Payload, Record, VersionVector};
+use starling_causality::{Digest, Dot, Hlc, Payload, Record, VersionVector};
 use starling_types::{Instant, NodeId, QualifiedKey, RequestId, WallTime};
 use starling_wire::replica::Origin;
 
@@ -52,6 +52,8 @@ pub struct ClientWrite {
     /// Every other owner is sure that it holds no record of the key: a delete has nothing to do if this one holds
     /// none either.
     pub is_absent_elsewhere: bool,
+    /// The highest time that owners of the key were heard to hold.
+    pub vouched: Hlc,
 }
 
 /// What a write replaces.
@@ -207,9 +209,17 @@ pub enum Refused {
     /// Its time ran out before it could be staged.
     #[error("time ran out before this node's disk answered; nothing was changed")]
     TooLate,
-    /// The record would be larger than any message may be.
-    #[error("the merged record has {0} bytes, more than a message may have: its siblings must be resolved")]
-    TooLarge(usize),
+    /// A client's write would leave a record that, merged with what other owners may have written, fits no message.
+    #[error(
+        "with this value the key's record would have {bytes} bytes, and a write may leave at most {limit}; nothing was \
+         changed: read the key, and write one value with the context of that read in place of its siblings"
+    )]
+    TooLarge {
+        /// What the record would have.
+        bytes: usize,
+        /// What it may have.
+        limit: usize,
+    },
     /// The row could not be read; nothing was changed.
     #[error("the stored record could not be read: {0}")]
     Load(String),

@@ -1,9 +1,11 @@
 //! Stories played by hand: the test is the caller and the disk.
 
+mod clocks;
 mod failures;
 mod hints;
 mod random;
 mod restart;
+mod sizes;
 mod tries;
 mod writes;
 
@@ -34,8 +36,9 @@ struct Commit {
 }
 
 impl Commit {
-    fn is_lease(&self) -> bool {
-        self.rows.iter().all(|row| row.space == RowSpace::Meta)
+    /// Whether the clock's ceiling is among its rows.
+    fn has_ceiling(&self) -> bool {
+        self.rows.iter().any(|row| row.space == RowSpace::Meta)
     }
 }
 
@@ -83,7 +86,7 @@ impl Bench {
         let next_op = boot.seed << 20;
         Self {
             vnodes: Vnodes::new(boot, PartitionBits::DEFAULT),
-            now: Now { instant: Instant::ORIGIN, wall },
+            now: Now { wall, ..Now::default() },
             loads: VecDeque::new(),
             commits: VecDeque::new(),
             staged: BTreeMap::new(),
@@ -259,6 +262,7 @@ fn client_write(request: RequestId, key: &str, text: &str, seen: Option<VersionV
         deadline: Instant::from_nanos(u64::MAX),
         tries: Tries::only(WallTime::from_millis(NOON)),
         is_absent_elsewhere: false,
+        vouched: Hlc::ZERO,
     }
 }
 

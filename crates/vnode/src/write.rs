@@ -5,22 +5,20 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use starling_causality::{Digest, Dot, Mint, Payload, Record, Relation, VersionVector};
 use starling_types::{Now, RequestId, Token, WallTime, limits};
 use starling_wire::replica::Origin;
 
-use crate::cell::{Cell, Task};
+use crate::cell::Cell;
+use crate::context::too_far_ahead;
 use crate::event::{ClientWrite, Done, Effect, OpId, Refused, Replaces, Staged};
 use crate::rows::CellKey;
+use crate::size;
 use crate::vnodes::{Stage, Vnodes};
 
-/// How far in the future a context may lie that this replica's own record does not already cover.
-const CONTEXT_LEAD: Duration = Duration::from_secs(60);
-
 impl Vnodes {
-    /// Gives the task back if the clock's ceiling must rise first.
+    /// Makes a client's write here, or says why not.
     pub(crate) fn coordinate(
         &mut self,
         now: Now,
@@ -29,57 +27,51 @@ impl Vnodes {
         op: OpId,
         write: ClientWrite,
         out: &mut Vec<Effect>,
-    ) -> Option<Task> {
+    ) {
         if now.instant > write.deadline {
             out.push(Effect::Done(op, Err(Refused::TooLate)));
-            return None;
+            return;
         }
         if let Some(why) = &cell.damage {
             out.push(Effect::Done(op, Err(Refused::Damaged(why.clone()))));
-            return None;
+            return;
         }
         let base = cell.base().cloned().unwrap_or_default();
         match self.made_before(&write, &base) {
             Some(Ok(dot)) => {
                 self.repeat(key, cell, op, dot, &write, &base, now, out);
-                return None;
+                return;
             }
             Some(Err(refused)) => {
                 out.push(Effect::Done(op, Err(refused)));
-                return None;
+                return;
             }
             None => {}
         }
         let first = write.tries.is_surely_first(now.instant);
         if !first && !write.tries.is_new {
             out.push(Effect::Done(op, Err(Refused::Late)));
-            return None;
+            return;
         }
         if write.is_absent_elsewhere && base.is_empty() && write.payload == Payload::Tombstone {
             self.counters.deletes_of_nothing += 1;
             out.push(Effect::Done(op, Ok(Done::Absent)));
-            return None;
+            return;
         }
         let replaced = replaced(&write, &base, first, now.wall).into_owned();
         if let Err(refused) = self.admit(now.wall, key, &base, &write, &replaced) {
             out.push(Effect::Done(op, Err(refused)));
-            return None;
+            return;
         }
         let above = base.context().max_hlc().max(replaced.max_hlc()).max(write.tries.floor(first));
-        if self.mint.is_spent(above) {
+        let partition = self.bits.partition_of(key.key.token());
+        let Some(minting) = self.mint.dot(partition, now, above) else {
             let lead = WallTime::from_millis(above.millis()).since(now.wall);
             out.push(Effect::Done(op, Err(too_far_ahead(lead))));
-            return None;
-        }
-        let partition = self.bits.partition_of(key.key.token());
-        let dot = match self.mint.dot(partition, now.wall, above) {
-            Ok(dot) => dot,
-            Err(ceiling) => {
-                self.counters.lease_waits += 1;
-                self.ask_lease(now.wall, Some(ceiling), out);
-                return Some(Task::Coordinate(op, write));
-            }
+            return;
         };
+        self.count_outlying(now, minting);
+        let dot = minting.dot;
         self.counters.minted += 1;
         self.requests.remember(now, write.request, key.key.token(), dot);
         let record = apply(&base, &write, &replaced, dot, first);
@@ -95,9 +87,7 @@ impl Vnodes {
             request: Some(write.request),
             done: Done::Committed,
         };
-        self.stage(key, cell, stage, out);
-        self.ask_lease(now.wall, None, out);
-        None
+        self.stage_minted(key, cell, stage, minting, out);
     }
 
     /// What is known here of other tries of the request: the dot that one made, or why this one may not be.
@@ -150,31 +140,13 @@ impl Vnodes {
         replaced: &VersionVector,
     ) -> Result<(), Refused> {
         if let Replaces::Seen(seen) = &write.replaces {
-            self.check_context(wall, key, base, seen)?;
+            self.check_context(wall, key, base, seen, write.vouched)?;
         }
         let crowded = base.value_count() >= limits::SIBLINGS_CAP || base.value_bytes() >= self.max_record;
         if crowded && base.drops(replaced) == 0 && matches!(write.payload, Payload::Value(_)) {
             return Err(Refused::TooManySiblings(base.value_count()));
         }
-        Ok(())
-    }
-
-    fn check_context(
-        &self,
-        wall: WallTime,
-        key: &CellKey,
-        base: &Record,
-        seen: &VersionVector,
-    ) -> Result<(), Refused> {
-        let partition = self.bits.partition_of(key.key.token());
-        if self.mint.claimed(partition).is_some_and(|(actor, last)| seen.get(actor) > last) {
-            return Err(Refused::ForgedContext);
-        }
-        let lead = WallTime::from_millis(seen.max_hlc().millis()).since(wall);
-        if lead > CONTEXT_LEAD && seen.max_hlc() > base.context().max_hlc() {
-            return Err(too_far_ahead(lead));
-        }
-        Ok(())
+        size::check(base, write, self.max_written)
     }
 
     /// Joins a record into the cell; acked once what it says is committed here.
@@ -190,7 +162,7 @@ impl Vnodes {
         if let Some(origin) = origin {
             self.requests.remember(now, origin.request, key.key.token(), origin.dot);
         }
-        self.mint.observe(record.context().max_hlc(), now.wall);
+        self.mint.observe(record.context().max_hlc(), now);
         let base = cell.base().cloned().unwrap_or_default();
         let merge = base.merge(&record);
         self.counters.conflicts += u64::from(merge.conflict);
@@ -203,11 +175,7 @@ impl Vnodes {
         self.counters.merged += 1;
         self.warn_of_siblings(&record);
         let row = record.encode();
-        if row.len() > limits::MAX_MESSAGE / 2 {
-            // It could neither be stored nor sent on; what is here stays.
-            out.push(Effect::Done(op, Err(Refused::TooLarge(row.len()))));
-            return;
-        }
+        self.counters.outsized += u64::from(row.len() > self.max_written);
         let row = Some(row);
         let request = origin.map(|o| o.request);
         let record = Arc::new(record);
@@ -278,10 +246,6 @@ pub(crate) struct Incoming {
     pub(crate) origin: Option<Origin>,
     pub(crate) lww: bool,
     pub(crate) durable: bool,
-}
-
-fn too_far_ahead(lead: Duration) -> Refused {
-    Refused::FutureContext(u64::try_from(lead.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// What the write replaces: what its writer has seen; or, if it is blind, what others were heard to hold together with

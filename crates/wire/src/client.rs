@@ -6,7 +6,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use starling_causality::Dot;
 pub use starling_ring::Layout;
-use starling_types::{BucketChanges, BucketName, Key, NodeId, Outcome, RequestId, WallTime, limits};
+use starling_types::{
+    BucketChanges, BucketName, Key, NodeId, Outcome, PartitionId, RequestId, WallTime, limits,
+};
 
 pub use crate::cluster::BucketRegister;
 pub use crate::export::{Export, ExportPage, ExportSpace, Exporter};
@@ -331,6 +333,15 @@ pub enum AdminRequest {
     BucketList,
     /// A page of the node's own rows, for a backup.
     Export(Export),
+    /// Nothing more of what this node lost can come back: a key that it does not hold is absent from now on.
+    AcceptLosses {
+        /// This partition; all that wait for such a word otherwise.
+        partition: Option<PartitionId>,
+        /// Owners that do not answer now never will again: they are not waited for.
+        without_silent: bool,
+    },
+    /// The system's clock, which has jumped, is right: go by it.
+    ClockAccept,
 }
 
 /// The answer to an [`AdminRequest`].
@@ -357,4 +368,14 @@ pub enum AdminReply {
     Buckets(Vec<BucketRegister>),
     /// Rows.
     Exported(ExportPage),
+    /// Durably: so many partitions are vouched for again.
+    LossesAccepted {
+        /// How many.
+        partitions: u32,
+    },
+    /// The node goes by its system's clock.
+    ClockAccepted {
+        /// By how many milliseconds its wall time moved: 0 if it went by that clock before.
+        moved_ms: i64,
+    },
 }

@@ -68,16 +68,26 @@ pub enum ReadAnswer {
     Same,
     /// The record; an empty one means that this owner, which holds the partition, has nothing.
     #[serde(rename = "r")]
-    Record(Bytes),
+    Record(Shown),
     /// This replica cannot vouch for the partition yet: counts towards no quorum.
     #[serde(rename = "u")]
     Unknown,
     /// The same, with what it does have, which may be less than it once had: joins the answer, counts towards no quorum.
     #[serde(rename = "p")]
-    Partial(Bytes),
+    Partial(Shown),
     /// Not answered.
     #[serde(rename = "x")]
     Refused(Refusal),
+}
+
+/// A record as a replica shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The record's bytes.
+    pub record: Bytes,
+    /// Number of the bucket's properties that the replica goes by. What was written under newer rules than the asker
+    /// knows it may show; it must neither keep it nor send it on under its own.
+    pub props: u64,
 }
 
 /// Why a replica did not do what it was asked.
@@ -133,7 +143,7 @@ pub enum Recalled {
         /// The dot minted for it; `None` if only that it was replaced since is remembered.
         dot: Option<Dot>,
         /// The current record.
-        record: Bytes,
+        shown: Shown,
     },
     /// A later try of the request has asked before.
     #[serde(rename = "c")]
@@ -153,8 +163,8 @@ pub struct Held {
     pub since: WallTime,
     /// The context of the committed record.
     pub context: VersionVector,
-    /// Whether the record is empty: this owner never heard of the key.
+    /// Whether this owner is sure that it never heard of the key.
     pub is_empty: bool,
-    /// Whether this owner vouches for the partition: if not, there may have been more than it holds.
+    /// Whether this owner holds all that is left of what it once held: if not, its context counts towards nothing.
     pub is_sure: bool,
 }

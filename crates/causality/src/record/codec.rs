@@ -80,7 +80,8 @@ impl Record {
         Ok(Self { context, siblings, dead })
     }
 
-    fn encoded_len(&self) -> usize {
+    /// How many bytes [`Self::encode`] makes.
+    pub fn encoded_len(&self) -> usize {
         let siblings: usize = self.siblings.iter().map(sibling_len).sum();
         1 + count_len(self.context.len())
             + self.context.len() * ENTRY_BYTES

@@ -19,6 +19,7 @@
 
 mod backup;
 mod buckets;
+mod clocks;
 mod hostile;
 mod kill;
 mod local;

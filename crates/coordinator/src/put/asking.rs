@@ -14,7 +14,11 @@ use crate::{Answer, Effect, Written};
 impl Put {
     /// Asks whom it takes; a write that needs to know nothing is made at once.
     pub(super) fn inquire(&mut self, is_retry: bool, out: &mut Vec<Effect>) {
-        let mut inquiry = Inquiry::new(&self.plan, &self.questions, is_retry);
+        let contexts = !self.questions.names_what_it_replaces;
+        self.begin_inquiry(Inquiry::new(&self.plan, &self.questions, contexts, is_retry), out);
+    }
+
+    fn begin_inquiry(&mut self, mut inquiry: Inquiry, out: &mut Vec<Effect>) {
         for owner in inquiry.begin() {
             self.ask(owner, out);
         }
@@ -43,7 +47,7 @@ impl Put {
                 }
                 self.judge_inquiry(out);
             }
-            Recalled::Known { dot, record } => match Record::decode(&record) {
+            Recalled::Known { dot, shown } => match Record::decode(&shown.record) {
                 Ok(record) => {
                     self.known(dot.map(|dot| Origin { request: self.subject.request, dot }), record, out)
                 }
@@ -119,13 +123,15 @@ impl Put {
     fn make(&mut self, out: &mut Vec<Effect>) {
         if let Phase::Asking(inquiry) = std::mem::replace(&mut self.phase, Phase::Coordinating) {
             let heard = inquiry.end();
-            self.partial = heard.is_partial;
+            self.partial = heard.is_partial && !self.questions.names_what_it_replaces;
+            self.is_new |= heard.is_new;
             self.coordinate(heard, out);
         }
     }
 
-    pub(super) fn coordinate(&self, heard: Heard, out: &mut Vec<Effect>) {
+    pub(super) fn coordinate(&self, mut heard: Heard, out: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Coordinating) && !self.answered {
+            heard.is_new |= self.is_new;
             out.push(Effect::Coordinate(heard));
         }
     }
@@ -136,6 +142,18 @@ impl Put {
             self.in_doubt = true;
             self.inquire(true, out);
         }
+    }
+
+    /// What the writer says it has seen lies further ahead than this node can know of. Owners that hold it vouch for it:
+    /// data are never refused for their time.
+    pub(super) fn ahead_here(&mut self, failure: Failure, out: &mut Vec<Effect>) {
+        if !matches!(self.phase, Phase::Coordinating) || self.answered {
+            return;
+        }
+        if std::mem::replace(&mut self.asked_ahead, true) {
+            return self.refused_here(failure, out);
+        }
+        self.begin_inquiry(Inquiry::new(&self.plan, &self.questions, true, false), out);
     }
 
     pub(super) fn not_enough_heard(&self, words: fn(Outcome, usize, u8, &str, &str) -> Failure) -> Failure {

@@ -18,9 +18,11 @@ use crate::plan::{HEDGE_DELAY, Plan, Reach};
 pub struct Questions {
     /// When the request was issued.
     pub issued: WallTime,
-    /// How many owners' contexts it needs; 0 if it says itself what it replaces.
-    pub contexts: u8,
-    /// It deletes: nothing needs to be stored where no owner holds anything.
+    /// Owners of which one has every acked write, whoever the others are.
+    pub owners: u8,
+    /// It says itself what it replaces: no owner's context is needed.
+    pub names_what_it_replaces: bool,
+    /// It deletes, and this node could say that it never heard of the key: nothing needs to be stored where no owner did.
     pub deletes: bool,
     /// This node's memory of requests reaches back to when it was issued.
     pub remembers: bool,
@@ -76,15 +78,17 @@ pub(super) struct Inquiry {
 }
 
 impl Inquiry {
-    /// The questions of a write under `plan`; `is_retry` if it may have been made before.
-    pub(super) fn new(plan: &Plan, questions: &Questions, is_retry: bool) -> Self {
+    /// The questions of a write under `plan`: what owners hold, if `contexts`; and whether it was made before, if
+    /// `is_retry`.
+    pub(super) fn new(plan: &Plan, questions: &Questions, contexts: bool, is_retry: bool) -> Self {
         let reachable = plan.others.iter().filter(|p| p.reach != Reach::Down).map(|p| p.node);
         let unasked: Vec<NodeId> = reachable.collect();
         let memories = usize::from(plan.n.saturating_sub(plan.quorum)) + 1;
-        let may_be_absent =
-            questions.deletes && questions.contexts > 0 && unasked.len() + 1 == usize::from(plan.n);
+        let may_be_absent = questions.deletes
+            && !questions.names_what_it_replaces
+            && unasked.len() + 1 == usize::from(plan.n);
         Self {
-            needs_contexts: usize::from(questions.contexts),
+            needs_contexts: if contexts { usize::from(questions.owners) } else { 0 },
             needs_memories: if is_retry { memories } else { 0 },
             issued: questions.issued,
             waiting: Vec::new(),

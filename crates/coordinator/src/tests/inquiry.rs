@@ -24,11 +24,11 @@ impl Story {
 
     /// Needs the contexts of two owners, this node's included.
     fn blind(plan: Plan) -> (Self, Vec<String>) {
-        Self::start(plan, Tried::Never, Questions { contexts: 2, ..no_questions() })
+        Self::start(plan, Tried::Never, blind())
     }
 
     fn delete(plan: Plan) -> (Self, Vec<String>) {
-        Self::start(plan, Tried::Never, Questions { contexts: 2, deletes: true, ..no_questions() })
+        Self::start(plan, Tried::Never, Questions { deletes: true, ..blind() })
     }
 
     fn event(&mut self, event: Event) -> Vec<String> {
@@ -51,6 +51,10 @@ impl Story {
         self.now = due.since(Instant::ORIGIN).as_millis().try_into().unwrap();
         self.event(Event::Tick)
     }
+}
+
+fn blind() -> Questions {
+    Questions { names_what_it_replaces: false, ..no_questions() }
 }
 
 fn held(actor: u64) -> Held {
@@ -80,7 +84,7 @@ fn unsure(actor: u64) -> Recalled {
 
 fn known() -> Recalled {
     let record = record(9, "first try");
-    Recalled::Known { dot: Some(record.siblings()[0].dot), record: record.encode() }
+    Recalled::Known { dot: Some(record.siblings()[0].dot), shown: super::held(&record) }
 }
 
 const NONE: [&str; 0] = [];
@@ -168,7 +172,7 @@ fn a_blind_write_asks_as_many_as_it_takes_to_meet_every_acked_write() {
     story.event(Event::CommittedHere);
     assert_eq!(story.event(Event::Merged(node(3), DONE)), ["written: acked 2 owners 2 hinted 0"]);
     let alone = Plan { n: 1, ..plan(&[], &[]) }.needing(1);
-    let (_, first) = Story::start(alone, Tried::Never, Questions { contexts: 1, ..no_questions() });
+    let (_, first) = Story::start(alone, Tried::Never, Questions { owners: 1, ..blind() });
     assert_eq!(first, ["coordinate"]);
 }
 
@@ -235,8 +239,25 @@ fn a_delete_is_stored_as_soon_as_one_owner_holds_something_or_does_not_say() {
     let (mut story, first) = Story::delete(plan(&[(2, UP), (3, DOWN)], &[]));
     assert_eq!(first, ["recall 2"]);
     assert_eq!(story.hears(2, nothing_held()), ["coordinate"]);
-    let unsure = Questions { contexts: 2, deletes: true, is_sure: false, ..no_questions() };
+    let unsure = Questions { deletes: true, is_sure: false, ..blind() };
     let (mut story, _) = Story::start(plan(&[(2, UP), (3, UP)], &[]), Tried::Never, unsure);
     assert_eq!(story.hears(2, nothing_held()), NONE);
     assert_eq!(story.hears(3, nothing_held()), ["coordinate"], "this node may have held something");
+}
+
+#[test]
+fn owners_that_hold_it_vouch_for_a_context_from_far_ahead() {
+    let (mut story, first) = Story::start(plan(&[(2, UP), (3, UP)], &[]), Tried::Never, no_questions());
+    assert_eq!(first, ["coordinate"]);
+    assert_eq!(story.event(Event::AheadHere(local_failure())), ["recall 2"]);
+    assert_eq!(story.hears(2, nothing_known(7)), ["coordinate over 7"]);
+    assert_eq!(story.event(Event::AheadHere(local_failure())), ["storage not_applied"], "nobody holds it");
+}
+
+#[test]
+fn a_blind_retry_of_what_was_made_before_does_not_claim_to_know_what_it_replaced() {
+    let (mut story, _) = Story::start(plan(&[(2, UP), (3, UP)], &[]), Tried::Here, blind());
+    story.event(Event::Staged(Staged { repeated: true, ..staged() }));
+    story.event(Event::CommittedHere);
+    assert_eq!(story.event(Event::Merged(node(2), DONE)), ["written in part: acked 2 owners 2 hinted 0"]);
 }

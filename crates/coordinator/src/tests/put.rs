@@ -359,4 +359,9 @@ fn a_write_goes_on_under_newer_rules_that_it_meets_and_no_others() {
     let failed = failure(&effects);
     assert_eq!(failed.outcome, Outcome::Unknown);
     assert!(failed.detail.contains("properties have changed"), "{failed}");
+
+    let (mut story, _) = Story::start(plan(&[(2, UP), (3, UP)], &[4]), false);
+    let effects = story.effects(newer(BucketProps { strict: true, ..BucketProps::default() }));
+    assert_eq!(failure(&effects).outcome, Outcome::Unknown);
+    assert!(story.put.is_over(), "what is staged after that may rest on newer rules, and goes nowhere");
 }

@@ -114,8 +114,12 @@ impl World {
         let machine = match write {
             true => {
                 let tried = if setting.retry { put::Tried::Elsewhere } else { put::Tried::Never };
-                let questions =
-                    Questions { contexts: setting.blind, deletes: setting.deletes, ..no_questions() };
+                let questions = Questions {
+                    owners: setting.blind,
+                    names_what_it_replaces: setting.blind == 0,
+                    deletes: setting.deletes,
+                    ..no_questions()
+                };
                 Machine::Put(Put::start(plan.clone(), subject(), tried, questions, &mut out))
             }
             false => Machine::Get(Get::start(plan.clone(), bucket(), key(), &mut out)),
@@ -237,6 +241,7 @@ impl World {
         match (open, how) {
             (Open::Coordinate(..), 0) => self.put(put::Event::RefusedHere(local_failure())),
             (Open::Coordinate(_, false), 1) => self.put(put::Event::LateHere),
+            (Open::Coordinate(..), 2) => self.put(put::Event::AheadHere(local_failure())),
             (Open::Coordinate(true, _), _) => self.put(put::Event::AbsentHere),
             (Open::Coordinate(..), _) => {
                 self.open.push(Open::CommitHere);
@@ -267,7 +272,7 @@ impl World {
                     is_sure: how != 5,
                 };
                 let recalled = match how {
-                    0 => Recalled::Known { dot: Some(record.siblings()[0].dot), record: record.encode() },
+                    0 => Recalled::Known { dot: Some(record.siblings()[0].dot), shown: held(&record) },
                     1 => Recalled::Claimed,
                     2 => Recalled::Refused(Refusal::NotReady),
                     _ => Recalled::Nothing(held),
@@ -278,10 +283,10 @@ impl World {
                 let answer = match how {
                     0 => ReadAnswer::Unknown,
                     1 => ReadAnswer::Refused(Refusal::NotReady),
-                    2 => ReadAnswer::Record(record(from.bits(), "w").encode()),
-                    3 => ReadAnswer::Record(Record::default().encode()),
+                    2 => ReadAnswer::Record(held(&record(from.bits(), "w"))),
+                    3 => ReadAnswer::Record(held(&Record::default())),
                     _ if compared => ReadAnswer::Same,
-                    _ => ReadAnswer::Record(record(1, "v").encode()),
+                    _ => ReadAnswer::Record(held(&record(1, "v"))),
                 };
                 self.get(get::Event::Answered(from, answer));
             }

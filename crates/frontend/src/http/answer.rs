@@ -131,6 +131,7 @@ fn receipt_json(receipt: &Receipt) -> Value {
         "n": receipt.n,
         "durable": receipt.durable,
         "hinted": receipt.hinted,
+        "unvouched": receipt.unvouched,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use starling_causality::{ContextToken, Payload, VersionVector};
+use starling_causality::{ContextToken, Hlc, Payload, VersionVector};
 use starling_coordinator::plan::quorum;
 use starling_coordinator::put::{Questions, Subject, Tried};
 use starling_coordinator::{Forward, Get, Plan, Put};
@@ -11,6 +11,7 @@ use starling_vnode::{ClientWrite, Refused, Replaces};
 use starling_wire::client::Seen;
 use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest};
 
+use super::suspect::word::Word;
 use super::timing::Timing;
 use super::turn::{BUCKET_INCARNATION, failure};
 use super::{Asked, InFlight, Machine, Route, Shard, Turn, Work};
@@ -46,8 +47,8 @@ impl Shard {
             return Err(behind());
         }
         // A node whose clock is off mints nothing; it still reads.
-        // Nor does one that may have forgotten what it acked.
-        let may_mint = turn.view.may_coordinate() && self.vouches(turn, key.token());
+        // Nor does one that is still pulling what it lost: others have it.
+        let may_mint = turn.view.may_coordinate() && self.word(turn, &key) != Word::None;
         let may_drive = may_mint || !request.op.is_write();
         let drives = turn.view.owns(partition) && may_drive;
         if drives {
@@ -156,10 +157,9 @@ impl Shard {
         if !is_only && !self.vnodes.claim(turn.now, request.id, token, request.attempt) {
             return Err(failure(&Refused::Claimed));
         }
-        match request.attempt > 0 || timing.is_late(turn.now.instant) {
-            true => Ok(Tried::Elsewhere),
-            false => Ok(Tried::Never),
-        }
+        let is_late = timing.is_late(turn.now.instant);
+        self.counters.writes_late += u64::from(request.attempt == 0 && is_late);
+        Ok(if request.attempt > 0 || is_late { Tried::Elsewhere } else { Tried::Never })
     }
 
     /// What a write must know before it is made.
@@ -175,12 +175,14 @@ impl Shard {
         let is_blind =
             matches!(&request.op, KvOp::Put { seen, .. } | KvOp::Delete { seen } if *seen == Seen::Quorum);
         let owners = props.read_quorum(n).max(n.saturating_sub(props.write_quorum(n)) + 1).min(n);
+        let word = self.word(turn, key);
         Questions {
             issued: timing.issued,
-            contexts: if is_blind { owners } else { 0 },
-            deletes: matches!(request.op, KvOp::Delete { .. }),
+            owners,
+            names_what_it_replaces: !is_blind,
+            deletes: matches!(request.op, KvOp::Delete { .. }) && word == Word::Full,
             remembers: self.forgotten_until(turn) < timing.issued,
-            is_sure: self.vouches(turn, key.token()),
+            is_sure: word != Word::None,
         }
     }
 
@@ -265,6 +267,7 @@ fn client_write(
         deadline: timing.ends,
         tries: timing.tries(request.attempt),
         is_absent_elsewhere: false,
+        vouched: Hlc::ZERO,
     }))
 }
 

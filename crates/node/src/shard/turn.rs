@@ -60,7 +60,7 @@ impl Turn<'_> {
 
     /// What this node takes for the cluster's time.
     pub(crate) fn cluster_time(&self) -> WallTime {
-        self.view.cluster_time(self.now.wall)
+        self.view.cluster_wall(self.now)
     }
 
     pub(super) fn seal(&self, key: &QualifiedKey, seen: &VersionVector) -> Bytes {
@@ -74,7 +74,8 @@ pub(super) fn phrase(turn: &Turn<'_>, key: &QualifiedKey, answer: Answer) -> KvR
     match answer {
         Answer::Read(record) => {
             let context = (!record.is_empty()).then(|| turn.seal(key, record.context()));
-            KvReply::Read(reply::show(&record, context, turn.now.wall))
+            // A node whose clock is contradicted judges no life by it.
+            KvReply::Read(reply::show(&record, context, turn.cluster_time()))
         }
         Answer::Written(written) => KvReply::Written(WriteReply {
             context: written.context.map(|seen| turn.seal(key, &seen)),
@@ -93,7 +94,7 @@ pub(super) fn failure(refused: &Refused) -> Failure {
         Refused::TooManySiblings(_) => FailureKind::TooManySiblings,
         Refused::ForgedContext | Refused::FutureContext(_) => FailureKind::BadRequest,
         Refused::TooLate | Refused::Late | Refused::Claimed | Refused::Superseded => FailureKind::Deadline,
-        Refused::TooLarge(_) => FailureKind::TooLarge,
+        Refused::TooLarge { .. } => FailureKind::TooLarge,
         Refused::Load(_) | Refused::Damaged(_) | Refused::Commit(_) => FailureKind::Storage,
         Refused::NoSpace(_) => FailureKind::DiskFull,
     };

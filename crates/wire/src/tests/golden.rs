@@ -3,7 +3,7 @@
 
 use starling_types::Token;
 
-use super::samples::{buckets, exports, first_samples, losses, sweeps};
+use super::samples::{buckets, clocks, exports, first_samples, losses, sweeps};
 use super::*;
 
 #[test]
@@ -28,11 +28,12 @@ fn frames_are_written_as_they_always_were() {
 #[test]
 fn all_variants_are_written_as_they_always_were() {
     let groups = [
-        (first_samples(), 0xa3d8_4f5f_a904_8ba8),
-        (buckets(), 0x8fbd_7e6d_6ae6_6ee0),
-        (sweeps(), 0x63d3_69f8_e3a2_6580),
-        (losses(), 0xcdd0_2049_6583_399e),
+        (first_samples(), 0x78ac_996f_91eb_223c),
+        (buckets(), 0xdb3f_8044_332f_2606),
+        (sweeps(), 0x45fc_92fa_6af3_580e),
+        (losses(), 0x4983_ce14_dbfa_a651),
         (exports(), 0xc544_b7d0_9662_0a5e),
+        (clocks(), 0x4d79_1598_09c4_b959),
     ];
     for (samples, golden) in groups {
         let frames: Vec<u8> = samples.into_iter().flat_map(frame).collect();
@@ -81,7 +82,7 @@ const GOLDEN: &[(&str, &str)] = &[
     ),
     (
         "ReadAnswer",
-        "0000003b01000023000000000000000000000000000000c100000000000000030000000000000000000000000000004e000005dc81a172c4067265636f7264",
+        "0000003d01000023000000000000000000000000000000c100000000000000030000000000000000000000000000004e000005dc81a17292c4067265636f726402",
     ),
     (
         "Recall",
@@ -89,7 +90,7 @@ const GOLDEN: &[(&str, &str)] = &[
     ),
     (
         "Recalled",
-        "0000004801000025000000000000000000000000000000c100000000000000030000000000000000000000000000004e000005dc81a16b9292cf018bcfe568000002ccacc4067265636f7264",
+        "0000004a01000025000000000000000000000000000000c100000000000000030000000000000000000000000000004e000005dc81a16b9292cf018bcfe568000002ccac92c4067265636f726402",
     ),
     (
         "Request",
@@ -137,7 +138,7 @@ const GOLDEN: &[(&str, &str)] = &[
     ),
     (
         "Fetched",
-        "0000003b01000053000000000000000000000000000000c100000000000000030000000000000000000000000000004e000005dc81a172c4067265636f7264",
+        "0000003d01000053000000000000000000000000000000c100000000000000030000000000000000000000000000004e000005dc81a17292c4067265636f726402",
     ),
     (
         "Swept",
