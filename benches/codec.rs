@@ -98,7 +98,8 @@ fn cases() -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     message(&mut cases, ["put request: encode", "put request: decode"], put_request()?)?;
     message(&mut cases, ["Merge: encode", "Merge: decode"], merge()?)?;
-    let answer = Message::ReadAnswer(ReadAnswer::Record(Shown { record: record(1, VALUE).encode(), props: 1 }));
+    let answer =
+        Message::ReadAnswer(ReadAnswer::Record(Shown { record: record(1, VALUE).encode(), props: 1 }));
     message(&mut cases, ["ReadAnswer: encode", "ReadAnswer: decode"], answer)?;
     records(&mut cases);
     Ok(cases)

@@ -155,6 +155,57 @@ fn damage_that_nobody_reads_is_found_by_scrubbing() {
     assert_eq!(world.node(1).unwrap().data_plane().totals().shard.doubted, 1);
 }
 
+/// Node 1 alone has acknowledged a write, and its disk does not give the row for a while: in this time nothing takes its
+/// place, and nobody calls it absent.
+#[test]
+fn a_row_that_the_disk_does_not_give_is_neither_lost_nor_replaced() {
+    for pace in [Pace::OFF, QUICK] {
+        let mut world = cluster(pace);
+        put(&mut world, 0, "k", "old", 3).unwrap();
+        isolate(&mut world, 1);
+        put(&mut world, 1, "k", "mine", 1).unwrap();
+        world.crash(1);
+        world.start(1);
+        let row = world.rows(1, Namespace::Data).remove(0);
+        world.hide(1, Namespace::Data, &row);
+        // Neither a suspicion of everything nor sweeps give it up.
+        world.scrub(1);
+        // What it kept as hints is not asked for: it would tell the others.
+        world.rows(1, Namespace::Hints).iter().for_each(|row| world.damage(1, Namespace::Hints, row));
+        world.mend();
+        world.run_for(20 * SECOND);
+        let shown = get(&mut world, 1, "k", 1).unwrap();
+        assert_eq!(shown, ["old"], "somebody else was asked");
+        let totals = world.node(1).unwrap().data_plane().totals();
+        assert_eq!((totals.shard.doubted, totals.vnodes.discarded), (0, 2), "the hints alone were discarded");
+        world.heal_disk(1);
+        world.run_for(2 * SECOND);
+        let mut shown = get(&mut world, 1, "k", 3).unwrap();
+        shown.sort();
+        assert!(shown.contains(&Bytes::from_static(b"mine")), "{shown:?}");
+        world.run_for(20 * SECOND);
+        assert_eq!(suspects(&world, 1), 0);
+    }
+}
+
+/// The same in a partition of which the node may have lost something: it stays unsure until all of it could be read.
+#[test]
+fn what_cannot_be_read_keeps_a_suspected_partition_unsure() {
+    let mut world = cluster(Pace::OFF);
+    put(&mut world, 0, "k", "v", 3).unwrap();
+    put(&mut world, 0, "lost", "v", 3).unwrap();
+    let row = world.rows(1, Namespace::Data).remove(0);
+    world.lose_commits(1, 1);
+    world.hide(1, Namespace::Data, &row);
+    world.start(1);
+    world.run_for(30 * SECOND);
+    assert_eq!(suspects(&world, 1), 1, "the partition of the row that is not given");
+    world.heal_disk(1);
+    world.run_for(40 * SECOND);
+    assert_eq!(suspects(&world, 1), 0);
+    assert!(is_equal(&world, 1));
+}
+
 #[test]
 fn a_row_that_nobody_else_has_is_given_up() {
     let mut world = cluster(Pace::OFF);

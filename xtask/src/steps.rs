@@ -49,9 +49,8 @@ const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--locked", 
 
 /// What `ci` or `nightly` runs, or the one step of that name.
 pub fn named(name: &str) -> Option<Vec<&'static Step>> {
-    let of = |all: &'static [Step], together| {
-        all.iter().filter(move |step| name == together || step.name == name)
-    };
+    let of =
+        |all: &'static [Step], together| all.iter().filter(move |step| name == together || step.name == name);
     let chosen: Vec<_> = of(&STEPS, "ci").chain(of(&NIGHTLY, "nightly")).collect();
     (!chosen.is_empty()).then_some(chosen)
 }

@@ -101,10 +101,10 @@ async fn set(args: ChangeArgs, create: bool, json: bool) -> Result<Exit, Failed>
                 let mut out = as_json(&bucket);
                 out["held_by"] = held_by.into();
                 out["members"] = members.into();
-                output::line(out.to_string());
+                output::done(json, out.to_string())?;
             } else {
-                output::line(as_text(&bucket));
-                output::line(spread(held_by, members));
+                output::remark(as_text(&bucket));
+                output::remark(spread(held_by, members));
             }
             Ok(Exit::Done)
         }
@@ -119,7 +119,7 @@ async fn show(args: &NameArgs, json: bool) -> Result<Exit, Failed> {
         let why = format!("there is no bucket {name}: create it with `starling bucket create {name}`");
         return Err(Failed::new(Exit::Failed, why));
     };
-    output::line(if json { as_json(bucket).to_string() } else { as_text(bucket) });
+    output::product(if json { as_json(bucket).to_string() } else { as_text(bucket) })?;
     Ok(Exit::Done)
 }
 
@@ -127,9 +127,10 @@ async fn list(target: &Target, json: bool) -> Result<Exit, Failed> {
     let buckets = table(target).await?;
     if json {
         let buckets: Vec<_> = buckets.iter().map(as_json).collect();
-        output::line(serde_json::json!({ "buckets": buckets }).to_string());
+        output::product(serde_json::json!({ "buckets": buckets }).to_string())?;
     } else {
-        buckets.iter().for_each(|bucket| output::line(as_text(bucket)));
+        let lines: Vec<_> = buckets.iter().map(as_text).collect();
+        output::product(lines.join("\n"))?;
     }
     Ok(Exit::Done)
 }

@@ -6,7 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use starling_server::offline::{self, Check, Filter, FlawedRow, Opened, Repair, SpaceCheck};
+use starling_server::offline::{
+    self, Check, Counts, Filter, FlawedRow, GivenUp, Opened, Repair, SpaceCheck, TakenBack,
+};
 use starling_storage::{KeyRange, Namespace};
 use starling_types::BucketName;
 
@@ -35,6 +37,19 @@ pub enum DataCommand {
     Repair {
         /// The data directory.
         dir: PathBuf,
+        /// Give up what the disk does not give of this file of the store: it counts as lost. What it does give is kept.
+        /// May be given several times.
+        #[arg(long, value_name = "FILE")]
+        accept_unreadable: Vec<PathBuf>,
+    },
+    /// Merge what can be read of a ruin (`NAME.ruin-N`, set aside because something in it was damaged or given up) into
+    /// the store, as writes: what is there and newer stays.
+    TakeBack {
+        /// The data directory.
+        dir: PathBuf,
+        /// The ruin: the directory of a namespace's tables, or a segment of the log. The copy that a repair kept has such
+        /// too.
+        ruin: PathBuf,
     },
 }
 
@@ -81,17 +96,19 @@ pub fn run(command: &DataArgs, json: bool) -> Result<Exit, Failed> {
     match &command.command {
         DataCommand::Check { place } => check(place, json),
         DataCommand::Dump(args) => dump(args),
-        DataCommand::Repair { dir } => repair(dir, json),
+        DataCommand::Repair { dir, accept_unreadable } if accept_unreadable.is_empty() => repair(dir, json),
+        DataCommand::Repair { dir, accept_unreadable } => give_up(dir, accept_unreadable, json),
+        DataCommand::TakeBack { dir, ruin } => take_back(dir, ruin, json),
     }
 }
 
 fn check(place: &PlaceArgs, json: bool) -> Result<Exit, Failed> {
     let found = offline::check(&place.dir, place.scratch.as_deref())?;
-    output::line(if json {
+    output::product(if json {
         check_json(&place.dir, &found).to_string()
     } else {
         check_text(&place.dir, &found)
-    });
+    })?;
     Ok(if found.is_sound() { Exit::Done } else { Exit::Failed })
 }
 
@@ -103,17 +120,75 @@ fn dump(args: &DumpArgs) -> Result<Exit, Failed> {
         prefix: args.prefix.clone().into_bytes(),
     };
     let scratch = args.place.scratch.as_deref();
-    let is_whole = offline::dump(&args.place.dir, scratch, &filter, |row| output::line(row.to_string()))?;
+    let mut out = output::stream();
+    let is_whole = offline::dump(&args.place.dir, scratch, &filter, |row| out.line(&row.to_string()))?;
+    out.finish()?;
     if !is_whole {
         output::note("starling: not everything could be read: `starling data check` says what");
     }
     Ok(if is_whole { Exit::Done } else { Exit::Failed })
 }
 
+/// The name of the copy that a repair keeps.
+fn copy_name() -> String {
+    format!("damaged-{}", backup::now().to_string().replace([':', '.'], "-"))
+}
+
+fn give_up(dir: &Path, files: &[PathBuf], json: bool) -> Result<Exit, Failed> {
+    let done = offline::give_up(dir, &copy_name(), files)?;
+    output::line(if json { given_up_json(&done).to_string() } else { given_up_text(&done) });
+    Ok(Exit::Done)
+}
+
+fn given_up_text(done: &GivenUp) -> String {
+    let mut text = format!("given up; what could be read is kept in {}", done.originals.display());
+    for (file, bytes) in &done.files {
+        text += &format!("\n  {}  {bytes} bytes could not be read", file.display());
+    }
+    text += &format!("\n  open    {}", done.opened.words);
+    text + "\n  next    start the node: it asks the other owners for what is gone"
+}
+
+fn given_up_json(done: &GivenUp) -> Value {
+    let files = done.files.iter().map(|(file, bytes)| json!({ "file": file, "unread_bytes": bytes }));
+    json!({
+        "originals": done.originals, "files": files.collect::<Vec<_>>(), "opened": opened_json(&done.opened),
+    })
+}
+
+fn take_back(dir: &Path, ruin: &Path, json: bool) -> Result<Exit, Failed> {
+    let done = offline::take_back(dir, ruin)?;
+    output::line(if json { taken_back_json(&done).to_string() } else { taken_back_text(ruin, &done) });
+    Ok(Exit::Done)
+}
+
+fn taken_back_text(ruin: &Path, done: &TakenBack) -> String {
+    let TakenBack { found, data, hints, flawed } = done;
+    let mut text =
+        format!("{}  {} rows read, {} places are damaged", ruin.display(), found.rows, found.damaged);
+    for (name, counts) in [("data", data), ("hints", hints)] {
+        let Counts { new, merged, known, healed } = counts;
+        text += &format!("\n  {name:<6}  {} new, {merged} merged, {known} known already", new + healed);
+    }
+    flawed.iter().for_each(|row| text += &format!("\n  ! {row}"));
+    text + "\n  next    start the node; remove the ruin when nobody wants to look at it any more"
+}
+
+fn taken_back_json(done: &TakenBack) -> Value {
+    let counts = |counts: &Counts| {
+        let Counts { new, merged, known, healed } = counts;
+        json!({ "new": new, "merged": merged, "known": known, "healed": healed })
+    };
+    json!({
+        "rows": done.found.rows, "damaged": done.found.damaged, "data": counts(&done.data),
+        "hints": counts(&done.hints), "flawed": done.flawed.iter().map(flawed_json).collect::<Vec<_>>(),
+    })
+}
+
 fn repair(dir: &Path, json: bool) -> Result<Exit, Failed> {
-    let name = format!("damaged-{}", backup::now().to_string().replace([':', '.'], "-"));
+    let name = copy_name();
     let done = offline::repair(dir, &name)?;
-    output::line(if json { repair_json(dir, &done).to_string() } else { repair_text(dir, &done) });
+    output::done(json, if json { repair_json(dir, &done).to_string() } else { repair_text(dir, &done) })?;
     Ok(Exit::Done)
 }
 
@@ -153,14 +228,16 @@ fn check_text(dir: &Path, found: &Check) -> String {
 }
 
 fn space_text(space: &SpaceCheck) -> String {
-    let SpaceCheck { rows, bytes, tombstones, conflicts, damaged, flawed, flawed_rows, .. } = space;
+    let SpaceCheck { rows, bytes, tombstones, conflicts, damaged, unread, flawed, flawed_rows, .. } = space;
     let mut text = format!("{rows} rows, {bytes} bytes");
     if space.namespace != Namespace::Meta {
         text += &format!(", {tombstones} deletes, {conflicts} with siblings");
     }
-    damaged
-        .iter()
-        .for_each(|range| text += &format!("\n  ! rows from {} could not be read", range_text(range)));
+    damaged.iter().for_each(|range| text += &format!("\n  ! rows from {} are damaged", range_text(range)));
+    unread.iter().for_each(|range| {
+        text +=
+            &format!("\n  ! rows from {} were not given by the disk: they may be whole", range_text(range));
+    });
     flawed.iter().for_each(|row| text += &format!("\n  ! {row}"));
     if *flawed_rows > flawed.len() as u64 {
         text += &format!("\n  ! and {} more", flawed_rows - flawed.len() as u64);
@@ -175,10 +252,12 @@ fn range_text(range: &KeyRange) -> String {
 
 fn check_json(dir: &Path, found: &Check) -> Value {
     let spaces = found.spaces.iter().map(|space| {
-        let SpaceCheck { rows, bytes, tombstones, conflicts, damaged, flawed, flawed_rows, .. } = space;
+        let SpaceCheck { rows, bytes, tombstones, conflicts, damaged, unread, flawed, flawed_rows, .. } =
+            space;
         json!({
             "namespace": space.namespace.name(), "rows": rows, "bytes": bytes, "tombstones": tombstones,
             "conflicts": conflicts, "damaged": damaged.iter().map(range_json).collect::<Vec<_>>(),
+            "unread": unread.iter().map(range_json).collect::<Vec<_>>(),
             "flawed": flawed.iter().map(flawed_json).collect::<Vec<_>>(), "flawed_rows": flawed_rows,
         })
     });

@@ -28,7 +28,7 @@ pub fn run(command: &SimArgs, json: bool) -> Result<Exit, Failed> {
     let harmed = Harmed { lie: lie(command.without.as_deref())?, bug: bug(command.planted.as_deref())? };
     if let Some(seed) = command.seed {
         let report = harmed.play(seed);
-        show(&report, json);
+        show(&report, json)?;
         return Ok(exit(report.is_clean()));
     }
     let seeds: Vec<u64> = (command.first_seed..).take(command.seeds).collect();
@@ -36,7 +36,7 @@ pub fn run(command: &SimArgs, json: bool) -> Result<Exit, Failed> {
     for few in seeds.chunks(usize::from(command.jobs)) {
         for report in side_by_side(few, harmed)? {
             if json || !report.is_clean() {
-                show(&report, json);
+                show(&report, json)?;
             }
             totals.add(&report);
         }
@@ -44,7 +44,7 @@ pub fn run(command: &SimArgs, json: bool) -> Result<Exit, Failed> {
             break;
         }
     }
-    output::line(if json { totals.json(command).to_string() } else { totals.text() });
+    output::product(if json { totals.json(command).to_string() } else { totals.text() })?;
     Ok(exit(totals.failed.is_empty()))
 }
 
@@ -93,14 +93,14 @@ const fn verdict(passed: bool) -> &'static str {
     if passed { "pass" } else { "fail" }
 }
 
-fn show(report: &Report, json: bool) {
+fn show(report: &Report, json: bool) -> Result<(), Failed> {
     if json {
-        return output::line(one(report).to_string());
+        return output::product(one(report).to_string());
     }
     if !report.is_clean() {
-        output::line(report.explain());
+        output::product(report.explain())?;
     }
-    output::line(format!(
+    output::product(format!(
         "seed {}: {}, trace {:016x}, {} nodes, {} operations, {:.0} virtual s, {}",
         report.seed,
         verdict(report.is_clean()),
@@ -109,7 +109,7 @@ fn show(report: &Report, json: bool) {
         report.operations,
         report.virtual_time.as_secs_f64(),
         words(&report.toll)
-    ));
+    ))
 }
 
 fn one(report: &Report) -> Value {

@@ -89,6 +89,7 @@ impl Client {
     /// Carries out a request: the answer is never [`KvReply::Failed`]. A request that was tried before should
     /// bear an attempt number above 0.
     pub async fn request(&self, mut request: KvRequest) -> Result<KvReply, ClientError> {
+        request.check()?;
         let deadline = clock::now() + request.timeout() + GRACE;
         let mut course = Course::new(request.op.is_write(), self.nodes.count(), request.attempt);
         let mut tried = Vec::new();

@@ -216,3 +216,5 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(Authority) -> F) {
 }
 
 const HANG: Duration = Duration::from_secs(40);
+/// A time limit of which seconds are left, for a busy machine, when two tries have waited their part of it in vain.
+const PATIENT: Duration = Duration::from_secs(8);

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 use crate::listener::Shutdown;
 use crate::service::{Door, FrontEvent, FrontLimits, Identity, InfoSection, KvService, ReplyTo};
 
-/// Its wall clock, which stands still.
+/// Its wall clock, which stands still unless it is moved.
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 
 #[derive(Default)]
@@ -31,6 +31,10 @@ pub(crate) struct Fake {
     /// Answers whatever is asked.
     pub(crate) failure: RefCell<Option<Failure>>,
     pub(crate) unready: Cell<bool>,
+    /// How far its wall clock was moved.
+    pub(crate) ahead_ms: Cell<u64>,
+    /// Its receipts say that too few owners were heard.
+    pub(crate) partial: Cell<bool>,
     pub(crate) limits: FrontLimits,
     writes: Cell<u64>,
 }
@@ -114,7 +118,7 @@ impl Fake {
             n: 3,
             durable: true,
             hinted: 0,
-            partial: false,
+            partial: self.partial.get(),
             unvouched: false,
         };
         let context = (siblings.len() <= 1).then(|| token(number));
@@ -180,8 +184,8 @@ impl KvService for Fake {
         KvRequest {
             id: RequestId::from_bits(self.log.borrow().len() as u128),
             attempt: 0,
-            issued: WallTime::from_millis(NOW_MS),
-            began: WallTime::from_millis(NOW_MS),
+            issued: WallTime::from_millis(NOW_MS + self.ahead_ms.get()),
+            began: WallTime::from_millis(NOW_MS + self.ahead_ms.get()),
             timeout_ms: 0,
             patience_ms: 0,
             bucket,

@@ -55,9 +55,11 @@ pub struct RowPage {
     pub rows: Vec<(Bytes, Bytes)>,
     /// The first key of the next page; `None` at the end.
     pub next: Option<Bytes>,
-    /// Ranges of keys within the page, each to before its end, that could not be read: there may be rows in them, or
-    /// none.
+    /// Ranges of keys within the page, each to before its end, whose bytes are not those that were written: there may be
+    /// rows in them, or none.
     pub damaged: Vec<(Bytes, Option<Bytes>)>,
+    /// The same for ranges that the disk did not give: nothing in them is lost, and another scan may have it.
+    pub unread: Vec<(Bytes, Option<Bytes>)>,
     /// All commits up to this one are in it; 0 where nobody asked.
     pub sequence: u64,
 }

@@ -304,7 +304,12 @@ fn open_store(dir: &Path, settings: &Settings) -> Result<DurableEngine, StorageE
     let surroundings = || Surroundings { observer: Arc::new(StoreMetrics::new()), ..Surroundings::default() };
     let engine = DurableEngine::open_in(dir, settings.storage.engine(), surroundings())?;
     let all = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
-    if engine.scan(Namespace::Meta, &KeyRange::all(), all)?.damaged.is_empty() {
+    let meta = engine.scan(Namespace::Meta, &KeyRange::all(), all)?;
+    if !meta.unread.is_empty() {
+        let (path, cause) = (dir.join("tables/meta"), "the disk does not give some rows".into());
+        return Err(StorageError::ReadFailed { path, cause });
+    }
+    if meta.damaged.is_empty() {
         return Ok(engine);
     }
     tracing::error!("what the node must know of itself is damaged: its tables are rebuilt");

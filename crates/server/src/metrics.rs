@@ -88,6 +88,9 @@ declare! {
     YOUNG_RUNS "starling_young_runs" Gauge Count [] "Runs of tables that no compaction has merged yet, of the tree with most; commits are slowed down from 20 on, and refused from 112 on.";
     SHORT_OF_SPACE "starling_tables_short_of_space" Gauge Count [] "1 while tables cannot be made or merged for want of space, when last tried.";
     DAMAGED_TABLES "starling_damaged_tables" Gauge Count [] "Namespaces whose tables are damaged: they are rebuilt at the next start.";
+    UNREAD_TABLES "starling_unread_tables" Gauge Count [] "Tables that the disk did not give when they were last read from end to end: nothing in them is lost, and they are tried again.";
+    READ_FAILURES "starling_store_read_failures_total" Counter Count [] "Reads of rows and ranges that the disk did not give: they are tried again, and nothing counts as lost.";
+    RUINS "starling_ruins" Gauge Count [] "Damaged files and directories that were set aside in the data directory: for a person to look at and remove.";
     SCRUBBED "starling_scrubbed_bytes_total" Counter Bytes [] "Bytes of tables that were read and held against their checksums.";
     SCRUB_PASSES "starling_scrub_passes_total" Counter Count [] "How often that was done with all tables.";
     STORE_LOSSES "starling_store_losses" Gauge Count [] "1 if the start found that acknowledged rows may be missing.";
@@ -202,6 +205,9 @@ impl Telemetry {
         gauge(SHORT_OF_SPACE).set(f64::from(u8::from(storage.is_short_of_space)));
         gauge(BLOCK_CACHE).set(storage.cache_bytes as f64);
         gauge(DAMAGED_TABLES).set(storage.damaged_tables as f64);
+        gauge(UNREAD_TABLES).set(storage.unread_tables as f64);
+        gauge(RUINS).set(storage.ruins as f64);
+        metrics::counter!(READ_FAILURES).absolute(storage.read_failures);
         metrics::counter!(SCRUBBED).absolute(storage.scrubbed_bytes);
         metrics::counter!(SCRUB_PASSES).absolute(storage.scrub_passes);
         publish_process();

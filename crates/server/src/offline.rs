@@ -9,10 +9,13 @@ mod repair;
 mod restore;
 mod rows;
 mod shadow;
+mod take_back;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use starling_backup::BackupError;
@@ -28,6 +31,8 @@ pub use dump::{Filter, dump};
 pub use repair::{Mended, Repair, repair};
 pub use restore::{Counts, Restore, Restored, restore};
 pub use rows::{Flaw, FlawedRow, Held, judge};
+pub use take_back::{TakenBack, take_back};
+pub use unreadable::{GivenUp, give_up};
 
 use crate::home::{HomeError, Inhabitant};
 
@@ -55,6 +60,20 @@ pub enum OfflineError {
     InUse {
         /// The directory.
         dir: PathBuf,
+    },
+    /// A file that is to be given up is no part of the store.
+    #[error("{} is not a file below tables, log or meta of {}: name one that a start says it cannot read; nothing was changed", file.display(), dir.display())]
+    NoPart {
+        /// The file.
+        file: PathBuf,
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A file that is to be given up can be read.
+    #[error("{} can be read: there is nothing to give up; start the node; nothing was changed", file.display())]
+    Readable {
+        /// The file.
+        file: PathBuf,
     },
     /// The store.
     #[error(transparent)]
@@ -139,14 +158,36 @@ fn walk(
     namespace: Namespace,
     mut look: impl FnMut(Page) -> Result<(), OfflineError>,
 ) -> Result<(), OfflineError> {
+    walk_while(engine, namespace, |page| look(page).map(ControlFlow::Continue)).map(|_| ())
+}
+
+/// The same, as long as anybody wants to see more.
+fn walk_while(
+    engine: &DurableEngine,
+    namespace: Namespace,
+    mut look: impl FnMut(Page) -> Result<ControlFlow<()>, OfflineError>,
+) -> Result<ControlFlow<()>, OfflineError> {
     let mut range = KeyRange::all();
     loop {
         let mut page = engine.scan(namespace, &range, PAGE)?;
         let next = page.next.take();
-        look(page)?;
+        if look(page)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         match next {
             Some(next) => range = range.resume(next),
-            None => return Ok(()),
+            None => return Ok(ControlFlow::Continue(())),
+        }
+    }
+}
+
+/// What the disk does not give is not replaced: it may be newer than whatever would take its place.
+fn all_read(namespace: Namespace, page: &Page) -> Result<(), OfflineError> {
+    match page.unread.first() {
+        None => Ok(()),
+        Some(range) => {
+            let (key, cause) = (range.start().clone(), "the disk does not give it".into());
+            Err(StorageError::Unread { namespace, key, cause }.into())
         }
     }
 }

@@ -18,6 +18,7 @@ use starling_storage::{Engine, KeyRange, Page, ScanLimit, StorageError};
 use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
 use starling_types::{Instant, Outcome, RequestId, WallTime, limits};
+use starling_vnode::RowSpace;
 use starling_wire::client::AdminReply;
 use starling_wire::local::LocalPage;
 use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
@@ -92,9 +93,16 @@ enum Whom {
     Local(oneshot::Sender<Result<LocalPage, Failure>>),
 }
 
-fn row_page(page: Page, sequence: u64) -> RowPage {
-    let damaged = page.damaged.iter().map(|range| (range.start().clone(), range.end().cloned())).collect();
-    RowPage { rows: page.rows, next: page.next, damaged, sequence }
+/// What the disk did not give of hints and of what the node knows of itself cannot be done without.
+fn row_page(space: RowSpace, page: Page, sequence: u64) -> Result<RowPage, String> {
+    if space != RowSpace::Data && !page.unread.is_empty() {
+        return Err("some rows cannot be read at present; look at the disk".into());
+    }
+    let ranges = |ranges: &[KeyRange]| {
+        ranges.iter().map(|range| (range.start().clone(), range.end().cloned())).collect::<Vec<_>>()
+    };
+    let (damaged, unread) = (ranges(&page.damaged), ranges(&page.unread));
+    Ok(RowPage { rows: page.rows, next: page.next, damaged, unread, sequence })
 }
 
 /// What a client is told in place of an answer that cannot be sent to it.
@@ -240,7 +248,8 @@ impl Reactor {
                 // Read first: the page holds all commits up to this one.
                 let sequence = if let ScanId::Export(_) = id { self.engine.sequence() } else { 0 };
                 let page = self.engine.scan(namespace(space), &range, limit);
-                let page = page.map(|page| row_page(page, sequence)).map_err(|e| e.to_string());
+                let page = page.map_err(|e| e.to_string());
+                let page = page.and_then(|page| row_page(space, page, sequence));
                 self.push(Event::Scanned(id, page));
             }
             Effect::Commit { id, rows, durable } => jobs.push(Job { id, batch: batch_of(rows), durable }),
@@ -261,9 +270,9 @@ impl Reactor {
     /// A group of commits was answered.
     pub(crate) fn committed(&self, answer: Answer) {
         let result = answer.result.map_err(|error| match error {
-            // A full disk refuses what it has no room for, and is otherwise whole.
-            StorageError::NoSpace { .. } => CommitFailure::NoSpace(error.to_string()),
-            _ => {
+            // What lacks room or descriptors refuses, and is otherwise whole.
+            error if error.is_for_later() => CommitFailure::NoSpace(error.to_string()),
+            error => {
                 self.store_failed(&error);
                 CommitFailure::Failed(error.to_string())
             }

@@ -9,7 +9,7 @@ use starling_causality::Record;
 use starling_node::CommitId;
 use starling_node::event::{CommitFailure, LoadFailure, RowPage};
 use starling_storage::{
-    Batch, CrashMode, Durability, Engine, MemoryEngine, Namespace, Op, Page, StorageError,
+    Batch, CrashMode, Durability, Engine, KeyRange, MemoryEngine, Namespace, Op, Page, StorageError,
 };
 use starling_vnode::{RowSpace, RowWrite};
 
@@ -152,7 +152,7 @@ impl Disk {
 
 fn commit_failure(error: &StorageError) -> CommitFailure {
     match error {
-        StorageError::NoSpace { .. } => CommitFailure::NoSpace(error.to_string()),
+        error if error.is_for_later() => CommitFailure::NoSpace(error.to_string()),
         _ => CommitFailure::Failed(error.to_string()),
     }
 }
@@ -165,8 +165,11 @@ pub(crate) fn load_failure(error: &StorageError) -> LoadFailure {
 }
 
 pub(crate) fn row_page(page: Page) -> RowPage {
-    let damaged = page.damaged.iter().map(|range| (range.start().clone(), range.end().cloned()));
-    RowPage { damaged: damaged.collect(), rows: page.rows, next: page.next, sequence: 0 }
+    let ranges = |ranges: &[KeyRange]| {
+        ranges.iter().map(|range| (range.start().clone(), range.end().cloned())).collect::<Vec<_>>()
+    };
+    let (damaged, unread) = (ranges(&page.damaged), ranges(&page.unread));
+    RowPage { damaged, unread, rows: page.rows, next: page.next, sequence: 0 }
 }
 
 const fn is_data(op: &Op) -> bool {

@@ -103,8 +103,8 @@ impl Host {
     }
 
     pub(crate) fn now(&self, instant: Instant) -> Now {
-        let wall = wall(instant, self.clock_offset_ms);
-        Now { instant, wall, fraction: Now::fraction_of(instant.nanos()) }
+        let fraction = Now::fraction_of(instant.nanos());
+        Now { instant, wall: wall(instant, self.clock_offset_ms), fraction }
     }
 
     /// Starts the machine from what is on disk, as a daemon would.
@@ -115,8 +115,8 @@ impl Host {
         let start = (self.config.node.bits() << 8) ^ self.life;
         self.config.seed = seed.child("machine", start);
         let mut meta = self.rows(Namespace::Meta);
-        let unsynced = std::mem::take(&mut self.lost_power) && has_unsynced_buckets(&meta);
-        let mut losses = if self.has_lost || unsynced { Losses::everything() } else { Losses::NONE };
+        let unsynced = if std::mem::take(&mut self.lost_power) { unsynced(&meta) } else { Losses::NONE };
+        let mut losses = if self.has_lost { Losses::everything().join(&unsynced) } else { unsynced };
         if lie.hides_losses() {
             meta.retain(|(key, _)| key != META_SUSPECT);
             if self.has_lost {
@@ -157,9 +157,10 @@ impl Host {
     }
 }
 
-/// Whether a loss of power may have taken acked writes: some bucket does not want its writes fsynced.
-fn has_unsynced_buckets(meta: &[(Bytes, Bytes)]) -> bool {
-    Boot::read(meta, &Losses::NONE).is_ok_and(|boot| boot.has_unsynced_buckets())
+/// The acked writes that a loss of power may have taken: those of buckets that do not want them fsynced.
+fn unsynced(meta: &[(Bytes, Bytes)]) -> Losses {
+    let buckets = Boot::read(meta, &Losses::NONE).map(|boot| boot.unsynced_buckets()).unwrap_or_default();
+    if buckets.is_empty() { Losses::NONE } else { Losses::of_unsynced(buckets) }
 }
 
 /// The row of a node that may have forgotten its layout, and hardly any record.

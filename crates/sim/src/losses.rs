@@ -32,7 +32,7 @@ impl World {
     pub fn find_lost(&mut self, node: usize, losses: &Losses) {
         self.crash_as(node, CrashMode::KeepSynced);
         let disk = &mut self.hosts[node].disk;
-        let order = Order { id: CommitId::Seal, durable: true, answered: true };
+        let order = Order { id: CommitId::Seal, durable: true, answered: false };
         if disk.commit(order, vec![losses.row()], Sabotage::None).is_some() {
             disk.synced();
         }
@@ -51,6 +51,16 @@ impl World {
     pub fn damage(&mut self, node: usize, namespace: Namespace, row: &[u8]) {
         self.hosts[node].disk.engine.corrupt(namespace, row);
         self.observer.rotten.insert((node, bytes::Bytes::copy_from_slice(row)));
+    }
+
+    /// A node's disk does not give one of its rows, until it heals.
+    pub fn hide(&mut self, node: usize, namespace: Namespace, row: &[u8]) {
+        self.hosts[node].disk.engine.hide(namespace, row);
+    }
+
+    /// A node's disk gives again what it has.
+    pub fn heal_disk(&mut self, node: usize) {
+        self.hosts[node].disk.engine.heal();
     }
 
     /// How many of a node's data rows are damaged.

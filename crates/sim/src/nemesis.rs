@@ -241,7 +241,8 @@ fn drift(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, schedule:
     let node = rng.random_range(0..nodes);
     let step = if rng.random_bool(0.5) { 20 } else { -20 };
     for number in 1..=rng.random_range(5..20) {
-        schedule.push((at + Duration::from_millis(250) * number, Step::Clock(node, step * i64::from(number))));
+        schedule
+            .push((at + Duration::from_millis(250) * number, Step::Clock(node, step * i64::from(number))));
     }
     schedule.push((at + Duration::from_secs(6), Step::Clock(node, 0)));
 }

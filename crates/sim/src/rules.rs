@@ -42,5 +42,12 @@ impl Rules {
 }
 
 /// Nothing.
-pub const NO_CHANGE: BucketChanges =
-    BucketChanges { r: None, w: None, strict: None, conflict: None, durable: None, ttl_ms: None, least_w: None };
+pub const NO_CHANGE: BucketChanges = BucketChanges {
+    r: None,
+    w: None,
+    strict: None,
+    conflict: None,
+    durable: None,
+    ttl_ms: None,
+    least_w: None,
+};

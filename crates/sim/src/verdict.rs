@@ -64,8 +64,7 @@ impl Ledger {
             rows,
         };
         ops.iter().enumerate().for_each(|(index, op)| ledger.ops.entry(op.key).or_default().push(index));
-        let keys: BTreeMap<Bytes, usize> =
-            ledger.rows.iter().map(|(&key, row)| (row.clone(), key)).collect();
+        let keys: BTreeMap<Bytes, usize> = ledger.rows.iter().map(|(&key, row)| (row.clone(), key)).collect();
         for mint in observer.mints.values() {
             if let Some(&key) = keys.get(&mint.row) {
                 ledger.mints.entry(key).or_default().push(mint.dot);
@@ -178,7 +177,11 @@ impl Run {
     }
 
     /// The operations on a key, by their numbers.
-    pub(crate) fn ops_of<'a>(&'a self, ledger: &'a Ledger, key: usize) -> impl Iterator<Item = (usize, &'a Op)> {
+    pub(crate) fn ops_of<'a>(
+        &'a self,
+        ledger: &'a Ledger,
+        key: usize,
+    ) -> impl Iterator<Item = (usize, &'a Op)> {
         let ops = ledger.ops.get(&key).into_iter().flatten();
         ops.map(|&index| (index, &self.workload.ops[index]))
     }
@@ -207,9 +210,7 @@ impl Run {
         };
         let (mut seen, mut perhaps) = match &op.seen {
             Seen::Nothing => (BTreeSet::new(), BTreeSet::new()),
-            Seen::Dots(dots, _) => {
-                (dots.iter().map(|&dot| ledger.write_of(dot)).collect(), BTreeSet::new())
-            }
+            Seen::Dots(dots, _) => (dots.iter().map(|&dot| ledger.write_of(dot)).collect(), BTreeSet::new()),
             Seen::Local | Seen::Quorum => self.blind(ledger, index, op),
         };
         seen.remove(&id);

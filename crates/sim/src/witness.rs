@@ -55,14 +55,16 @@ impl World {
         self.cluster = self.cluster.or(layout.map(|layout| layout.cluster()));
         let Some((key, cluster)) = self.asked.get(&handle).cloned().zip(self.cluster) else { return };
         let seed = cluster.hash_seed();
-        let (_, row) = CellKey::data(QualifiedKey::new(seed, BucketName::default_bucket(), key.clone())).row();
+        let (_, row) =
+            CellKey::data(QualifiedKey::new(seed, BucketName::default_bucket(), key.clone())).row();
         match reply {
             KvReply::Written(written) => {
                 let receipt = &written.receipt;
                 let Some(dot) = receipt.dot else { return };
                 let all = self.observer.holders(&row, dot, 0..self.hosts.len());
                 let owners = self.observer.holders(&row, dot, self.owners_of(&row).into_iter());
-                let is_there = self.observer.mints.contains_key(&dot) || self.observer.silent.contains_key(&dot);
+                let is_there =
+                    self.observer.mints.contains_key(&dot) || self.observer.silent.contains_key(&dot);
                 if is_there && (all < usize::from(receipt.acked) || owners < usize::from(receipt.owners)) {
                     let (acked, said) = (receipt.acked, receipt.owners);
                     let words = format!(

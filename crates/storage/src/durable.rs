@@ -3,10 +3,11 @@
 //! A commit goes to the log, is made durable there, then becomes visible in a write buffer, then is answered. Write
 //! buffers become tables in the background, and the log in front of them is given back.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::batch::{Batch, Namespace};
 use crate::directory::{DataDirectory, DirectoryLock};
 use crate::engine::{Done, Durability, Engine, Page, ScanLimit, Sizes, Snapshot};
 use crate::error::StorageError;
-use crate::files::{Files, OsFiles};
+use crate::files::{Files, OsFiles, Patience};
 use crate::graves::Graves;
 use crate::log::{self, Log, Sequence, Watermark};
 use crate::marks::Marks;
@@ -26,6 +27,7 @@ use crate::range::KeyRange;
 mod breather;
 mod buffer;
 mod damage;
+mod excavation;
 mod failure;
 mod headroom;
 mod inspect;
@@ -36,20 +38,26 @@ mod published;
 mod queue;
 mod reclaim;
 mod report;
+mod ruins;
 mod salvage;
 mod scrub;
 mod snapshots;
 mod store;
+mod strangers;
 mod sweeper;
 mod tree;
 mod trees;
+mod unread;
 mod upkeep;
 mod writeback;
 
+pub use excavation::{Excavation, excavate};
 pub use inspect::inspect_log;
 pub use report::OpenReport;
+pub(crate) use ruins::set_aside;
 pub use salvage::Salvage;
 
+use failure::Reason;
 use pipeline::Pipeline;
 use queue::Submission;
 use snapshots::OpenSnapshot;
@@ -110,6 +118,20 @@ pub struct Surroundings {
     pub observer: Arc<dyn Observer>,
     /// Where the files of the log in a directory are.
     pub log_files: OpenFiles,
+    /// How often what cannot be read is tried again.
+    pub patience: Patience,
+    /// Files of the store, by their whole path, of which a person has given up what cannot be read: that counts as
+    /// lost. What can be read is kept aside.
+    pub given_up: BTreeSet<PathBuf>,
+}
+
+impl Surroundings {
+    /// How the files in a directory are read.
+    fn reading(&self, dir: &Path) -> log::Reading {
+        let within = self.given_up.iter().filter(|file| file.parent() == Some(dir));
+        let names = within.filter_map(|file| Some(file.file_name()?.to_str()?.to_owned()));
+        log::Reading { patience: self.patience.clone(), given_up: names.collect() }
+    }
 }
 
 /// Opens the files of a directory.
@@ -118,7 +140,12 @@ pub type OpenFiles = Arc<dyn Fn(&Path) -> io::Result<Arc<dyn Files>> + Send + Sy
 impl Default for Surroundings {
     /// Nobody is told, and the files are the operating system's.
     fn default() -> Self {
-        Self { observer: Arc::new(()), log_files: Arc::new(|dir| Ok(Arc::new(OsFiles::open(dir)?))) }
+        Self {
+            observer: Arc::new(()),
+            log_files: Arc::new(|dir| Ok(Arc::new(OsFiles::open(dir)?))),
+            patience: Patience::default(),
+            given_up: BTreeSet::new(),
+        }
     }
 }
 
@@ -144,7 +171,8 @@ impl DurableEngine {
     /// # Errors
     /// [`StorageError::Locked`] if another process has it open; [`StorageError::FormatTooNew`] and
     /// [`StorageError::Foreign`], with nothing changed, if it is not for this version to open;
-    /// [`StorageError::Io`] and [`StorageError::NoSpace`] if the system refuses.
+    /// [`StorageError::ReadFailed`], with nothing changed, if the disk does not give what is needed to know what is
+    /// there; [`StorageError::Io`] and [`StorageError::NoSpace`] if the system refuses.
     pub fn open(dir: &Path, options: Options) -> Result<Self, StorageError> {
         Self::open_in(dir, options, Surroundings::default())
     }
@@ -156,15 +184,17 @@ impl DurableEngine {
     pub fn open_in(dir: &Path, options: Options, surroundings: Surroundings) -> Result<Self, StorageError> {
         let directory = DataDirectory::new(dir);
         // Before anything is touched, so that a store not meant for this version stays as it is.
-        directory.store()?;
+        let store = || surroundings.patience.try_while(is_unread, || directory.store());
+        store()?;
         directory.create()?;
         let lock = directory.lock()?;
-        let number = match directory.store()? {
+        let number = match store()? {
             Some(number) => number,
             None => create(&directory, options)?,
         };
         let (store, report) = recover(&directory, number, options, &surroundings)?;
         let store = Arc::new(store.observed_by(surroundings.observer));
+        store.count_ruins();
         let thread_failed = StorageError::during("starting the threads of the store");
         let pipeline = Pipeline::start(&store).map_err(&thread_failed)?;
         let upkeep = Upkeep::start(&store).map_err(&thread_failed)?;
@@ -258,11 +288,11 @@ impl Engine for DurableEngine {
     }
 
     fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        self.with_store(|store| store.trees.get(namespace, key))
+        self.with_store(|store| store.unread.note(store.trees.get(namespace, key)))
     }
 
     fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
-        self.with_store(|store| store.trees.now().scan(namespace, range, limit))
+        self.with_store(|store| store.unread.note_page(store.trees.now().scan(namespace, range, limit)))
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
@@ -320,12 +350,14 @@ fn recover(
     surroundings: &Surroundings,
 ) -> Result<(Store, OpenReport), StorageError> {
     let failed = StorageError::during("opening the store");
-    let mut marks = Marks::open(&directory.meta()).map_err(&failed)?;
+    let in_meta = |error: log::LogError| StorageError::from(error).in_directory(directory.path(), "meta");
+    let reading = surroundings.reading(&directory.meta());
+    let mut marks = Marks::open(&directory.meta(), &reading).map_err(in_meta)?;
     let mut report = OpenReport { lost_before: marks.facts().lost, ..OpenReport::default() };
-    let trees = open_trees(directory, options, &mut marks, &mut report)?;
+    let trees = open_trees(directory, options, surroundings, &mut marks, &mut report)?;
     let log_files = (surroundings.log_files)(&directory.log()).map_err(&failed)?;
     let meta_files = Arc::new(OsFiles::open(&directory.meta()).map_err(&failed)?);
-    let (mut watermark, acknowledged) = Watermark::open(meta_files, number)?;
+    let (mut watermark, acknowledged) = Watermark::open(meta_files, number, &reading).map_err(in_meta)?;
     let persisted = trees.iter().map(Tree::persisted).max().unwrap_or_default();
     let known = log::Known { flushed: marks.flushed(), persisted, acknowledged };
     // What a rebuild could not read may still be in the log, below what it could.
@@ -336,8 +368,9 @@ fn recover(
     });
     let mut replay = |sequence, payload| replay(&trees, &held, sequence, payload);
     let settings = log::Settings { segment_bytes: options.log_segment_bytes };
-    let (mut log, findings) = Log::open(log_files, number, settings, known, &mut replay)
-        .map_err(|error: StorageError| error.in_directory(directory.path()))?;
+    let reading = surroundings.reading(&directory.log());
+    let (mut log, findings) = Log::open(log_files, number, settings, known, &reading, &mut replay)
+        .map_err(|error: StorageError| error.in_directory(directory.path(), "log"))?;
     if findings.last < persisted {
         report.log_behind = Some((findings.last, persisted));
     }
@@ -381,6 +414,7 @@ fn replay(
 fn open_trees(
     directory: &DataDirectory,
     options: Options,
+    surroundings: &Surroundings,
     marks: &mut Marks,
     report: &mut OpenReport,
 ) -> Result<Trees, StorageError> {
@@ -388,42 +422,109 @@ fn open_trees(
     let graves: Arc<RwLock<Graves>> = Arc::default();
     let mut open = |namespace: Namespace| {
         let dir = directory.tables().join(namespace.name());
+        let opening = Opening { dir: &dir, namespace, shared: &shared, graves: &graves, surroundings };
         if !marks.facts().damaged.contains(&namespace)
             && !salvage::is_interrupted(&dir)
-            && let Some(tree) = open_tree(&dir, namespace, &shared, &graves)?
+            && let Some(tree) = opening.open()?
         {
             return Ok(tree);
         }
-        tracing::error!(%namespace, "tables are damaged: rebuilding them from what can be read");
-        // First: a rebuild that is cut off must not look like whole tables.
-        let marked = marks.set_lost(true).and_then(|()| marks.set_damaged(namespace));
-        marked.map_err(StorageError::during("noting that tables are damaged"))?;
-        let (tree, salvage) = salvage::rebuild(&dir, namespace, &shared, graves.clone())?;
-        report.salvaged.push((namespace, salvage));
-        Ok::<_, StorageError>(tree)
+        opening.rebuild(marks, report)
     };
     let [data, hints, meta] = Namespace::ALL;
     let trees = [open(data)?, open(hints)?, open(meta)?];
-    Trees::new(trees, shared, graves)
+    let known = surroundings.patience.try_while(is_unread, || Trees::recorded_graves(&trees))?;
+    Ok(Trees::new(trees, shared, graves, known))
 }
 
-/// The tree in `dir`; none if it is too damaged to be opened.
-fn open_tree(
-    dir: &Path,
+/// The open of one tree.
+struct Opening<'a> {
+    dir: &'a Path,
     namespace: Namespace,
-    shared: &Shared,
-    graves: &Arc<RwLock<Graves>>,
-) -> Result<Option<Tree>, StorageError> {
-    // Without its manifest the library would take the directory for a new tree, and throw away what is in it.
-    if !manifest::is_sound(dir) {
-        return Ok(None);
+    shared: &'a Shared,
+    graves: &'a Arc<RwLock<Graves>>,
+    surroundings: &'a Surroundings,
+}
+
+impl Opening<'_> {
+    /// The tree; none if it is damaged, so that it cannot be opened, or if a person gives up part of it.
+    fn open(&self) -> Result<Option<Tree>, StorageError> {
+        if self.unread_given_up().is_some() {
+            return Ok(None);
+        }
+        self.surroundings.patience.try_while(is_unread, || self.try_open())
     }
-    // The library asserts some properties of its files; a damaged file must not look like a bug of ours.
-    match catch_unwind(AssertUnwindSafe(|| Tree::open(dir, namespace, shared, graves.clone()))) {
-        Ok(Ok(tree)) => Ok(Some(tree)),
-        Ok(Err(error)) => failure::damage_of(&error).map(|_| None),
-        Err(_) => Ok(None),
+
+    fn try_open(&self) -> Result<Option<Tree>, StorageError> {
+        let failed = |cause: &io::Error| self.read_failed(&cause.to_string());
+        strangers::move_aside(self.dir).map_err(|error| failed(&error))?;
+        // Without its manifest the library would take the directory for a new tree, and throw away what is in it.
+        if !manifest::is_sound(self.dir).map_err(|error| failed(&error))? {
+            return Ok(None);
+        }
+        // The library asserts some properties of its files; a damaged file must not look like a bug of ours.
+        let open = || Tree::open(self.dir, self.namespace, self.shared, self.graves.clone());
+        match catch_unwind(AssertUnwindSafe(open)) {
+            Ok(Ok(tree)) => Ok(Some(tree)),
+            Ok(Err(error)) => match Reason::of(&error) {
+                Reason::Damage(_) => Ok(None),
+                Reason::Unread(cause) => Err(self.read_failed(&cause)),
+                Reason::Later(error) => Err(error),
+            },
+            Err(_) => match self.unread_file() {
+                Some(path) => Err(StorageError::ReadFailed { path, cause: "the library panicked".into() }),
+                None => Ok(None),
+            },
+        }
     }
+
+    /// Makes the tree anew from what can be read of it.
+    fn rebuild(&self, marks: &mut Marks, report: &mut OpenReport) -> Result<Tree, StorageError> {
+        let Self { dir, namespace, shared, graves, surroundings } = *self;
+        tracing::error!(%namespace, "tables are damaged: rebuilding them from what can be read");
+        let (patience, given_up) = (surroundings.patience.clone(), surroundings.given_up.clone());
+        let reading = salvage::Reading { patience, given_up };
+        let rebuilt = salvage::Rebuilt::make(dir, namespace, shared, graves.clone(), &reading)?;
+        // First: tables that lack something must not look like whole ones.
+        let marked = marks.set_lost(true).and_then(|()| marks.set_damaged(namespace));
+        marked.map_err(StorageError::during("noting that tables are damaged"))?;
+        report.salvaged.push((namespace, rebuilt.salvage.clone()));
+        rebuilt.install()?;
+        let tree = Tree::open(dir, namespace, shared, graves.clone());
+        tree.map_err(|error| failure::of_write(&error))
+    }
+
+    fn read_failed(&self, cause: &str) -> StorageError {
+        let path = self.unread_file().unwrap_or_else(|| self.dir.into());
+        StorageError::ReadFailed { path, cause: cause.into() }
+    }
+
+    /// The first file of the tree that the disk does not give: the library does not say which it was.
+    fn unread_file(&self) -> Option<PathBuf> {
+        let files = [self.dir.to_path_buf(), self.dir.join("tables")];
+        let mut files = files.iter().flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten().flatten());
+        files.find_map(|file| {
+            let path = file.path();
+            let is_unread = file.file_type().is_ok_and(|kind| !kind.is_dir()) && !can_be_read(&path);
+            is_unread.then_some(path)
+        })
+    }
+
+    /// A file of this tree that a person has given up, and that indeed cannot be read.
+    fn unread_given_up(&self) -> Option<&PathBuf> {
+        let mut files = self.surroundings.given_up.iter().filter(|file| file.starts_with(self.dir));
+        files.find(|file| std::fs::symlink_metadata(file).is_ok() && !can_be_read(file))
+    }
+}
+
+fn can_be_read(path: &Path) -> bool {
+    std::fs::File::open(path).and_then(|mut file| io::copy(&mut file, &mut io::sink())).is_ok()
+}
+
+/// Whether the disk did not give what was asked for, so that another try may do.
+const fn is_unread(error: &StorageError) -> bool {
+    use StorageError::{Io, ReadFailed, Scarce, Unread};
+    matches!(error, Io { .. } | ReadFailed { .. } | Scarce { .. } | Unread { .. })
 }
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ pub trait Engine: Send + Sync {
     /// batches it does only that.
     ///
     /// # Errors
-    /// [`StorageError::KeyLength`], [`StorageError::ValueLength`] and [`StorageError::NoSpace`] refuse the submission
-    /// whole, before anything is written; the engine goes on. Any other error poisons the engine: whether the batches
+    /// [`StorageError::KeyLength`], [`StorageError::ValueLength`], [`StorageError::NoSpace`] and
+    /// [`StorageError::Scarce`] refuse the submission whole, before anything is written; the engine goes on. Any other error poisons the engine: whether the batches
     /// survive is unknown until it is opened again, and every later call answers [`StorageError::Poisoned`].
     fn submit(&self, batches: Vec<Batch>, durability: Durability, done: Done);
 
@@ -47,7 +47,8 @@ pub trait Engine: Send + Sync {
     /// The value of one row, if the row exists.
     ///
     /// # Errors
-    /// [`StorageError::Corrupt`] if the row's bytes are not those that were written; other rows still answer.
+    /// [`StorageError::Corrupt`] if the row's bytes are not those that were written, [`StorageError::Unread`] if the
+    /// disk did not give them; other rows still answer.
     fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError>;
 
     /// [`Engine::get`] for several rows; the answers in the order of the keys.
@@ -59,7 +60,7 @@ pub trait Engine: Send + Sync {
     /// named in it, and the rows beyond follow.
     ///
     /// # Errors
-    /// If the engine is closed or poisoned, or the operating system fails a read.
+    /// If the engine is closed or poisoned, or the system is short of something.
     fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError>;
 
     /// The state as of now, for reads that must agree with each other. It keeps old versions on disk for as long as it
@@ -149,6 +150,9 @@ pub struct Page {
     pub next: Option<Bytes>,
     /// Ranges within the page whose rows could not be read: there may be rows in them, or none. In key order.
     pub damaged: Vec<KeyRange>,
+    /// Ranges within the page that the disk did not give: nothing is known of what is in them, and another scan may
+    /// have it. In key order.
+    pub unread: Vec<KeyRange>,
 }
 
 /// What an engine holds.
@@ -175,6 +179,12 @@ pub struct Sizes {
     pub scrub_passes: u64,
     /// Namespaces in whose tables damage was found since the open: the next one makes them anew.
     pub damaged_tables: usize,
+    /// Tables that the disk did not give when they were last asked for: they are left as they are, and asked for again.
+    pub unread_tables: usize,
+    /// Reads of rows and ranges since the open that the disk did not give.
+    pub read_failures: u64,
+    /// Files and directories of which something was lost, set aside in the data directory.
+    pub ruins: usize,
 }
 
 /// What a scan meets.
@@ -183,6 +193,8 @@ pub(crate) enum Found {
     Row(Bytes, Bytes),
     /// Damage.
     Damage(KeyRange),
+    /// What the disk did not give.
+    Unread(KeyRange),
 }
 
 impl Page {
@@ -198,6 +210,10 @@ impl Page {
                 Found::Row(key, value) => (key, value),
                 Found::Damage(range) => {
                     page.damaged.push(range);
+                    continue;
+                }
+                Found::Unread(range) => {
+                    page.unread.push(range);
                     continue;
                 }
             };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::batch::Namespace;
+use crate::files::Trouble;
 use crate::log::LogError;
 use crate::row::{MAX_ROW_KEY, MAX_ROW_VALUE};
 
@@ -18,6 +19,43 @@ pub enum StorageError {
          larger volume, the node needs no restart"
     )]
     NoSpace {
+        /// The system's words.
+        cause: String,
+    },
+    /// The system lacks something that others hold at the moment: descriptors, memory. Nothing was written, and the
+    /// store goes on.
+    #[error(
+        "the system is short of something ({cause}): nothing was written, and it is tried again; raise the limit of \
+         open files, or end what takes the memory"
+    )]
+    Scarce {
+        /// The system's words.
+        cause: String,
+    },
+    /// The disk did not give a stored row. It may be whole: nothing is known of what it holds, and nothing was changed.
+    #[error(
+        "the {namespace} row {} cannot be read at present ({cause}): it may be whole, and the next read tries \
+         again; look at the disk and the system log",
+        key.escape_ascii()
+    )]
+    Unread {
+        /// Where.
+        namespace: Namespace,
+        /// The row.
+        key: Bytes,
+        /// The system's words.
+        cause: String,
+    },
+    /// A file of the store could not be read when it was opened, tried again and again. Nothing was changed.
+    #[error(
+        "{} cannot be read ({cause}): that says nothing of what it holds, so nothing was changed; look at the disk, \
+         its cables and the system log, then start again. If it stays so, \
+         `starling data repair DIR --accept-unreadable FILE` gives up what cannot be read of it, and keeps a copy",
+        path.display()
+    )]
+    ReadFailed {
+        /// The file, or the directory whose files they are.
+        path: PathBuf,
         /// The system's words.
         cause: String,
     },
@@ -126,6 +164,8 @@ impl From<LogError> for StorageError {
     fn from(error: LogError) -> Self {
         match error {
             LogError::NoSpace { cause } => Self::NoSpace { cause },
+            LogError::Scarce { cause } => Self::Scarce { cause },
+            LogError::Unread { file, cause } => Self::ReadFailed { path: file.into(), cause },
             LogError::Io { action, cause } => Self::Io { action, cause },
             LogError::Failed { cause } => Self::Poisoned { cause },
             LogError::FormatTooNew { found, supported } => {
@@ -140,20 +180,28 @@ impl From<LogError> for StorageError {
 }
 
 impl StorageError {
-    /// Says of which data directory it speaks, where the log did not know.
-    pub(crate) fn in_directory(mut self, path: &Path) -> Self {
-        if let Self::FormatTooNew { dir, .. } = &mut self {
-            *dir = path.into();
+    /// Says of which data directory it speaks, and of which part of it, where the log did not know.
+    pub(crate) fn in_directory(mut self, path: &Path, part: &str) -> Self {
+        match &mut self {
+            Self::FormatTooNew { dir, .. } => *dir = path.into(),
+            Self::ReadFailed { path: file, .. } => *file = path.join(part).join(&*file),
+            _ => {}
         }
         self
+    }
+
+    /// Whether nothing was written, and another try later may do.
+    pub const fn is_for_later(&self) -> bool {
+        matches!(self, Self::NoSpace { .. } | Self::Scarce { .. })
     }
 
     /// A failure of the operating system while doing `action`.
     pub(crate) fn io(action: &'static str, error: &io::Error) -> Self {
         let cause = error.to_string();
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { cause },
-            _ => Self::Io { action, cause },
+        match Trouble::of(error) {
+            Trouble::NoSpace => Self::NoSpace { cause },
+            Trouble::Scarce => Self::Scarce { cause },
+            Trouble::Other => Self::Io { action, cause },
         }
     }
 

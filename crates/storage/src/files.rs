@@ -10,9 +10,13 @@ use std::sync::Arc;
 
 mod faulty;
 mod os;
+mod patience;
+mod trouble;
 
 pub use faulty::{FaultyFiles, Unsynced, WriteFault};
 pub use os::OsFiles;
+pub use patience::Patience;
+pub(crate) use trouble::Trouble;
 
 /// The files of one directory, by name.
 pub trait Files: Send + Sync + Debug {
@@ -29,15 +33,6 @@ pub trait Files: Send + Sync + Debug {
     /// # Errors
     /// If the system refuses; [`io::ErrorKind::StorageFull`] if there is no room.
     fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn LogFile>>;
-
-    /// The same in a hurry: the room is taken and reads as zeros, but may not be written with them yet, so that the first
-    /// fsyncs of what is written may take longer.
-    ///
-    /// # Errors
-    /// As [`Files::create`].
-    fn reserve(&self, name: &str, length: u64) -> io::Result<Arc<dyn LogFile>> {
-        self.create(name, length)
-    }
 
     /// Opens a file that is there. One that may only be read is opened for reading.
     ///
@@ -92,16 +87,26 @@ pub trait LogFile: Send + Sync + Debug {
     fn sync_data(&self) -> io::Result<()>;
 }
 
-/// What a file holds. Blocks that the disk cannot read are zeros: their checksums will tell.
+/// What a file holds.
+///
+/// # Errors
+/// If any of it cannot be read: that says nothing of what it holds.
 pub(crate) fn read_all(file: &dyn LogFile) -> io::Result<Vec<u8>> {
     let length = usize::try_from(file.length()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let mut bytes = zeros(length)?;
-    if fill(file, 0, &mut bytes).is_err() {
-        for (index, block) in bytes.chunks_mut(BLOCK).enumerate() {
-            if let Err(error) = fill(file, index * BLOCK, block) {
-                tracing::error!(%error, offset = index * BLOCK, "a block of the log cannot be read");
-                block.fill(0);
-            }
+    fill(file, 0, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// What a file holds, with zeros in the place of blocks that the disk does not give: checksums will tell. For who has
+/// given those up.
+pub(crate) fn read_what_can_be(file: &dyn LogFile) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(file.length()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let mut bytes = zeros(length)?;
+    for (index, block) in bytes.chunks_mut(BLOCK).enumerate() {
+        if let Err(error) = fill(file, index * BLOCK, block) {
+            tracing::error!(%error, offset = index * BLOCK, "a block of the log is given up");
+            block.fill(0);
         }
     }
     Ok(bytes)

@@ -39,9 +39,12 @@ pub mod range;
 mod row;
 
 pub use batch::{Batch, Namespace, Op};
-pub use durable::{DurableEngine, OpenReport, Options, Salvage, Surroundings, SyncMode, inspect_log};
+pub use durable::{
+    DurableEngine, Excavation, OpenReport, Options, Salvage, Surroundings, SyncMode, excavate, inspect_log,
+};
 pub use engine::{Done, Durability, Engine, Page, ScanLimit, Sizes, Snapshot, Ticket};
 pub use error::StorageError;
+pub use files::Patience;
 pub use memory::{CrashMode, MemoryEngine};
 pub use observer::{Group, Observer};
 pub use range::KeyRange;

@@ -31,8 +31,11 @@
 //!
 //! The log is the work of one thread at a time; [`SpareMaker`] may work beside it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
+
+use crate::files::{LogFile, Patience, Trouble, read_all, read_what_can_be};
 
 mod findings;
 mod frame;
@@ -40,6 +43,7 @@ mod group;
 mod losses;
 mod plan;
 mod recovery;
+mod ruin;
 mod segment;
 mod spares;
 mod survey;
@@ -49,6 +53,7 @@ mod writer;
 
 pub use findings::Findings;
 pub(crate) use group::{Frames, Group};
+pub(crate) use ruin::whole_payloads;
 pub(crate) use spares::SpareMaker;
 pub(crate) use watermark::Watermark;
 pub(crate) use writer::Log;
@@ -99,12 +104,46 @@ pub(crate) struct Known {
     pub(crate) acknowledged: Option<Sequence>,
 }
 
+/// How a log is read when it is opened.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reading {
+    /// How often what cannot be read is tried again.
+    pub(crate) patience: Patience,
+    /// Names of files of which a person has given up what cannot be read.
+    pub(crate) given_up: BTreeSet<String>,
+}
+
+impl Reading {
+    /// What the file of this name holds.
+    fn all(&self, name: &str, file: &dyn LogFile) -> Result<Vec<u8>, LogError> {
+        match self.patience.try_read(|| read_all(file)) {
+            Err(_) if self.given_up.contains(name) => read_what_can_be(file),
+            read => read,
+        }
+        .map_err(LogError::reading(name))
+    }
+}
+
 /// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// There is no room for a new segment. Nothing was written, and the log goes on.
     #[error("there is no room for the commit log ({cause}): free space")]
     NoSpace {
+        /// The system's words.
+        cause: String,
+    },
+    /// The system lacks something for now, descriptors or memory. Nothing was written, and the log goes on.
+    #[error("the commit log cannot go on at present ({cause}); nothing was written")]
+    Scarce {
+        /// The system's words.
+        cause: String,
+    },
+    /// A file of the log cannot be read. Nothing was changed: that says nothing of what it holds.
+    #[error("{file} of the commit log cannot be read ({cause}); nothing was changed")]
+    Unread {
+        /// Its name.
+        file: String,
         /// The system's words.
         cause: String,
     },
@@ -154,15 +193,17 @@ impl LogError {
 
     fn io(action: &'static str, error: &io::Error) -> Self {
         let cause = error.to_string();
-        match is_no_space(error) {
-            true => Self::NoSpace { cause },
-            false => Self::Io { action, cause },
+        match Trouble::of(error) {
+            Trouble::NoSpace => Self::NoSpace { cause },
+            Trouble::Scarce => Self::Scarce { cause },
+            Trouble::Other => Self::Io { action, cause },
         }
     }
-}
 
-fn is_no_space(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    /// For `map_err`: a file that cannot be read.
+    pub(crate) fn reading(file: &str) -> impl Fn(io::Error) -> Self {
+        move |error| Self::Unread { file: file.into(), cause: error.to_string() }
+    }
 }
 
 #[cfg(test)]

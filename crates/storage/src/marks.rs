@@ -17,7 +17,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batch::Namespace;
 use crate::directory::sync_directory;
-use crate::log::Sequence;
+use crate::durable::set_aside;
+use crate::log::{LogError, Reading, Sequence};
 
 const FILE: &str = "marks";
 const TITLE: &str = "starling marks 1";
@@ -39,15 +40,23 @@ pub(crate) struct Facts {
 
 impl Marks {
     /// Reads the marks in `dir`. The facts of a store without marks are those of a new one; whether it was, the log
-    /// tells. Of marks that cannot be read nothing is believed but that something was lost.
-    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
-        let facts = match fs::read(dir.join(FILE)) {
+    /// tells. Of damaged marks nothing is believed but that something was lost.
+    ///
+    /// # Errors
+    /// If they cannot be read: unless that was given up, which makes them damaged ones.
+    pub(crate) fn open(dir: &Path, reading: &Reading) -> Result<Self, LogError> {
+        let file = dir.join(FILE);
+        let facts = match reading.patience.try_read(|| fs::read(&file)) {
             Ok(bytes) => Facts::decode(&bytes).unwrap_or_else(|| {
                 tracing::error!(dir = %dir.display(), "the marks of the store are damaged");
                 Facts { lost: true, ..Facts::default() }
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => Facts::default(),
-            Err(error) => return Err(error),
+            Err(_) if reading.given_up.contains(FILE) => {
+                set_aside(&file).map_err(LogError::during("setting the marks of the store aside"))?;
+                Facts { lost: true, ..Facts::default() }
+            }
+            Err(error) => return Err(LogError::reading(FILE)(error)),
         };
         Ok(Self { dir: dir.into(), facts })
     }
@@ -140,7 +149,7 @@ mod tests {
     #[test]
     fn marks_are_found_as_they_were_left() {
         let dir = tempfile::tempdir().unwrap();
-        let mut marks = Marks::open(dir.path()).unwrap();
+        let mut marks = Marks::open(dir.path(), &Reading::default()).unwrap();
         assert_eq!(*marks.facts(), Facts::default());
         marks.set_flushed(Sequence(7)).unwrap();
         marks.set_damaged(Namespace::Hints).unwrap();
@@ -148,7 +157,7 @@ mod tests {
         marks.set_rebuilt(Namespace::Hints).unwrap();
         marks.set_lost(true).unwrap();
         let expected = Facts { flushed: Sequence(7), damaged: [Namespace::Data].into(), lost: true };
-        assert_eq!(*Marks::open(dir.path()).unwrap().facts(), expected);
+        assert_eq!(*Marks::open(dir.path(), &Reading::default()).unwrap().facts(), expected);
     }
 
     #[test]

@@ -122,6 +122,21 @@ impl MemoryEngine {
         row.map(|row| row.damaged = true).is_some()
     }
 
+    /// Has the disk not give a row until [`MemoryEngine::heal`], or until it is written again: it answers
+    /// [`StorageError::Unread`], and is whole. Says whether the row exists.
+    pub fn hide(&self, namespace: Namespace, key: &[u8]) -> bool {
+        let mut disk = self.disk();
+        let row = disk.rows.space_mut(namespace).get_mut(key);
+        row.map(|row| row.unread = true).is_some()
+    }
+
+    /// The disk gives again what it has.
+    pub fn heal(&self) {
+        let mut disk = self.disk();
+        let rows = disk.rows.spaces.iter_mut().flat_map(BTreeMap::values_mut);
+        rows.for_each(|row| row.unread = false);
+    }
+
     fn commit_now(&self, batches: &[Batch], durability: Durability) -> Result<(), StorageError> {
         let mut disk = self.disk();
         disk.check_open()?;
@@ -238,6 +253,8 @@ enum State {
 struct Row {
     value: Bytes,
     damaged: bool,
+    /// The disk does not give it at present.
+    unread: bool,
 }
 
 impl Disk {
@@ -281,7 +298,7 @@ impl Disk {
     fn apply(&mut self, op: &Op) -> (Namespace, Bytes, Option<Row>) {
         self.rows.graves.note(op);
         let (namespace, key) = (op.namespace(), op.key().clone());
-        let row = op.value().map(|value| Row { value: value.clone(), damaged: false });
+        let row = op.value().map(|value| Row { value: value.clone(), damaged: false, unread: false });
         let replaced = self.set(namespace, key.clone(), row);
         (namespace, key, replaced)
     }
@@ -348,13 +365,19 @@ impl Rows {
 
 impl Row {
     fn find(&self, key: &Bytes) -> Found {
-        match self.damaged {
-            true => Found::Damage(KeyRange::new(key.clone(), Some(successor(key)))),
-            false => Found::Row(key.clone(), self.value.clone()),
+        let range = || KeyRange::new(key.clone(), Some(successor(key)));
+        match (self.unread, self.damaged) {
+            (true, _) => Found::Unread(range()),
+            (false, true) => Found::Damage(range()),
+            (false, false) => Found::Row(key.clone(), self.value.clone()),
         }
     }
 
     fn read(&self, namespace: Namespace, key: &[u8]) -> Result<Bytes, StorageError> {
+        if self.unread {
+            let (key, cause) = (Bytes::copy_from_slice(key), "simulated fault".into());
+            return Err(StorageError::Unread { namespace, key, cause });
+        }
         if self.damaged {
             return Err(StorageError::Corrupt {
                 namespace,

@@ -44,9 +44,15 @@ impl EndpointSecrets {
             files::write(&path, &Self::random()?.0, Readers::Owner)?;
         }
         let bytes = files::read(&path, "it was there a moment ago: start again")?;
-        let bytes = bytes.try_into().map_err(|_| {
-            malformed(path.display().to_string(), "wrong length; it may be deleted, a new one is made")
-        })?;
+        let unusable = |what| {
+            let advice = "it may be deleted, a new one is made at the next start";
+            malformed(path.display().to_string(), format!("{what}; {advice}"))
+        };
+        let bytes: [u8; LENGTH] = bytes.try_into().map_err(|_| unusable("wrong length"))?;
+        // What some file systems leave after a power cut: with such keys anybody could end this node's connections.
+        if bytes[..RESET].iter().all(|byte| *byte == 0) {
+            return Err(unusable("it holds zeros instead of a secret"));
+        }
         Ok(Self(bytes))
     }
 
@@ -77,5 +83,22 @@ mod tests {
         std::fs::write(dir.path().join(FILE), "short").unwrap();
         let error = EndpointSecrets::open_or_create(dir.path()).unwrap_err().to_string();
         assert!(error.contains(FILE), "{error}");
+    }
+
+    #[test]
+    fn zeros_are_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        EndpointSecrets::open_or_create(dir.path()).unwrap();
+        let path = dir.path().join(FILE);
+        let mut bytes = std::fs::read(&path).unwrap();
+        for zeros in [RESET, LENGTH] {
+            bytes[..zeros].fill(0);
+            std::fs::write(&path, &bytes).unwrap();
+            let error = EndpointSecrets::open_or_create(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("zeros") && error.contains(FILE), "{error}");
+            assert_eq!(std::fs::read(&path).unwrap(), bytes, "nothing was changed");
+        }
+        std::fs::remove_file(&path).unwrap();
+        EndpointSecrets::open_or_create(dir.path()).unwrap();
     }
 }

@@ -32,6 +32,8 @@ pub const DEAD_IDS: usize = 8;
 
 /// Longest time limit a request may carry.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest life that a value can be given: 10,000 years. Nobody means more, and sums with it cannot overflow.
+pub const MAX_LIFE: Duration = Duration::from_secs(10_000 * 366 * 86_400);
 /// Time limit of a read that names none.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit of a write that names none.

@@ -120,8 +120,8 @@ pub enum LoadFailure {
 /// Why rows were not committed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitFailure {
-    /// Refused for want of space, before anything was written; the store goes on.
-    #[error("the disk is full: {0}")]
+    /// Refused for want of space, or of descriptors or memory, before anything was written; the store goes on.
+    #[error("refused before anything was written: {0}")]
     NoSpace(String),
     /// The store is poisoned: only the next start shows what of them is there.
     #[error("{0}")]

@@ -20,6 +20,7 @@
 //! writers may claim to have seen, `tries` what a try of a request may do, `recall` the memory of request ids, `cache`
 //! records kept for reads, `outcome` what the disk answers.
 
+mod amnesty;
 mod cache;
 mod cell;
 mod context;

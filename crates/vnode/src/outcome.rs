@@ -24,12 +24,15 @@ impl Vnodes {
             return;
         }
         let (record, damage) = match decode(row) {
-            Ok(record) => (record, None),
-            Err(LoadFailure::Damaged(_)) if self.is_given_up(&key.row().1) => {
-                // With the row went what its actor has minted for the key: it must not go on below that.
-                if key.space == Space::Data {
-                    self.mint.retire(self.bits.partition_of(key.key.token()));
+            Ok(record) => {
+                if !record.is_empty() {
+                    self.note_whole(&key);
                 }
+                (record, None)
+            }
+            Err(LoadFailure::Damaged(_)) if key.space == Space::Data && self.is_given_up(&key.row().1) => {
+                // With the row went what its actor has minted for the key: it must not go on below that.
+                self.mint.retire(self.bits.partition_of(key.key.token()));
                 (Record::default(), None)
             }
             Err(LoadFailure::Damaged(why)) => (Record::default(), Some(why)),

@@ -1,12 +1,17 @@
 //! How large a client's write may leave a record. Merges have no bound: replicas that refuse one never agree.
 
-use starling_causality::{Dot, Hlc, Mint, Payload, Record};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_types::ActorId;
 
 use crate::event::{ClientWrite, Refused};
 
-/// Refuses a value that would leave a record of more than `limit` bytes. Deletes are never refused.
-pub(crate) fn check(base: &Record, write: &ClientWrite, limit: usize) -> Result<(), Refused> {
+/// Refuses a value that would leave a record of more than `limit` bytes once what it replaces is gone. Deletes are never refused.
+pub(crate) fn check(
+    base: &Record,
+    write: &ClientWrite,
+    replaced: &VersionVector,
+    limit: usize,
+) -> Result<(), Refused> {
     let Payload::Value(value) = &write.payload else {
         return Ok(());
     };
@@ -14,15 +19,14 @@ pub(crate) fn check(base: &Record, write: &ClientWrite, limit: usize) -> Result<
     if base.encoded_len() + value.len() + SIBLING <= limit {
         return Ok(());
     }
-    let bytes = left(base, write) + SIBLING;
+    let bytes = left(base, write, replaced) + SIBLING;
     if bytes <= limit { Ok(()) } else { Err(Refused::TooLarge { bytes, limit }) }
 }
 
 /// The length of the record after the write, under a dot as long as any.
-fn left(base: &Record, write: &ClientWrite) -> usize {
-    let seen = write.seen.as_ref().unwrap_or(base.context());
+fn left(base: &Record, write: &ClientWrite, replaced: &VersionVector) -> usize {
     let dot = Dot { actor: ActorId::from_bits(0), hlc: Hlc::from_bits(u64::MAX) };
-    let after = base.write(Mint::plain(seen, dot, write.payload.clone()));
+    let after = base.write(Mint::plain(replaced, dot, write.payload.clone()));
     if write.lww { after.settle_lww() } else { after }.encoded_len()
 }
 

@@ -9,6 +9,7 @@ use starling_causality::{Dot, Hlc, Record};
 use starling_types::hash::TokenMap;
 use starling_types::{ActorId, Instant, NodeId, Now, PartitionBits, PartitionId, RequestId, Token};
 
+use crate::amnesty::Amnesty;
 use crate::cache::RecordCache;
 use crate::cell::{Cell, InFlight, Task};
 use crate::event::{Done, Effect, Event, OpId, Space, Ticket};
@@ -92,7 +93,7 @@ pub struct Vnodes {
     pub(crate) max_written: usize,
     pub(crate) hints: BTreeMap<NodeId, HintTally>,
     pub(crate) staged_bytes: usize,
-    given_up: Vec<(Bytes, Option<Bytes>)>,
+    pub(crate) given_up: Amnesty,
     pub(crate) tickets: BTreeMap<Ticket, Pending>,
     next_ticket: u64,
     /// When the last mint was far ahead of the wall for its key's sake, and by how much.
@@ -123,7 +124,7 @@ impl Vnodes {
             max_written: starling_types::limits::max_written(boot.max_value),
             hints: BTreeMap::new(),
             staged_bytes: 0,
-            given_up: Vec::new(),
+            given_up: Amnesty::default(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
             outlying: None,
@@ -167,17 +168,26 @@ impl Vnodes {
         self.mint.retire(partition);
     }
 
-    /// Nothing in this range of row keys that cannot be read is missed any more: it counts as absent.
+    /// Nothing in this range of row keys that is damaged is missed any more: it counts as absent, until it is written, or
+    /// turns out to be whole.
     pub fn give_up(&mut self, first: Bytes, end: Option<Bytes>) {
-        self.given_up.push((first, end));
+        self.given_up.grant(first, end);
     }
 
-    /// Whether a row that cannot be read is in a range that was given up.
+    /// Whether a row that is damaged was given up as it was found.
     pub fn is_given_up(&self, row: &[u8]) -> bool {
-        let holds = |(first, end): &(Bytes, Option<Bytes>)| {
-            row >= &**first && end.as_ref().is_none_or(|end| row < &**end)
-        };
-        self.given_up.iter().any(holds)
+        self.given_up.holds_for(row)
+    }
+
+    /// Whether all of a damaged range lies in one that was given up. Rows in it may have been whole since
+    /// ([`Vnodes::whole_since`]).
+    pub fn are_given_up(&self, range: &(Bytes, Option<Bytes>)) -> bool {
+        self.given_up.covers(range)
+    }
+
+    /// Rows of a range that was given up which were whole since.
+    pub fn whole_since<'a>(&'a self, range: &'a (Bytes, Option<Bytes>)) -> impl Iterator<Item = &'a Bytes> {
+        self.given_up.whole_in(range)
     }
 
     /// Which dot a client request made, if it is still remembered.
@@ -335,6 +345,7 @@ impl Vnodes {
         let bytes = stage.row.as_ref().map_or(0, Bytes::len);
         self.staged_bytes += bytes;
         self.count_hint(key, cell, &stage.record);
+        self.note_whole(key);
         let ticket = self.ticket(Pending::Cell { key: key.clone(), durable: stage.durable, bytes, ceiling });
         cell.staged.push_back(InFlight {
             ticket,
@@ -352,6 +363,13 @@ impl Vnodes {
         rows.extend(ceiling.map(ceiling_row));
         self.counters.leases += u64::from(ceiling.is_some());
         out.push(Effect::Commit { ticket, rows, durable: stage.durable });
+    }
+
+    /// A row is whole, or about to be: if it is damaged later, that is a loss.
+    pub(crate) fn note_whole(&mut self, key: &CellKey) {
+        if key.space == Space::Data && !self.given_up.is_empty() {
+            self.given_up.note_whole(&key.row().1);
+        }
     }
 
     pub(crate) fn count_hint(&mut self, key: &CellKey, cell: &Cell, after: &Record) {

@@ -146,7 +146,7 @@ impl Vnodes {
         if crowded && base.drops(replaced) == 0 && matches!(write.payload, Payload::Value(_)) {
             return Err(Refused::TooManySiblings(base.value_count()));
         }
-        size::check(base, write, self.max_written)
+        size::check(base, write, replaced, self.max_written)
     }
 
     /// Joins a record into the cell; acked once what it says is committed here.

@@ -1,5 +1,7 @@
 //! What an application asks: the one request type that RESP, HTTP and the native client all produce.
 
+mod receipt;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use starling_causality::Dot;
 pub use starling_ring::Layout;
 use starling_types::{
-    BucketChanges, BucketName, Key, NodeId, Outcome, PartitionId, RequestId, WallTime, limits,
+    BadSpan, BucketChanges, BucketName, Key, NodeId, Outcome, PartitionId, RequestId, WallTime, limits, span,
 };
 
 pub use crate::cluster::BucketRegister;
 pub use crate::export::{Export, ExportPage, ExportSpace, Exporter};
+pub use receipt::{Field, Grounds};
 
 /// One request for one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +46,20 @@ pub struct KvRequest {
 }
 
 impl KvRequest {
+    /// Whether what it states can be honoured. Every door asks before it passes a request on.
+    ///
+    /// # Errors
+    /// The span that is outside its limits.
+    pub fn check(&self) -> Result<(), BadSpan> {
+        if self.timeout_ms > 0 {
+            span::time_limit(self.timeout_ms.into())?;
+        }
+        match self.op {
+            KvOp::Put { ttl_ms: Some(ms), .. } => span::life(ms).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
     /// The time limit in force.
     pub fn timeout(&self) -> Duration {
         match (self.timeout_ms, &self.op) {
@@ -104,6 +121,14 @@ impl KvOp {
     /// Whether it changes data.
     pub const fn is_write(&self) -> bool {
         !matches!(self, Self::Get)
+    }
+
+    /// What a write has seen.
+    pub const fn seen(&self) -> Option<&Seen> {
+        match self {
+            Self::Get => None,
+            Self::Put { seen, .. } | Self::Delete { seen } => Some(seen),
+        }
     }
 
     /// The word for metrics and logs.
@@ -257,6 +282,13 @@ impl Failure {
     pub fn retry_after(mut self, span: Duration) -> Self {
         self.retry_after_ms = Some(u32::try_from(span.as_millis()).unwrap_or(u32::MAX));
         self
+    }
+}
+
+/// A request that states what cannot be was never begun.
+impl From<BadSpan> for Failure {
+    fn from(bad: BadSpan) -> Self {
+        Self::refused(FailureKind::BadRequest, bad.to_string())
     }
 }
 

@@ -15,7 +15,7 @@ fn one_killed_node_costs_no_acked_write_and_comes_back_complete() {
     let (others, mut load) = (vec![cluster.nodes[0].resp, cluster.nodes[1].resp], writers(WRITERS));
     let gauge = under_load(&mut load, &others, |gauge| {
         gauge.every_writer_acks(20);
-        assert_eq!(gauge.refused(), [""; 0], "nothing has happened yet");
+        assert_eq!(gauge.refused_in_time(), [""; 0], "nothing has happened yet");
         cluster.nodes[2].kill();
         gauge.every_writer_acks(40);
         eventually("writes for the killed node are kept for it", || {
@@ -26,7 +26,7 @@ fn one_killed_node_costs_no_acked_write_and_comes_back_complete() {
         gauge.every_writer_acks(20);
     });
     // Two of three are W=2: the writers are connected with those two, and nobody else's death concerns them.
-    let refused = gauge.refused();
+    let refused = gauge.refused_in_time();
     assert!(refused.len() <= WRITERS, "{} writes failed: {refused:?}", refused.len());
     assert!(gauge.acked() >= 80 * WRITERS as u64, "{} acks", gauge.acked());
     cluster.is_settled();

@@ -153,7 +153,7 @@ fn a_silent_owner_is_asked_again_before_the_next_is() {
             node.stub.asked.borrow_mut().clear();
         }
         one.stub.script.borrow_mut().extend([Act::Silence, Act::Silence]);
-        client.put(bucket(), key.clone(), "v").timeout(Duration::from_secs(4)).send().await.unwrap();
+        client.put(bucket(), key.clone(), "v").timeout(PATIENT).send().await.unwrap();
         assert_eq!((one.attempts(), two.attempts()), (vec![0, 1], vec![2]));
         client.put(bucket(), key, "v").send().await.unwrap();
         assert_eq!(two.attempts(), [2, 0], "nobody waits for the silent one again so soon");

@@ -44,7 +44,9 @@ impl Node {
     }
 
     fn export_page(&self, space: ExportSpace, buckets: &[BucketName], page: RowPage) -> ExportPage {
-        let RowPage { mut rows, next, damaged, sequence } = page;
+        let RowPage { mut rows, next, mut damaged, unread, sequence } = page;
+        damaged.extend(unread);
+        damaged.sort();
         rows.retain(|(key, _)| is_wanted(space, key, buckets));
         ExportPage { exporter: self.exporter(), sequence, rows, next, damaged }
     }

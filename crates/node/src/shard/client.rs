@@ -83,6 +83,7 @@ impl Shard {
     }
 
     fn check(&self, turn: &Turn<'_>, request: &KvRequest) -> Result<BucketProps, Failure> {
+        request.check().map_err(Failure::from)?;
         let refuse = |kind, detail: String| Err(Failure::refused(kind, detail));
         let Some(props) = turn.view.buckets().props(&request.bucket) else {
             let name = &request.bucket;

@@ -63,6 +63,9 @@ impl Shard {
         if let Some((start, _)) = page.damaged.first() {
             return Err(format!("rows from {start:02x?} on are damaged"));
         }
+        if let Some((start, _)) = page.unread.first() {
+            return Err(format!("rows from {start:02x?} on cannot be read at present"));
+        }
         let cut = page.rows.get(look.limit).map(|(key, _)| key.clone());
         let mut held = LocalPage { records: Vec::new(), next: cut.or(page.next) };
         for (row, value) in page.rows.into_iter().take(look.limit) {

@@ -31,8 +31,10 @@ use crate::losses::Losses;
 const SURVEYS: usize = 2;
 /// Ranges of rows that cannot be read, remembered one by one in a partition; more than these count as one.
 const MOST_RANGES: usize = 1_024;
-/// What the disk refused is tried again after this long.
+/// What the disk refused is tried again after this long,
 const AGAIN: Duration = Duration::from_secs(1);
+/// and what it did not give after so long.
+const UNREAD_AGAIN: Duration = Duration::from_secs(15);
 
 /// What this node cannot vouch for.
 #[derive(Debug, Default)]
@@ -200,7 +202,8 @@ impl Shard {
         let Some(layout) = turn.view.layout().cloned() else { return };
         let before = self.suspects.partitions.len();
         for range in ranges {
-            if self.vnodes.is_given_up(&range.0) {
+            if self.vnodes.are_given_up(range) {
+                self.look_at_the_whole(turn, range);
                 continue;
             }
             let Some(tokens) = tokens_of(range) else { continue };
@@ -216,6 +219,17 @@ impl Shard {
             turn.out.push(Effect::Log(Log::Alarm(words.into())));
         }
         self.go_on(turn);
+    }
+
+    /// In a range that was given up some rows were whole since: should one of them be damaged by now, its own read
+    /// tells.
+    fn look_at_the_whole(&mut self, turn: &Turn<'_>, range: &RowRange) {
+        let seed = turn.view.cluster().hash_seed();
+        let keys = self.vnodes.whole_since(range).filter_map(|row| data_key(seed, row));
+        for key in keys.collect::<Vec<_>>() {
+            let op = self.op(Context::Mend);
+            self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
+        }
     }
 
     /// A record that is still in memory is not lost.
@@ -282,6 +296,13 @@ impl Shard {
             return;
         }
         match page {
+            // What is in it nobody knows: as long as that is so, the partition is suspect, and nothing is given up.
+            Ok(page)
+                if page.unread.iter().any(|range| tokens_of(range).is_some_and(|of| touch(&of, &tokens))) =>
+            {
+                suspect.stage = Stage::Waiting;
+                self.suspects.again = Some(turn.now.instant + UNREAD_AGAIN);
+            }
             Ok(page) => {
                 let damaged = unreadable(&page).into_iter();
                 let here = |range: &RowRange| tokens_of(range).is_some_and(|of| touch(&of, &tokens));

@@ -88,9 +88,11 @@ impl Shard {
         page: Result<RowPage, String>,
     ) {
         let rows = page.ok().map(|page| {
+            let unread = page.unread.len();
             let (mut rows, damaged) = rows(turn.view, page);
             self.rows_damaged(turn, &damaged);
-            rows.unreadable = damaged.iter().filter(|(row, _)| !self.vnodes.is_given_up(row)).count();
+            let damaged = damaged.iter().filter(|range| !self.vnodes.are_given_up(range)).count();
+            rows.unreadable = damaged + unread;
             rows
         });
         self.sweep_event(turn, Event::Scanned(ticket, rows));

@@ -44,6 +44,8 @@ pub struct SpaceCheck {
     pub conflicts: u64,
     /// Ranges of keys that could not be read.
     pub damaged: Vec<KeyRange>,
+    /// Ranges of keys that the disk did not give: nothing in them is known to be lost.
+    pub unread: Vec<KeyRange>,
     /// Rows that could be read and are not what they should be, as far as they fit.
     pub flawed: Vec<FlawedRow>,
     /// How many there are.
@@ -53,7 +55,7 @@ pub struct SpaceCheck {
 impl Check {
     /// Whether everything is as it should be.
     pub fn is_sound(&self) -> bool {
-        let spaces = self.spaces.iter().all(|space| space.damaged.is_empty() && space.flawed_rows == 0);
+        let spaces = self.spaces.iter().all(SpaceCheck::is_sound);
         spaces && self.problems.is_empty() && !self.opened.has_losses
     }
 
@@ -136,11 +138,13 @@ fn space(
         tombstones: 0,
         conflicts: 0,
         damaged: Vec::new(),
+        unread: Vec::new(),
         flawed: Vec::new(),
         flawed_rows: 0,
     };
     walk(engine, namespace, |page| {
         space.damaged.extend(page.damaged);
+        space.unread.extend(page.unread);
         for (key, value) in page.rows {
             space.rows += 1;
             space.bytes += (key.len() + value.len()) as u64;
@@ -161,6 +165,10 @@ fn space(
 }
 
 impl SpaceCheck {
+    fn is_sound(&self) -> bool {
+        self.damaged.is_empty() && self.unread.is_empty() && self.flawed_rows == 0
+    }
+
     fn note(&mut self, row: FlawedRow) {
         self.flawed_rows += 1;
         if self.flawed.len() < MOST_FLAWED {

@@ -10,7 +10,7 @@ use starling_vnode::rows::META_CLEAN_STOP;
 use super::check::{Check, look};
 use super::rows::{FlawedRow, judge};
 use super::shadow::{hold, keep};
-use super::{OfflineError, Opened, cluster_of, open, walk};
+use super::{OfflineError, Opened, all_read, cluster_of, open, walk};
 use crate::home::Inhabitant;
 use crate::storage_executor::batch_of;
 
@@ -76,6 +76,7 @@ impl Mended {
         for namespace in Namespace::ALL {
             let before = self.gone.len();
             walk(engine, namespace, |page| {
+                all_read(namespace, &page)?;
                 self.gone.extend(page.damaged.into_iter().map(|range| (namespace, range)));
                 Ok(())
             })?;

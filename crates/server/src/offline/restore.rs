@@ -14,7 +14,7 @@ use starling_storage::{Batch, Durability, DurableEngine, Engine, Namespace, Stor
 use starling_types::{ClusterId, Generation};
 
 use super::rows::{FlawedRow, judge};
-use super::{OfflineError, open, walk};
+use super::{OfflineError, all_read, open, walk};
 use crate::daemon::{META_BIRTH, birth, birth_row};
 use crate::home::{FORMAT, Home, Inhabitant};
 use crate::losses::meta_rows;
@@ -95,15 +95,13 @@ pub fn restore(order: Restore<'_>, mut progress: impl FnMut(u64)) -> Result<Rest
             engine.commit(&[batch_of(vec![suspect_everything()])], Durability::Synced)?;
         }
     }
-    let counts = [Counts::default(); 2];
-    let mut work =
-        Work { engine: &engine, boot, cluster, pending: Vec::new(), bytes: 0, counts, flawed: Vec::new() };
+    let mut work = Work::new(&engine, boot, cluster);
     for (done, row) in (1..).zip(reader.rows().flatten()) {
         work.take(row)?;
         progress(done);
     }
     work.merge()?;
-    let Work { counts: [data, hints], flawed, .. } = work;
+    let ([data, hints], flawed) = work.into_counts();
     engine.commit(&[], Durability::Synced)?;
     home.settle()?;
     engine.close()?;
@@ -135,8 +133,8 @@ fn settle(
     Ok(Boot::read(&meta_rows(engine)?, &Losses::NONE)?)
 }
 
-/// Records on their way into a store.
-struct Work<'a> {
+/// Records on their way into a store, where they are merged with what is there.
+pub(super) struct Work<'a> {
     engine: &'a DurableEngine,
     boot: Boot,
     cluster: Option<ClusterId>,
@@ -147,8 +145,19 @@ struct Work<'a> {
     flawed: Vec<FlawedRow>,
 }
 
-impl Work<'_> {
-    fn take(&mut self, row: Row) -> Result<(), OfflineError> {
+impl<'a> Work<'a> {
+    pub(super) fn new(engine: &'a DurableEngine, boot: Boot, cluster: Option<ClusterId>) -> Self {
+        let counts = [Counts::default(); 2];
+        Self { engine, boot, cluster, pending: Vec::new(), bytes: 0, counts, flawed: Vec::new() }
+    }
+
+    /// What became of data and of hints, and of rows that were no records.
+    pub(super) fn into_counts(self) -> ([Counts; 2], Vec<FlawedRow>) {
+        (self.counts, self.flawed)
+    }
+
+    /// Takes a record; it is merged with others, at the latest by [`Work::merge`].
+    pub(super) fn take(&mut self, row: Row) -> Result<(), OfflineError> {
         if row.namespace == Namespace::Meta {
             return Ok(());
         }
@@ -162,7 +171,7 @@ impl Work<'_> {
     }
 
     /// Merges what is pending, all of one namespace.
-    fn merge(&mut self) -> Result<(), OfflineError> {
+    pub(super) fn merge(&mut self) -> Result<(), OfflineError> {
         let rows = std::mem::take(&mut self.pending);
         self.bytes = 0;
         let Some(namespace) = rows.first().map(|row| row.namespace) else { return Ok(()) };
@@ -248,6 +257,7 @@ fn unreadable(engine: &DurableEngine) -> Result<bool, OfflineError> {
     let mut found = false;
     for namespace in [Namespace::Data, Namespace::Hints] {
         walk(engine, namespace, |page| {
+            all_read(namespace, &page)?;
             found |= !page.damaged.is_empty();
             found |= page.rows.iter().any(|(_, value)| Record::decode(value).is_err());
             Ok(())

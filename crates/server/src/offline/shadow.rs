@@ -1,7 +1,7 @@
 //! A second directory with the same store, on which anything may be tried.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use starling_storage::{DurableEngine, StorageError};
@@ -55,6 +55,10 @@ impl Shadow {
             OfflineError::Storage(StorageError::Unreadable { cause, .. }) => {
                 StorageError::Unreadable { dir: dir.into(), cause }.into()
             }
+            OfflineError::Storage(StorageError::ReadFailed { path, cause }) => {
+                let part = path.strip_prefix(&self.at).unwrap_or(&path).to_owned();
+                StorageError::ReadFailed { path: dir.join(part), cause }.into()
+            }
             OfflineError::Storage(StorageError::Foreign { path, detail }) => {
                 let part = path.strip_prefix(&self.at).unwrap_or(&path).to_owned();
                 StorageError::Foreign { path: dir.join(part), detail }.into()
@@ -74,7 +78,10 @@ impl Drop for Shadow {
 /// Shadows of commands that were killed. The caller holds the lock: none of them is in use.
 fn remove_left_over(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with("shadow-")) {
+        let name = entry.file_name();
+        let of = name.to_str().and_then(|name| name.strip_prefix("shadow-"));
+        // What only begins so is somebody else's.
+        if of.is_some_and(|process| process.parse::<u32>().is_ok()) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
@@ -82,32 +89,39 @@ fn remove_left_over(dir: &Path) {
 
 /// Makes `to` a copy of the store in `dir`.
 pub(super) fn keep(dir: &Path, to: &Path) -> Result<(), OfflineError> {
+    keep_but(dir, to, &BTreeSet::new())
+}
+
+/// The same without some files.
+pub(super) fn keep_but(dir: &Path, to: &Path, without: &BTreeSet<PathBuf>) -> Result<(), OfflineError> {
     fs::create_dir_all(to).map_err(OfflineError::io("creating", to))?;
     for part in ["tables", "log", "meta"] {
         let (from, to) = (dir.join(part), to.join(part));
         if from.is_dir() {
-            copy(&from, &to).map_err(OfflineError::io("copying", &from))?;
+            copy(&from, &to, without)?;
         }
     }
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir(to)?;
+fn copy(from: &Path, to: &Path, without: &BTreeSet<PathBuf>) -> Result<(), OfflineError> {
+    let failed = OfflineError::io("copying", from);
+    fs::create_dir(to).map_err(&failed)?;
     // Tables and blobs are written once; everything else may be written to in place.
     let is_linked =
         ["tables", "blobs"].iter().any(|name| from.ends_with(name) && !from.join("FORMAT").exists());
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        // Files that the log has yet to use.
-        if entry.file_name().to_string_lossy().starts_with("spare-") {
+    for entry in fs::read_dir(from).map_err(&failed)? {
+        let entry = entry.map_err(&failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Files that the log has yet to use, and what was set aside before.
+        if name.starts_with("spare-") || name.contains(".ruin-") || without.contains(&entry.path()) {
             continue;
         }
         let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type()?.is_dir() {
-            copy(&from, &to)?;
+        if entry.file_type().map_err(&failed)?.is_dir() {
+            copy(&from, &to, without)?;
         } else if !is_linked || fs::hard_link(&from, &to).is_err() {
-            fs::copy(&from, &to)?;
+            fs::copy(&from, &to).map_err(OfflineError::io("copying", &from))?;
         }
     }
     Ok(())

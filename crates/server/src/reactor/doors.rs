@@ -60,6 +60,9 @@ impl KvService for Reactor {
             ("young_runs", sizes.young_runs as u64),
             ("cache_bytes", sizes.cache_bytes),
             ("damaged_tables", sizes.damaged_tables as u64),
+            ("unread_tables", sizes.unread_tables as u64),
+            ("read_failures", sizes.read_failures),
+            ("ruins", sizes.ruins as u64),
             ("scrubbed_bytes", sizes.scrubbed_bytes),
             ("scrub_passes", sizes.scrub_passes),
         ] {

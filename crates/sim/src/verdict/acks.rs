@@ -54,9 +54,7 @@ impl Run {
     /// Whether a blind delete may have stored nothing: as far as its client can know nobody had anything.
     fn was_absent(&self, ledger: &Ledger, op: &Op) -> bool {
         let stored = |other: &Op| {
-            let owned = |ack: &Ack| {
-                ack.at < op.began && ack.receipt.owners > 0 && ack.receipt.dot.is_some()
-            };
+            let owned = |ack: &Ack| ack.at < op.began && ack.receipt.owners > 0 && ack.receipt.dot.is_some();
             other.is_write() && self.is_sure(other) && other.acks.iter().any(owned)
         };
         op.kind == Kind::Delete

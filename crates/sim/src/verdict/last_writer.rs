@@ -46,7 +46,8 @@ impl Run {
             .collect();
         let beaten = |&(index, op): &(usize, &Op)| {
             let later = lasts.iter().any(|&(other, at)| other != index && at + slack >= op.began);
-            let strays = self.mints_of(ledger, key).any(|m| m.value.is_none() && ledger.op_of(m.dot).is_none());
+            let strays =
+                self.mints_of(ledger, key).any(|m| m.value.is_none() && ledger.op_of(m.dot).is_none());
             later || strays
         };
         let lost = ops.iter().filter(|(index, op)| {

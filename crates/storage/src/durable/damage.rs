@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::failure;
+use super::failure::Reason;
 use super::published::{Published, StoredRows};
 use super::trees::found;
 use crate::batch::Namespace;
@@ -30,7 +30,7 @@ impl Walk {
     }
 
     /// Goes on behind what cannot be read at `reached`. None: nothing can be read up to the end of the range.
-    fn step_over(&mut self) -> Found {
+    fn step_over(&mut self) -> KeyRange {
         let from = std::mem::take(&mut self.reached);
         let is_within = |key: &Bytes| self.range.end().is_none_or(|end| key < end);
         let next = next_readable(&from, is_within, |key| self.is_readable(key));
@@ -39,7 +39,7 @@ impl Walk {
             None => Box::new(std::iter::empty()),
         };
         self.reached = next.clone().unwrap_or_default();
-        Found::Damage(KeyRange::new(from, next.or_else(|| self.range.end().cloned())))
+        KeyRange::new(from, next.or_else(|| self.range.end().cloned()))
     }
 
     fn is_readable(&self, from: &Bytes) -> bool {
@@ -87,7 +87,11 @@ impl Iterator for Walk {
                 self.reached = successor(&key);
                 Some(Ok(found(self.namespace, key, stored)))
             }
-            Err(error) => Some(failure::damage_of(&error).map(|_| self.step_over())),
+            Err(error) => Some(match Reason::of(&error) {
+                Reason::Damage(_) => Ok(Found::Damage(self.step_over())),
+                Reason::Unread(_) => Ok(Found::Unread(self.step_over())),
+                Reason::Later(error) => Err(error),
+            }),
         }
     }
 }

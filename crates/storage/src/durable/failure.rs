@@ -1,41 +1,56 @@
 //! The tables' errors in our words.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 
 use bytes::Bytes;
 use lsm_tree::Error;
 
 use crate::batch::Namespace;
 use crate::error::StorageError;
+use crate::files::Trouble;
 
 /// A row, or the block around it, could not be read.
 pub(super) fn of_read(namespace: Namespace, key: &[u8], error: &Error) -> StorageError {
-    match damage_of(error) {
-        Ok(detail) => StorageError::Corrupt { namespace, key: Bytes::copy_from_slice(key), detail },
-        Err(error) => error,
+    let key = Bytes::copy_from_slice(key);
+    match Reason::of(error) {
+        Reason::Damage(detail) => StorageError::Corrupt { namespace, key, detail },
+        Reason::Unread(cause) => StorageError::Unread { namespace, key, cause },
+        Reason::Later(error) => error,
     }
 }
 
-/// What is damaged, if that is what an error of a read says.
-pub(super) fn damage_of(error: &Error) -> Result<String, StorageError> {
-    match error {
-        Error::Io(error) if !is_damage(error) => Err(StorageError::io("reading tables", error)),
-        _ => Ok(error.to_string()),
+/// Why something of a table could not be had.
+#[derive(Debug)]
+pub(super) enum Reason {
+    /// It was read, and is not what was written; or it ends too early, or is not there.
+    Damage(String),
+    /// The disk did not give it, which says nothing of what it holds.
+    Unread(String),
+    /// Nobody asked the disk: the system is short of something.
+    Later(StorageError),
+}
+
+impl Reason {
+    pub(super) fn of(error: &Error) -> Self {
+        match error {
+            Error::Io(error) if DAMAGE.contains(&error.kind()) => Self::Damage(error.to_string()),
+            Error::Io(error) => match Trouble::of(error) {
+                Trouble::Other => Self::Unread(error.to_string()),
+                Trouble::NoSpace | Trouble::Scarce => Self::Later(StorageError::io("reading tables", error)),
+            },
+            _ => Self::Damage(error.to_string()),
+        }
     }
 }
 
-/// A file that ends too early, or is not there, or has a sector that the disk cannot read, is damage like any other.
-fn is_damage(error: &io::Error) -> bool {
-    let kinds = [ErrorKind::UnexpectedEof, ErrorKind::NotFound, ErrorKind::InvalidData];
-    kinds.contains(&error.kind()) || error.raw_os_error().is_some_and(|code| MEDIA.contains(&code))
-}
+/// What a damaged file brings about: with a length or place in it that makes no sense, what is asked of the system makes
+/// none either.
+const DAMAGE: [ErrorKind; 4] =
+    [ErrorKind::UnexpectedEof, ErrorKind::NotFound, ErrorKind::InvalidData, ErrorKind::InvalidInput];
 
-/// EIO, ENODATA, EBADMSG, EUCLEAN: what file systems say of sectors and blocks that cannot be read.
-const MEDIA: [i32; 4] = [5, 61, 74, 117];
-
-/// Whether there was no room.
-pub(super) fn is_no_space(error: &Error) -> bool {
-    matches!(of_write(error), StorageError::NoSpace { .. })
+/// Whether nobody knows of tables that were being made: they are in the way, and another try makes others.
+pub(super) fn leaves_litter(error: &Error) -> bool {
+    !matches!(Reason::of(error), Reason::Damage(_))
 }
 
 /// Making tables failed.

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::files::OsFiles;
-use crate::log::{Findings, Known, Log, Watermark};
+use crate::log::{Findings, Known, Log, LogError, Reading, Watermark};
 use crate::marks::Marks;
 
 /// What the log of the store in `dir` would say when the store was opened. Of the tables nothing is read: batches that
@@ -19,9 +19,10 @@ pub fn inspect_log(dir: &Path) -> Result<Findings, StorageError> {
     let none = || StorageError::Foreign { path: dir.into(), detail: "there is no store in it".into() };
     let number = directory.store()?.ok_or_else(none)?;
     let _lock = directory.lock()?;
-    let marks =
-        Marks::open(&directory.meta()).map_err(StorageError::during("reading the marks of the store"))?;
-    let acknowledged = Watermark::inspect(&OsFiles::at(&directory.meta()), number);
+    let in_meta = |error: LogError| StorageError::from(error).in_directory(dir, "meta");
+    let marks = Marks::open(&directory.meta(), &Reading::default()).map_err(in_meta)?;
+    let acknowledged = Watermark::inspect(&OsFiles::at(&directory.meta()), number).map_err(in_meta)?;
     let known = Known { flushed: marks.flushed(), acknowledged, ..Known::default() };
-    Ok(Log::inspect(&OsFiles::at(&directory.log()), number, known)?)
+    let found = Log::inspect(&OsFiles::at(&directory.log()), number, known);
+    found.map_err(|error| StorageError::from(error).in_directory(dir, "log"))
 }

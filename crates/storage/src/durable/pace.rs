@@ -18,6 +18,9 @@ pub(super) struct Pace {
     young_runs: Mutex<usize>,
     changed: Condvar,
     has_commits: AtomicBool,
+    /// The error of the system's with which compaction fails; 0: it does not.
+    #[cfg(test)]
+    pub(super) fails_with: std::sync::atomic::AtomicI32,
 }
 
 impl Pace {

@@ -105,6 +105,8 @@ impl Tables {
         let young_runs = version.level(0).map_or(0, |level| level.run_count());
         let bytes = version.iter_levels().map(|level| level.size()).sum();
         let find = move |key: &[u8], below| {
+            #[cfg(test)]
+            faults::check(key)?;
             let hash = standard_bloom::Builder::get_hash(key);
             let runs = version.iter_levels().flat_map(|level| level.iter());
             for table in runs.filter_map(|run| run.get_for_key(key)) {
@@ -116,9 +118,14 @@ impl Tables {
         };
         // The library's own buffers are always empty.
         let scan = move |range: &KeyRange, below| {
+            #[cfg(test)]
+            let before = faults::first_unread(range.start());
             let bounds: (Bound<&[u8]>, _) = bounds(range);
             let rows = lsm_tree::Tree::create_internal_range::<&[u8], _>(whole.clone(), &bounds, below, None);
-            Box::new(rows.map(|row| row.map(|row| (row.key.user_key, row.value)))) as StoredRows
+            let rows = rows.map(|row| row.map(|row| (row.key.user_key, row.value)));
+            #[cfg(test)]
+            let rows = faults::until(before, rows);
+            Box::new(rows) as StoredRows
         };
         Self { find: Box::new(find), scan: Box::new(scan), young_runs, bytes }
     }
@@ -170,5 +177,58 @@ impl Iterator for Merge {
             }
         }
         self.tables.next()
+    }
+}
+
+/// Reads of tables that fail on this thread as if the disk did not give a range of keys.
+#[cfg(test)]
+pub(super) mod faults {
+    use std::cell::RefCell;
+    use std::io;
+
+    use bytes::Bytes;
+    use lsm_tree::{Error, Slice};
+
+    use crate::range::KeyRange;
+
+    thread_local! {
+        static UNREAD: RefCell<Option<(KeyRange, i32)>> = const { RefCell::new(None) };
+    }
+
+    /// From now on the tables' rows in a range fail with an error of the system's.
+    pub(in super::super) fn fail(range: KeyRange, code: i32) {
+        UNREAD.set(Some((range, code)));
+    }
+
+    pub(in super::super) fn heal() {
+        UNREAD.set(None);
+    }
+
+    pub(super) fn check(key: &[u8]) -> Result<(), Error> {
+        UNREAD.with_borrow(|unread| match unread {
+            Some((range, code)) if range.contains(key) => Err(Error::Io(io::Error::from_raw_os_error(*code))),
+            _ => Ok(()),
+        })
+    }
+
+    /// From where on a scan from `start` on fails, if it does.
+    pub(super) fn first_unread(start: &Bytes) -> Option<Bytes> {
+        UNREAD.with_borrow(|unread| {
+            let (range, _) = unread.as_ref()?;
+            let ends_before = range.end().is_some_and(|end| start >= end);
+            (!ends_before).then(|| range.start().max(start).clone())
+        })
+    }
+
+    pub(super) fn until(
+        first: Option<Bytes>,
+        rows: impl Iterator<Item = Result<(Slice, Slice), Error>>,
+    ) -> impl Iterator<Item = Result<(Slice, Slice), Error>> {
+        rows.map(move |row| match (&first, &row) {
+            (Some(first), Ok((key, _))) if **key >= **first => {
+                Err(check(first).err().unwrap_or(Error::Unrecoverable))
+            }
+            _ => row,
+        })
     }
 }

@@ -61,6 +61,10 @@ struct Reclaim {
 impl CompactionFilter for Reclaim {
     /// A dead row is never written again: its generation never comes back.
     fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> lsm_tree::Result<Verdict> {
+        #[cfg(test)]
+        if let code @ 1.. = self.pace.fails_with.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(std::io::Error::from_raw_os_error(code).into());
+        }
         self.breather.breathe();
         if self.graves.is_dead(self.namespace, item.key()) {
             return Ok(Verdict::Destroy);

@@ -1,12 +1,13 @@
-//! Tables that cannot be opened, or not compacted, are made anew from what can be read of them.
+//! Tables that are damaged, so that they cannot be opened or not compacted, are made anew from what can be read of them.
 //!
 //! The readable rows of every table file go into a new tree, the newest version of each; the old tree is set aside as
-//! `NAMESPACE.damaged`. A row whose newest version was in the unreadable part comes back in an older version, or a
-//! deleted one comes back: the caller must know that this replica has lost something ([`super::OpenReport`]), and merge
-//! the rows with those of other replicas.
+//! `NAMESPACE.ruin-1`, or the next such name. A row whose newest version was in the damaged part comes back in an older
+//! version, or a deleted one comes back: the caller must know that this replica has lost something
+//! ([`super::OpenReport`]), and merge the rows with those of other replicas. What the disk does not give is no damage:
+//! a rebuild that meets it ends without having changed anything.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::fs;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,14 +15,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
-use lsm_tree::{AbstractTree, Cache, Checksum, InternalValue, Slice, Table};
+use lsm_tree::{AbstractTree, Cache, Checksum, InternalValue, Slice, Table, ValueType};
 
+use super::failure::Reason;
 use super::tree::Tree;
 use super::trees::Shared;
-use super::{damage, failure};
+use super::{damage, failure, ruins};
 use crate::batch::Namespace;
 use crate::directory::{remove_tree, sync_directory};
 use crate::error::StorageError;
+use crate::files::Patience;
 use crate::graves::Graves;
 use crate::range::successor;
 use crate::row;
@@ -37,53 +40,138 @@ pub struct Salvage {
     pub rows: u64,
 }
 
-/// Rebuilds the tree in `dir`, and returns it opened.
-pub(super) fn rebuild(
+/// How the tables of a rebuild are read.
+#[derive(Clone)]
+pub(super) struct Reading {
+    /// How often what cannot be read is tried again.
+    pub(super) patience: Patience,
+    /// Files of which a person has given up what cannot be read.
+    pub(super) given_up: BTreeSet<PathBuf>,
+}
+
+/// A tree that was made anew, to take the place of the one in `dir`.
+pub(super) struct Rebuilt {
+    dir: PathBuf,
+    finished: PathBuf,
+    pub(super) salvage: Salvage,
+}
+
+impl Rebuilt {
+    /// Makes it, from what can be read of the tree in `dir`, which is not touched.
+    ///
+    /// # Errors
+    /// [`StorageError::ReadFailed`] if the disk does not give some of that; if the new tables cannot be written.
+    pub(super) fn make(
+        dir: &Path,
+        namespace: Namespace,
+        shared: &Shared,
+        graves: Arc<RwLock<Graves>>,
+        reading: &Reading,
+    ) -> Result<Self, StorageError> {
+        let failed = StorageError::during("rebuilding damaged tables");
+        let (site, finished) = (dir.with_extension("rebuilding"), dir.with_extension("rebuilt"));
+        remove_tree(&site).map_err(&failed)?;
+        if is_interrupted(dir) {
+            let salvage = Salvage::default();
+            return Ok(Self { dir: dir.into(), finished, salvage });
+        }
+        remove_tree(&finished).map_err(&failed)?;
+        let mut salvage = Salvage::default();
+        let made = make_in(&site, dir, namespace, shared, graves, reading, &mut salvage);
+        if let Err(error) = made {
+            // It would only take room.
+            let _ = remove_tree(&site);
+            return Err(error);
+        }
+        fs::rename(&site, &finished).map_err(&failed)?;
+        sync_directory(dir.parent().unwrap_or(dir)).map_err(&failed)?;
+        Ok(Self { dir: dir.into(), finished, salvage })
+    }
+
+    /// Sets the old tree aside, and puts the new one in its place.
+    pub(super) fn install(self) -> Result<(), StorageError> {
+        let install = || {
+            if self.dir.exists() {
+                ruins::set_aside(&self.dir)?;
+            }
+            fs::rename(&self.finished, &self.dir)?;
+            sync_directory(self.dir.parent().unwrap_or(&self.dir))
+        };
+        install().map_err(StorageError::during("putting rebuilt tables in their place"))
+    }
+}
+
+/// Shows the newest whole version of every row in the tables of the tree in `dir`. Changes nothing.
+pub(super) fn read<E: From<StorageError>>(
+    dir: &Path,
+    namespace: Namespace,
+    show: &mut dyn FnMut(Bytes, Bytes) -> Result<(), E>,
+) -> Result<Salvage, E> {
+    let mut salvage = Salvage::default();
+    let reading = Reading { patience: Patience::default(), given_up: BTreeSet::new() };
+    let mut merge = Merge::new(open_tables(&dir.join("tables"), &reading, &mut salvage)?, namespace);
+    while let Some(entry) = merge.next_newest() {
+        let key = Bytes::from(entry.key.user_key);
+        if entry.key.value_type == ValueType::Value {
+            let value = row::decode(namespace, &key, entry.value.into())?;
+            salvage.rows += 1;
+            show(key, value)?;
+        }
+    }
+    merge.finish(&mut salvage)?;
+    Ok(salvage)
+}
+
+/// Whether a rebuild of the tree in `dir` was finished, and not put in its place.
+pub(super) fn is_interrupted(dir: &Path) -> bool {
+    !dir.exists() && dir.with_extension("rebuilt").exists()
+}
+
+fn make_in(
+    site: &Path,
     dir: &Path,
     namespace: Namespace,
     shared: &Shared,
     graves: Arc<RwLock<Graves>>,
-) -> Result<(Tree, Salvage), StorageError> {
-    let failed = StorageError::during("rebuilding damaged tables");
-    let (site, aside) = (dir.with_extension("rebuilt"), dir.with_extension("damaged"));
-    remove_tree(&site).map_err(&failed)?;
-    if dir.exists() {
-        remove_tree(&aside).map_err(&failed)?;
-        fs::rename(dir, &aside).map_err(&failed)?;
-    }
-    let mut salvage = Salvage::default();
-    let sources = open_tables(&aside.join("tables"), &mut salvage).map_err(&failed)?;
-    let fresh = Tree::open(&site, namespace, shared, graves.clone());
-    let fresh = fresh.map_err(|error| failure::of_write(&error))?;
-    copy(sources, &fresh, &mut salvage).map_err(|error| failure::of_write(&error))?;
-    drop(fresh);
-    fs::rename(&site, dir).map_err(&failed)?;
-    sync_directory(dir.parent().unwrap_or(dir)).map_err(&failed)?;
-    let tree = Tree::open(dir, namespace, shared, graves).map_err(|error| failure::of_write(&error))?;
-    Ok((tree, salvage))
+    reading: &Reading,
+    salvage: &mut Salvage,
+) -> Result<(), StorageError> {
+    let sources = open_tables(&dir.join("tables"), reading, salvage)?;
+    let fresh = Tree::open(site, namespace, shared, graves).map_err(|error| failure::of_write(&error))?;
+    copy(sources, &fresh, salvage)
 }
 
-/// Whether a rebuild of the tree in `dir` was begun and not finished.
-pub(super) fn is_interrupted(dir: &Path) -> bool {
-    !dir.exists() && dir.with_extension("damaged").exists()
-}
-
-fn open_tables(dir: &Path, salvage: &mut Salvage) -> std::io::Result<Vec<Source>> {
+fn open_tables(dir: &Path, reading: &Reading, salvage: &mut Salvage) -> Result<Vec<Source>, StorageError> {
+    let unread = |error: std::io::Error| read_failed(dir, &error.to_string());
     let mut sources = Vec::new();
     let cache = Arc::new(Cache::with_capacity_bytes(1 << 20));
-    let files = match fs::read_dir(dir) {
+    let files = match reading.patience.try_read(|| fs::read_dir(dir)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(sources),
-        files => files?,
+        files => files.map_err(unread)?,
     };
     for (number, entry) in files.enumerate() {
-        let (path, cache) = (entry?.path(), cache.clone());
+        let path = entry.map_err(unread)?.path();
         // The library asserts some properties of its files; a damaged one must not look like a bug of ours.
-        match catch_unwind(AssertUnwindSafe(|| open_table(path, number as u64, cache))) {
-            Ok(Ok(table)) => sources.push(Source::new(table)),
-            _ => salvage.damaged_tables += 1,
+        let open = || {
+            let open = || open_table(path.clone(), number as u64, cache.clone());
+            catch_unwind(AssertUnwindSafe(open)).unwrap_or(Err(lsm_tree::Error::Unrecoverable))
+        };
+        match reading.patience.try_while(|error| !matches!(Reason::of(error), Reason::Damage(_)), open) {
+            Ok(table) => sources.push(Source::new(table, path, reading.clone())),
+            Err(error) => match Reason::of(&error) {
+                Reason::Unread(cause) if !reading.given_up.contains(&path) => {
+                    return Err(read_failed(&path, &cause));
+                }
+                Reason::Later(error) => return Err(error),
+                Reason::Damage(_) | Reason::Unread(_) => salvage.damaged_tables += 1,
+            },
         }
     }
     Ok(sources)
+}
+
+fn read_failed(path: &Path, cause: &str) -> StorageError {
+    StorageError::ReadFailed { path: path.into(), cause: cause.into() }
 }
 
 /// A table by itself. Its checksum of the whole is not needed: every block has one.
@@ -92,55 +180,108 @@ fn open_table(path: PathBuf, number: u64, cache: Arc<Cache>) -> lsm_tree::Result
 }
 
 /// Merges what the sources have, the newest version of each row, into the tables of a new tree.
-fn copy(sources: Vec<Source>, fresh: &Tree, salvage: &mut Salvage) -> lsm_tree::Result<()> {
+fn copy(sources: Vec<Source>, fresh: &Tree, salvage: &mut Salvage) -> Result<(), StorageError> {
     let mut merge = Merge::new(sources, fresh.namespace);
     let newest = std::iter::from_fn(|| merge.next_newest());
     let rows = newest.filter(|entry| !entry.is_tombstone()).inspect(|_| salvage.rows += 1).map(Ok);
-    if let Some((tables, blobs)) = fresh.tree.flush_to_tables(rows)? {
-        fresh.tree.register_tables(&tables, blobs.as_deref(), None, &[], 0)?;
+    let made = fresh.tree.flush_to_tables(rows);
+    // First: what came before it is only a part.
+    merge.finish(salvage)?;
+    let failed = |error: lsm_tree::Error| failure::of_write(&error);
+    if let Some((tables, blobs)) = made.map_err(failed)? {
+        fresh.tree.register_tables(&tables, blobs.as_deref(), None, &[], 0).map_err(failed)?;
     }
-    let damaged = merge.sources.iter().filter(|source| source.is_damaged).count();
-    salvage.damaged_tables += damaged;
-    salvage.whole_tables += merge.sources.len() - damaged;
     Ok(())
 }
+
+type Entries = Box<dyn Iterator<Item = lsm_tree::Result<InternalValue>>>;
 
 /// A table whose readable entries are taken one after another.
 struct Source {
     table: Table,
-    entries: Box<dyn Iterator<Item = lsm_tree::Result<InternalValue>>>,
+    path: PathBuf,
+    reading: Reading,
+    entries: Entries,
     reached: Bytes,
     is_damaged: bool,
+    /// What the disk did not give: there are no more entries, and what was taken is of no use.
+    failure: Option<StorageError>,
 }
 
 impl Source {
-    fn new(table: Table) -> Self {
+    fn new(table: Table, path: PathBuf, reading: Reading) -> Self {
         let entries = Box::new(table.iter());
-        Self { table, entries, reached: Bytes::new(), is_damaged: false }
+        Self { table, path, reading, entries, reached: Bytes::new(), is_damaged: false, failure: None }
     }
 
     fn next(&mut self) -> Option<InternalValue> {
-        loop {
+        while self.failure.is_none() {
             match self.entries.next()? {
                 Ok(entry) => {
                     self.reached = successor(&entry.key.user_key);
                     return Some(entry);
                 }
-                Err(_) => self.step_over(),
+                Err(error) => self.get_past(&error),
             }
+        }
+        None
+    }
+
+    /// Steps over damage, and over what was given up; tries again what the disk did not give.
+    fn get_past(&mut self, error: &lsm_tree::Error) {
+        match Reason::of(error) {
+            Reason::Damage(_) => self.step_over(),
+            Reason::Unread(_) if self.reading.given_up.contains(&self.path) => self.step_over(),
+            Reason::Unread(_) | Reason::Later(_) => {
+                let retried = self.try_again();
+                self.entries = match retried {
+                    Ok(entries) => entries,
+                    Err(error) => {
+                        self.failure = Some(match Reason::of(&error) {
+                            Reason::Later(error) => error,
+                            Reason::Damage(cause) | Reason::Unread(cause) => read_failed(&self.path, &cause),
+                        });
+                        Box::new(std::iter::empty())
+                    }
+                };
+            }
+        }
+    }
+
+    /// The entries from where they ended, as soon as the first of them can be read, or is damaged.
+    fn try_again(&self) -> lsm_tree::Result<Entries> {
+        let may_pass = |error: &lsm_tree::Error| !matches!(Reason::of(error), Reason::Damage(_));
+        let tried = self.reading.patience.try_while(may_pass, || match self.from(&self.reached).next() {
+            Some(Err(error)) => Err(error),
+            _ => Ok(()),
+        });
+        match tried {
+            Err(error) if may_pass(&error) => Err(error),
+            _ => Ok(self.from(&self.reached)),
         }
     }
 
     fn step_over(&mut self) {
         self.is_damaged = true;
-        let readable = |key: &Bytes| !matches!(self.from(key).next(), Some(Err(_)));
+        let readable = |key: &Bytes| match self.from(key).next() {
+            None | Some(Ok(_)) => true,
+            // That it is not given now is met when the entries come to it.
+            Some(Err(error)) => match Reason::of(&error) {
+                Reason::Damage(_) => false,
+                _ => !self.reading.given_up.contains(&self.path),
+            },
+        };
         self.entries = match damage::next_readable(&self.reached, |_| true, readable) {
-            Some(next) => self.from(&next),
+            Some(next) => {
+                let entries = self.from(&next);
+                self.reached = next;
+                entries
+            }
             None => Box::new(std::iter::empty()),
         };
     }
 
-    fn from(&self, key: &Bytes) -> Box<dyn Iterator<Item = lsm_tree::Result<InternalValue>>> {
+    fn from(&self, key: &Bytes) -> Entries {
         Box::new(self.table.range(Slice::from(key.clone())..))
     }
 }
@@ -183,6 +324,20 @@ impl Merge {
 }
 
 impl Merge {
+    /// Counts the tables that were read to their end, whole or damaged.
+    ///
+    /// # Errors
+    /// What the disk did not give: then that was not the end.
+    fn finish(&mut self, salvage: &mut Salvage) -> Result<(), StorageError> {
+        if let Some(failure) = self.sources.iter_mut().find_map(|source| source.failure.take()) {
+            return Err(failure);
+        }
+        let damaged = self.sources.iter().filter(|source| source.is_damaged).count();
+        salvage.damaged_tables += damaged;
+        salvage.whole_tables += self.sources.len() - damaged;
+        Ok(())
+    }
+
     /// A row that rotted where the library could not see it gives way to an older version.
     fn is_sound(&self, entry: &InternalValue) -> bool {
         let stored = || Bytes::from(entry.value.clone());

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use lsm_tree::{AbstractTree, Table};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::failure;
+use super::failure::Reason;
 use super::store::Store;
 use super::tree::Tree;
 use crate::batch::Namespace;
@@ -79,20 +79,25 @@ impl Scrubber<'_> {
                 return;
             }
         }
+        let version = tree.tree.current_version();
+        let is_there = |number| version.iter_tables().any(|table| table.id() == number);
+        self.store.unread.retain(tree.namespace, is_there);
     }
 
     fn verify(&mut self, tree: &Tree, table: &Table) {
-        let found = match self.checksum(table) {
+        let read = self.checksum(table).map_err(|error| Reason::of(&lsm_tree::Error::Io(error)));
+        let is_unread = matches!(read, Err(Reason::Unread(_)));
+        self.store.unread.note_table(tree.namespace, table.id(), is_unread);
+        let found = match read {
             Ok(Some(sum)) if sum != table.checksum().into_u128() => {
                 "the file is not what was written".to_owned()
             }
             Ok(_) => return,
-            Err(error) => match failure::damage_of(&lsm_tree::Error::Io(error)) {
-                Ok(damage) => damage,
-                Err(error) => {
-                    return tracing::warn!(%error, table = table.id(), "a table could not be scrubbed");
-                }
-            },
+            Err(Reason::Damage(damage)) => damage,
+            // The next pass tries again.
+            Err(reason) => {
+                return tracing::warn!(?reason, table = table.id(), "a table could not be read");
+            }
         };
         self.known.insert((tree.namespace, table.id()));
         self.store.found_rot(tree.namespace, &format!("table {}: {found}", table.id()));

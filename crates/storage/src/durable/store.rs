@@ -1,7 +1,7 @@
 //! What the threads of an open store share.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -9,10 +9,12 @@ use std::time::Duration;
 use super::Options;
 use super::headroom::Space;
 use super::queue::{Queue, Submission};
+use super::ruins;
 use super::scrub::Progress;
 use super::snapshots::Snapshots;
 use super::tree::{TOO_MANY_RUNS, Tree};
 use super::trees::{Trees, view_after};
+use super::unread::Unread;
 use super::upkeep::{Chores, Work};
 use crate::batch::Namespace;
 use crate::engine::{Durability, Sizes};
@@ -64,6 +66,10 @@ pub(super) struct Store {
     rotten: [AtomicBool; Namespace::ALL.len()],
     /// By [`Namespace::code`]: in whose tables damage was found.
     damaged: [AtomicBool; Namespace::ALL.len()],
+    /// What the disk did not give.
+    pub(super) unread: Unread,
+    /// Ruins in the data directory, when last counted.
+    ruins: AtomicUsize,
 }
 
 impl Store {
@@ -96,7 +102,15 @@ impl Store {
             scrubbed: Progress::default(),
             rotten: Default::default(),
             damaged: Default::default(),
+            unread: Unread::default(),
+            ruins: AtomicUsize::default(),
         }
+    }
+
+    /// Counts what was set aside.
+    pub(super) fn count_ruins(&self) {
+        let parts = ["tables", "log", "meta"].map(|part| self.dir.join(part));
+        self.ruins.store(ruins::count(&parts), Ordering::Relaxed);
     }
 
     pub(super) fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
@@ -164,7 +178,8 @@ impl Store {
     /// A write or fsync of the log failed.
     pub(super) fn log_failed(&self, error: LogError) -> StorageError {
         match StorageError::from(error) {
-            refused @ (StorageError::NoSpace { .. } | StorageError::ValueLength { .. }) => refused,
+            refused @ StorageError::ValueLength { .. } => refused,
+            refused if refused.is_for_later() => refused,
             error => self.poison.put(error),
         }
     }
@@ -243,7 +258,7 @@ impl Store {
         if !pause.is_zero() {
             self.chores.pause(pause);
         }
-        let waits_for = |work, is_behind: bool| is_behind && self.chores.out_of_space_for(work).is_none();
+        let waits_for = |work, is_behind: bool| is_behind && self.chores.lack_for(work).is_none();
         self.chores.wait_until(|| {
             let is_waiting = waits_for(Work::Flush, self.has_too_many_buffers())
                 || waits_for(Work::Compaction, self.has_too_many_runs());
@@ -253,7 +268,7 @@ impl Store {
 
     /// How long a group should wait because of one tree: [`PAUSE`] for each run and for each buffer too many.
     fn pause_for(&self, tree: &Tree) -> Duration {
-        let is_compacting = self.chores.out_of_space_for(Work::Compaction).is_none();
+        let is_compacting = self.chores.lack_for(Work::Compaction).is_none();
         let runs = if is_compacting { self.runs_behind(tree).saturating_sub(SLOW_RUNS) as f64 } else { 0.0 };
         let buffers = tree.published().buffered_bytes() as f64 / tree.buffer_bytes as f64;
         PAUSE.mul_f64(runs.max(buffers - SLOW_BUFFERS).max(0.0)).min(LONGEST_PAUSE)
@@ -285,12 +300,16 @@ impl Store {
         if self.is_crowded.load(Ordering::Relaxed) && self.look_for_crowds() {
             return Err(StorageError::NoSpace { cause: TOO_MANY_RUNS.into() });
         }
-        let Some(cause) = self.chores.out_of_space() else { return Ok(()) };
+        let Some(lack) = self.chores.lack() else { return Ok(()) };
+        if !lack.is_of_space() {
+            let is_behind = self.has_too_many_buffers() && self.chores.lack_for(Work::Flush).is_some();
+            return if is_behind { Err(lack.error) } else { Ok(()) };
+        }
         let (one, free) = (self.options.write_buffer_bytes, self.free_bytes());
         let largest = self.trees.iter().map(|tree| tree.published().buffered_bytes()).max();
         self.chores.note_room(free, one + largest.unwrap_or_default(), one);
         let is_behind = self.has_too_many_buffers() || self.has_too_many_runs();
-        if free <= 2 * one && is_behind { Err(StorageError::NoSpace { cause }) } else { Ok(()) }
+        if free <= 2 * one && is_behind { Err(lack.error) } else { Ok(()) }
     }
 
     /// Bytes that are free on the volume. What does not say how full it is counts as full.
@@ -339,14 +358,14 @@ impl Store {
     /// Waits for work in the background, unless it comes to nothing.
     fn wait_for(&self, work: Work, is_done: impl Fn() -> bool) -> Result<(), StorageError> {
         // What was said before is tried again now.
-        self.chores.set_out_of_space(work, None);
+        self.chores.set_lack(work, None);
         self.chores.try_again(work);
-        let failed = || self.chores.out_of_space_for(work);
+        let failed = || self.chores.lack_for(work);
         self.chores.wait_until(|| self.poison.is_set() || is_done() || failed().is_some());
         self.poison.check()?;
         match (is_done(), failed()) {
             (true, _) => Ok(()),
-            (false, Some(cause)) => Err(StorageError::NoSpace { cause }),
+            (false, Some(lack)) => Err(lack),
             (false, None) => Err(StorageError::Closed),
         }
     }
@@ -360,11 +379,14 @@ impl Store {
             unflushed_bytes: of_trees(|tree| tree.published().buffered_bytes()),
             flush_backlog: self.trees.iter().map(Tree::full_buffers).sum(),
             young_runs: self.trees.iter().map(|tree| tree.published().young_runs()).max().unwrap_or_default(),
-            is_short_of_space: self.chores.out_of_space().is_some(),
+            is_short_of_space: self.chores.lack().is_some_and(|lack| lack.is_of_space()),
             cache_bytes: self.trees.shared.cache_bytes(),
             scrubbed_bytes: self.scrubbed.bytes.load(Ordering::Relaxed),
             scrub_passes: self.scrubbed.passes.load(Ordering::Relaxed),
             damaged_tables: self.rotten.iter().filter(|rotten| rotten.load(Ordering::Relaxed)).count(),
+            unread_tables: self.unread.tables(),
+            read_failures: self.unread.failures(),
+            ruins: self.ruins.load(Ordering::Relaxed),
         }
     }
 
@@ -378,6 +400,7 @@ impl Store {
         let mut log = self.log();
         let released = log.release(flushed);
         self.log_is(log.bytes());
+        self.count_ruins();
         released.map_err(|error| self.log_failed(error))
     }
 

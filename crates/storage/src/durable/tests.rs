@@ -10,6 +10,7 @@ use crate::range::KeyRange;
 
 mod damage;
 mod faults;
+mod unread;
 mod views;
 mod waiting;
 

@@ -197,7 +197,7 @@ impl Tree {
         drop(alone);
         match &done {
             Ok(_) => self.litter().note_whole(self.tree.current_version().iter_tables().map(Table::id)),
-            Err(error) if failure::is_no_space(error) => self.clear_up(first),
+            Err(error) if failure::leaves_litter(error) => self.clear_up(first),
             Err(_) => {}
         }
         done
@@ -238,6 +238,16 @@ impl Tree {
 
     fn litter(&self) -> MutexGuard<'_, Litter> {
         self.litter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where its files are.
+    pub(super) fn path(&self) -> &Path {
+        &self.tree.tree_config().path
+    }
+
+    /// Whether the manifest on the disk is known to be the one in memory.
+    pub(super) fn is_in_force(&self) -> bool {
+        manifest::in_force(self.path()).is_ok_and(|number| number == self.tree.current_version().id())
     }
 
     /// The number of the next table that will be made.

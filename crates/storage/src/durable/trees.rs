@@ -75,11 +75,9 @@ impl Trees {
         trees: [Tree; Namespace::ALL.len()],
         shared: Shared,
         durable_graves: Arc<RwLock<Graves>>,
-    ) -> Result<Self, StorageError> {
-        let trees = Self { trees, shared, graves: RwLock::default(), durable_graves };
-        let known = trees.recorded_graves()?;
-        *trees.graves.write().unwrap_or_else(PoisonError::into_inner) = known;
-        Ok(trees)
+        known: Graves,
+    ) -> Self {
+        Self { trees, shared, graves: RwLock::new(known), durable_graves }
     }
 
     pub(super) const fn of(&self, namespace: Namespace) -> &Tree {
@@ -106,11 +104,19 @@ impl Trees {
         (last, view)
     }
 
-    fn recorded_graves(&self) -> Result<Graves, StorageError> {
+    /// The drops that trees know of.
+    pub(super) fn recorded_graves(trees: &[Tree; Namespace::ALL.len()]) -> Result<Graves, StorageError> {
         let mut graves = Graves::default();
-        for found in self.now().walk(Namespace::Meta, &Graves::rows()) {
-            if let Found::Row(key, _) = found? {
-                Grave::of_row(&key).iter().for_each(|grave| graves.dig(grave));
+        let meta = trees[usize::from(Namespace::Meta.code())].published();
+        for found in damage::Walk::new(meta, Namespace::Meta, Graves::rows(), NOW) {
+            match found? {
+                Found::Row(key, _) => Grave::of_row(&key).iter().for_each(|grave| graves.dig(grave)),
+                Found::Damage(_) => {}
+                // Not to know of a drop would bring back what was dropped.
+                Found::Unread(range) => {
+                    let (namespace, key) = (Namespace::Meta, range.start().clone());
+                    return Err(StorageError::Unread { namespace, key, cause: "recorded drops".into() });
+                }
             }
         }
         Ok(graves)

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::failure;
+use super::failure::{self, Reason};
 use super::pipeline::guarded;
 use super::store::Store;
 use super::tree::Tree;
@@ -44,16 +44,23 @@ struct State {
     stop: bool,
     /// There may be room again for each kind of work.
     try_again: [bool; 2],
-    /// What keeps each kind of work from writing tables.
-    out_of_space: [Option<Lack>; 2],
+    /// What keeps each kind of work from making tables.
+    lacks: [Option<Lack>; 2],
 }
 
-/// A disk was too full.
+/// Why tables could not be made, until another try.
 #[derive(Debug, Clone)]
 pub(super) struct Lack {
-    cause: String,
-    /// Bytes that were free on it afterwards.
+    pub(super) error: StorageError,
+    /// Bytes that were free on the disk afterwards.
     free: u64,
+}
+
+impl Lack {
+    /// Whether the disk was too full.
+    pub(super) const fn is_of_space(&self) -> bool {
+        matches!(self.error, StorageError::NoSpace { .. })
+    }
 }
 
 /// What makes tables.
@@ -124,18 +131,20 @@ impl Chores {
         self.changed.notify_all();
     }
 
-    /// Why the last try to write tables failed, if it was for want of space.
-    pub(super) fn out_of_space(&self) -> Option<String> {
-        self.lock().out_of_space.iter().flatten().next().map(|lack| lack.cause.clone())
+    /// Why the last try to make tables failed, if it did: want of space first.
+    pub(super) fn lack(&self) -> Option<Lack> {
+        let state = self.lock();
+        let lacks = || state.lacks.iter().flatten();
+        lacks().find(|lack| lack.is_of_space()).or(lacks().next()).cloned()
     }
 
     /// The same, of one kind of work.
-    pub(super) fn out_of_space_for(&self, work: Work) -> Option<String> {
-        self.lock().out_of_space[work as usize].as_ref().map(|lack| lack.cause.clone())
+    pub(super) fn lack_for(&self, work: Work) -> Option<StorageError> {
+        self.lock().lacks[work as usize].as_ref().map(|lack| lack.error.clone())
     }
 
-    pub(super) fn set_out_of_space(&self, work: Work, lack: Option<Lack>) {
-        self.lock().out_of_space[work as usize] = lack;
+    pub(super) fn set_lack(&self, work: Work, lack: Option<Lack>) {
+        self.lock().lacks[work as usize] = lack;
         self.changed.notify_all();
     }
 
@@ -182,10 +191,11 @@ impl Chores {
     /// when it failed.
     pub(super) fn note_room(&self, free: u64, enough: u64, more: u64) {
         let mut state = self.lock();
-        let [flush, compaction] = &state.out_of_space;
+        let [flush, compaction] =
+            state.lacks.each_ref().map(|lack| lack.as_ref().filter(|l| l.is_of_space()));
         let tries = [
             flush.is_some() && free > enough,
-            compaction.as_ref().is_some_and(|lack| free > lack.free.saturating_add(more)),
+            compaction.is_some_and(|lack| free > lack.free.saturating_add(more)),
         ];
         if tries != [false; 2] {
             state.try_again = std::array::from_fn(|work| state.try_again[work] || tries[work]);
@@ -292,7 +302,7 @@ fn flush(store: &Store) {
         };
         match store.flush(all) {
             Ok(()) => {
-                store.chores.set_out_of_space(Work::Flush, None);
+                store.chores.set_lack(Work::Flush, None);
                 let _ = store.chores.want_compaction();
                 store.chores.flush_done(asked);
                 // Filled meanwhile: who applies may wait for it, and ask no more.
@@ -300,7 +310,7 @@ fn flush(store: &Store) {
                     let _ = store.chores.want_flush(false);
                 }
             }
-            Err(error) => wait_for_space(store, Work::Flush, SPACE_RETRY, error),
+            Err(error) => wait_for_better(store, Work::Flush, SPACE_RETRY, error),
         }
         if store.poison.is_set() {
             return;
@@ -316,12 +326,12 @@ fn compact(store: &Store) {
         match worst(store.trees.iter().map(|tree| compact_tree(store, tree))) {
             Ok(()) if store.chores.is_stopped() => return,
             Ok(()) => {
-                store.chores.set_out_of_space(Work::Compaction, None);
+                store.chores.set_lack(Work::Compaction, None);
                 store.chores.compaction_done(asked);
                 retry = SPACE_RETRY;
             }
             Err(error) => {
-                wait_for_space(store, Work::Compaction, retry, error);
+                wait_for_better(store, Work::Compaction, retry, error);
                 retry = LONGEST_RETRY.min(2 * retry);
             }
         }
@@ -331,10 +341,16 @@ fn compact(store: &Store) {
     }
 }
 
-/// The failure that must not be passed over: want of space passes, and others do not.
+/// The failure that must not be passed over: some pass, and others do not.
 fn worst(done: impl Iterator<Item = Result<(), StorageError>>) -> Result<(), StorageError> {
     let failures = done.filter_map(Result::err);
-    failures.min_by_key(|failure| matches!(failure, StorageError::NoSpace { .. })).map_or(Ok(()), Err)
+    failures.min_by_key(may_pass).map_or(Ok(()), Err)
+}
+
+/// Whether no table in force was touched, and another try may do: where there is room, descriptors and memory again, or
+/// the disk gives what it did not.
+const fn may_pass(failure: &StorageError) -> bool {
+    failure.is_for_later() || matches!(failure, StorageError::ReadFailed { .. })
 }
 
 fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
@@ -347,34 +363,33 @@ fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
                 store.chores.changed.notify_all();
             }
             Ok(false) => return Ok(()),
-            Err(error) => match failure::damage_of(&error) {
-                Ok(detail) => store.found_damage(tree.namespace, &detail),
-                Err(failed) => return Err(note_suspect(store, tree, &error, failed)),
+            Err(error) => match Reason::of(&error) {
+                Reason::Damage(detail) => store.found_damage(tree.namespace, &detail),
+                Reason::Later(error) => return Err(error),
+                Reason::Unread(cause) => return Err(unsettled(tree, &error, cause)),
             },
         }
     }
     Ok(())
 }
 
-/// Whether the disk failed to read the old tables or to write the new ones nobody can tell here: the next open makes them
-/// anew.
-fn note_suspect(store: &Store, tree: &Tree, error: &lsm_tree::Error, failed: StorageError) -> StorageError {
-    if !matches!(failed, StorageError::NoSpace { .. }) {
-        store.found_damage(tree.namespace, &failed.to_string());
+/// Whether the disk failed to read the old tables or to write new ones nobody can tell here. As long as the manifest in
+/// force names the old ones alone, nothing rests on the new: what was made of them is thrown away, and made again.
+fn unsettled(tree: &Tree, error: &lsm_tree::Error, cause: String) -> StorageError {
+    match tree.is_in_force() {
+        true => StorageError::ReadFailed { path: tree.path().into(), cause },
+        false => failure::of_write(error),
     }
-    failure::of_write(error)
 }
 
-/// A full disk may have room again. After anything else nobody knows what the disk holds.
-fn wait_for_space(store: &Store, work: Work, retry: Duration, error: StorageError) {
-    match error {
-        StorageError::NoSpace { cause } => {
-            tracing::warn!(%cause, ?work, "tables cannot be written: the disk is full");
-            store.chores.set_out_of_space(work, Some(Lack { cause, free: store.free_bytes() }));
-            store.chores.pause_until_tried_again(work, retry);
-        }
-        error => drop(store.poison.put(error)),
+/// What may pass is waited for. After anything else nobody knows what the disk holds.
+fn wait_for_better(store: &Store, work: Work, retry: Duration, error: StorageError) {
+    if !may_pass(&error) {
+        return drop(store.poison.put(error));
     }
+    tracing::warn!(%error, ?work, "tables cannot be made at present: it is tried again");
+    store.chores.set_lack(work, Some(Lack { error, free: store.free_bytes() }));
+    store.chores.pause_until_tried_again(work, retry);
 }
 
 /// Makes the next segment of the log ahead of need.
@@ -382,7 +397,7 @@ fn prepare(store: &Store) {
     while store.chores.next(|state| std::mem::take(&mut state.spare)) {
         match store.prepare_log() {
             // The log will find out by itself, and say so to whom it concerns.
-            Err(error @ StorageError::NoSpace { .. }) => {
+            Err(error) if error.is_for_later() => {
                 tracing::warn!(%error, "no segment can be made ahead of need")
             }
             Err(error) => drop(store.poison.put(error)),
@@ -429,10 +444,10 @@ mod tests {
             chores.lock().try_again
         };
         assert_eq!(woken(1_000), [false; 2], "nothing waits");
-        let lack = |free| Some(Lack { cause: "full".into(), free });
-        chores.set_out_of_space(Work::Flush, lack(0));
+        let lack = |free| Some(Lack { error: StorageError::NoSpace { cause: "full".into() }, free });
+        chores.set_lack(Work::Flush, lack(0));
         assert_eq!([woken(10), woken(11)], [[false, false], [true, false]]);
-        chores.set_out_of_space(Work::Compaction, lack(100));
+        chores.set_lack(Work::Compaction, lack(100));
         assert_eq!([woken(105), woken(106)], [[true, false], [true, true]]);
     }
 

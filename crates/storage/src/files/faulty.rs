@@ -71,6 +71,10 @@ struct Faults {
     sync: bool,
     directory_sync: bool,
     full: bool,
+    /// So many reads fail.
+    reads: u32,
+    /// How the next call that needs a descriptor fails.
+    descriptor: Option<i32>,
 }
 
 impl FaultyFiles {
@@ -103,6 +107,16 @@ impl FaultyFiles {
         self.lock().faults.directory_sync = true;
     }
 
+    /// The next so many reads fail, whatever they ask for, and what is on the disk is whole: a path to it fails over.
+    pub fn fail_next_reads(&self, reads: u32) {
+        self.lock().faults.reads = reads;
+    }
+
+    /// The next file to be opened or made is not, with this error of the system's (24: too many open files).
+    pub fn fail_next_open(&self, code: i32) {
+        self.lock().faults.descriptor = Some(code);
+    }
+
     /// Whether there is room for new files.
     pub fn set_full(&self, full: bool) {
         self.lock().faults.full = full;
@@ -132,7 +146,14 @@ impl FaultyFiles {
         disk.durable_entries.remove(name);
     }
 
-    /// Makes the sector at `offset` unreadable until it is written again.
+    /// All that could not be read can be read again, as it was.
+    pub fn heal(&self) {
+        let mut disk = self.lock();
+        disk.faults.reads = 0;
+        disk.inodes.values_mut().for_each(|inode| inode.unreadable.clear());
+    }
+
+    /// Makes the sector at `offset` unreadable until it is written again, or the disk heals.
     pub fn spoil(&self, name: &str, offset: usize) {
         let mut disk = self.lock();
         if let Some(inode) = disk.entries.get(name).copied().and_then(|inode| disk.inodes.get_mut(&inode)) {
@@ -171,6 +192,7 @@ impl Files for FaultyFiles {
 
     fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn LogFile>> {
         let mut disk = self.lock();
+        disk.take_descriptor()?;
         if disk.faults.full {
             return Err(ErrorKind::StorageFull.into());
         }
@@ -180,8 +202,9 @@ impl Files for FaultyFiles {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
-        let disk = self.lock();
+        let mut disk = self.lock();
         let inode = *disk.entries.get(name).ok_or(ErrorKind::NotFound)?;
+        disk.take_descriptor()?;
         Ok(self.file(&disk, inode))
     }
 
@@ -221,6 +244,10 @@ impl Disk {
         self.inodes.insert(self.next_inode, inode);
         self.entries.insert(name.into(), self.next_inode);
         self.next_inode
+    }
+
+    fn take_descriptor(&mut self) -> io::Result<()> {
+        self.faults.descriptor.take().map_or(Ok(()), |code| Err(io::Error::from_raw_os_error(code)))
     }
 
     fn settle(&mut self, change: Change) {
@@ -318,6 +345,10 @@ impl LogFile for FaultyFile {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut disk = self.lock();
+        if let Some(reads) = disk.faults.reads.checked_sub(1) {
+            disk.faults.reads = reads;
+            return Err(broken());
+        }
         let inode = disk.inode(self)?;
         let start = inode.bytes.len().min(offset as usize);
         let end = inode.bytes.len().min(start + buffer.len());

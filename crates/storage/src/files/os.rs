@@ -12,6 +12,8 @@ use crate::directory::sync_directory;
 #[derive(Debug)]
 pub struct OsFiles {
     dir: PathBuf,
+    /// Held open to be synced when no descriptor is to be had.
+    handle: Option<File>,
 }
 
 impl OsFiles {
@@ -25,12 +27,13 @@ impl OsFiles {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        Ok(Self::at(dir))
+        let handle = if cfg!(windows) { None } else { Some(File::open(dir)?) };
+        Ok(Self { dir: dir.into(), handle })
     }
 
     /// The files in `dir`, which is not touched.
     pub fn at(dir: &Path) -> Self {
-        Self { dir: dir.into() }
+        Self { dir: dir.into(), handle: None }
     }
 }
 
@@ -67,10 +70,6 @@ impl Files for OsFiles {
         self.make(name, |file| write_zeros(file, length))
     }
 
-    fn reserve(&self, name: &str, length: u64) -> io::Result<Arc<dyn LogFile>> {
-        self.make(name, |file| if allocate(file, length)? { Ok(()) } else { write_zeros(file, length) })
-    }
-
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
         let path = self.dir.join(name);
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
@@ -89,7 +88,10 @@ impl Files for OsFiles {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        sync_directory(&self.dir)
+        match &self.handle {
+            Some(handle) => handle.sync_all(),
+            None => sync_directory(&self.dir),
+        }
     }
 }
 
@@ -146,26 +148,6 @@ fn write_zeros(file: &OsFile, length: u64) -> io::Result<()> {
         offset += chunk;
     }
     Ok(())
-}
-
-/// Takes room for a file without writing it. False: this file system cannot.
-#[cfg(target_os = "linux")]
-fn allocate(file: &OsFile, length: u64) -> io::Result<bool> {
-    use rustix::fs::{FallocateFlags, fallocate};
-    use rustix::io::Errno;
-    loop {
-        return match fallocate(&file.0, FallocateFlags::empty(), 0, length) {
-            Err(Errno::INTR) => continue,
-            Ok(()) => Ok(true),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
-            Err(error) => Err(error.into()),
-        };
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn allocate(_: &OsFile, _: u64) -> io::Result<bool> {
-    Ok(false)
 }
 
 fn is_read_only(error: &io::Error) -> bool {

@@ -11,20 +11,20 @@ use std::ops::RangeInclusive;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::Sequence;
-use crate::files::{Files, read_all};
+use super::{LogError, Reading, Sequence};
+use crate::files::Files;
 
 type Ranges = Vec<RangeInclusive<Sequence>>;
 
-/// The losses noted. If they cannot be read there are none: they will be reported again.
-pub(super) fn read(files: &dyn Files, store: u64) -> io::Result<Ranges> {
-    match files.open(FILE) {
-        Ok(file) => Ok(decode(store, &read_all(&*file)?).unwrap_or_else(|| {
-            tracing::warn!("the note of known losses in the log cannot be read");
+/// The losses noted. If they are damaged there are none: they will be reported again.
+pub(super) fn read(files: &dyn Files, store: u64, reading: &Reading) -> Result<Ranges, LogError> {
+    match reading.patience.try_read(|| files.open(FILE)) {
+        Ok(file) => Ok(decode(store, &reading.all(FILE, &*file)?).unwrap_or_else(|| {
+            tracing::warn!("the note of known losses in the log is damaged");
             Ranges::new()
         })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ranges::new()),
-        Err(error) => Err(error),
+        Err(error) => Err(LogError::reading(FILE)(error)),
     }
 }
 

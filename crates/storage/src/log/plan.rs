@@ -60,6 +60,14 @@ impl Plan {
         survey.segments.iter().zip(&self.fates).filter(|(_, fate)| **fate == Fate::Removed).map(|(s, _)| s)
     }
 
+    /// Whether something in a segment that stays was lost: what is left of it is evidence.
+    pub(super) fn is_ruin(&self, survey: &Survey, surveyed: &Surveyed) -> bool {
+        let later = survey.segments.iter().filter(|later| later.number > surveyed.number);
+        let end = later.filter_map(Surveyed::begins).next().map_or(self.verdict.last, Sequence::previous);
+        let begin = surveyed.begins().unwrap_or_default();
+        self.verdict.lost.iter().any(|lost| *lost.start() <= end && begin <= *lost.end())
+    }
+
     /// What the next segment says was synced: nothing that is known to be lost is forgotten.
     pub(super) fn settled(&self) -> Sequence {
         let lost = self.new_losses.last().map_or(Sequence(0), |range| *range.end());

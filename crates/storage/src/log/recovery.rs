@@ -15,8 +15,8 @@ use super::spares::Spares;
 use super::survey::{Run, Survey, Surveyed};
 use super::verdict::Verdict;
 use super::writer::{Active, Closed};
-use super::{Findings, Known, Log, LogError, Sequence, Settings, losses, segment};
-use crate::files::{Files, read_all};
+use super::{Findings, Known, Log, LogError, Reading, Sequence, Settings, losses, ruin, segment};
+use crate::files::Files;
 
 impl Log {
     /// Opens the log of a store among `files`; an empty one if there is none. Calls `replay` for every batch that tables
@@ -25,23 +25,28 @@ impl Log {
     /// What is lost is in the findings of every open until [`Log::acknowledge_findings`] is called.
     ///
     /// # Errors
-    /// [`LogError::FormatTooNew`] with nothing changed; [`LogError::NoSpace`] and [`LogError::Io`] if the system
-    /// refuses; what `replay` answers.
+    /// [`LogError::FormatTooNew`] and [`LogError::Unread`] with nothing changed; [`LogError::NoSpace`] and
+    /// [`LogError::Io`] if the system refuses; what `replay` answers.
     pub(crate) fn open<E: From<LogError>>(
         files: Arc<dyn Files>,
         store: u64,
         settings: Settings,
         known: Known,
+        reading: &Reading,
         replay: &mut dyn FnMut(Sequence, Bytes) -> Result<(), E>,
     ) -> Result<(Self, Findings), E> {
-        let survey = Survey::of(&*files, store)?;
-        let plan = plan(&*files, store, &survey, &known)?;
+        if !reading.given_up.is_empty() {
+            ruin::replace_given_up(&*files, reading)?;
+        }
+        let survey = Survey::of(&*files, store, reading)?;
+        let plan = plan(&*files, store, &survey, &known, reading)?;
         let findings = plan.findings(&survey, &known);
         let mut log = Self::empty(files, store, settings, &survey, &plan)?;
         log.keep(&survey, &plan);
-        log.repair(&survey, &plan)?;
+        log.repair(&survey, &plan, reading)?;
         for surveyed in &survey.segments {
-            Replay { store, surveyed, verdict: &plan.verdict, flushed: known.flushed }.run(replay)?;
+            let (verdict, flushed) = (&plan.verdict, known.flushed);
+            Replay { store, surveyed, verdict, flushed, reading }.run(replay)?;
         }
         log.synced = log.last;
         Ok((log, findings))
@@ -52,8 +57,9 @@ impl Log {
     /// # Errors
     /// If the log cannot be read, or is for a newer version.
     pub(crate) fn inspect(files: &dyn Files, store: u64, known: Known) -> Result<Findings, LogError> {
-        let survey = Survey::of(files, store)?;
-        Ok(plan(files, store, &survey, &known)?.findings(&survey, &known))
+        let reading = Reading::default();
+        let survey = Survey::of(files, store, &reading)?;
+        Ok(plan(files, store, &survey, &known, &reading)?.findings(&survey, &known))
     }
 
     /// A log without segments that goes on where the survey ends.
@@ -74,6 +80,7 @@ impl Log {
             spares,
             closed: VecDeque::new(),
             active: None,
+            is_active_ruin: false,
             number: survey.segments.last().map_or(0, |segment| segment.number),
             last: plan.verdict.last,
             synced: plan.settled(),
@@ -91,40 +98,56 @@ impl Log {
         let kept: Vec<&Surveyed> = plan.kept(survey).map(|(surveyed, _)| surveyed).collect();
         for (index, surveyed) in kept.iter().enumerate() {
             let Surveyed { number, length: bytes, .. } = **surveyed;
+            let is_ruin = plan.is_ruin(survey, surveyed);
             if index + 1 == kept.len() && plan.goes_on_in(surveyed) {
                 let end = plan.verdict.end(surveyed);
                 self.active = Some(Active { file: surveyed.file.clone(), number, bytes, end });
+                self.is_active_ruin = is_ruin;
             } else {
                 // What cannot be read might hold anything up to the next that can.
                 let next = kept[index + 1..].iter().find_map(|next| next.begins());
                 let last = next.map_or(self.last, |next| next.previous().min(self.last));
-                self.closed.push_back(Closed { number, bytes, last });
+                self.closed.push_back(Closed { number, bytes, last, is_ruin });
             }
         }
     }
 
-    fn repair(&mut self, survey: &Survey, plan: &Plan) -> Result<(), LogError> {
+    fn repair(&mut self, survey: &Survey, plan: &Plan, reading: &Reading) -> Result<(), LogError> {
         let failed = LogError::during("repairing the commit log");
         if !plan.new_losses.is_empty() && self.active.is_none() {
             self.make_segment(self.settings.segment_bytes).map_err(&failed)?;
             self.sync()?;
         }
         for (surveyed, erase) in plan.kept(survey) {
-            if let Some(from) = erase {
-                erase_from(surveyed, from).map_err(&failed)?;
+            let Some(from) = erase else { continue };
+            if plan.is_ruin(survey, surveyed) {
+                let name = segment::name(surveyed.number);
+                let bytes = reading.all(&name, &*surveyed.file)?;
+                ruin::keep_copy(&*self.files, &name, &bytes).map_err(&failed)?;
             }
+            erase_from(surveyed, from).map_err(&failed)?;
         }
         for surveyed in plan.removed(survey) {
-            self.files.remove(&segment::name(surveyed.number)).map_err(&failed)?;
+            let name = segment::name(surveyed.number);
+            match surveyed.is_strange {
+                true => ruin::set_aside(&*self.files, &name),
+                false => self.files.remove(&name),
+            }
+            .map_err(&failed)?;
         }
         self.files.sync_directory().map_err(&failed)
     }
 }
 
 /// Judges what was found.
-fn plan(files: &dyn Files, store: u64, survey: &Survey, known: &Known) -> Result<Plan, LogError> {
-    let noted =
-        losses::read(files, store).map_err(LogError::during("reading the known losses of the commit log"))?;
+fn plan(
+    files: &dyn Files,
+    store: u64,
+    survey: &Survey,
+    known: &Known,
+    reading: &Reading,
+) -> Result<Plan, LogError> {
+    let noted = losses::read(files, store, reading)?;
     Ok(Plan::of(survey, Verdict::of(survey, known), noted))
 }
 
@@ -145,6 +168,7 @@ struct Replay<'a> {
     surveyed: &'a Surveyed,
     verdict: &'a Verdict,
     flushed: Sequence,
+    reading: &'a Reading,
 }
 
 impl Replay<'_> {
@@ -157,7 +181,8 @@ impl Replay<'_> {
         if runs.is_empty() {
             return Ok(());
         }
-        let bytes = read_all(&*self.surveyed.file).map(Bytes::from).map_err(LogError::during(READING))?;
+        let name = segment::name(self.surveyed.number);
+        let bytes = Bytes::from(self.reading.all(&name, &*self.surveyed.file)?);
         for run in &runs {
             self.confirm(run, &bytes)?;
         }

@@ -40,6 +40,11 @@ impl SegmentHeader {
         page
     }
 
+    /// Whether a file that begins so may have been made by this program: it has a header, of whatever segment, or zeros.
+    pub(super) fn may_be_ours(bytes: &[u8; HEADER_BYTES]) -> bool {
+        bytes.starts_with(&MAGIC.to_le_bytes()) || *bytes == [0; HEADER_BYTES]
+    }
+
     /// The header of segment `number` of this store, if `bytes` are one. That a format is newer is believed only of a
     /// whole header: where magic, format and checksum stand is the same in all formats.
     pub(super) fn decode(

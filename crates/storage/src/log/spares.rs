@@ -15,6 +15,8 @@ pub(super) struct Spares {
     files: Arc<dyn Files>,
     length: u64,
     state: Mutex<State>,
+    /// Held while a file is made.
+    making: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -34,42 +36,63 @@ impl SpareMaker {
     /// Sees to it that the next segment can be begun at once.
     ///
     /// # Errors
-    /// [`LogError::NoSpace`] if there is no room for it, as the next segment will find too; [`LogError::Io`] if the
-    /// system fails: then the log must not be written any more.
+    /// [`LogError::Scarce`] if no file can be made ahead, whatever the reason: nothing of the log is in it, and the
+    /// next segment will find out whether it can be made. [`LogError::Io`] if what was renamed cannot be made durable:
+    /// then the log must not be written any more.
     pub(crate) fn prepare(&self) -> Result<(), LogError> {
-        self.0.prepare().map_err(LogError::during("preparing a segment of the commit log"))
+        self.0.prepare()
     }
 }
 
 impl Spares {
     /// Removes the spares that an earlier process left. One of them may have been a segment whose new name a power cut took
-    /// back: it would have frames in it that are not lower than those to come.
+    /// back: it would have frames in it that are not lower than those to come. Files that only look like spares stay.
     pub(super) fn begin(files: &Arc<dyn Files>, length: u64) -> io::Result<Arc<Self>> {
         let names = files.list()?;
-        names.iter().filter(|name| name.starts_with(PREFIX)).try_for_each(|name| files.remove(name))?;
-        Ok(Arc::new(Self { files: files.clone(), length, state: Mutex::default() }))
+        names.iter().filter(|name| is_spare(name)).try_for_each(|name| files.remove(name))?;
+        Ok(Arc::new(Self { files: files.clone(), length, state: Mutex::default(), making: Mutex::default() }))
     }
 
     pub(super) fn maker(self: &Arc<Self>) -> SpareMaker {
         SpareMaker(self.clone())
     }
 
-    /// A file of at least `length` bytes for a new segment, and its name.
-    pub(super) fn take(&self, length: u64) -> io::Result<(String, Arc<dyn LogFile>)> {
-        if length > self.length {
-            return self.make(|files, name| files.reserve(name, length));
+    /// A file of at least `needed` bytes for a new segment, its name and its length.
+    pub(super) fn take(&self, needed: u64) -> io::Result<(String, Arc<dyn LogFile>, u64)> {
+        if needed <= self.length
+            && let Some((name, file)) = self.take_ready()?
+        {
+            return Ok((name, file, self.length));
         }
+        // One that is being made is waited for.
+        let _alone = self.making();
+        if needed <= self.length
+            && let Some((name, file)) = self.take_ready()?
+        {
+            return Ok((name, file, self.length));
+        }
+        let length = needed.max(self.length);
+        let (name, file) = self.make(length)?;
+        Ok((name, file, length))
+    }
+
+    /// A spare, if there is one.
+    fn take_ready(&self) -> io::Result<Option<(String, Arc<dyn LogFile>)>> {
         if self.lock().ready.is_empty() {
             self.wake()?;
         }
         while let Some(name) = { self.lock().ready.pop() } {
-            // One that somebody removed is not worth an error.
-            if let Ok(file) = self.files.open(&name) {
-                return Ok((name, file));
+            match self.files.open(&name) {
+                Ok(file) => return Ok(Some((name, file))),
+                // One that somebody removed is not worth an error.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.lock().ready.push(name);
+                    return Err(error);
+                }
             }
         }
-        // A commit waits for it.
-        self.make(|files, name| files.reserve(name, self.length))
+        Ok(None)
     }
 
     /// Removes a file that was not used after all.
@@ -90,10 +113,13 @@ impl Spares {
         Ok(())
     }
 
-    fn prepare(&self) -> io::Result<()> {
-        self.wake()?;
+    fn prepare(&self) -> Result<(), LogError> {
+        self.wake().map_err(LogError::during("syncing the directory of the commit log"))?;
+        let _alone = self.making();
         if self.lock().ready.is_empty() {
-            let (name, _) = self.make(|files, name| files.create(name, self.length))?;
+            // Nothing of the log is in it: the log finds out by itself whether it can do without.
+            let made = self.make(self.length);
+            let (name, _) = made.map_err(|error| LogError::Scarce { cause: error.to_string() })?;
             self.lock().ready.push(name);
         }
         Ok(())
@@ -110,15 +136,16 @@ impl Spares {
     }
 
     /// Makes a file under another name first, so that what has the name of a spare is whole.
-    fn make(
-        &self,
-        file: impl FnOnce(&dyn Files, &str) -> io::Result<Arc<dyn LogFile>>,
-    ) -> io::Result<(String, Arc<dyn LogFile>)> {
+    fn make(&self, length: u64) -> io::Result<(String, Arc<dyn LogFile>)> {
         let name = self.lock().next_name();
-        let unfinished = format!("{name}.new");
-        let file = file(&*self.files, &unfinished)?;
+        let unfinished = format!("{name}{UNFINISHED}");
+        let file = self.files.create(&unfinished, length)?;
         self.files.rename(&unfinished, &name)?;
         Ok((name, file))
+    }
+
+    fn making(&self) -> MutexGuard<'_, ()> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -133,4 +160,11 @@ impl State {
     }
 }
 
+/// Whether a name is one that this program gives.
+fn is_spare(name: &str) -> bool {
+    let number = name.strip_prefix(PREFIX).map(|name| name.strip_suffix(UNFINISHED).unwrap_or(name));
+    number.is_some_and(|number| number.parse::<u64>().is_ok_and(|parsed| parsed.to_string() == number))
+}
+
 const PREFIX: &str = "spare-";
+const UNFINISHED: &str = ".new";

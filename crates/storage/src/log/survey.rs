@@ -1,12 +1,11 @@
 //! What is in the segments, before anything is believed or changed.
 
-use std::io;
 use std::sync::Arc;
 
 use super::frame::{ALIGNMENT, FRAME_HEADER, FrameHeader};
 use super::segment::{HEADER_BYTES, SEGMENT_HEADER, SegmentHeader};
-use super::{LogError, Sequence, segment};
-use crate::files::{Files, LogFile, read_all, read_start};
+use super::{LogError, Reading, Sequence, segment};
+use crate::files::{Files, LogFile, read_start};
 
 /// The segments in order.
 #[derive(Debug)]
@@ -22,8 +21,10 @@ pub(super) struct Surveyed {
     pub(super) number: u64,
     pub(super) file: Arc<dyn LogFile>,
     pub(super) length: u64,
-    /// None if it cannot be read.
+    /// None if it is damaged.
     pub(super) header: Option<SegmentHeader>,
+    /// It does not begin with anything that this program writes.
+    pub(super) is_strange: bool,
     /// What can be read, in order.
     pub(super) runs: Vec<Run>,
     /// Bytes behind the last of them that may be what is left of more.
@@ -43,13 +44,15 @@ pub(super) struct Run {
 
 impl Survey {
     /// Reads all segments of a store.
-    pub(super) fn of(files: &dyn Files, store: u64) -> Result<Self, LogError> {
-        let failed = LogError::during("reading the commit log");
-        let mut segments = open_all(files, store)?;
+    ///
+    /// # Errors
+    /// [`LogError::Unread`] if any of them cannot be read: nobody can tell then what is lost.
+    pub(super) fn of(files: &dyn Files, store: u64, reading: &Reading) -> Result<Self, LogError> {
+        let mut segments = open_all(files, store, reading)?;
         let limits = limits(&segments);
         let mut scan = Scan { store, expected: Sequence(0), chain: None, synced: Sequence(0) };
         for (surveyed, limit) in segments.iter_mut().zip(limits) {
-            let bytes = read_all(&*surveyed.file).map_err(&failed)?;
+            let bytes = reading.all(&segment::name(surveyed.number), &*surveyed.file)?;
             if let Some(header) = &surveyed.header {
                 scan.enter(header);
             }
@@ -78,19 +81,22 @@ impl Surveyed {
     }
 }
 
-fn open_all(files: &dyn Files, store: u64) -> Result<Vec<Surveyed>, LogError> {
-    let failed = LogError::during("opening the commit log");
-    let names = files.list().map_err(&failed)?;
+fn open_all(files: &dyn Files, store: u64, reading: &Reading) -> Result<Vec<Surveyed>, LogError> {
+    let names = reading.patience.try_read(|| files.list()).map_err(LogError::reading("."))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
     numbers.sort_unstable();
     let open = |number| {
-        let file = files.open(&segment::name(number)).map_err(&failed)?;
-        let length = file.length().map_err(&failed)?;
+        let name = segment::name(number);
         let mut start = [0; HEADER_BYTES];
-        // A header that cannot be read is damaged; that the frames cannot be read either would show.
-        let _: io::Result<()> = read_start(&*file, &mut start);
+        let opened = reading.patience.try_read(|| {
+            let file = files.open(&name)?;
+            let length = file.length()?;
+            read_start(&*file, &mut start).map(|()| (file, length))
+        });
+        let (file, length) = opened.map_err(LogError::reading(&name))?;
         let header = SegmentHeader::decode(store, number, &start)?;
-        Ok(Surveyed { number, file, length, header, runs: Vec::new(), debris: 0 })
+        let is_strange = !SegmentHeader::may_be_ours(&start);
+        Ok(Surveyed { number, file, length, header, is_strange, runs: Vec::new(), debris: 0 })
     };
     numbers.into_iter().map(open).collect()
 }

@@ -12,6 +12,7 @@ mod crash;
 mod damage;
 mod faults;
 mod form;
+mod unread;
 
 const STORE: u64 = 0x5747_0b57_0b57_0b57;
 
@@ -36,13 +37,24 @@ fn known(flushed: u64, acknowledged: u64) -> Known {
     Known { flushed, persisted: flushed, acknowledged: Some(Sequence(acknowledged)) }
 }
 
+/// Tries again a few times, and gives up what cannot be read of some files.
+fn reading(given_up: &[&str]) -> Reading {
+    let patience = Patience::new(3, std::time::Duration::ZERO);
+    Reading { patience, given_up: given_up.iter().map(|name| (*name).into()).collect() }
+}
+
 fn try_open(files: &FaultyFiles, known: Known) -> Result<Opened, LogError> {
+    open_giving_up(files, known, &[])
+}
+
+fn open_giving_up(files: &FaultyFiles, known: Known, given_up: &[&str]) -> Result<Opened, LogError> {
+    let reading = reading(given_up);
     let mut replayed = Vec::new();
     let mut replay = |sequence: Sequence, payload| {
         replayed.push((sequence.0, payload));
         Ok::<_, LogError>(())
     };
-    let (log, findings) = Log::open(Arc::new(files.clone()), STORE, SETTINGS, known, &mut replay)?;
+    let (log, findings) = Log::open(Arc::new(files.clone()), STORE, SETTINGS, known, &reading, &mut replay)?;
     Ok(Opened { log, findings, replayed })
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{LogError, Sequence};
+use super::{LogError, Reading, Sequence, ruin};
 use crate::files::{Files, LogFile, read_all};
 
 /// The watermark of an open store.
@@ -23,25 +23,38 @@ pub(crate) struct Watermark {
 }
 
 impl Watermark {
-    /// Opens the watermark among `files`, and says what it was: none if it is not there or cannot be read. A new one is
+    /// Opens the watermark among `files`, and says what it was: none if it is not there or damaged. A new one is
     /// durable, and 0, before this returns: from then on its absence means that it was lost.
     ///
     /// # Errors
-    /// If it can be neither opened nor made.
-    pub(crate) fn open(files: Arc<dyn Files>, store: u64) -> Result<(Self, Option<Sequence>), LogError> {
+    /// If it can be neither opened nor made, or not read: unless that was given up.
+    pub(crate) fn open(
+        files: Arc<dyn Files>,
+        store: u64,
+        reading: &Reading,
+    ) -> Result<(Self, Option<Sequence>), LogError> {
         let failed = LogError::during("opening the watermark");
-        match files.open(FILE) {
-            Ok(file) => Self::read(file, store).map_err(failed),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Ok((Self::create(&*files, store).map_err(failed)?, None))
+        let read = reading.patience.try_read(|| Self::read(files.open(FILE)?, store));
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) if reading.given_up.contains(FILE) => {
+                ruin::set_aside(&*files, FILE).map_err(&failed)?;
             }
-            Err(error) => Err(failed(error)),
+            read => return read.map_err(LogError::reading(FILE)),
         }
+        Ok((Self::create(&*files, store).map_err(failed)?, None))
     }
 
     /// What the watermark among `files` says. Changes nothing.
-    pub(crate) fn inspect(files: &dyn Files, store: u64) -> Option<Sequence> {
-        Self::read(files.open(FILE).ok()?, store).ok()?.1
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn inspect(files: &dyn Files, store: u64) -> Result<Option<Sequence>, LogError> {
+        match files.open(FILE).and_then(|file| Self::read(file, store)) {
+            Ok((_, found)) => Ok(found),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LogError::reading(FILE)(error)),
+        }
     }
 
     /// Batches up to `sequence` are acknowledged, synced or not: whatever is missing of them somebody counts on. Lower ones than before change nothing.

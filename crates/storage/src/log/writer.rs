@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::frame::Place;
 use super::segment::{SEGMENT_HEADER, SegmentHeader};
 use super::spares::Spares;
-use super::{Frames, Group, LogError, Sequence, Settings, SpareMaker, is_no_space, losses, segment};
-use crate::files::{Files, LogFile};
+use super::{Frames, Group, LogError, Sequence, Settings, SpareMaker, losses, ruin, segment};
+use crate::files::{Files, LogFile, Trouble};
 
 /// An open commit log.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct Log {
     pub(super) closed: VecDeque<Closed>,
     /// The segment that is written; none until the first append after an open that could not use the last one.
     pub(super) active: Option<Active>,
+    /// Something in the segment that is written was lost.
+    pub(super) is_active_ruin: bool,
     /// The number of the last segment.
     pub(super) number: u64,
     pub(super) last: Sequence,
@@ -43,6 +45,8 @@ pub(super) struct Closed {
     pub(super) bytes: u64,
     /// No frame in it has a higher sequence.
     pub(super) last: Sequence,
+    /// Something in it was lost: what is left of it is kept.
+    pub(super) is_ruin: bool,
 }
 
 /// The segment that is written.
@@ -106,9 +110,13 @@ impl Log {
     /// After one the log refuses everything.
     pub(crate) fn release(&mut self, persisted: Sequence) -> Result<(), LogError> {
         self.check()?;
-        while let Some((number, bytes)) = self.releasable(persisted) {
-            let recycled = self.spares.recycle(number, bytes);
-            recycled.map_err(|error| self.fail("releasing a segment of the commit log", &error))?;
+        while let Some(first) = self.releasable(persisted) {
+            let (number, bytes) = (first.number, first.bytes);
+            let released = match first.is_ruin {
+                true => ruin::set_aside(&*self.files, &segment::name(number)),
+                false => self.spares.recycle(number, bytes),
+            };
+            released.map_err(|error| self.fail("releasing a segment of the commit log", &error))?;
             self.closed.pop_front();
         }
         Ok(())
@@ -202,16 +210,16 @@ impl Log {
     /// Closes the active segment and begins another, with room for `frame_bytes`.
     fn begin_segment(&mut self, frame_bytes: usize) -> Result<(), LogError> {
         let needed = (SEGMENT_HEADER + frame_bytes).next_multiple_of(SEGMENT_HEADER) as u64;
-        match self.make_segment(needed.max(self.settings.segment_bytes)) {
-            Ok(()) => Ok(()),
-            Err(error) if is_no_space(&error) => Err(LogError::NoSpace { cause: error.to_string() }),
-            Err(error) => Err(self.fail("beginning a segment of the commit log", &error)),
-        }
+        let action = "beginning a segment of the commit log";
+        self.make_segment(needed).map_err(|error| match Trouble::of(&error) {
+            Trouble::NoSpace | Trouble::Scarce => LogError::during(action)(error),
+            Trouble::Other => self.fail(action, &error),
+        })
     }
 
     /// Nothing of the log has changed if this fails. The segment is durable after the next sync.
-    pub(super) fn make_segment(&mut self, bytes: u64) -> io::Result<()> {
-        let (spare, file) = self.spares.take(bytes)?;
+    pub(super) fn make_segment(&mut self, needed: u64) -> io::Result<()> {
+        let (spare, file, bytes) = self.spares.take(needed)?;
         let header = SegmentHeader {
             store: self.store,
             number: self.number + 1,
@@ -233,15 +241,16 @@ impl Log {
         self.number = header.number;
         let fresh = Active { file, number: header.number, bytes, end: SEGMENT_HEADER };
         if let Some(Active { number, bytes, .. }) = self.active.replace(fresh) {
-            self.closed.push_back(Closed { number, bytes, last: self.last });
+            let is_ruin = std::mem::take(&mut self.is_active_ruin);
+            self.closed.push_back(Closed { number, bytes, last: self.last, is_ruin });
         }
         Ok(())
     }
 
     /// The first segment, if it is not needed. The last one always is: it says where the log goes on.
-    fn releasable(&self, persisted: Sequence) -> Option<(u64, u64)> {
+    fn releasable(&self, persisted: Sequence) -> Option<&Closed> {
         let first = self.closed.front().filter(|_| self.segments() > 1)?;
-        (first.last <= persisted).then_some((first.number, first.bytes))
+        (first.last <= persisted).then_some(first)
     }
 }
 

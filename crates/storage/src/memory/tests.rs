@@ -95,6 +95,21 @@ fn a_full_disk_takes_nothing_until_there_is_room() {
 }
 
 #[test]
+fn a_row_that_the_disk_does_not_give_is_whole() {
+    let engine = MemoryEngine::new();
+    let mut batch = Batch::new();
+    batch.put(Namespace::Data, "k", "v");
+    engine.commit(&[batch], Durability::Synced).unwrap();
+    assert!(engine.hide(Namespace::Data, b"k") && !engine.hide(Namespace::Data, b"none"));
+    assert!(matches!(engine.get(Namespace::Data, b"k"), Err(StorageError::Unread { .. })));
+    let limit = ScanLimit { rows: 9, bytes: 1 << 10 };
+    let page = engine.scan(Namespace::Data, &KeyRange::all(), limit).unwrap();
+    assert!(page.rows.is_empty() && page.damaged.is_empty() && page.unread[0].contains(b"k"));
+    engine.heal();
+    assert_eq!(engine.get(Namespace::Data, b"k").unwrap(), Some("v".into()));
+}
+
+#[test]
 fn a_damaged_row_errs_in_get_and_scan_until_it_is_written_again() {
     let engine = MemoryEngine::new();
     engine.commit(&[put("a", "1"), put("b", "2"), put("c", "3")], Durability::Synced).unwrap();

@@ -8,6 +8,7 @@
 //! missing     files gone
 //! mixture     files of an earlier day
 //! space       disks that are full, and what happens when they no longer are
+//! descriptors a process without descriptors
 //! directory   what must not be opened, must not be changed
 //! judges      the judges of all this, judged
 //! ```
@@ -25,6 +26,8 @@
 mod common;
 
 mod damage;
+#[cfg(unix)]
+mod descriptors;
 mod directory;
 mod judges;
 mod kill;
@@ -38,4 +41,12 @@ mod space;
 #[ignore = "run by the tests in here, in a process of its own"]
 fn child() {
     common::child::run();
+}
+
+/// A process whose limits are its own.
+#[cfg(unix)]
+#[test]
+#[ignore = "run by the tests in here, in a process of its own"]
+fn starving() {
+    descriptors::starve();
 }

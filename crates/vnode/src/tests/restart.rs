@@ -94,3 +94,34 @@ fn what_was_given_up_is_absent() {
     assert!(bench.look("k").is_empty());
     assert!(bench.damaged.is_empty());
 }
+
+/// What was given up is what was found, not whatever stands there later.
+#[test]
+fn a_row_written_after_its_range_was_given_up_is_missed_when_it_rots() {
+    for is_only_read in [false, true] {
+        let mut bench = Bench::warm();
+        let (_, row) = data("k").row();
+        if is_only_read {
+            bench.put("k", "v", None);
+            bench.settle();
+        } else {
+            bench.written.insert(data("k").row(), Bytes::from_static(b"nonsense"));
+        }
+        bench.vnodes = Vnodes::new(boot(BTreeMap::new(), Hlc::ZERO, 3), PartitionBits::DEFAULT);
+        bench.vnodes.give_up(row.slice(..8), None);
+        if !is_only_read {
+            bench.put("k", "v", None);
+            bench.settle();
+        }
+        assert_eq!(values(&bench.look("k")), ["v"]);
+        // It rots where nothing of it is in memory.
+        let given_up = std::mem::take(&mut bench.vnodes.given_up);
+        bench.vnodes = Vnodes::new(boot(BTreeMap::new(), Hlc::ZERO, 4), PartitionBits::DEFAULT);
+        bench.vnodes.given_up = given_up;
+        bench.written.insert(data("k").row(), Bytes::from_static(b"nonsense"));
+        let read = bench.read(data("k"));
+        bench.load();
+        assert!(matches!(bench.refusal(read), Refused::Damaged(_)));
+        assert_eq!(bench.damaged, [data("k")]);
+    }
+}

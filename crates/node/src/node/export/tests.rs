@@ -71,14 +71,14 @@ fn a_page_is_read_where_it_was_asked_for_and_passed_on_as_it_is() {
         let page = RowPage {
             rows: vec![(Bytes::from_static(b"key"), Bytes::from_static(b"value"))],
             next: Some(Bytes::from_static(b"next")),
-            damaged: vec![(Bytes::from_static(b"a"), None)],
+            damaged: vec![(Bytes::from_static(b"b"), None)],
+            unread: vec![(Bytes::from_static(b"a"), Some(Bytes::from_static(b"b")))],
             sequence: 9,
         };
+        // Neither is in the backup.
+        let missing = [page.unread.clone(), page.damaged.clone()].concat();
         let told = exported(give(&mut node, Event::Scanned(*id, Ok(page.clone()))));
-        assert_eq!(
-            (told.rows, told.next, told.damaged, told.sequence),
-            (page.rows, page.next, page.damaged, 9)
-        );
+        assert_eq!((told.rows, told.next, told.damaged, told.sequence), (page.rows, page.next, missing, 9));
         assert_eq!((told.exporter.node, told.exporter.name), (NodeId::from_bits(1), "n1".into()));
         assert_eq!(told.exporter.cluster, None);
     }

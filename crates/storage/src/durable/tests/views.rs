@@ -90,7 +90,7 @@ fn more_runs_than_can_be_told_apart_are_not_made_and_no_more_is_taken_in() {
         tree.seal().unwrap();
         tree.flush(view_after(Sequence(n))).err()
     });
-    assert!(failure::is_no_space(&full.unwrap()));
+    assert!(is_no_space(&full.unwrap()));
     assert_eq!(runs(), 240);
     engine.close().unwrap();
     drop(store);
@@ -135,7 +135,7 @@ fn compaction_leaves_the_last_room_to_commits() {
     let free = Space::of(volume.root()).unwrap().free;
     fs::write(&ballast, vec![1; free as usize - (2 << 20) + 1]).unwrap();
     let refused = compact().unwrap_err();
-    assert!(failure::is_no_space(&refused), "{refused}");
+    assert!(is_no_space(&refused), "{refused}");
     engine.commit(&[rows(7)], Durability::Synced).unwrap();
     engine.flush().unwrap();
     fs::remove_file(ballast).unwrap();
@@ -143,19 +143,23 @@ fn compaction_leaves_the_last_room_to_commits() {
 }
 
 #[test]
-fn a_table_that_was_not_finished_is_removed_when_the_disk_is_full() {
+fn a_table_that_was_not_finished_is_removed_when_another_try_makes_it_again() {
     let mut home = Directory::new();
     let engine = home.open();
     let store = ready_to_compact(&engine);
     let tree = store.trees.of(Namespace::Data);
     let unfinished = tree.table_path(tree.next_table());
-    for (kind, is_left) in [(io::ErrorKind::StorageFull, false), (io::ErrorKind::Other, true)] {
+    let [enospc, emfile, eio] =
+        [28, 24, 5].map(|code| lsm_tree::Error::Io(io::Error::from_raw_os_error(code)));
+    let damage = lsm_tree::Error::InvalidTrailer;
+    for (error, is_left) in [(enospc, false), (emfile, false), (eio, false), (damage, true)] {
+        let words = error.to_string();
         let failed = tree.clearing_up::<()>(|| {
             fs::write(&unfinished, "half a table").unwrap();
-            Err(lsm_tree::Error::Io(kind.into()))
+            Err(error)
         });
         assert!(failed.is_err());
-        assert_eq!(unfinished.exists(), is_left, "{kind}");
+        assert_eq!(unfinished.exists(), is_left, "{words}");
     }
 }
 
@@ -267,4 +271,8 @@ fn the_newest_of_buffers_and_tables_holds_and_a_snapshot_stays_what_it_was() {
     engine.compact().unwrap();
     snapshots.push((engine.snapshot().unwrap(), PLACES));
     snapshots.iter().for_each(|(snapshot, places)| check(&**snapshot, *places));
+}
+
+fn is_no_space(error: &lsm_tree::Error) -> bool {
+    matches!(failure::of_write(error), StorageError::NoSpace { .. })
 }

@@ -54,7 +54,8 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let (files, meta) = (FaultyFiles::new(seed), FaultyFiles::new(!seed));
-        let (watermark, acknowledged) = Watermark::open(Arc::new(meta.clone()), STORE).unwrap();
+        let (watermark, acknowledged) =
+            Watermark::open(Arc::new(meta.clone()), STORE, &reading(&[])).unwrap();
         assert_eq!(acknowledged, None);
         let log = try_open(&files, Known::default()).unwrap().log;
         Self { files, meta, log, watermark, written: Vec::new(), synced: 0, flushed: 0, lives: 0 }
@@ -113,7 +114,8 @@ impl World {
         let failed = self.log.failure.is_some();
         self.files.crash(unsynced);
         self.meta.crash(unsynced);
-        let (watermark, acknowledged) = Watermark::open(Arc::new(self.meta.clone()), STORE).unwrap();
+        let (watermark, acknowledged) =
+            Watermark::open(Arc::new(self.meta.clone()), STORE, &reading(&[])).unwrap();
         assert!(acknowledged.is_some());
         self.watermark = watermark;
         let flushed = Sequence(self.flushed);

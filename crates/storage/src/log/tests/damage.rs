@@ -324,25 +324,14 @@ fn damage_within_damage_is_told_apart_from_what_is_known() {
 }
 
 #[test]
-fn what_the_disk_cannot_read_is_damaged() {
-    let files = FaultyFiles::new(1);
-    drop(written(&files, &GROUPS));
-    let name = segments(&files).remove(1);
-    let held = frames(&files.contents(&name).unwrap());
-    files.spoil(&name, held[0].1.start);
-    let opened = open(&files, known(0, LAST));
-    assert_eq!(told(&opened), (1..=LAST).collect::<Vec<_>>());
-    assert_eq!(ranges(&opened.findings)[0].0, held[0].0);
-}
-
-#[test]
 fn the_log_of_another_store_is_not_replayed() {
     let files = FaultyFiles::new(1);
     drop(written(&files, &GROUPS));
     let mut replay = |_, _| panic!("replayed");
     let known = known(0, 7);
     let (_, findings) =
-        Log::open::<LogError>(Arc::new(files), STORE + 1, SETTINGS, known, &mut replay).unwrap();
+        Log::open::<LogError>(Arc::new(files), STORE + 1, SETTINGS, known, &reading(&[]), &mut replay)
+            .unwrap();
     assert_eq!(ranges(&findings), [(1, 7)]);
 }
 

@@ -81,7 +81,7 @@ fn no_room_for_a_segment_is_no_failure() {
     // A small one still finds room.
     append(&mut log, 1).unwrap();
     log.sync().unwrap();
-    assert!(matches!(log.spare_maker().prepare(), Err(LogError::NoSpace { .. })));
+    assert!(matches!(log.spare_maker().prepare(), Err(LogError::Scarce { .. })));
     files.set_full(false);
     append(&mut log, 30).unwrap();
     log.sync().unwrap();
@@ -211,7 +211,8 @@ fn a_note_of_losses_that_fails_changes_nothing() {
 #[test]
 fn the_watermark_is_the_highest_that_can_be_read() {
     let files = FaultyFiles::new(1);
-    let reopened = |files: &FaultyFiles| Watermark::open(Arc::new(files.clone()), STORE).unwrap();
+    let reopened =
+        |files: &FaultyFiles| Watermark::open(Arc::new(files.clone()), STORE, &reading(&[])).unwrap();
     let (mut watermark, found) = reopened(&files);
     assert_eq!(found, None, "a new one");
     assert_eq!(reopened(&files).1, Some(Sequence(0)));
@@ -219,7 +220,7 @@ fn the_watermark_is_the_highest_that_can_be_read() {
         watermark.record(Sequence(sequence)).unwrap();
     }
     assert_eq!(reopened(&files).1, Some(Sequence(9)));
-    assert_eq!(Watermark::inspect(&files, STORE), Some(Sequence(9)));
+    assert_eq!(Watermark::inspect(&files, STORE), Ok(Some(Sequence(9))));
     let damaged = |slots: &[usize]| {
         let copy = copy(&files);
         slots.iter().for_each(|slot| copy.flip("watermark", *slot, 1));
@@ -235,5 +236,5 @@ fn the_watermark_is_the_highest_that_can_be_read() {
     watermark.record(Sequence(10)).unwrap();
     assert_eq!(sorted(either()), [9, 10], "nor does an open forget whose turn it is");
     assert_eq!(damaged(&[0, 4096]), None);
-    assert_eq!(Watermark::inspect(&files, STORE + 1), None, "of another store");
+    assert_eq!(Watermark::inspect(&files, STORE + 1), Ok(None), "of another store");
 }

@@ -66,7 +66,7 @@ fn a_segment_header_is_golden() {
 #[test]
 fn the_watermark_is_golden() {
     let files = FaultyFiles::new(1);
-    let (mut watermark, _) = Watermark::open(Arc::new(files.clone()), STORE).unwrap();
+    let (mut watermark, _) = Watermark::open(Arc::new(files.clone()), STORE, &reading(&[])).unwrap();
     watermark.record(Sequence(0x0102)).unwrap();
     assert_eq!(
         hex(&files.contents("watermark").unwrap()[4096..4096 + 32]),
@@ -123,7 +123,7 @@ proptest! {
         files.put("spare-x", &bytes);
         files.put("known-losses", &losses);
         meta.put("watermark", &watermark);
-        let (_, acknowledged) = Watermark::open(Arc::new(meta), STORE).unwrap();
+        let (_, acknowledged) = Watermark::open(Arc::new(meta), STORE, &reading(&[])).unwrap();
         prop_assert_eq!(acknowledged, None);
         let mut opened = open(&files, Known { flushed: Sequence(1000), persisted: Sequence(0), acknowledged });
         prop_assert_eq!(opened.sequences(), []);

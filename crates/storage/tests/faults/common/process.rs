@@ -66,7 +66,17 @@ enum Line {
 /// Answers after which no new file is waited for any more.
 const ENOUGH: u64 = 4_000;
 /// Far longer than anything here takes: a child that hangs must end the test, not stop it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Runs one test of this binary in a process of its own, and fails with what it says if it fails.
+pub fn run_alone(test: &str) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--include-ignored", "--nocapture"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = fork::spawn(&mut command).unwrap().wait_with_output().unwrap();
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}", said(&output.stdout), said(&output.stderr));
+}
 
 impl Child {
     /// Starts this test binary again.

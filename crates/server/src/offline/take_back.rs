@@ -1,0 +1,53 @@
+//! What was lost and can be read after all comes back as writes, merged with what is there.
+
+use std::path::Path;
+
+use starling_backup::Row;
+use starling_node::{Boot, Losses};
+use starling_storage::{Batch, Durability, Engine, Excavation, Namespace, excavate};
+use starling_vnode::rows::META_CLEAN_STOP;
+
+use super::restore::{Counts, Work};
+use super::rows::FlawedRow;
+use super::{OfflineError, cluster_of, open};
+use crate::home::Inhabitant;
+use crate::losses::meta_rows;
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenBack {
+    /// What could be read.
+    pub found: Excavation,
+    /// Records of owned keys.
+    pub data: Counts,
+    /// Records kept for others.
+    pub hints: Counts,
+    /// Rows that no record can be made of, as far as they fit.
+    pub flawed: Vec<FlawedRow>,
+}
+
+/// Merges what can be read of a ruin into the store of a node that does not run: the directory of a namespace's tables, or
+/// a segment of the log. What is there and newer stays; what was deleted since stays deleted. The ruin is not touched.
+///
+/// # Errors
+/// If it is no ruin of this store; if a node runs there; if the disk does not give some of the ruin, or the operating
+/// system refuses. Running it again is safe.
+pub fn take_back(dir: &Path, ruin: &Path) -> Result<TakenBack, OfflineError> {
+    let inhabitant = Inhabitant::of(dir)?;
+    if !dir.join("tables").is_dir() {
+        return Err(OfflineError::NoStore { dir: dir.into() });
+    }
+    let (engine, _) = open(dir)?;
+    let boot = Boot::read(&meta_rows(&engine)?, &Losses::NONE)?;
+    // The next start must not take what it remembers of its stop for all that is here.
+    let mut mark = Batch::new();
+    mark.delete(Namespace::Meta, META_CLEAN_STOP);
+    engine.commit(&[mark], Durability::Synced)?;
+    let mut work = Work::new(&engine, boot, cluster_of(&engine, inhabitant.as_ref()));
+    let found = excavate(dir, ruin, &mut |namespace, key, value| work.take(Row { namespace, key, value }))?;
+    work.merge()?;
+    let ([data, hints], flawed) = work.into_counts();
+    engine.commit(&[], Durability::Synced)?;
+    engine.close()?;
+    Ok(TakenBack { found, data, hints, flawed })
+}
