@@ -42,6 +42,7 @@ fn cluster(nodes: usize) -> World {
         conflict: Some(Conflict::Lww),
         durable: None,
         ttl_ms: None,
+        least_w: None,
     };
     let set = AdminRequest::BucketSet { name: bucket("lww"), changes: lww, create: true };
     assert!(matches!(order(&mut world, RIGHT, set), AdminReply::BucketSet { .. }));
@@ -99,7 +100,9 @@ fn value(text: &str, seen: Seen) -> KvOp {
 fn put(world: &mut World, node: usize, name: &str, key: &str, text: &str, w: u8) -> i64 {
     let before = world.now_at(RIGHT).wall.millis();
     match ask(world, node, name, key, value(text, Seen::Local), Some(w)) {
-        KvReply::Written(written) => written.receipt.dot.hlc.millis().cast_signed() - before.cast_signed(),
+        KvReply::Written(written) => {
+            written.receipt.dot.unwrap().hlc.millis().cast_signed() - before.cast_signed()
+        }
         other => panic!("{text}: {other:?}"),
     }
 }

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -18,7 +17,6 @@ use crate::directory::{DataDirectory, DirectoryLock};
 use crate::engine::{Done, Durability, Engine, Page, ScanLimit, Sizes, Snapshot};
 use crate::error::StorageError;
 use crate::files::{Files, OsFiles, Patience};
-use crate::graves::Graves;
 use crate::log::{self, Log, Sequence, Watermark};
 use crate::marks::Marks;
 use crate::observer::Observer;
@@ -32,6 +30,7 @@ mod failure;
 mod headroom;
 mod inspect;
 mod manifest;
+mod opening;
 mod pace;
 mod pipeline;
 mod published;
@@ -57,7 +56,7 @@ pub use report::OpenReport;
 pub(crate) use ruins::set_aside;
 pub use salvage::Salvage;
 
-use failure::Reason;
+use opening::{is_unread, open_trees};
 use pipeline::Pipeline;
 use queue::Submission;
 use snapshots::OpenSnapshot;
@@ -409,122 +408,6 @@ fn replay(
         }
     }
     Ok(())
-}
-
-fn open_trees(
-    directory: &DataDirectory,
-    options: Options,
-    surroundings: &Surroundings,
-    marks: &mut Marks,
-    report: &mut OpenReport,
-) -> Result<Trees, StorageError> {
-    let shared = Shared::new(options);
-    let graves: Arc<RwLock<Graves>> = Arc::default();
-    let mut open = |namespace: Namespace| {
-        let dir = directory.tables().join(namespace.name());
-        let opening = Opening { dir: &dir, namespace, shared: &shared, graves: &graves, surroundings };
-        if !marks.facts().damaged.contains(&namespace)
-            && !salvage::is_interrupted(&dir)
-            && let Some(tree) = opening.open()?
-        {
-            return Ok(tree);
-        }
-        opening.rebuild(marks, report)
-    };
-    let [data, hints, meta] = Namespace::ALL;
-    let trees = [open(data)?, open(hints)?, open(meta)?];
-    let known = surroundings.patience.try_while(is_unread, || Trees::recorded_graves(&trees))?;
-    Ok(Trees::new(trees, shared, graves, known))
-}
-
-/// The open of one tree.
-struct Opening<'a> {
-    dir: &'a Path,
-    namespace: Namespace,
-    shared: &'a Shared,
-    graves: &'a Arc<RwLock<Graves>>,
-    surroundings: &'a Surroundings,
-}
-
-impl Opening<'_> {
-    /// The tree; none if it is damaged, so that it cannot be opened, or if a person gives up part of it.
-    fn open(&self) -> Result<Option<Tree>, StorageError> {
-        if self.unread_given_up().is_some() {
-            return Ok(None);
-        }
-        self.surroundings.patience.try_while(is_unread, || self.try_open())
-    }
-
-    fn try_open(&self) -> Result<Option<Tree>, StorageError> {
-        let failed = |cause: &io::Error| self.read_failed(&cause.to_string());
-        strangers::move_aside(self.dir).map_err(|error| failed(&error))?;
-        // Without its manifest the library would take the directory for a new tree, and throw away what is in it.
-        if !manifest::is_sound(self.dir).map_err(|error| failed(&error))? {
-            return Ok(None);
-        }
-        // The library asserts some properties of its files; a damaged file must not look like a bug of ours.
-        let open = || Tree::open(self.dir, self.namespace, self.shared, self.graves.clone());
-        match catch_unwind(AssertUnwindSafe(open)) {
-            Ok(Ok(tree)) => Ok(Some(tree)),
-            Ok(Err(error)) => match Reason::of(&error) {
-                Reason::Damage(_) => Ok(None),
-                Reason::Unread(cause) => Err(self.read_failed(&cause)),
-                Reason::Later(error) => Err(error),
-            },
-            Err(_) => match self.unread_file() {
-                Some(path) => Err(StorageError::ReadFailed { path, cause: "the library panicked".into() }),
-                None => Ok(None),
-            },
-        }
-    }
-
-    /// Makes the tree anew from what can be read of it.
-    fn rebuild(&self, marks: &mut Marks, report: &mut OpenReport) -> Result<Tree, StorageError> {
-        let Self { dir, namespace, shared, graves, surroundings } = *self;
-        tracing::error!(%namespace, "tables are damaged: rebuilding them from what can be read");
-        let (patience, given_up) = (surroundings.patience.clone(), surroundings.given_up.clone());
-        let reading = salvage::Reading { patience, given_up };
-        let rebuilt = salvage::Rebuilt::make(dir, namespace, shared, graves.clone(), &reading)?;
-        // First: tables that lack something must not look like whole ones.
-        let marked = marks.set_lost(true).and_then(|()| marks.set_damaged(namespace));
-        marked.map_err(StorageError::during("noting that tables are damaged"))?;
-        report.salvaged.push((namespace, rebuilt.salvage.clone()));
-        rebuilt.install()?;
-        let tree = Tree::open(dir, namespace, shared, graves.clone());
-        tree.map_err(|error| failure::of_write(&error))
-    }
-
-    fn read_failed(&self, cause: &str) -> StorageError {
-        let path = self.unread_file().unwrap_or_else(|| self.dir.into());
-        StorageError::ReadFailed { path, cause: cause.into() }
-    }
-
-    /// The first file of the tree that the disk does not give: the library does not say which it was.
-    fn unread_file(&self) -> Option<PathBuf> {
-        let files = [self.dir.to_path_buf(), self.dir.join("tables")];
-        let mut files = files.iter().flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten().flatten());
-        files.find_map(|file| {
-            let path = file.path();
-            let is_unread = file.file_type().is_ok_and(|kind| !kind.is_dir()) && !can_be_read(&path);
-            is_unread.then_some(path)
-        })
-    }
-
-    /// A file of this tree that a person has given up, and that indeed cannot be read.
-    fn unread_given_up(&self) -> Option<&PathBuf> {
-        let mut files = self.surroundings.given_up.iter().filter(|file| file.starts_with(self.dir));
-        files.find(|file| std::fs::symlink_metadata(file).is_ok() && !can_be_read(file))
-    }
-}
-
-fn can_be_read(path: &Path) -> bool {
-    std::fs::File::open(path).and_then(|mut file| io::copy(&mut file, &mut io::sink())).is_ok()
-}
-
-/// Whether the disk did not give what was asked for, so that another try may do.
-const fn is_unread(error: &StorageError) -> bool {
-    use StorageError::{Io, ReadFailed, Scarce, Unread};
-    matches!(error, Io { .. } | ReadFailed { .. } | Scarce { .. } | Unread { .. })
 }
 
 #[cfg(test)]

@@ -132,7 +132,9 @@ fn a_node_takes_no_span_past_its_limits_from_those_who_do_not_check() {
         attempt: 0,
         // Long ago: but what cannot be is refused before anybody asks how old it is.
         issued: WallTime::default(),
+        began: WallTime::default(),
         timeout_ms,
+        patience_ms: 0,
         bucket: BucketName::default_bucket(),
         key: Key::new("k").unwrap(),
         op: KvOp::Put { value: "v".into(), seen: Seen::Quorum, ttl_ms },

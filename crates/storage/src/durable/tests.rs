@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::batch::Op;
 use crate::conformance::Home;
+use crate::graves::Graves;
 use crate::range::KeyRange;
 
 mod damage;
