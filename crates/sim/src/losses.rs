@@ -1,5 +1,7 @@
 //! What a driver can do to a disk that the node must notice: take back what was synced, rot, fill up, be an old one.
 
+use std::time::Duration;
+
 use starling_node::event::CommitId;
 use starling_node::node::Phase;
 use starling_node::{Event, Losses};
@@ -10,7 +12,7 @@ use crate::disk::Order;
 use crate::sabotage::Sabotage;
 use crate::toll::Harm;
 use crate::troubles::Trouble;
-use crate::world::World;
+use crate::world::{Happening, World};
 
 impl World {
     /// Kills a node; its disk loses the newest commits, synced ones among them.
@@ -82,8 +84,8 @@ impl World {
         host.disk.engine.set_no_space(is_full && to_the_brim);
         host.fullness_felt &= is_full;
         host.was_full |= is_full;
-        if std::mem::replace(&mut host.is_full, is_full) != is_full && !self.is_paused(node) {
-            self.deliver(node, Event::DiskPressure(is_full));
+        if std::mem::replace(&mut host.is_full, is_full) != is_full {
+            self.after(Duration::ZERO, Happening::Pressure { node });
         }
     }
 
@@ -134,6 +136,7 @@ impl World {
         host.config.generation = generation;
         host.has_lost = false;
         self.toll.count(Harm::OldDisk);
+        self.put_back = Some(node);
         if self.options.sabotage == Sabotage::KeepActors {
             self.forge_clean_mark(node);
         }

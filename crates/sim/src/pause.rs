@@ -57,6 +57,7 @@ impl Happening {
             | Self::Load { node, .. }
             | Self::Scan { node, .. }
             | Self::Tick { node, .. }
+            | Self::Pressure { node }
             | Self::Request { node, .. }
             | Self::Admin { node, .. } => Some(*node),
             Self::IdleCheck { .. } | Self::Reply { .. } | Self::AdminReply { .. } | Self::Wake(_) => None,

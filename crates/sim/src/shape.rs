@@ -8,6 +8,7 @@ use rand::rngs::ChaCha8Rng;
 use starling_types::{BucketChanges, Conflict};
 
 use crate::rules::{NO_CHANGE, Rules};
+use crate::swarm::LEAST_HARMS;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
@@ -29,11 +30,13 @@ pub(crate) struct Shape {
     pub(crate) gap: Option<Duration>,
     /// See [`crate::Options::crowded`].
     pub(crate) crowded: bool,
+    /// The least W where disks forget.
+    pub(crate) least_w: u8,
 }
 
 impl Shape {
     pub(crate) fn draw(rng: &mut ChaCha8Rng) -> Self {
-        let rules = rules(rng);
+        let mut rules = rules(rng);
         let copies = match rng.random_range(0..20) {
             0 => 1,
             1 | 2 => 2,
@@ -41,6 +44,11 @@ impl Shape {
             5..=7 => 5,
             _ => 3,
         };
+        let majority = copies / 2 + 1;
+        let least_w = if copies > 3 && rng.random_bool(0.5) { 2 } else { majority };
+        if least_w < majority {
+            rules.first.least_w = Some(least_w);
+        }
         // Rules that change are judged where whoever acks has heard of them.
         let more = if rules.later.is_some() { 0 } else { rng.random_range(0..=4) };
         Self {
@@ -55,12 +63,14 @@ impl Shape {
             calm: Duration::from_secs(if rng.random_bool(0.4) { 4 } else { 0 }),
             gap: rng.random_bool(0.15).then_some(Duration::from_secs(8)),
             crowded: rng.random_bool(0.05),
+            least_w,
         }
     }
 
-    /// The least W that a disk's forgetfulness leaves safe.
-    pub(crate) const fn least_w(&self) -> u8 {
-        self.copies / 2 + 1
+    /// Fewest kinds of faults that must have had an effect: few strike seldom, or spare what others do not hold.
+    pub(crate) fn least_harms(&self) -> usize {
+        let is_usual = self.gap.is_none() && self.copies >= 3 && !self.rules.is_loose();
+        if is_usual { LEAST_HARMS } else { 1 }
     }
 }
 

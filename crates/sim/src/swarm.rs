@@ -21,8 +21,8 @@ use crate::world::{Weather, WorldOptions};
 /// Virtual time in which clients work and faults strike.
 pub const SPAN: Duration = Duration::from_secs(30);
 /// Fewest operations of a run; it goes on beyond its span until it has them.
-pub const LEAST_OPS: usize = 1_000;
-/// Fewest kinds of faults that must have had an effect.
+pub const LEAST_OPS: usize = 500;
+/// Fewest kinds of faults that must have had an effect in a usual run.
 pub const LEAST_HARMS: usize = 3;
 
 /// What can go wrong. Reordering needs no kind of its own: frames overtake each other in any weather.
@@ -95,7 +95,7 @@ impl Options {
                 clients: rng.random_range(10..=16),
                 keys: 20,
                 registers: 6,
-                least_w: if faults.forget() { shape.least_w() } else { 1 },
+                least_w: if faults.forget() { shape.least_w } else { 1 },
                 think: Duration::from_millis(rng.random_range(100..=200)),
                 patience: shape.patience,
                 tries: 3,
@@ -111,7 +111,7 @@ impl Options {
             gap: shape.gap.unwrap_or(Duration::from_millis(rng.random_range(500..=1_500))),
             span: SPAN,
             least_ops: LEAST_OPS,
-            least_harms: if shape.gap.is_some() { 1 } else { LEAST_HARMS },
+            least_harms: shape.least_harms(),
             sweep,
             final_reads: !sweep.is_on(),
             rules: shape.rules,

@@ -109,6 +109,7 @@ pub(crate) enum Happening {
     Load { node: usize, life: u64, cell: CellKey, slow: bool },
     Scan { node: usize, life: u64, id: ScanId, effect: ScanOrder },
     Tick { node: usize, life: u64 },
+    Pressure { node: usize },
     Request { node: usize, handle: ReplyHandle, request: KvRequest },
     Reply { handle: ReplyHandle, reply: KvReply },
     Admin { node: usize, handle: ReplyHandle, request: AdminRequest },
@@ -176,6 +177,8 @@ pub struct World {
     pub(crate) asked: BTreeMap<ReplyHandle, Key>,
     /// Nodes that stopped without having been asked to, or whose disks failed, and when.
     pub unclean: Vec<(usize, Instant)>,
+    /// The node whose disk was replaced by an earlier one.
+    pub put_back: Option<usize>,
     /// How far a wall clock has been off at most, in milliseconds.
     pub worst_clock_ms: u64,
     /// What nodes told their operators, newest last.
@@ -222,6 +225,7 @@ impl World {
             cluster: None,
             asked: BTreeMap::new(),
             unclean: Vec::new(),
+            put_back: None,
             worst_clock_ms: 0,
             logs: VecDeque::new(),
         };
@@ -351,6 +355,10 @@ impl World {
             Happening::Frame { to, from, .. } if self.network.is_held(from, to) => self.held.push(happening),
             Happening::Frame { to, from, connection, passage, bytes } => {
                 self.frame(to, from, connection, passage, &bytes);
+            }
+            Happening::Pressure { node } => {
+                let is_full = self.hosts[node].is_full;
+                self.deliver(node, Event::DiskPressure(is_full));
             }
             Happening::Dial { from, to, life } => self.dial(from, to, life),
             Happening::LinkLost { node, peer, connection } => self.link_lost(node, peer, connection),

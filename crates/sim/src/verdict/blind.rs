@@ -11,6 +11,7 @@ use super::Ledger;
 use crate::history::{Op, Seen};
 use crate::run::Run;
 
+
 impl Run {
     /// Of what a blind write had seen: what for certain, and what perhaps.
     pub(super) fn blind(
@@ -40,7 +41,7 @@ impl Run {
     /// What owners may have told it of: whatever there was when it was minted.
     fn may_have_heard(&self, ledger: &Ledger, index: usize, op: &Op) -> Vec<Dot> {
         let mints = ledger.dots[index].iter().map(|dot| self.world.observer.mints[dot].at);
-        let last = mints.max().filter(|_| op.seen == Seen::Quorum);
+        let last = mints.max();
         let earlier = self.mints_of(ledger, op.key).filter(|mint| last.is_some_and(|last| mint.at <= last));
         earlier.map(|mint| mint.dot).collect()
     }
@@ -63,8 +64,7 @@ impl Run {
         }
         // A try that may not be the first replaces nothing younger than the request, and lies above the first's window.
         let window = op.issued.after(limits::FIRST_TRY_WINDOW);
-        let is_first =
-            op.tries.len() == 1 && ledger.dots[index].iter().all(|dot| dot.hlc.millis() <= window.millis());
+        let is_first = op.tries.len() == 1 && ledger.dots[index].iter().all(|dot| dot.hlc.millis() < window.millis());
         let reach = if is_first { limits::FIRST_TRY_WINDOW } else { Duration::ZERO };
         let most = op.issued.after(reach).millis();
         let met = self.ops_of(ledger, op.key).filter(|&(other, write)| {
@@ -72,7 +72,7 @@ impl Run {
                 && self.is_sure(write)
                 && write.acks.iter().any(|ack| {
                     let is_within = ack.receipt.dot.is_some_and(|dot| dot.hlc.millis() <= most);
-                    ack.at < op.began && ack.receipt.owners >= w && is_within
+                    ack.at < op.began && self.lasting_owners(op.key, ack) >= w && is_within
                 })
         });
         met.map(|(other, _)| WriteId(other as u64)).collect()

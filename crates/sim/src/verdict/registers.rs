@@ -42,13 +42,16 @@ impl Run {
         RegisterHistory { key: format!("key-{key}"), looks: looks.collect(), stores }
     }
 
-    /// What a read without a value shows: the newest delete that it has seen.
+    /// What a read without a value shows: the newest delete that it has seen. Of a delete that cannot be traced to its
+    /// operation, any may be meant.
     fn newest_delete(&self, ledger: &Ledger, key: usize, sight: &Sight) -> Version {
+        let mut strays = self.mints_of(ledger, key).filter(|mint| ledger.op_of(mint.dot).is_none());
+        let any = strays.any(|mint| mint.value.is_none() && sight.covers.covers(mint.dot));
         let saw = |number: usize, op: &Op| {
             let mut dots = ledger.dots[number].iter().chain(&op.acked);
-            op.kind == Kind::Delete && dots.any(|&dot| sight.covers.covers(dot))
+            op.kind == Kind::Delete && (any || dots.any(|&dot| sight.covers.covers(dot)))
         };
-        let seen = self.ops_of(ledger, key).filter(|&(number, op)| saw(number, op));
+        let seen = self.ops_of(ledger, key).filter(|&(number, op)| op.began <= sight.ended && saw(number, op));
         seen.map(|(number, _)| Version(number as u64 + 1)).max().unwrap_or_default()
     }
 }

@@ -7,6 +7,7 @@ use starling_checker::sights::{Ack, Sight, SightHistory};
 use starling_checker::{Missight, WriteId};
 
 use super::Ledger;
+use crate::history;
 use crate::run::Run;
 
 impl Run {
@@ -27,7 +28,7 @@ impl Run {
                     write: WriteId(index as u64),
                     effect,
                     at: ack.at.nanos(),
-                    owners: ack.receipt.owners,
+                    owners: self.lasting_owners(key, ack),
                 })
             });
             acks.collect::<Vec<_>>()
@@ -56,6 +57,13 @@ impl Run {
             acks: acks.collect(),
             sights: sights.collect(),
         }
+    }
+
+    /// How many owners hold what was acked for certain: one whose old disk was put back does not know for a while that
+    /// it has forgotten something.
+    pub(super) fn lasting_owners(&self, key: usize, ack: &history::Ack) -> u8 {
+        let forgetful = self.world.put_back.filter(|node| self.owners(key).contains(node));
+        ack.receipt.owners - u8::from(forgetful.is_some() && ack.receipt.owners > 0)
     }
 
     /// The writes that are shown in the end.
