@@ -55,9 +55,11 @@ async fn accept(args: &AcceptArgs, json: bool) -> Result<Exit, Failed> {
     for &addr in &args.target.at {
         match ask(args, addr).await {
             Ok(partitions) if json => {
-                output::line(serde_json::json!({ "node": addr, "partitions": partitions }).to_string());
+                output::product(serde_json::json!({ "node": addr, "partitions": partitions }).to_string())?;
             }
-            Ok(partitions) => output::line(format!("{addr}: {partitions} partitions are vouched for again")),
+            Ok(partitions) => {
+                output::remark(format!("{addr}: {partitions} partitions are vouched for again"))
+            }
             Err(failed) => {
                 exit = failed.exit;
                 let failed = Failed::new(failed.exit, format!("{addr}: {}", failed.why));
