@@ -10,10 +10,10 @@ use clap::Parser;
 use starling_benches::args::Common;
 use starling_benches::meter::{median, now};
 use starling_benches::table::{Table, fine, rate};
-use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_types::{ActorId, BucketName, ClusterId, Key, LayoutVersion, RequestId, WallTime};
 use starling_wire::client::{KvOp, KvRequest, QuorumChoice, Seen};
-use starling_wire::replica::{Merge, Origin, ReadAnswer};
+use starling_wire::replica::{Merge, Origin, ReadAnswer, Shown};
 use starling_wire::{Envelope, Message};
 
 /// Messages and records, written and read.
@@ -98,7 +98,8 @@ fn cases() -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     message(&mut cases, ["put request: encode", "put request: decode"], put_request()?)?;
     message(&mut cases, ["Merge: encode", "Merge: decode"], merge()?)?;
-    let answer = Message::ReadAnswer(ReadAnswer::Record(record(1, VALUE).encode()));
+    let answer =
+        Message::ReadAnswer(ReadAnswer::Record(Shown { record: record(1, VALUE).encode(), props: 1 }));
     message(&mut cases, ["ReadAnswer: encode", "ReadAnswer: decode"], answer)?;
     records(&mut cases);
     Ok(cases)
@@ -150,7 +151,9 @@ fn put_request() -> Result<Message> {
         id: RequestId::from_bits(0x1234_5678_9abc),
         attempt: 0,
         issued: WallTime::from_millis(MILLIS),
+        began: WallTime::from_millis(1_700_000_000_000),
         timeout_ms: 0,
+        patience_ms: 0,
         bucket: BucketName::default_bucket(),
         key: Key::new(KEY)?,
         op: KvOp::Put { value: value(VALUE), seen: Seen::Local, ttl_ms: None },
@@ -177,14 +180,14 @@ fn record(actor: u64, length: usize) -> Record {
     let mut record = Record::default();
     for (counter, actor) in [(1, 11), (2, 12), (3, actor)] {
         let seen = record.context().clone();
-        record = record.write(&seen, dot(actor, counter), Payload::Value(value(length)), None);
+        record = record.write(Mint::plain(&seen, dot(actor, counter), Payload::Value(value(length))));
     }
     record
 }
 
 fn successor(record: &Record) -> Record {
     let seen: VersionVector = record.context().clone();
-    record.write(&seen, dot(12, 9), Payload::Value(value(VALUE)), None)
+    record.write(Mint::plain(&seen, dot(12, 9), Payload::Value(value(VALUE))))
 }
 
 fn dot(actor: u64, counter: u16) -> Dot {

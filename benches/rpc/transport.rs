@@ -200,7 +200,7 @@ fn hello(node: NodeId) -> Hello {
         layout: LayoutVersion::FIRST,
         version: "bench".into(),
     };
-    Hello { protocols: (PROTOCOL, PROTOCOL), cluster: CLUSTER, node: Some(node) }
+    Hello { protocols: (PROTOCOL, PROTOCOL), cluster: CLUSTER, node: Some(node), wall: None }
 }
 
 fn envelope(request: RequestId, message: Message) -> Envelope {

@@ -20,6 +20,7 @@ const LWW: BucketChanges = BucketChanges {
     conflict: Some(Conflict::Lww),
     durable: None,
     ttl_ms: None,
+    least_w: None,
 };
 
 /// Three nodes that are one cluster, every one of which owns every key.
@@ -71,7 +72,9 @@ fn ask(world: &mut World, node: usize, op: KvOp, quorum: QuorumChoice) -> KvRepl
         id: RequestId::from_bits(u128::from(world.now().nanos())),
         attempt: 0,
         issued: world.now_at(node).wall,
+        began: world.now_at(node).wall,
         timeout_ms: 0,
+        patience_ms: 0,
         bucket: name(),
         key: Key::new("k").unwrap(),
         op,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use starling_backup::{BackupError, Origin, Page, Reader, Row, Utc, Writer};
-use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_storage::{
     Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, Options, ScanLimit, StorageError,
 };
@@ -47,7 +47,7 @@ fn siblings(writes: &[(u64, Payload)]) -> Bytes {
     let write = |record: Record, (actor, payload): &(u64, Payload)| {
         let dot =
             Dot { actor: ActorId::from_bits(*actor), hlc: Hlc::from_parts(1_700_000_000_000 + actor, 3) };
-        record.write(&VersionVector::new(), dot, payload.clone(), None)
+        record.write(Mint::plain(&VersionVector::new(), dot, payload.clone()))
     };
     writes.iter().fold(Record::default(), write).encode()
 }
@@ -192,6 +192,17 @@ fn rows_of(engine: &DurableEngine) -> Rows {
     }
     // What the store writes about itself begins with a zero.
     rows.retain(|(namespace, key), _| *namespace != Namespace::Meta || key[0] != 0);
+    as_written_today(rows)
+}
+
+/// The fixtures' records have version 1. This release reads them, and writes them in a later one.
+fn as_written_today(mut rows: Rows) -> Rows {
+    for ((namespace, _), value) in &mut rows {
+        if *namespace != Namespace::Meta {
+            assert_eq!(value.first(), Some(&1));
+            *value = Record::decode(value).unwrap().encode();
+        }
+    }
     rows
 }
 
@@ -216,7 +227,7 @@ fn a_backup_of_this_format_holds_what_was_written() {
     assert!(reader.verify(|_| {}).is_whole());
     let rows = reader.rows().map(Result::unwrap);
     let rows: Rows = rows.map(|Row { namespace, key, value }| ((namespace, key), value)).collect();
-    assert_eq!(rows, at_last());
+    assert_eq!(as_written_today(rows), at_last());
     assert_eq!((reader.manifest().begun_at, reader.manifest().origin.cluster_id), (MADE, Some(CLUSTER)));
 }
 

@@ -1,6 +1,7 @@
 //! # The house rules as programs
 //!
 //! **Job.** `cargo xtask ci` is what CI runs: `fmt`, `clippy`, `edges`, `tidy`, `test`, each also on its own.
+//! `cargo xtask nightly` is what takes too long for it: many seeds of the simulator, and planted bugs that it must find.
 //!
 //! **Invariants.** A step changes no file of the repository. Every finding names the file, or the crate, and what
 //! to do instead.
@@ -8,11 +9,12 @@
 //! **Deliberately absent.** Installing anything (`.ci/run` does), and rules that clippy already checks.
 //!
 //! **How to read this crate.** `steps` the list and how it runs, `edges` who may import whom, `tidy` what a file may
-//! hold.
+//! hold, `nightly` the simulator at length.
 
 use std::process::ExitCode;
 
 mod edges;
+mod nightly;
 mod steps;
 mod tidy;
 
@@ -25,7 +27,7 @@ fn main() -> ExitCode {
     match chosen {
         Some(steps) => steps::run(&steps),
         None => {
-            eprintln!("usage: cargo xtask ci|{}", steps::names().join("|"));
+            eprintln!("usage: cargo xtask ci|nightly|{}", steps::names().join("|"));
             ExitCode::from(2)
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{edges, tidy};
+use crate::{edges, nightly, tidy};
 
 /// One check of the whole repository.
 #[derive(Debug)]
@@ -15,6 +15,11 @@ pub struct Step {
     title: &'static str,
     check: fn(&Path) -> Result<()>,
 }
+
+const NIGHTLY: [Step; 2] = [
+    Step { name: "seeds", title: "two thousand seeds are clean", check: nightly::seeds },
+    Step { name: "planted", title: "planted bugs are found", check: nightly::planted },
+];
 
 const STEPS: [Step; 5] = [
     Step {
@@ -42,15 +47,17 @@ const STEPS: [Step; 5] = [
 
 const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
 
-/// What `ci` runs, or the one step of that name.
+/// What `ci` or `nightly` runs, or the one step of that name.
 pub fn named(name: &str) -> Option<Vec<&'static Step>> {
-    let chosen: Vec<_> = STEPS.iter().filter(|step| name == "ci" || step.name == name).collect();
+    let of =
+        |all: &'static [Step], together| all.iter().filter(move |step| name == together || step.name == name);
+    let chosen: Vec<_> = of(&STEPS, "ci").chain(of(&NIGHTLY, "nightly")).collect();
     (!chosen.is_empty()).then_some(chosen)
 }
 
 /// The names of all steps.
 pub fn names() -> Vec<&'static str> {
-    STEPS.iter().map(|step| step.name).collect()
+    STEPS.iter().chain(&NIGHTLY).map(|step| step.name).collect()
 }
 
 /// Runs all of `steps`, whatever the earlier ones say, and sums up.
@@ -104,7 +111,7 @@ fn root() -> PathBuf {
     package.parent().unwrap_or(package).into()
 }
 
-fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .args(arguments)
@@ -133,6 +140,7 @@ mod tests {
     fn ci_is_every_step_and_a_name_is_one() {
         assert_eq!(named("ci").unwrap().len(), STEPS.len());
         assert_eq!(named("tidy").unwrap()[0].name, "tidy");
+        assert_eq!(named("nightly").unwrap().len(), NIGHTLY.len());
         assert!(named("").is_none() && named("cl").is_none());
     }
 

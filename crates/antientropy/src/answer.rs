@@ -5,7 +5,7 @@ use starling_wire::Message;
 use starling_wire::replica::Refusal;
 use starling_wire::sync::{Compare, Compared, Swept};
 
-use crate::event::Effect;
+use crate::event::{Effect, Held};
 use crate::page::{Page, Rows};
 use crate::standing::Equal;
 use crate::sweep::{Purpose, Sweep};
@@ -46,8 +46,10 @@ impl Sweep {
         };
         self.counters.skipped += rows.unreadable as u64;
         let page = Page::cut(&pair.shared, compare.from, compare.through, rows);
-        if self.refill.doubts(&pair.shared, page.from, page.through) {
-            return Some(Compared::Partial { through: page.through, entries: page.list() });
+        let held = self.refill.held(&pair.shared, page.from, page.through);
+        if held < Held::All {
+            let synced = held == Held::Synced;
+            return Some(Compared::Partial { synced, through: page.through, entries: page.list() });
         }
         if page.through == compare.through && page.fingerprint() == compare.fingerprint {
             return Some(Compared::Same);

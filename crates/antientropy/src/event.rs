@@ -59,8 +59,8 @@ pub enum Event {
     Merged(Errand, bool),
     /// A peer's pass is over.
     Swept(NodeId, Swept),
-    /// This node may have lost records of the partition: what it answers for it is partial until it is trusted.
-    Doubt(PartitionId),
+    /// This node may have lost records of the partition: until it is trusted it answers that it holds so much of it.
+    Doubt(PartitionId, Held),
     /// Pull the partition from all others that have it, from the beginning; [`Effect::Pulled`] tells of each.
     Pull(PartitionId),
     /// The partition is whole again: nothing is pulled any more.
@@ -88,9 +88,20 @@ pub enum Effect {
         partition: PartitionId,
         /// The peer.
         peer: NodeId,
-        /// Whether the peer has lost nothing itself.
-        whole: bool,
+        /// How much of it the peer had.
+        held: Held,
     },
+}
+
+/// How much of what it ever took for a partition a node still has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Held {
+    /// It may have lost anything.
+    Part,
+    /// What it had synced: only buckets that do not wait for the disk may lack something.
+    Synced,
+    /// All.
+    All,
 }
 
 /// What sweeps have done since the start.

@@ -35,7 +35,7 @@ pub mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Counters, Effect, Errand, Event, ScanTicket};
+pub use event::{Counters, Effect, Errand, Event, Held, ScanTicket};
 pub use pace::Pace;
 pub use page::Rows;
 pub use shared::Shared;

@@ -135,6 +135,14 @@ impl Pass {
         matches!(&self.step, Step::Repairing(repairs) if repairs.under_way.contains_key(&exchange))
     }
 
+    /// The key that it is about.
+    pub(crate) fn key_of(&self, exchange: RequestId) -> Option<&QualifiedKey> {
+        match &self.step {
+            Step::Repairing(repairs) => repairs.under_way.get(&exchange).map(|repair| &repair.key),
+            _ => None,
+        }
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         match &self.step {
             Step::Ready | Step::Scanning(_) => None,
@@ -222,7 +230,7 @@ impl Pass {
         let theirs = match answer {
             // A write was under way when the pages were read.
             ReadAnswer::Same => return self.put_away(errand.exchange),
-            ReadAnswer::Record(bytes) => Record::decode(bytes).ok(),
+            ReadAnswer::Record(shown) => Record::decode(&shown.record).ok(),
             ReadAnswer::Unknown | ReadAnswer::Partial(_) | ReadAnswer::Refused(_) => None,
         };
         let Some(theirs) = theirs else {

@@ -3,7 +3,7 @@
 //! Such a walk does not wait for its turn, nor for the node with the lower id, and it is not over before everything
 //! that the peer holds is here. A peer that has lost records itself says so; it is walked again until it has not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -11,7 +11,7 @@ use starling_types::{Instant, NodeId, PartitionId, RequestId, Token, limits};
 use starling_wire::Message;
 use starling_wire::sync::{Compare, Compared};
 
-use crate::event::{Counters, Effect, Errand, ScanTicket};
+use crate::event::{Counters, Effect, Errand, Held, ScanTicket};
 use crate::page::{Page, Rows, listed};
 use crate::pass::{Pass, Step};
 use crate::shared::Shared;
@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// The partitions that this node cannot vouch for.
 #[derive(Debug, Default)]
 pub(crate) struct Refill {
-    doubted: BTreeSet<PartitionId>,
+    doubted: BTreeMap<PartitionId, Held>,
     /// Those to be pulled, and how that went with whom.
     wanted: BTreeMap<PartitionId, BTreeMap<NodeId, Try>>,
     pulls: BTreeMap<NodeId, Pull>,
@@ -35,7 +35,7 @@ pub(crate) struct Refill {
 /// How the last walk went.
 #[derive(Debug)]
 struct Try {
-    whole: bool,
+    held: Held,
     again: Instant,
     pause: Duration,
 }
@@ -46,13 +46,13 @@ struct Pull {
     partition: PartitionId,
     last: Token,
     pass: Pass,
-    /// The peer has lost records itself.
-    partial: bool,
+    /// What the peer says of itself.
+    held: Held,
 }
 
 impl Refill {
-    pub(crate) fn doubt(&mut self, partition: PartitionId) {
-        self.doubted.insert(partition);
+    pub(crate) fn doubt(&mut self, partition: PartitionId, held: Held) {
+        self.doubted.insert(partition, held);
     }
 
     pub(crate) fn pull(&mut self, partition: PartitionId) {
@@ -87,10 +87,15 @@ impl Refill {
         !self.wanted.is_empty()
     }
 
-    /// Whether anything between the tokens may be lost here.
-    pub(crate) fn doubts(&self, shared: &Shared, from: Token, through: Token) -> bool {
-        let mut doubted = self.doubted.range(shared.home_of(from)..=shared.home_of(through));
-        doubted.any(|&partition| shared.has(partition))
+    /// How much of what lies between the tokens is still here.
+    pub(crate) fn held(&self, shared: &Shared, from: Token, through: Token) -> Held {
+        let doubted = self.doubted.range(shared.home_of(from)..=shared.home_of(through));
+        let shared = doubted.filter(|(partition, _)| shared.has(**partition));
+        shared.map(|(_, held)| *held).min().unwrap_or(Held::All)
+    }
+
+    pub(crate) fn pull_from(&self, peer: NodeId) -> Option<&Pass> {
+        self.pulls.get(&peer).map(|pull| &pull.pass)
     }
 
     pub(crate) fn awaits(&self, errand: Errand) -> bool {
@@ -109,7 +114,7 @@ impl Refill {
         for (&partition, tries) in self.wanted.iter().filter(|(p, _)| shared.has(**p)) {
             match tries.get(&peer) {
                 None => return Ok(partition),
-                Some(tried) if tried.whole => {}
+                Some(tried) if tried.held == Held::All => {}
                 Some(tried) if tried.again <= now => return Ok(partition),
                 Some(tried) => again = Some(again.map_or(tried.again, |at| at.min(tried.again))),
             }
@@ -150,7 +155,7 @@ impl Sweep {
             Ok(partition) => {
                 let (first, last) = pair.shared.ends_of(partition);
                 let pass = Pass::from(first, self.rng.random());
-                self.refill.pulls.insert(peer, Pull { partition, last, pass, partial: false });
+                self.refill.pulls.insert(peer, Pull { partition, last, pass, held: Held::All });
             }
             Err(again) => drop(self.refill.look.insert(peer, again)),
         }
@@ -216,10 +221,12 @@ impl Sweep {
             return;
         };
         self.counters.pages += 1;
-        pull.partial |= matches!(answer, Compared::Partial { .. });
+        if let Compared::Partial { synced, .. } = answer {
+            pull.held = pull.held.min(if synced { Held::Synced } else { Held::Part });
+        }
         match answer {
             Compared::Same => pull.pass.advance(page.through),
-            Compared::Different { through, entries } | Compared::Partial { through, entries }
+            Compared::Different { through, entries } | Compared::Partial { through, entries, .. }
                 if entries.len() <= limits::SWEEP_ENTRIES =>
             {
                 let through = through.clamp(page.from, page.through);
@@ -240,10 +247,10 @@ impl Sweep {
         self.counters.pulls += 1;
         let Some(tries) = self.refill.wanted.get_mut(&pull.partition) else { return };
         let pause = tries.get(&peer).map_or(SHORTEST, |tried| (tried.pause * 2).min(LONGEST));
-        let whole = !pull.partial && !pull.pass.has_gaps;
-        tries.insert(peer, Try { whole, again: now + pause, pause });
+        let held = if pull.pass.has_gaps { Held::Part } else { pull.held };
+        tries.insert(peer, Try { held, again: now + pause, pause });
         if !pull.pass.has_gaps {
-            out.push(Effect::Pulled { partition: pull.partition, peer, whole });
+            out.push(Effect::Pulled { partition: pull.partition, peer, held });
         }
         // The next one at once.
         self.begin_pull(now, peer);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use starling_types::{Instant, NodeId, Now, RequestId, Token, WallTime, limits};
+use starling_types::{Instant, NodeId, Now, QualifiedKey, RequestId, Token, WallTime, limits};
 use starling_wire::Message;
 use starling_wire::sync::{Compare, Compared, Swept};
 
@@ -113,7 +113,7 @@ impl Sweep {
             Event::Merged(errand, done) => self.on_errand(errand, |pass, counters| {
                 pass.merged(errand.exchange, false, done, counters);
             }),
-            Event::Doubt(partition) => self.refill.doubt(partition),
+            Event::Doubt(partition, held) => self.refill.doubt(partition, held),
             Event::Pull(partition) => self.refill.pull(partition),
             Event::Trust(partition) => self.refill.trust(partition),
             Event::Swept(from, swept) => self.swept(from, swept),
@@ -140,6 +140,13 @@ impl Sweep {
     pub fn awaits(&self, errand: Errand) -> bool {
         let pass = self.pairs.get(&errand.peer).and_then(|pair| pair.pass.as_ref());
         pass.is_some_and(|pass| pass.awaits(errand.exchange)) || self.refill.awaits(errand)
+    }
+
+    /// The key of a repair that waits for this peer's answer.
+    pub fn repairs(&self, errand: Errand) -> Option<&QualifiedKey> {
+        let walk = self.pairs.get(&errand.peer).and_then(|pair| pair.pass.as_ref());
+        let passes = walk.into_iter().chain(self.refill.pull_from(errand.peer));
+        passes.filter_map(|pass| pass.key_of(errand.exchange)).next()
     }
 
     /// Whether nothing that differs is being repaired.
@@ -335,7 +342,7 @@ impl Sweep {
         self.counters.pages += 1;
         match answer {
             Compared::Same => pass.advance(page.through),
-            Compared::Different { through, entries } | Compared::Partial { through, entries }
+            Compared::Different { through, entries } | Compared::Partial { through, entries, .. }
                 if entries.len() <= limits::SWEEP_ENTRIES =>
             {
                 let through = through.clamp(page.from, page.through);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_causality::{Dot, Hlc, Payload, Record};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record};
 use starling_types::{
     ActorId, BucketName, Instant, Key, NodeId, Now, PartitionBits, PartitionId, QualifiedKey, RequestId,
     Token, WallTime,
@@ -25,7 +25,11 @@ fn node(n: u64) -> NodeId {
 }
 
 fn at(ms: u64) -> Now {
-    Now { instant: Instant::ORIGIN + Duration::from_millis(ms), wall: WallTime::from_millis(1_000_000 + ms) }
+    Now {
+        instant: Instant::ORIGIN + Duration::from_millis(ms),
+        wall: WallTime::from_millis(1_000_000 + ms),
+        fraction: 0,
+    }
 }
 
 fn key(name: &str) -> QualifiedKey {
@@ -35,7 +39,7 @@ fn key(name: &str) -> QualifiedKey {
 /// One value, written by `actor` at `time`, by somebody who had seen `base`.
 fn write(base: &Record, actor: u64, time: u64) -> Record {
     let dot = Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_parts(time, 0) };
-    base.write(base.context(), dot, Payload::Value(Bytes::from(format!("{actor}@{time}"))), None)
+    base.write(Mint::plain(base.context(), dot, Payload::Value(Bytes::from(format!("{actor}@{time}")))))
 }
 
 fn record(actor: u64) -> Record {

@@ -6,9 +6,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use starling_types::{ActorId, WallTime};
+use starling_types::{ActorId, Now, RequestId, WallTime};
+use xxhash_rust::xxh3::xxh3_128;
 
-use crate::{Dot, Hlc, HlcClock, Payload, Record, VersionVector};
+use crate::{Dot, Hlc, HlcClock, Mint, Payload, Record, VersionVector};
 
 const REPLICAS: usize = 4;
 /// Few, so that steps meet; more than there are replicas, so that contexts grow stale.
@@ -23,6 +24,7 @@ type Events = BTreeSet<EventId>;
 pub(crate) struct Event {
     pub(crate) dot: Dot,
     deletes: bool,
+    /// Every write that its writer had seen; for a delete also the deletes that its replica held.
     past: Events,
 }
 
@@ -61,14 +63,12 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) fn replay(steps: &[Step]) -> Self {
-        let mut clock = HlcClock::new(Hlc::ZERO);
-        clock.lease(Hlc::from_bits(u64::MAX));
         let mut history = Self {
             events: Vec::new(),
             replicas: vec![Replica::default(); REPLICAS],
             states: vec![Replica::default()],
             clients: vec![Client::default(); CLIENTS],
-            clocks: vec![clock; REPLICAS],
+            clocks: vec![HlcClock::new(Hlc::ZERO); REPLICAS],
         };
         for step in steps {
             history.take(step);
@@ -76,20 +76,21 @@ impl History {
         history
     }
 
-    /// The dots that a replica which knows `known` must hold: writes that no known write has seen, of deletes only
-    /// one that is the latest of them all.
+    /// The dots that a replica which knows `known` must hold: writes that no known write has seen.
     pub(crate) fn expected_siblings(&self, known: &Events) -> Vec<Dot> {
-        let superseded: Events = known.iter().flat_map(|&id| self.events[id].past.iter().copied()).collect();
-        let mut maximal: Vec<&Event> = known.difference(&superseded).map(|&id| &self.events[id]).collect();
-        maximal.sort_by_key(|event| event.dot);
-        let highest = maximal.last().map(|event| event.dot);
-        maximal.retain(|event| !event.deletes || Some(event.dot) == highest);
-        maximal.into_iter().map(|event| event.dot).collect()
+        let mut dots: Vec<Dot> = self.maximal(known).map(|id| self.events[id].dot).collect();
+        dots.sort_unstable();
+        dots
     }
 
     /// The context that a replica which knows `known` must have.
     pub(crate) fn expected_context(&self, known: &Events) -> VersionVector {
         known.iter().map(|&id| self.events[id].dot).collect()
+    }
+
+    fn maximal(&self, known: &Events) -> impl Iterator<Item = EventId> {
+        let superseded: Events = known.iter().flat_map(|&id| self.events[id].past.iter().copied()).collect();
+        known.difference(&superseded).copied().collect::<Events>().into_iter()
     }
 
     fn take(&mut self, step: &Step) {
@@ -110,27 +111,33 @@ impl History {
     }
 
     fn write(&mut self, client: &Client, at: usize, deletes: bool, expires: bool) {
-        let id = self.events.len();
+        let event = self.events.len();
         let dot = self.mint(client, at);
         let payload = match deletes {
             true => Payload::Tombstone,
-            false => Payload::Value(value(id)),
+            false => Payload::Value(value(event)),
         };
-        let expires_at = expires.then(|| WallTime::from_millis(NOON + id as u64));
+        let expires_at = expires.then(|| WallTime::from_millis(NOON + event as u64));
+        let mut past = client.seen.clone();
+        if deletes {
+            past.extend(self.maximal(&self.replicas[at].known).filter(|&id| self.events[id].deletes));
+        }
         let replica = &mut self.replicas[at];
-        replica.record = replica.record.write(&client.context, dot, payload, expires_at);
+        let id = Some(request(event));
+        replica.record =
+            replica.record.write(Mint { expires_at, id, ..Mint::plain(&client.context, dot, payload) });
         replica.known.extend(&client.seen);
-        replica.known.insert(id);
+        replica.known.insert(event);
         self.states.push(replica.clone());
-        self.events.push(Event { dot, deletes, past: client.seen.clone() });
+        self.events.push(Event { dot, deletes, past });
     }
 
     /// Each replica's wall clock is off by its own 300 ms, and an hour passes in no time at all.
     fn mint(&mut self, client: &Client, at: usize) -> Dot {
         let wall = WallTime::from_millis(NOON + at as u64 * 300 + self.events.len() as u64);
         let above = client.context.max_hlc().max(self.replicas[at].record.context().max_hlc());
-        let hlc = self.clocks[at].mint(wall, above).unwrap();
-        Dot { actor: ActorId::from_bits(0xa0 + at as u64), hlc }
+        let minted = self.clocks[at].mint(Now { wall, ..Now::default() }, above).unwrap();
+        Dot { actor: ActorId::from_bits(0xa0 + at as u64), hlc: minted.hlc }
     }
 
     fn merge(&mut self, from: usize, into: usize) {
@@ -142,6 +149,11 @@ impl History {
         into.known.extend(&from.known);
         self.states.push(into.clone());
     }
+}
+
+/// In no order, as clients draw them.
+fn request(id: EventId) -> RequestId {
+    RequestId::from_bits(xxh3_128(&id.to_le_bytes()))
 }
 
 /// Equal for some writes, so that equal values stand side by side; empty for some.

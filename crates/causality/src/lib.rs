@@ -6,9 +6,13 @@
 //! All of it is pure data: semantics, section 2, is the contract.
 //!
 //! **Invariants.**
-//! - A write drops a sibling iff its context covers the sibling's dot; nobody else's value is ever dropped.
+//! - A write drops a sibling iff its context covers a dot of the sibling's request, or both are deletes; nobody else's
+//!   value is ever dropped.
+//! - Dots of one request are one value: none of them comes back once another one was superseded, and none costs another
+//!   request's value. Of what is known for that, anything may be forgotten: a late dot then stands beside.
 //! - Merge is commutative, associative and idempotent, so replicas converge whatever the order and however often.
-//! - A merge of two records that both have siblings is never empty, not even when a replica has forgotten.
+//! - A merge of two records that both have siblings is never empty, not even when a replica has forgotten; what it then
+//!   rescues no merge drops.
 //! - A clock mints strictly increasing times, all above what the caller has seen and none above what is durable.
 //! - What is stored or handed out is versioned, checksummed, and has exactly one encoding.
 //!
@@ -17,8 +21,9 @@
 //! argument.
 //!
 //! **How to read this crate.** [`hlc`] time, [`dot`] one write, [`version_vector`] what has been seen, [`record`]
-//! what is stored (then its `codec` and `digest`), [`token`] what a client carries. The tests in `record/tests.rs`
-//! replay real histories against a model with explicit causal pasts (`history.rs`).
+//! what is stored (then its parts: `sibling`, `write`, `merge`, `dead` requests, `codec`, `digest`), [`token`] what a
+//! client carries. The tests in `record/tests.rs` replay real histories against a model with explicit causal pasts
+//! (`history.rs`), those in `record/tests/ids.rs` histories in which one request is minted more than once.
 
 pub mod dot;
 #[cfg(test)]
@@ -30,7 +35,7 @@ pub mod version_vector;
 mod walk;
 
 pub use dot::Dot;
-pub use hlc::{Hlc, HlcClock, NeedsLease};
-pub use record::{Digest, Merge, Payload, Record, RecordError, Sibling};
+pub use hlc::{Hlc, HlcClock, Minted};
+pub use record::{Digest, Merge, Mint, Payload, Record, RecordError, Sibling};
 pub use token::{ContextToken, TokenError};
 pub use version_vector::{Relation, VersionVector};

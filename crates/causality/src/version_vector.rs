@@ -76,6 +76,12 @@ impl VersionVector {
         Self { entries }
     }
 
+    /// What of this was minted no later than `most`: the minimum per actor; at [`Hlc::ZERO`] nothing is left of it.
+    #[must_use]
+    pub fn bounded(&self, most: Hlc) -> Self {
+        self.iter().map(|(actor, hlc)| (actor, hlc.min(most))).collect()
+    }
+
     /// How this vector stands to `other`.
     pub fn compare(&self, other: &Self) -> Relation {
         let (mut more, mut less) = (false, false);
@@ -243,6 +249,17 @@ mod tests {
             joined.join(&b);
             prop_assert_eq!(as_map(&joined), expected);
             prop_assert_eq!(joined, b.joined(&a));
+        }
+
+        #[test]
+        fn a_bounded_vector_covers_exactly_what_is_no_later(a in vector(), most in 0u64..6) {
+            let most = Hlc::from_bits(most);
+            let bounded = a.bounded(most);
+            for dot in (0u64..6).flat_map(|actor| (1u64..6).map(move |time| entry((actor, time)))) {
+                let dot = Dot { actor: dot.0, hlc: dot.1 };
+                prop_assert_eq!(bounded.covers(dot), a.covers(dot) && dot.hlc <= most);
+            }
+            prop_assert!(bounded.iter().all(|(_, hlc)| hlc != Hlc::ZERO));
         }
 
         #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// One write, named by whoever recorded it. A retry that may have written a second time is a write of its own.
+/// One write, named by whoever recorded it: an operation over all its tries, however often one of them took effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriteId(pub u64);
 
@@ -33,8 +33,10 @@ pub struct Write {
     pub deletes: bool,
     /// What the client was told.
     pub outcome: WriteOutcome,
-    /// The writes that its writer had seen, and that it therefore replaces.
+    /// The writes that its writer had seen for certain, and that it therefore replaces.
     pub seen: BTreeSet<WriteId>,
+    /// Further writes that it may have replaced: they excuse it, and accuse nobody.
+    pub perhaps: BTreeSet<WriteId>,
 }
 
 /// What one replica holds in the end: live values only.

@@ -11,12 +11,14 @@
 //! **Deliberately absent.** Recording (the harness's task), clocks, and any notion of nodes beyond a name.
 //!
 //! **How to read this crate.** [`history`] what is judged, [`survival`] the judge of one key in the end, [`register`]
-//! of what was read of a single-writer key on the way; the tests mutate good histories and demand that every mutant is caught.
+//! of what was read of a single-writer key on the way, [`sights`] of what was read of any key on the way; the tests mutate good histories and demand that every mutant is caught.
 
 pub mod history;
 pub mod register;
+pub mod sights;
 pub mod survival;
 
 pub use history::{KeyHistory, Replica, Write, WriteId, WriteOutcome};
 pub use register::{Look, Misread, RegisterHistory, Store, Version};
+pub use sights::{Ack, Missight, Sight, SightHistory};
 pub use survival::{Finding, judge};

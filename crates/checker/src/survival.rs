@@ -105,15 +105,14 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Everything that the writers of `from` had seen, directly or through others; not `from` itself.
+    /// Everything that the writers of `from` had seen for certain, directly or through others.
     fn past(&self, from: impl IntoIterator<Item = WriteId>) -> BTreeSet<WriteId> {
-        let mut past = BTreeSet::new();
-        let mut open: Vec<WriteId> = from.into_iter().collect();
-        while let Some(id) = open.pop() {
-            let seen = self.writes.get(&id).map(|w| &w.seen);
-            open.extend(seen.into_iter().flatten().copied().filter(|&s| past.insert(s)));
-        }
-        past
+        past(&self.writes, from, |w| w.seen.iter().copied().collect())
+    }
+
+    /// Everything that they may have seen.
+    fn perhaps(&self, from: impl IntoIterator<Item = WriteId>) -> BTreeSet<WriteId> {
+        past(&self.writes, from, |w| w.seen.union(&w.perhaps).copied().collect())
     }
 
     fn acked(&self) -> impl Iterator<Item = &'a Write> {
@@ -123,7 +122,7 @@ impl<'a> Graph<'a> {
     fn lost(&self) -> BTreeSet<WriteId> {
         let deletes = self.writes.values().filter(|w| w.deletes);
         let deletes = deletes.filter(|w| w.outcome != WriteOutcome::Refused).map(|w| w.id);
-        let accounted = self.past(deletes.chain(self.live.iter().copied()));
+        let accounted = self.perhaps(deletes.chain(self.live.iter().copied()));
         self.acked()
             .filter(|w| !w.deletes && !self.live.contains(&w.id) && !accounted.contains(&w.id))
             .map(|w| w.id)
@@ -156,12 +155,28 @@ impl<'a> Graph<'a> {
     fn false_siblings(&self) -> Vec<Finding> {
         let mut found = Vec::new();
         for &newer in &self.live {
-            for &older in self.past([newer]).intersection(&self.live) {
+            let past = self.past([newer]);
+            for &older in past.intersection(&self.live).filter(|&&older| older != newer) {
                 found.push(Finding::FalseSibling { key: self.key.into(), older, newer });
             }
         }
         found
     }
+}
+
+/// What can be reached from some writes, in any number of steps; not these themselves, unless in a circle.
+fn past(
+    writes: &BTreeMap<WriteId, &Write>,
+    from: impl IntoIterator<Item = WriteId>,
+    seen: impl Fn(&Write) -> Vec<WriteId>,
+) -> BTreeSet<WriteId> {
+    let mut past = BTreeSet::new();
+    let mut open: Vec<WriteId> = from.into_iter().collect();
+    while let Some(id) = open.pop() {
+        let seen = writes.get(&id).map(|write| seen(write)).unwrap_or_default();
+        open.extend(seen.into_iter().filter(|&s| past.insert(s)));
+    }
+    past
 }
 
 fn diverged(history: &KeyHistory) -> Option<Finding> {

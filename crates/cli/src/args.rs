@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use starling_types::span;
 
 /// A leaderless key-value store: every node is equal, writes go to N replicas and succeed at W, reads at R.
 #[derive(Debug, Parser)]
@@ -43,10 +44,14 @@ pub enum Command {
     Cluster(ClusterArgs),
     /// Create buckets, look at them, change their rules.
     Bucket(crate::bucket::BucketArgs),
+    /// Tell running nodes what to make of records that were lost.
+    Repair(crate::repair::RepairArgs),
     /// Keep a copy of a live node's data, look at copies, put one back.
     Backup(crate::backup::BackupArgs),
     /// Look at, or repair, the data directory of a node that does not run.
     Data(crate::data::DataArgs),
+    /// Tell a node that its clock, which has jumped, is right.
+    Clock(crate::clock::ClockArgs),
     /// Make certificates.
     Cert(CertArgs),
     /// Measure a running cluster with a closed loop of requests.
@@ -146,7 +151,7 @@ pub struct KeyArgs {
     #[arg(long, default_value = "default")]
     pub bucket: String,
     /// Time limit in milliseconds.
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = time_limit)]
     pub timeout_ms: Option<u32>,
     /// Only owners of the key count towards the quorum.
     #[arg(long)]
@@ -161,9 +166,10 @@ pub struct WriteArgs {
     /// Acks needed.
     #[arg(long)]
     pub w: Option<u8>,
-    /// Replace exactly what this context has seen (printed by `get` and `put`); without it, whatever is there.
-    #[arg(long, value_name = "TOKEN")]
-    pub context: Option<String>,
+    /// Replace exactly what this context has seen (printed by `get` and `put`). `quorum`, the default, replaces every
+    /// write that W owners had acked before, `local` what the coordinating node holds, `none` nothing.
+    #[arg(long, value_name = "TOKEN|quorum|local|none", default_value = "quorum", hide_default_value = true)]
+    pub context: String,
     /// Print what was done, on how many nodes.
     #[arg(long)]
     pub receipt: bool,
@@ -179,7 +185,7 @@ pub struct PutArgs {
     #[command(flatten)]
     pub write: WriteArgs,
     /// Life of the value in milliseconds.
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = life)]
     pub ttl_ms: Option<u64>,
 }
 
@@ -307,6 +313,12 @@ pub struct SimArgs {
     /// tombstones, records, contexts or concurrency.
     #[arg(long, value_name = "PROMISE")]
     pub without: Option<String>,
+    /// Plant a bug in the code under test, to see that the judges notice. Only builds with the feature `planted` can.
+    #[arg(long, value_name = "BUG")]
+    pub planted: Option<String>,
+    /// Stop at the first seed that fails.
+    #[arg(long)]
+    pub until_red: bool,
 }
 
 /// A door.
@@ -327,6 +339,18 @@ pub enum Load {
     Get,
     /// One of each in turn.
     Mixed,
+}
+
+fn time_limit(text: &str) -> Result<u32, String> {
+    span::time_limit(number(text)?).map_err(|bad| bad.to_string())
+}
+
+fn life(text: &str) -> Result<u64, String> {
+    span::life(number(text)?).map_err(|bad| bad.to_string())
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a number of milliseconds is expected".to_owned())
 }
 
 #[cfg(test)]

@@ -107,12 +107,12 @@ fn verify(dir: &std::path::Path, json: bool) -> Result<Exit, Failed> {
         out["damage"] = verdict.damage.iter().map(ToString::to_string).collect();
         out["damage_not_shown"] = verdict.more.into();
         out["flawed_rows"] = flawed.into();
-        output::line(out.to_string());
+        output::product(out.to_string())?;
     } else {
-        output::line(show::as_text(dir, manifest));
-        output::line(verdict_text(manifest, &verdict, is_whole));
+        output::product(show::as_text(dir, manifest))?;
+        output::product(verdict_text(manifest, &verdict, is_whole))?;
         if let Some(flaw) = first_flaw {
-            output::line(format!("  ! {flawed} rows hold no record, the first because {flaw}"));
+            output::product(format!("  ! {flawed} rows hold no record, the first because {flaw}"))?;
         }
     }
     Ok(if is_whole { Exit::Done } else { Exit::Failed })
@@ -146,7 +146,10 @@ fn restore(args: &RestoreArgs, json: bool) -> Result<Exit, Failed> {
         }
     })?;
     let is_whole = restored.verdict.is_whole() && restored.flawed.is_empty();
-    output::line(if json { restored_json(&restored).to_string() } else { restored_text(args, &restored) });
+    output::done(
+        json,
+        if json { restored_json(&restored).to_string() } else { restored_text(args, &restored) },
+    )?;
     Ok(if is_whole { Exit::Done } else { Exit::Failed })
 }
 

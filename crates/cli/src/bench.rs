@@ -110,7 +110,7 @@ pub async fn run(args: BenchArgs, json: bool) -> Result<Exit, Failed> {
     let elapsed = begun.elapsed();
     let after = servers::usage(&args.http).await;
     let report = report(&args, &run, elapsed, before.zip(after));
-    output::line(if json { report.to_string() } else { text(&report) });
+    output::product(if json { report.to_string() } else { text(&report) })?;
     Ok(if run.errors.get() == 0 { Exit::Done } else { Exit::Failed })
 }
 

@@ -59,6 +59,10 @@ pub struct ChangeArgs {
     /// Whether an ack means fsynced.
     #[arg(long, value_name = "BOOL")]
     pub durable: Option<bool>,
+    /// The least W that counts: a node that lost its disk hears so many other owners that it learns all that at least
+    /// so many had acked; 0 is a majority. Writes with a lower W are taken, and their receipts say `unvouched`.
+    #[arg(long, value_name = "W")]
+    pub least_w: Option<u8>,
     /// Life of a value whose write names none, in milliseconds; 0 is for ever.
     #[arg(long, value_name = "MS")]
     pub ttl_ms: Option<u64>,
@@ -87,7 +91,8 @@ async fn set(args: ChangeArgs, create: bool, json: bool) -> Result<Exit, Failed>
     let name = name(&args.bucket)?;
     let changes = args.changes();
     if !create && changes == BucketChanges::default() {
-        let why = "nothing to set: name at least one of --r --w --strict --conflict --durable --ttl-ms";
+        let why =
+            "nothing to set: name at least one of --r --w --strict --conflict --durable --ttl-ms --least-w";
         return Err(Failed::new(Exit::Usage, why));
     }
     match ask(&args.bucket.target, AdminRequest::BucketSet { name, changes, create }).await? {
@@ -96,10 +101,10 @@ async fn set(args: ChangeArgs, create: bool, json: bool) -> Result<Exit, Failed>
                 let mut out = as_json(&bucket);
                 out["held_by"] = held_by.into();
                 out["members"] = members.into();
-                output::line(out.to_string());
+                output::done(json, out.to_string())?;
             } else {
-                output::line(as_text(&bucket));
-                output::line(spread(held_by, members));
+                output::remark(as_text(&bucket));
+                output::remark(spread(held_by, members));
             }
             Ok(Exit::Done)
         }
@@ -114,7 +119,7 @@ async fn show(args: &NameArgs, json: bool) -> Result<Exit, Failed> {
         let why = format!("there is no bucket {name}: create it with `starling bucket create {name}`");
         return Err(Failed::new(Exit::Failed, why));
     };
-    output::line(if json { as_json(bucket).to_string() } else { as_text(bucket) });
+    output::product(if json { as_json(bucket).to_string() } else { as_text(bucket) })?;
     Ok(Exit::Done)
 }
 
@@ -122,9 +127,10 @@ async fn list(target: &Target, json: bool) -> Result<Exit, Failed> {
     let buckets = table(target).await?;
     if json {
         let buckets: Vec<_> = buckets.iter().map(as_json).collect();
-        output::line(serde_json::json!({ "buckets": buckets }).to_string());
+        output::product(serde_json::json!({ "buckets": buckets }).to_string())?;
     } else {
-        buckets.iter().for_each(|bucket| output::line(as_text(bucket)));
+        let lines: Vec<_> = buckets.iter().map(as_text).collect();
+        output::product(lines.join("\n"))?;
     }
     Ok(Exit::Done)
 }
@@ -167,6 +173,7 @@ impl ChangeArgs {
             conflict,
             durable: self.durable,
             ttl_ms: self.ttl_ms,
+            least_w: self.least_w,
         }
     }
 }
@@ -181,21 +188,22 @@ fn spread(held_by: u32, members: u32) -> String {
 }
 
 fn as_text(bucket: &BucketRegister) -> String {
-    let BucketProps { version, r, w, strict, conflict, durable, ttl_ms } = &bucket.props;
+    let BucketProps { version, r, w, strict, conflict, durable, ttl_ms, least_w } = &bucket.props;
     let quorum = |q: &Option<u8>| q.map_or("majority".into(), |q| q.to_string());
     let life = ttl_ms.map_or("none".into(), |ms| ms.to_string());
-    let (r, w) = (quorum(r), quorum(w));
+    let (r, w, least_w) = (quorum(r), quorum(w), quorum(least_w));
     format!(
-        "{:<16} r={r} w={w} strict={strict} conflict={conflict} durable={durable} ttl_ms={life} version={version}",
+        "{:<16} r={r} w={w} least_w={least_w} strict={strict} conflict={conflict} durable={durable} ttl_ms={life} \
+         version={version}",
         bucket.name.as_str()
     )
 }
 
 /// `null` stands for a majority, and for no limit of life.
 fn as_json(bucket: &BucketRegister) -> serde_json::Value {
-    let BucketProps { version, r, w, strict, conflict, durable, ttl_ms } = &bucket.props;
+    let BucketProps { version, r, w, strict, conflict, durable, ttl_ms, least_w } = &bucket.props;
     serde_json::json!({
-        "name": bucket.name, "version": version, "r": r, "w": w, "strict": strict, "conflict": conflict,
+        "name": bucket.name, "version": version, "r": r, "w": w, "least_w": least_w, "strict": strict, "conflict": conflict,
         "durable": durable, "ttl_ms": ttl_ms,
     })
 }

@@ -27,7 +27,7 @@ async fn init(args: InitArgs, json: bool) -> Result<Exit, Failed> {
     client.close().await;
     match reply? {
         AdminReply::Initialised(layout) => {
-            output::line(if json { layout_json(&layout).to_string() } else { layout_text(&layout) });
+            output::done(json, if json { layout_json(&layout).to_string() } else { layout_text(&layout) })?;
             Ok(Exit::Done)
         }
         AdminReply::Refused(why) => Err(Failed::new(Exit::Refused, why)),
@@ -68,12 +68,12 @@ async fn status(target: &Target, json: bool) -> Result<Exit, Failed> {
         return Err(Failed::new(Exit::Failed, "the node answered something else than was asked"));
     };
     if json {
-        output::line(text);
+        output::product(text)?;
         return Ok(Exit::Done);
     }
     let status: serde_json::Value =
         serde_json::from_str(&text).map_err(|e| Failed::new(Exit::Failed, e.to_string()))?;
-    output::line(status_text(&status));
+    output::product(status_text(&status))?;
     Ok(Exit::Done)
 }
 

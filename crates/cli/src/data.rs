@@ -104,11 +104,11 @@ pub fn run(command: &DataArgs, json: bool) -> Result<Exit, Failed> {
 
 fn check(place: &PlaceArgs, json: bool) -> Result<Exit, Failed> {
     let found = offline::check(&place.dir, place.scratch.as_deref())?;
-    output::line(if json {
+    output::product(if json {
         check_json(&place.dir, &found).to_string()
     } else {
         check_text(&place.dir, &found)
-    });
+    })?;
     Ok(if found.is_sound() { Exit::Done } else { Exit::Failed })
 }
 
@@ -120,7 +120,9 @@ fn dump(args: &DumpArgs) -> Result<Exit, Failed> {
         prefix: args.prefix.clone().into_bytes(),
     };
     let scratch = args.place.scratch.as_deref();
-    let is_whole = offline::dump(&args.place.dir, scratch, &filter, |row| output::line(row.to_string()))?;
+    let mut out = output::stream();
+    let is_whole = offline::dump(&args.place.dir, scratch, &filter, |row| out.line(&row.to_string()))?;
+    out.finish()?;
     if !is_whole {
         output::note("starling: not everything could be read: `starling data check` says what");
     }
@@ -186,7 +188,7 @@ fn taken_back_json(done: &TakenBack) -> Value {
 fn repair(dir: &Path, json: bool) -> Result<Exit, Failed> {
     let name = copy_name();
     let done = offline::repair(dir, &name)?;
-    output::line(if json { repair_json(dir, &done).to_string() } else { repair_text(dir, &done) });
+    output::done(json, if json { repair_json(dir, &done).to_string() } else { repair_text(dir, &done) })?;
     Ok(Exit::Done)
 }
 

@@ -175,7 +175,9 @@ fn announce(args: &DevArgs, cluster: &str, children: &[Child]) {
         first.quic,
     ));
     let nodes: Vec<_> = children.iter().map(Child::ready_entry).collect();
-    output::line(serde_json::json!({ "event": "ready", "cluster_id": cluster, "nodes": nodes }).to_string());
+    output::remark(
+        serde_json::json!({ "event": "ready", "cluster_id": cluster, "nodes": nodes }).to_string(),
+    );
 }
 
 /// Serves until told to stop, or until no node is left.

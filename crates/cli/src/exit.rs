@@ -50,7 +50,7 @@ impl From<ClientError> for Failed {
     fn from(error: ClientError) -> Self {
         let exit = match (&error, error.outcome()) {
             (ClientError::Unreachable(_), _) => Exit::Unreachable,
-            (ClientError::NoAddress, _) => Exit::Usage,
+            (ClientError::NoAddress | ClientError::BadSpan(_), _) => Exit::Usage,
             (_, Outcome::Unknown) => Exit::Unknown,
             (ClientError::Failed { .. } | ClientError::TooLarge, _) => Exit::Refused,
             (ClientError::Unanswered { .. }, _) => Exit::Unreachable,

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use starling_causality::ContextToken;
 use starling_client::{Call, Client};
 use starling_types::{BucketName, Key};
-use starling_wire::client::{ReadReply, WriteReply};
+use starling_wire::Seen;
+use starling_wire::client::{Field, Grounds, ReadReply, Receipt, SiblingView, WriteReply};
 
 use crate::args::{DelArgs, GetArgs, KeyArgs, PutArgs, WriteArgs};
 use crate::connect;
@@ -24,19 +25,31 @@ pub async fn put(args: PutArgs, json: bool) -> Result<Exit, Failed> {
     if let Some(ms) = args.ttl_ms {
         call = call.ttl(Duration::from_millis(ms));
     }
-    let reply = call.send().await;
-    finish(&client).await;
-    show_write(&reply?, &args.write, json);
-    Ok(Exit::Done)
+    write(&client, call, &args.write, json).await
 }
 
 /// `starling del`
 pub async fn del(args: DelArgs, json: bool) -> Result<Exit, Failed> {
     let (bucket, key) = names(&args.key)?;
+    if args.write.context == "none" {
+        let why = "a delete that has seen nothing deletes nothing: --context with a token, quorum or local";
+        return Err(Failed::new(Exit::Usage, why));
+    }
     let client = connect::client(&args.key.target).await?;
-    let reply = write_options(client.delete(bucket, key), &args.key, &args.write)?.send().await;
-    finish(&client).await;
-    show_write(&reply?, &args.write, json);
+    let call = write_options(client.delete(bucket, key), &args.key, &args.write)?;
+    write(&client, call, &args.write, json).await
+}
+
+async fn write(
+    client: &Client,
+    call: Call<'_, WriteReply>,
+    args: &WriteArgs,
+    json: bool,
+) -> Result<Exit, Failed> {
+    let grounds = call.as_request().op.seen().map_or(Grounds::Nothing, Seen::grounds);
+    let reply = call.send().await;
+    finish(client).await;
+    show_write(&reply?, grounds, args.receipt, json)?;
     Ok(Exit::Done)
 }
 
@@ -64,9 +77,11 @@ fn write_options<'c>(
     key: &KeyArgs,
     write: &WriteArgs,
 ) -> Result<Call<'c, WriteReply>, Failed> {
-    let mut call = match &write.context {
-        None => call.blind(),
-        Some(text) => call.context(token(text)?),
+    let mut call = match write.context.as_str() {
+        "quorum" => call.blind(),
+        "local" => call.blind_local(),
+        "none" => call,
+        text => call.context(token(text)?),
     };
     if let Some(w) = write.w {
         call = call.quorum(w);
@@ -111,62 +126,76 @@ async fn finish(client: &Client) {
     client.close().await;
 }
 
-fn show_write(reply: &WriteReply, args: &WriteArgs, json: bool) {
-    let context = reply.context.as_ref().map(text);
-    let receipt = &reply.receipt;
-    let receipt = serde_json::json!({
-        "dot": receipt.dot.to_string(), "coordinator": receipt.coordinator, "acked": receipt.acked,
-        "owners": receipt.owners, "w": receipt.w, "n": receipt.n, "durable": receipt.durable,
-        "hinted": receipt.hinted,
-    });
+fn show_write(reply: &WriteReply, grounds: Grounds, receipt: bool, json: bool) -> Result<(), Failed> {
+    let shown = receipt.then(|| receipt_json(&reply.receipt, grounds));
     if json {
-        let mut out = serde_json::json!({ "context": context, "siblings": reply.siblings });
-        if args.receipt {
+        let mut out =
+            serde_json::json!({ "context": reply.context.as_ref().map(text), "siblings": reply.siblings });
+        if let Some(receipt) = shown {
             out["receipt"] = receipt;
         }
-        return output::line(out.to_string());
+        return output::done(true, out.to_string());
     }
     match reply.siblings {
-        0 | 1 => output::line("OK"),
-        n => {
-            output::line(format!("OK ({n} siblings now: get the key, and put with the context of that get)"))
-        }
+        0 | 1 => output::remark("OK"),
+        n => output::remark(format!(
+            "OK ({n} siblings now: get the key, and put with the context of that get)"
+        )),
     }
-    if args.receipt {
-        output::line(receipt.to_string());
+    if reply.receipt.partial {
+        output::note(
+            "starling: too few owners answered to be sure that all earlier writes are replaced: get the key to see",
+        );
     }
+    shown.map_or(Ok(()), |receipt| output::done(true, receipt.to_string()))
 }
 
-/// A value alone is printed as it is, so that it can be piped; anything else is explained.
+fn receipt_json(receipt: &Receipt, grounds: Grounds) -> serde_json::Value {
+    let json = |field| match field {
+        Field::Text(text) => serde_json::Value::from(text),
+        Field::Number(number) => number.into(),
+        Field::Flag(flag) => flag.into(),
+        Field::Nothing => serde_json::Value::Null,
+    };
+    receipt.fields(grounds).into_iter().map(|(name, field)| (name, json(field))).collect()
+}
+
 fn show_read(reply: &ReadReply, json: bool) -> Result<Exit, Failed> {
-    let context = reply.context.as_ref().map(text);
     if json {
-        let siblings = reply.siblings.iter().map(|s| {
-            serde_json::json!({
-                "value": STANDARD.encode(&s.value), "dot": s.dot.to_string(), "time_ms": s.dot.hlc.millis(),
-            })
-        });
-        let siblings: Vec<_> = siblings.collect();
-        output::line(serde_json::json!({ "siblings": siblings, "context": context }).to_string());
+        output::product(read_json(reply).to_string())?;
+        return Ok(if reply.siblings.is_empty() { Exit::Failed } else { Exit::Done });
     }
-    match (&reply.siblings[..], json) {
-        ([], true) => return Ok(Exit::Failed),
-        ([], false) => return Err(Failed::new(Exit::Failed, "no such key")),
-        (_, true) => {}
-        ([only], false) => {
-            output::raw(&only.value);
-            output::raw(b"\n");
-        }
-        (several, false) => {
-            output::line(format!("{} siblings, oldest first:", several.len()));
-            for s in several {
-                output::line(format!("  {}  {}", s.dot, s.value.escape_ascii()));
-            }
-            output::line(format!("context: {}", context.unwrap_or_default()));
-            output::line("to resolve: starling put KEY VALUE --context TOKEN");
+    match &reply.siblings[..] {
+        [] => return Err(Failed::new(Exit::Failed, "no such key")),
+        [only] => output::value(&only.value)?,
+        several if output::is_terminal() => output::product(siblings_text(reply, several))?,
+        several => {
+            output::note(siblings_text(reply, several));
+            let why = format!("the key has {} values, and not one: `-o json` gives them all", several.len());
+            return Err(Failed::new(Exit::Failed, why));
         }
     }
     Ok(Exit::Done)
+}
+
+fn read_json(reply: &ReadReply) -> serde_json::Value {
+    let siblings = reply.siblings.iter().map(|s| {
+        serde_json::json!({
+            "value": STANDARD.encode(&s.value), "dot": s.dot.to_string(), "time_ms": s.dot.hlc.millis(),
+        })
+    });
+    serde_json::json!({
+        "siblings": siblings.collect::<Vec<_>>(), "context": reply.context.as_ref().map(text),
+    })
+}
+
+fn siblings_text(reply: &ReadReply, several: &[SiblingView]) -> String {
+    let mut shown = format!("{} siblings, oldest first:", several.len());
+    for s in several {
+        shown += &format!("\n  {}  {}", s.dot, s.value.escape_ascii());
+    }
+    let context = reply.context.as_ref().map(text).unwrap_or_default();
+    shown + &format!("\ncontext: {context}\nto resolve: starling put KEY VALUE --context TOKEN")
 }
 
 fn text(token: &bytes::Bytes) -> String {

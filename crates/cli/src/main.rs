@@ -8,13 +8,14 @@
 //! **Deliberately absent.** Anything that another crate could do: commands only translate.
 //!
 //! **How to read this crate.** [`args`] what can be typed, then a file a command: [`node`], [`dev`], [`kv`],
-//! [`cluster`], [`bucket`], [`backup`], [`data`], [`cert`], [`bench`], [`sim`]; [`connect`] how they reach a cluster, [`exit`] how they end.
+//! [`cluster`], [`bucket`], [`repair`], [`backup`], [`data`], [`clock`], [`cert`], [`bench`], [`sim`]; [`connect`] how they reach a cluster, [`exit`] how they end.
 
 mod args;
 mod backup;
 mod bench;
 mod bucket;
 mod cert;
+mod clock;
 mod cluster;
 mod connect;
 mod data;
@@ -23,6 +24,7 @@ mod exit;
 mod kv;
 mod node;
 mod output;
+mod repair;
 mod sim;
 
 use clap::Parser;
@@ -58,8 +60,10 @@ fn run(arguments: Arguments) -> Result<Exit, Failed> {
             Command::Del(command) => kv::del(command, json).await,
             Command::Cluster(command) => cluster::run(command, json).await,
             Command::Bucket(command) => bucket::run(command, json).await,
+            Command::Repair(command) => repair::run(command, json).await,
             Command::Backup(command) => backup::run(command, json).await,
             Command::Data(command) => data::run(&command, json),
+            Command::Clock(command) => clock::run(command, json).await,
             Command::Cert(command) => cert::run(&command, json),
             Command::Bench(command) => bench::run(command, json).await,
             Command::Sim(command) => sim::run(&command, json),

@@ -60,7 +60,8 @@ fn start_log(filter: &str) -> Result<(), Failed> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter)
         .map_err(|e| Failed::new(Exit::Usage, format!("telemetry.log {filter:?}: {e}")))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    log.with_ansi(false).init();
+    // A line that cannot be written is lost. To say so would be to write to the same place, and to panic there.
+    log.with_ansi(false).log_internal_errors(false).init();
     Ok(())
 }
 
@@ -118,7 +119,7 @@ fn announce(me: &Identity) {
     if !me.cluster_id.is_some() {
         output::note("  next    starling cluster init --nodes A,B,C   (the QUIC addresses of all nodes)");
     }
-    output::line(ready_line(me).to_string());
+    output::remark(ready_line(me).to_string());
 }
 
 /// The one line on standard output that programs wait for.

@@ -31,7 +31,11 @@ async fn quickstart(client: Client) -> Result<(), Box<dyn std::error::Error>> {
     let seen = read.context.ok_or("a key with a value has a context")?;
     let put = client.put(bucket.clone(), key.clone(), "good day").context(seen).quorum(3).strict(true);
     let written = put.send().await?;
-    println!("held by {} nodes as {}", written.receipt.acked, written.receipt.dot);
+    println!(
+        "held by {} nodes as {}",
+        written.receipt.acked,
+        written.receipt.dot.map(|dot| dot.to_string()).unwrap_or_default()
+    );
 
     client.delete(bucket.clone(), key.clone()).blind().send().await?;
     let read = client.get(bucket, key).send().await?;

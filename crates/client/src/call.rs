@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use bytes::Bytes;
+use starling_types::{BadSpan, span};
 use starling_wire::client::{ReadReply, WriteReply};
 use starling_wire::{KvOp, KvReply, KvRequest, Seen};
 
@@ -15,18 +16,23 @@ use crate::error::ClientError;
 pub struct Call<'c, R> {
     client: &'c Client,
     request: KvRequest,
+    /// What it was told that cannot be.
+    bad: Option<BadSpan>,
     answer: PhantomData<R>,
 }
 
 impl<'c, R: Answer> Call<'c, R> {
     pub(crate) const fn new(client: &'c Client, request: KvRequest) -> Self {
-        Self { client, request, answer: PhantomData }
+        Self { client, request, bad: None, answer: PhantomData }
     }
 
-    /// How long it may take, at most [`starling_types::limits::MAX_TIMEOUT`], tries included; by default what
-    /// the cluster's limits say of reads and writes.
+    /// How long it may take, tries included: 1 ms to [`starling_types::limits::MAX_TIMEOUT`], anything else is refused
+    /// when the call is sent; by default what the cluster's limits say of reads and writes.
     pub fn timeout(mut self, span: Duration) -> Self {
-        self.request.timeout_ms = u32::try_from(span.as_millis()).unwrap_or(u32::MAX).max(1);
+        match span::time_limit(millis(span)) {
+            Ok(ms) => self.request.timeout_ms = ms,
+            Err(bad) => self.bad = Some(bad),
+        }
         self
     }
 
@@ -43,6 +49,9 @@ impl<'c, R: Answer> Call<'c, R> {
 
     /// Sends it.
     pub async fn send(self) -> Result<R, ClientError> {
+        if let Some(bad) = self.bad {
+            return Err(bad.into());
+        }
         let reply = self.client.request(self.request).await?;
         R::of(reply).ok_or(ClientError::Unexpected("the reply to another operation"))
     }
@@ -68,15 +77,27 @@ impl Call<'_, WriteReply> {
         self.seen(Seen::Context(token))
     }
 
-    /// Replaces whatever the coordinating replica holds, unseen.
+    /// Replaces, unseen, every write that W owners had acked before this one began. Where too few owners answer to be
+    /// sure of that, the receipt says so ([`Receipt::partial`](starling_wire::client::Receipt::partial)), or the write is
+    /// refused if it is strict.
     pub fn blind(self) -> Self {
+        self.seen(Seen::Quorum)
+    }
+
+    /// Replaces, unseen, whatever the coordinating replica holds, which may lag behind what was acked elsewhere: one
+    /// round trip less than [`Call::blind`].
+    pub fn blind_local(self) -> Self {
         self.seen(Seen::Local)
     }
 
-    /// How long the value lives, instead of the bucket's default. Means nothing for a delete.
+    /// How long the value lives, instead of the bucket's default: 1 ms to [`starling_types::limits::MAX_LIFE`], anything
+    /// else is refused when the call is sent. Means nothing for a delete.
     pub fn ttl(mut self, span: Duration) -> Self {
         if let KvOp::Put { ttl_ms, .. } = &mut self.request.op {
-            *ttl_ms = Some(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+            match span::life(millis(span)) {
+                Ok(ms) => *ttl_ms = Some(ms),
+                Err(bad) => self.bad = Some(bad),
+            }
         }
         self
     }
@@ -105,4 +126,9 @@ impl Answer for WriteReply {
     fn of(reply: KvReply) -> Option<Self> {
         if let KvReply::Written(written) = reply { Some(written) } else { None }
     }
+}
+
+/// A part of a millisecond counts as one: it is something.
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

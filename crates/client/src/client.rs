@@ -74,8 +74,10 @@ impl Client {
         KvRequest {
             id: self.new_id(),
             attempt: 0,
-            issued: clock::wall(),
+            issued: self.nodes.time().now(),
+            began: self.nodes.time().now(),
             timeout_ms: 0,
+            patience_ms: 0,
             bucket,
             key,
             op,
@@ -87,6 +89,7 @@ impl Client {
     /// Carries out a request: the answer is never [`KvReply::Failed`]. A request that was tried before should
     /// bear an attempt number above 0.
     pub async fn request(&self, mut request: KvRequest) -> Result<KvReply, ClientError> {
+        request.check()?;
         let deadline = clock::now() + request.timeout() + GRACE;
         let mut course = Course::new(request.op.is_write(), self.nodes.count(), request.attempt);
         let mut tried = Vec::new();
@@ -159,7 +162,10 @@ impl Client {
             Err(_) => return Ok(Err(Ending::Unsent("no connection in time".into()))),
         };
         let patience = patience() - clock::now();
-        let answer = connection.call(request.id, Message::Request(request.clone()), patience).await;
+        let began = self.nodes.time().now();
+        let patience_ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX).max(1);
+        let asked = KvRequest { began, patience_ms, ..request.clone() };
+        let answer = connection.call(request.id, Message::Request(asked), patience).await;
         self.nodes.answered(node, !matches!(answer, Err(NoAnswer::Unanswered)));
         self.review(&connection, owners.contains(&node), &answer);
         match answer {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use starling_transport::{Channel, Dialer, GreetingError, Sent};
-use starling_types::{ClusterId, LayoutVersion, NodeId, RequestId};
+use starling_types::{ClusterId, LayoutVersion, NodeId, RequestId, WallTime};
 use starling_wire::{Envelope, Message};
 use tokio::task::{AbortHandle, spawn_local};
 
@@ -50,6 +50,11 @@ impl Connection {
     /// The node, by what it said of itself.
     pub(crate) const fn node(&self) -> NodeId {
         self.channel.node().node
+    }
+
+    /// What the node took for the cluster's time when the connection was made.
+    pub(crate) const fn wall(&self) -> Option<WallTime> {
+        self.channel.wall()
     }
 
     /// The newest layout version by which the node has answered.

@@ -1,7 +1,7 @@
 //! What a caller learns when a call fails.
 
 use starling_transport::{GreetingError, TransportError};
-use starling_types::Outcome;
+use starling_types::{BadSpan, Outcome};
 use starling_wire::Failure;
 
 /// A call that failed. [`ClientError::outcome`] says what became of the data.
@@ -36,6 +36,9 @@ pub enum ClientError {
     /// The message is larger than any message may be: nothing was sent.
     #[error("the request is larger than a message may be: split the value")]
     TooLarge,
+    /// The request states a span that no request may state: nothing was sent.
+    #[error(transparent)]
+    BadSpan(#[from] BadSpan),
     /// The client's own socket or credentials do not work: nothing was sent.
     #[error(transparent)]
     Transport(#[from] TransportError),

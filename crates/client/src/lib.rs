@@ -24,6 +24,7 @@
 mod call;
 mod client;
 mod clock;
+mod cluster_time;
 mod connection;
 mod course;
 mod error;

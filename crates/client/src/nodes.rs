@@ -13,6 +13,7 @@ use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::cluster_time::ClusterTime;
 use crate::connection::Connection;
 
 /// Known nodes: those the client was told, and the members of every layout since. None is ever forgotten, so that
@@ -25,6 +26,7 @@ pub(crate) struct Nodes {
     preferred: Cell<usize>,
     /// The cluster that all of them must belong to, once one has said its own.
     cluster: Cell<ClusterId>,
+    time: ClusterTime,
 }
 
 struct Node {
@@ -61,11 +63,17 @@ impl Nodes {
             by_id: RefCell::default(),
             preferred: Cell::new(0),
             cluster: Cell::new(ClusterId::NONE),
+            time: ClusterTime::default(),
         }
     }
 
     pub(crate) fn count(&self) -> usize {
         self.known.borrow().len()
+    }
+
+    /// What the cluster takes for the time.
+    pub(crate) const fn time(&self) -> &ClusterTime {
+        &self.time
     }
 
     /// Where to try first if any node will do.
@@ -170,9 +178,13 @@ impl Nodes {
         if let Some(connection) = node.usable() {
             return Ok(connection);
         }
+        let asked = clock::now();
         let opened = Connection::open(&self.dialer, node.addr, self.cluster.get()).await;
         node.dial.set(node.dial.get().after(opened.is_ok()));
         let connection = Rc::new(opened?);
+        if let Some(wall) = connection.wall() {
+            self.time.told(asked, wall);
+        }
         if connection.cluster().is_some() {
             self.cluster.set(connection.cluster());
         }

@@ -138,7 +138,7 @@ fn good(coordinator: NodeId, request: &KvRequest) -> KvReply {
         });
     }
     let receipt = Receipt {
-        dot,
+        dot: Some(dot),
         coordinator,
         acked: 2,
         owners: 2,
@@ -166,7 +166,7 @@ impl Inbox for Stub {
             layout: LayoutVersion::NONE,
             version: "test".into(),
         };
-        Hello { protocols: (PROTOCOL, PROTOCOL), cluster: self.cluster, node: Some(node) }
+        Hello { protocols: (PROTOCOL, PROTOCOL), cluster: self.cluster, node: Some(node), wall: None }
     }
 
     fn client_frame(&self, client: ClientId, envelope: Envelope) {

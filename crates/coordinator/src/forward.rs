@@ -1,6 +1,8 @@
 //! A request on a node that is no owner: passed on once, to one owner at a time.
 
-use starling_types::{Instant, NodeId, Outcome, limits};
+use std::time::Duration;
+
+use starling_types::{Instant, NodeId, Now, Outcome, WallTime, limits};
 use starling_wire::{Class, Failure, FailureKind, KvReply, KvRequest, Message};
 
 use crate::{Answer, Effect};
@@ -27,19 +29,26 @@ pub struct Forward {
     sent_once: bool,
     patience: Instant,
     deadline: Instant,
+    /// When it started, as both clocks showed it.
+    start: Now,
+    /// From when on whoever sent the request here may try elsewhere.
+    asker_goes_elsewhere: Option<WallTime>,
     answered: bool,
 }
 
 impl Forward {
-    /// Passes `request` on to the first of `candidates`, the reachable owners in order of preference.
+    /// Passes `request`, which may take as long as `limit`, on to the first of `candidates`, the reachable owners in
+    /// order of preference. The wall time of `now` is the cluster's.
     pub fn start(
-        now: Instant,
+        now: Now,
         mut request: KvRequest,
+        limit: Duration,
         candidates: Vec<NodeId>,
         out: &mut Vec<Effect>,
     ) -> Self {
-        let deadline = now + request.timeout();
+        let deadline = now.instant + limit;
         request.forwarded = true;
+        let asker_goes_elsewhere = request.may_go_elsewhere();
         let mut forward = Self {
             request,
             candidates,
@@ -48,9 +57,11 @@ impl Forward {
             sent_once: false,
             patience: deadline,
             deadline,
+            start: now,
+            asker_goes_elsewhere,
             answered: false,
         };
-        forward.ask_next(now, out);
+        forward.ask_next(now.instant, out);
         forward
     }
 
@@ -116,7 +127,8 @@ impl Forward {
         }
     }
 
-    /// The next owner gets it as a retry: it asks the others for the request id before it mints.
+    /// The next owner gets it as a retry, if one that was asked before may have made it: it asks the others for the
+    /// request id before it mints.
     fn ask_next(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.candidates.is_empty() {
             // The owner that was asked may yet answer; only the deadline ends that.
@@ -127,14 +139,33 @@ impl Forward {
             return;
         }
         let owner = self.candidates.remove(0);
-        self.request.attempt = self.request.attempt.saturating_add(u8::from(self.sent_once));
         let left = self.deadline.since(now);
-        self.request.timeout_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
-        self.in_doubt.extend(self.asked.replace(owner));
-        self.sent_once = true;
         // Half of what is left, so that even a short limit leaves time for another owner.
-        self.patience = now + (limits::RPC_TIMEOUT * 2).min(left / 2);
+        let patience = (limits::RPC_TIMEOUT * 2).min(left / 2);
+        self.request.began = self.wall(now);
+        self.request.timeout_ms = millis(left).max(1);
+        self.request.patience_ms = self.patience_told(millis(patience));
+        self.in_doubt.extend(self.asked.replace(owner));
+        let in_doubt = !self.in_doubt.is_empty();
+        self.request.attempt = self.request.attempt.saturating_add(u8::from(in_doubt));
+        self.sent_once = true;
+        self.patience = now + patience;
         out.push(Effect::Send(owner, Class::Foreground, Message::Request(self.request.clone())));
+    }
+
+    /// The cluster's time.
+    fn wall(&self, now: Instant) -> WallTime {
+        self.start.wall.after(now.since(self.start.instant))
+    }
+
+    /// The owner is told how long this node will wait for it: less, if whoever sent the request here goes elsewhere
+    /// before; and that it makes the only try, if nobody ever will.
+    fn patience_told(&self, patience: u32) -> u32 {
+        match self.asker_goes_elsewhere {
+            None if self.candidates.is_empty() && !self.sent_once => 0,
+            None => patience.max(1),
+            Some(at) => patience.min(millis(at.since(self.request.began))).max(1),
+        }
     }
 
     fn give_up(&mut self, why: &str, out: &mut Vec<Effect>) {
@@ -150,4 +181,8 @@ impl Forward {
         };
         out.push(Effect::Respond(Answer::Failed(failure)));
     }
+}
+
+fn millis(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }

@@ -1,12 +1,15 @@
 //! A read: this replica's record and R−1 others', merged; the stale are repaired, before the answer if the
 //! read is strict and after it otherwise. It lingers for those who were asked and have not answered: their answers
 //! cost nothing more, and may show somebody to be stale.
+//!
+//! What is merged, and what repairs, is the causal join alone. Only what is shown is settled by the bucket's rule.
 
 mod asked;
+mod rules;
 
 use starling_causality::{Digest, Record};
-use starling_types::{BucketName, Instant, Key, NodeId, Outcome};
-use starling_wire::replica::{Merge, Merged, Read, ReadAnswer};
+use starling_types::{BucketName, BucketProps, Instant, Key, NodeId, Outcome};
+use starling_wire::replica::{Merge, Merged, Read, ReadAnswer, Shown};
 use starling_wire::{Class, Message};
 
 use self::asked::{Asked, State};
@@ -29,6 +32,8 @@ pub enum Event {
     Answered(NodeId, ReadAnswer),
     /// Another node answered a repair.
     Merged(NodeId, Merged),
+    /// This node knows newer properties of the bucket, and their number.
+    PropsChanged(BucketProps, u64),
     /// A node is gone.
     PeerDown(NodeId),
     /// Time has passed.
@@ -45,9 +50,10 @@ pub struct Get {
     /// The owners not asked yet, most preferred last.
     unasked: Vec<NodeId>,
     merged: Record,
+    /// Number of the newest rules under which any of that is held.
+    rules: u64,
     digest_here: Option<Digest>,
     phase: Phase,
-    hedged: bool,
     /// Data repaired by this read, for the metrics.
     repairs: u32,
 }
@@ -74,13 +80,13 @@ impl Get {
         let mut get = Self {
             asked,
             unasked: unasked.into_iter().map(|p| p.node).collect(),
+            rules: plan.props,
             plan,
             bucket,
             key,
             merged: Record::default(),
             digest_here: None,
             phase: Phase::Reading,
-            hedged: false,
             repairs: 0,
         };
         get.judge(out);
@@ -94,7 +100,9 @@ impl Get {
     pub fn handle(&mut self, now: Instant, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::ReadHere(record) => self.read_here(record, out),
-            Event::ReadHerePartly(record) => self.partly(self.plan.me, Some(&record), out),
+            Event::ReadHerePartly(record) => {
+                self.partly(self.plan.me, Some((&record, self.plan.props)), out);
+            }
             Event::RefusedHere(_) => self.partly(self.plan.me, None, out),
             Event::MergedHere => self.repaired(self.plan.me, out),
             Event::Answered(from, answer) => self.answered(from, answer, out),
@@ -102,6 +110,7 @@ impl Get {
                 self.repaired(from, out);
             }
             Event::Merged(from, _) => self.will_not_hold(from, State::CannotVouch, out),
+            Event::PropsChanged(props, number) => self.props_changed(&props, number, out),
             Event::PeerDown(node) => self.gone(node, out),
             Event::Tick => {}
         }
@@ -112,7 +121,7 @@ impl Get {
 
     /// When [`Event::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        match (self.phase, self.hedged || self.unasked.is_empty()) {
+        match (self.phase, self.unasked.is_empty()) {
             (Phase::Over, _) => None,
             (Phase::Lingering, _) => Some(self.linger_until()),
             (_, false) => Some(self.plan.hedge.min(self.plan.deadline)),
@@ -133,18 +142,18 @@ impl Get {
     fn read_here(&mut self, record: Record, out: &mut Vec<Effect>) {
         let digest = record.digest();
         if self.phase != Phase::Reading {
-            return self.late(self.plan.me, digest, Some(&record), out);
+            return self.late(self.plan.me, digest, Some((&record, self.plan.props)), out);
         }
         self.digest_here = Some(digest);
         self.set(self.plan.me, State::Holds(digest));
         // Joined, not put in place: a hedge may have been answered before this replica's disk.
-        self.join(&record);
+        self.join(&record, self.plan.props);
         self.ask_until_enough(out);
     }
 
     /// Somebody who was asked answers after the verdict: what is being secured stays as it is, what was answered
     /// already may grow by `more`.
-    fn late(&mut self, node: NodeId, digest: Digest, more: Option<&Record>, out: &mut Vec<Effect>) {
+    fn late(&mut self, node: NodeId, digest: Digest, more: Option<(&Record, u64)>, out: &mut Vec<Effect>) {
         match self.phase {
             Phase::Securing => {
                 self.set(node, State::Holds(digest));
@@ -155,7 +164,7 @@ impl Get {
             }
             Phase::Lingering if self.is_waiting_for(node) => {
                 self.set(node, State::Holds(digest));
-                more.into_iter().for_each(|record| self.join(record));
+                more.into_iter().for_each(|(record, props)| self.join(record, props));
                 self.repair(out);
                 self.trust_repairs();
             }
@@ -191,36 +200,34 @@ impl Get {
                 Some(digest) => self.set(from, State::Holds(digest)),
                 None => self.set(from, State::CannotVouch),
             },
-            ReadAnswer::Record(bytes) => match Record::decode(&bytes) {
+            ReadAnswer::Record(shown) => match Record::decode(&shown.record) {
                 Ok(record) => {
                     self.set(from, State::Holds(record.digest()));
-                    self.join(&record);
+                    self.join(&record, shown.props);
                 }
                 Err(_) => self.set(from, State::CannotVouch),
             },
-            ReadAnswer::Partial(bytes) => {
-                return self.partly(from, Record::decode(&bytes).ok().as_ref(), out);
-            }
+            ReadAnswer::Partial(shown) => return self.shown_partly(from, &shown, out),
             ReadAnswer::Unknown | ReadAnswer::Refused(_) => self.set(from, State::CannotVouch),
         }
         self.ask_until_enough(out);
     }
 
     /// One that cannot vouch for the key: somebody else must, and what it has joins what they say.
-    fn partly(&mut self, node: NodeId, record: Option<&Record>, out: &mut Vec<Effect>) {
+    fn partly(&mut self, node: NodeId, record: Option<(&Record, u64)>, out: &mut Vec<Effect>) {
         if !self.is_waiting_for(node) {
             return;
         }
-        self.set(node, State::CannotVouch);
+        self.set(node, if record.is_some() { State::MayHaveLost } else { State::CannotVouch });
         match self.phase {
             Phase::Reading => {
-                record.into_iter().for_each(|record| self.join(record));
+                record.into_iter().for_each(|(record, props)| self.join(record, props));
                 self.ask_until_enough(out);
             }
             Phase::Securing => self.secure(out),
             // Answered already: those who answered with less are repaired by it.
             Phase::Lingering => {
-                record.into_iter().for_each(|record| self.join(record));
+                record.into_iter().for_each(|(record, props)| self.join(record, props));
                 self.repair(out);
                 self.trust_repairs();
             }
@@ -233,19 +240,17 @@ impl Get {
             return;
         }
         let record = match answer {
-            ReadAnswer::Record(bytes) => Record::decode(&bytes).ok(),
+            ReadAnswer::Record(shown) => Record::decode(&shown.record).ok().map(|r| (r, shown.props)),
             // It holds what this replica held when it was asked: part of what was found.
             ReadAnswer::Same => match self.digest_here {
                 Some(digest) => return self.late(from, digest, None, out),
                 None => None,
             },
-            ReadAnswer::Partial(bytes) => {
-                return self.partly(from, Record::decode(&bytes).ok().as_ref(), out);
-            }
+            ReadAnswer::Partial(shown) => return self.shown_partly(from, &shown, out),
             ReadAnswer::Unknown | ReadAnswer::Refused(_) => None,
         };
         match record {
-            Some(record) => self.late(from, record.digest(), Some(&record), out),
+            Some((record, props)) => self.late(from, record.digest(), Some((&record, props)), out),
             None => {
                 self.set(from, State::CannotVouch);
                 if self.phase == Phase::Securing {
@@ -255,9 +260,14 @@ impl Get {
         }
     }
 
-    fn join(&mut self, record: &Record) {
-        let merged = self.merged.merge(record).record;
-        self.merged = if self.plan.lww { merged.settle_lww() } else { merged };
+    fn shown_partly(&mut self, node: NodeId, shown: &Shown, out: &mut Vec<Effect>) {
+        let record = Record::decode(&shown.record).ok();
+        self.partly(node, record.as_ref().map(|record| (record, shown.props)), out);
+    }
+
+    fn join(&mut self, record: &Record, props: u64) {
+        self.merged = self.merged.merge(record).record;
+        self.rules = self.rules.max(props);
     }
 
     fn gone(&mut self, node: NodeId, out: &mut Vec<Effect>) {
@@ -317,7 +327,9 @@ impl Get {
     /// Sends what was found to those that answered with less.
     fn repair(&mut self, out: &mut Vec<Effect>) {
         let target = self.merged.digest();
-        let stale = |a: &&Asked| matches!(a.state, State::Holds(digest) if digest != target);
+        let may_take = |node: NodeId| node != self.plan.me || self.may_be_kept_here();
+        let stale =
+            |a: &&Asked| matches!(a.state, State::Holds(digest) if digest != target && may_take(a.node));
         let stale: Vec<NodeId> = self.asked.iter().filter(stale).map(|a| a.node).collect();
         for node in stale {
             self.repairs += 1;
@@ -334,7 +346,9 @@ impl Get {
 
     fn send_repair(&self, node: NodeId, out: &mut Vec<Effect>) {
         if node == self.plan.me {
-            out.push(Effect::MergeHere(self.merged.clone(), None));
+            if self.may_be_kept_here() {
+                out.push(Effect::MergeHere(self.merged.clone(), None));
+            }
             return;
         }
         let class = if self.plan.strict { Class::Foreground } else { Class::Background };
@@ -342,7 +356,7 @@ impl Get {
             bucket: self.bucket.clone(),
             key: self.key.clone(),
             record: self.merged.encode(),
-            props: self.plan.props,
+            props: self.rules,
             durable: self.plan.durable,
             origin: None,
             stands_for: None,
@@ -357,7 +371,7 @@ impl Get {
         let safe = self.asked.iter().filter(|a| a.state == State::Holds(target)).count();
         let needed = usize::from(self.plan.n - self.plan.quorum) + 1;
         if self.plan.strict && safe < needed {
-            while self.promising() < needed {
+            while self.promising() - self.cannot_take() < needed {
                 let Some(node) = self.unasked.pop() else { break };
                 self.asked.push(Asked { node, state: State::Waiting });
                 self.send_repair(node, out);
@@ -366,7 +380,7 @@ impl Get {
         }
         self.phase = Phase::Lingering;
         self.trust_repairs();
-        out.push(Effect::Respond(Answer::Read(self.merged.clone())));
+        out.push(Effect::Respond(Answer::Read(self.settled())));
     }
 
     /// Who has not answered by the time at which a silent replica is taken for absent, is not waited for.
@@ -389,8 +403,8 @@ impl Get {
         if matches!(self.phase, Phase::Lingering | Phase::Over) {
             return;
         }
-        if now >= self.plan.hedge && !self.hedged {
-            self.hedged = true;
+        if now >= self.plan.hedge && !self.unasked.is_empty() {
+            self.plan.hedge = now + self.plan.hedge_pause;
             if self.phase == Phase::Reading {
                 self.ask_next(out);
             } else if let Some(node) = self.unasked.pop() {
@@ -427,6 +441,6 @@ impl Get {
     }
 
     fn promising(&self) -> usize {
-        self.asked.iter().filter(|a| !matches!(a.state, State::CannotVouch | State::Down)).count()
+        self.asked.iter().filter(|a| matches!(a.state, State::Waiting | State::Holds(_))).count()
     }
 }

@@ -42,8 +42,8 @@ use starling_wire::{Class, Failure, KvReply, Message};
 pub enum Effect {
     /// Send to another node.
     Send(NodeId, Class, Message),
-    /// Coordinate the write on this node's vnode.
-    Coordinate,
+    /// Coordinate the write on this node's vnode, with what was found out for it.
+    Coordinate(put::Heard),
     /// Read this node's replica.
     ReadHere,
     /// Merge into this node's replica.
@@ -93,6 +93,8 @@ pub struct Staged {
     pub siblings: u32,
     /// Whether there was a live value before.
     pub existed: bool,
+    /// An earlier try made it: nothing was written again.
+    pub repeated: bool,
 }
 
 /// Where a request stands. `Wait` until one of the others is certain.

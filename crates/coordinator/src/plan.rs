@@ -54,9 +54,13 @@ pub struct Plan {
     pub patience: Instant,
     /// When a read asks one node more.
     pub hedge: Instant,
+    /// And one more after each such pause, as long as there is an owner that was not asked.
+    pub hedge_pause: Duration,
+    /// Acks that a write needs at least for others to answer for it once a disk is lost ([`BucketProps::least_w`]).
+    pub least_w: u8,
 }
 
-/// A read asks one node more after this long, unless told otherwise.
+/// A read asks one node more after this long, and again after as long.
 pub const HEDGE_DELAY: Duration = Duration::from_millis(50);
 
 /// Quorums that cannot be had.
@@ -123,6 +127,7 @@ impl Plan {
     pub fn with_bucket(mut self, props: &BucketProps, number: u64) -> Self {
         self.lww = props.conflict == Conflict::Lww;
         self.durable = props.durable;
+        self.least_w = props.least_write_quorum(self.n);
         self.props = number;
         self
     }
@@ -138,7 +143,8 @@ impl Plan {
     pub fn starting(mut self, now: Instant, timeout: Duration) -> Self {
         self.deadline = now + timeout;
         self.patience = now + limits::RPC_TIMEOUT.min(timeout);
-        self.hedge = now + HEDGE_DELAY.min(timeout / 4);
+        self.hedge_pause = HEDGE_DELAY.min(timeout / 4);
+        self.hedge = now + self.hedge_pause;
         self
     }
 }

@@ -1,11 +1,12 @@
 //! A write: recall (if it is a retry), coordinate here, replicate, answer at W, linger for the silent ones.
 
+mod asking;
+mod inquiry;
 mod resend;
 
-use starling_causality::Record;
 use starling_types::{BucketName, BucketProps, Instant, Key, NodeId, Outcome, RequestId, limits};
 use starling_wire::client::Receipt;
-use starling_wire::replica::{Merge, Merged, Origin, Recall, Recalled, Refusal};
+use starling_wire::replica::{Merge, Merged, Origin, Recalled, Refusal};
 use starling_wire::{Class, Failure, FailureKind, Message};
 
 use crate::plan::{Plan, Reach};
@@ -13,6 +14,8 @@ use crate::reply::{no_quorum, too_late};
 use crate::tally::{Holder, Tally};
 use crate::{Answer, Effect, Staged, Verdict, Written};
 
+use self::inquiry::Inquiry;
+pub use self::inquiry::{Heard, Questions};
 use self::resend::Resend;
 
 /// What happens to a write.
@@ -28,8 +31,14 @@ pub enum Event {
     MergedHere,
     /// Another node answered a merge.
     Merged(NodeId, Merged),
-    /// Another owner answered a recall.
+    /// Another owner answered what it was asked.
     Recalled(NodeId, Recalled),
+    /// The vnode here did not make the write: another try of the request may be under way by now.
+    LateHere,
+    /// The vnode here refused a context for lying further ahead than what it knows of.
+    AheadHere(Failure),
+    /// The vnode here holds no record either: there is nothing to delete.
+    AbsentHere,
     /// This node knows newer properties of the bucket, and their number.
     PropsChanged(BucketProps, u64),
     /// Another node knows the same properties as this one now.
@@ -44,9 +53,8 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Put {
     plan: Plan,
-    request: RequestId,
-    bucket: BucketName,
-    key: Key,
+    subject: Subject,
+    questions: Questions,
     tally: Tally,
     phase: Phase,
     staged: Option<Staged>,
@@ -57,8 +65,27 @@ pub struct Put {
     hinted: u8,
     answered: bool,
     patience_over: bool,
-    /// Another owner remembers an earlier try: whatever happens now, the write may be there.
-    known_elsewhere: bool,
+    /// Another try may have made the write: whatever happens now, it may be there.
+    in_doubt: bool,
+    /// Enough owners said that they know no other try.
+    is_new: bool,
+    /// Owners were asked about a context that lies far ahead.
+    asked_ahead: bool,
+    /// It replaces what fewer owners than needed were heard to hold.
+    partial: bool,
+}
+
+/// What is written, as far as other nodes need to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The client's request.
+    pub request: RequestId,
+    /// Which try of it this is.
+    pub attempt: u8,
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: Key,
 }
 
 /// Whether a write was tried before.
@@ -72,10 +99,10 @@ pub enum Tried {
     Elsewhere,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Phase {
-    /// A retry: do the others know the request?
-    Recalling(Vec<NodeId>),
+    /// What do the other owners know of the request, and hold of the key?
+    Asking(Inquiry),
     /// Waiting for this node's vnode.
     Coordinating,
     /// Sent to the other owners.
@@ -88,19 +115,17 @@ impl Put {
     /// Starts a write.
     pub fn start(
         plan: Plan,
-        request: RequestId,
-        bucket: BucketName,
-        key: Key,
+        subject: Subject,
         tried: Tried,
+        questions: Questions,
         out: &mut Vec<Effect>,
     ) -> Self {
         let mut put = Self {
             tally: Tally::new(&plan),
             spare: plan.fallbacks.clone(),
             plan,
-            request,
-            bucket,
-            key,
+            subject,
+            questions,
             phase: Phase::Coordinating,
             staged: None,
             resend: Resend::default(),
@@ -108,7 +133,10 @@ impl Put {
             hinted: 0,
             answered: false,
             patience_over: false,
-            known_elsewhere: false,
+            in_doubt: tried != Tried::Never,
+            is_new: false,
+            asked_ahead: false,
+            partial: false,
         };
         put.begin(tried, out);
         put
@@ -123,14 +151,11 @@ impl Put {
             let failure = no_quorum(outcome, reach, self.plan.quorum, "replicas are within reach", &story);
             return self.fail(failure, out);
         }
-        let known = self.plan.others.iter().filter(|p| p.reach != Reach::Down).map(|p| p.node);
-        let owners: Vec<NodeId> = if tried == Tried::Elsewhere { known.collect() } else { Vec::new() };
-        for &owner in &owners {
-            let recall = Recall { bucket: self.bucket.clone(), key: self.key.clone(), request: self.request };
-            out.push(Effect::Send(owner, Class::Foreground, Message::Recall(recall)));
+        match tried {
+            Tried::Here => self.coordinate(Heard::default(), out),
+            Tried::Elsewhere => self.inquire(true, out),
+            Tried::Never => self.inquire(false, out),
         }
-        self.phase = Phase::Recalling(owners);
-        self.coordinate_unless_recalling(out);
     }
 
     /// The one entrance.
@@ -139,9 +164,12 @@ impl Put {
             Event::Staged(staged) => self.staged(now, staged, out),
             Event::CommittedHere => self.answer(self.plan.me, Holder::Acked, out),
             Event::RefusedHere(failure) => self.refused_here(failure, out),
-            Event::MergedHere => self.coordinate(out),
+            Event::MergedHere => self.coordinate(Heard::default(), out),
             Event::Merged(from, answer) => self.merged(from, &answer, out),
             Event::Recalled(from, recalled) => self.recalled(from, recalled, out),
+            Event::LateHere => self.late_here(out),
+            Event::AheadHere(failure) => self.ahead_here(failure, out),
+            Event::AbsentHere => self.succeed_without_a_write(out),
             Event::PropsChanged(props, number) => self.props_changed(&props, number, out),
             Event::PropsAgree(node) => {
                 if self.resend.agreed(node) {
@@ -156,26 +184,30 @@ impl Put {
 
     /// When [`Event::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        match (&self.phase, self.patience_over, self.answered) {
-            (Phase::Over, ..) => None,
-            (_, false, _) => Some(self.plan.patience),
-            (_, true, _) => Some(self.plan.deadline),
-        }
+        let next = match (&self.phase, self.patience_over) {
+            (Phase::Over, _) => return None,
+            (_, false) => self.plan.patience,
+            (_, true) => self.plan.deadline,
+        };
+        let hedge = if let Phase::Asking(inquiry) = &self.phase { inquiry.next_deadline() } else { None };
+        Some(hedge.map_or(next, |hedge| hedge.min(next)))
     }
 
     /// Whether nothing is awaited any more.
-    pub fn is_over(&self) -> bool {
-        self.answered && self.phase == Phase::Over
+    pub const fn is_over(&self) -> bool {
+        self.answered && matches!(self.phase, Phase::Over)
     }
 
     fn staged(&mut self, now: Instant, staged: Staged, out: &mut Vec<Effect>) {
-        if self.phase != Phase::Coordinating {
+        if !matches!(self.phase, Phase::Coordinating) {
             return;
         }
         self.phase = Phase::Replicating;
-        // A recall or a slow load may have used up the first patience; the replicas get theirs in full.
+        // An inquiry or a slow load may have used up the first patience; the replicas get theirs in full.
         self.plan.patience = self.plan.deadline.min(now + limits::RPC_TIMEOUT);
         self.patience_over = false;
+        // What the try that made it had heard of, nobody remembers.
+        self.partial |= staged.repeated && !self.questions.names_what_it_replaces;
         let merge = self.merge(&staged, None);
         self.staged = Some(staged);
         self.tally.ask(self.plan.me, Holder::Waiting, None);
@@ -196,12 +228,12 @@ impl Put {
 
     fn merge(&self, staged: &Staged, stands_for: Option<NodeId>) -> Merge {
         Merge {
-            bucket: self.bucket.clone(),
-            key: self.key.clone(),
+            bucket: self.subject.bucket.clone(),
+            key: self.subject.key.clone(),
             record: staged.record.clone(),
             props: self.plan.props,
             durable: self.plan.durable,
-            origin: Some(Origin { request: self.request, dot: staged.dot }),
+            origin: Some(Origin { request: self.subject.request, dot: staged.dot }),
             stands_for,
         }
     }
@@ -255,58 +287,23 @@ impl Put {
     }
 
     fn gone(&mut self, node: NodeId, out: &mut Vec<Effect>) {
-        if let Phase::Recalling(waiting) = &mut self.phase {
-            waiting.retain(|&n| n != node);
-            self.coordinate_unless_recalling(out);
-        }
+        self.not_heard(node, out);
         self.lost(node, Holder::Absent, out);
-    }
-
-    fn recalled(&mut self, from: NodeId, recalled: Recalled, out: &mut Vec<Effect>) {
-        let Phase::Recalling(waiting) = &mut self.phase else {
-            return;
-        };
-        waiting.retain(|&n| n != from);
-        let known = recalled.dot.zip(recalled.record.and_then(|r| Record::decode(&r).ok()));
-        if let Some((dot, record)) = known {
-            self.phase = Phase::Coordinating;
-            self.known_elsewhere = true;
-            let origin = Origin { request: self.request, dot };
-            // The merge makes this node's vnode remember the request; coordinating it then writes nothing new.
-            out.push(Effect::MergeHere(record, Some(origin)));
-            return;
-        }
-        self.coordinate_unless_recalling(out);
-    }
-
-    fn coordinate_unless_recalling(&mut self, out: &mut Vec<Effect>) {
-        if matches!(&self.phase, Phase::Recalling(waiting) if waiting.is_empty()) {
-            self.phase = Phase::Coordinating;
-            self.coordinate(out);
-        }
-    }
-
-    fn coordinate(&self, out: &mut Vec<Effect>) {
-        if self.phase == Phase::Coordinating && !self.answered {
-            out.push(Effect::Coordinate);
-        }
     }
 
     fn refused_here(&mut self, failure: Failure, out: &mut Vec<Effect>) {
         if self.staged.is_some() {
             self.lost(self.plan.me, Holder::Refused(failure.detail), out);
         } else {
-            let outcome = match self.known_elsewhere {
-                true => Outcome::Unknown,
-                false => failure.outcome,
-            };
+            let is_refused = failure.outcome == Outcome::NotApplied;
+            let outcome = if self.in_doubt && is_refused { Outcome::Unknown } else { failure.outcome };
             self.fail(Failure { outcome, ..failure }, out);
         }
     }
 
     /// Before it is staged nobody has been asked, which is no failure.
     fn judge(&mut self, out: &mut Vec<Effect>) {
-        if self.phase != Phase::Replicating {
+        if !matches!(self.phase, Phase::Replicating) {
             return;
         }
         match self.tally.verdict(self.plan.me, self.spare.len()) {
@@ -336,7 +333,7 @@ impl Put {
     fn succeed(&mut self, out: &mut Vec<Effect>) {
         let Some(staged) = &self.staged else { return };
         let receipt = Receipt {
-            dot: staged.dot,
+            dot: Some(staged.dot),
             coordinator: self.plan.me,
             acked: count(self.tally.acked()),
             owners: count(self.tally.acked_owners()),
@@ -344,8 +341,8 @@ impl Put {
             n: self.plan.n,
             durable: self.plan.durable,
             hinted: self.hinted,
-            partial: false,
-            unvouched: false,
+            partial: self.partial,
+            unvouched: self.plan.quorum < self.plan.least_w,
         };
         let written = Written {
             context: staged.context.clone(),
@@ -377,7 +374,8 @@ impl Put {
             self.patience_over = true;
             self.lose_patience(now, out);
         }
-        if now >= self.plan.deadline && self.phase != Phase::Over {
+        self.hedge(now, out);
+        if now >= self.plan.deadline && !matches!(self.phase, Phase::Over) {
             let failure = self.time_out();
             self.respond(Answer::Failed(failure), out);
             self.keep_for_silent_fallbacks(out);
@@ -388,11 +386,8 @@ impl Put {
     /// Silent owners are treated as absent; this node's own disk is waited for until the deadline.
     fn lose_patience(&mut self, now: Instant, out: &mut Vec<Effect>) {
         // At the deadline nothing is begun: who would replicate it?
-        if let Phase::Recalling(waiting) = &mut self.phase
-            && now < self.plan.deadline
-        {
-            waiting.clear();
-            self.coordinate_unless_recalling(out);
+        if now < self.plan.deadline {
+            self.stop_asking(out);
         }
         for node in self.tally.waiting() {
             if node != self.plan.me {
@@ -413,6 +408,7 @@ impl Put {
     fn time_out(&self) -> Failure {
         match self.staged {
             Some(_) => self.failure(too_late),
+            None if matches!(self.phase, Phase::Asking(_)) => self.not_enough_heard(too_late),
             None => Failure {
                 kind: FailureKind::Deadline,
                 // The vnode here may stage it later, when the load it waits for comes.

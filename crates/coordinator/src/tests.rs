@@ -2,6 +2,7 @@
 
 mod forward;
 mod get;
+mod inquiry;
 mod plan;
 mod put;
 mod random;
@@ -9,12 +10,13 @@ mod random;
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
-use starling_types::{ActorId, BucketName, Instant, Key, LayoutVersion, NodeId, RequestId};
-use starling_wire::replica::{Merge, Merged, Refusal};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
+use starling_types::{ActorId, BucketName, Instant, Key, LayoutVersion, NodeId, RequestId, WallTime};
+use starling_wire::replica::{Merge, Merged, Refusal, Shown};
 use starling_wire::{Failure, FailureKind, Message};
 
 use crate::plan::{Peer, Plan, Reach};
+use crate::put::{Questions, Subject};
 use crate::{Answer, Effect, Staged};
 
 const ME: u64 = 1;
@@ -46,6 +48,8 @@ fn plan(others: &[(u64, Reach)], fallbacks: &[u64]) -> Plan {
         deadline: Instant::ORIGIN,
         patience: Instant::ORIGIN,
         hedge: Instant::ORIGIN,
+        hedge_pause: Duration::ZERO,
+        least_w: 2,
     };
     plan.starting(Instant::ORIGIN, Duration::from_secs(2))
 }
@@ -62,15 +66,36 @@ fn key() -> Key {
     Key::new("k").unwrap()
 }
 
+/// As a replica with the rules of [`plan`] shows it.
+fn held(record: &Record) -> Shown {
+    Shown { record: record.encode(), props: 1 }
+}
+
 fn request() -> RequestId {
     RequestId::from_bits(77)
+}
+
+fn subject() -> Subject {
+    Subject { request: request(), attempt: 0, bucket: bucket(), key: key() }
+}
+
+/// Of a write that says itself what it replaces, on a node that knows what it is asked.
+fn no_questions() -> Questions {
+    Questions {
+        issued: WallTime::from_millis(5_000),
+        owners: 2,
+        names_what_it_replaces: true,
+        deletes: false,
+        remembers: true,
+        is_sure: true,
+    }
 }
 
 /// One value, written by `actor`.
 fn record(actor: u64, text: &str) -> Record {
     let dot = Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_parts(1_000, 0) };
     let value = Payload::Value(Bytes::copy_from_slice(text.as_bytes()));
-    Record::default().write(&VersionVector::new(), dot, value, None)
+    Record::default().write(Mint::plain(&VersionVector::new(), dot, value))
 }
 
 fn staged() -> Staged {
@@ -81,6 +106,7 @@ fn staged() -> Staged {
         context: Some(record.context().clone()),
         siblings: 1,
         existed: false,
+        repeated: false,
     }
 }
 
@@ -98,7 +124,17 @@ fn words(effects: Vec<Effect>) -> Vec<String> {
 fn word(effect: &Effect) -> String {
     match effect {
         Effect::Send(to, _, message) => format!("{} {}", sent(message), to.bits()),
-        Effect::Coordinate => "coordinate".into(),
+        Effect::Coordinate(heard) => {
+            let mut word = "coordinate".to_owned();
+            word += if heard.is_new { " as new" } else { "" };
+            word += if heard.is_absent { " where nobody holds anything" } else { "" };
+            word += if heard.is_partial { " in part" } else { "" };
+            word + &heard
+                .context
+                .iter()
+                .map(|(actor, _)| format!(" over {}", actor.bits()))
+                .collect::<String>()
+        }
         Effect::ReadHere => "read here".into(),
         Effect::MergeHere(record, origin) => {
             let known = origin.map_or("", |_| " with its request");
@@ -129,7 +165,9 @@ fn said(answer: &Answer) -> String {
         Answer::Read(record) => format!("says {}", values(record)),
         Answer::Written(w) => {
             let r = &w.receipt;
-            format!("written: acked {} owners {} hinted {}", r.acked, r.owners, r.hinted)
+            let what = if r.dot.is_some() { "written" } else { "nothing to write" };
+            let partial = if r.partial { " in part" } else { "" };
+            format!("{what}{partial}: acked {} owners {} hinted {}", r.acked, r.owners, r.hinted)
         }
         Answer::Relayed(_) => "relays".into(),
         Answer::Failed(f) => format!("{} {}", f.kind.as_str(), f.outcome),

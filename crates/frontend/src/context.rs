@@ -2,6 +2,14 @@
 
 use bytes::Bytes;
 use starling_causality::{ContextToken, TokenError};
+use starling_wire::Seen;
+
+/// What a writer says that it has seen, where no token is said: one of three words, in any case. (No token is as short.)
+pub fn word(text: &[u8]) -> Option<Seen> {
+    let words: [(&[u8], Seen); 3] =
+        [(b"quorum", Seen::Quorum), (b"local", Seen::Local), (b"none", Seen::Nothing)];
+    words.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, seen)| seen)
+}
 
 /// The token of a text that a client sent.
 pub fn from_text(text: &[u8]) -> Result<Bytes, TokenError> {

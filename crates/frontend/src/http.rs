@@ -9,6 +9,7 @@ pub mod options;
 pub mod problem;
 pub mod routes;
 mod stall;
+mod stated;
 pub mod target;
 
 use std::convert::Infallible;

@@ -4,7 +4,9 @@
 //! every Redis client, HTTP for everything else.
 //!
 //! **Invariants.**
-//! - Replies of a connection leave in the order of its requests, whatever the order in which they are answered.
+//! - Replies of a connection leave in the order of its requests, whatever the order in which they are answered; what is
+//!   asked of one key begins in that order, one after the other.
+//! - What a client states is honoured or refused, never passed over.
 //! - No input makes a door panic or hold more memory than its limits: a length is judged before anything is
 //!   buffered for it, requests in flight and output per connection are bounded, and a client that does not read
 //!   is not read from.
@@ -17,10 +19,11 @@
 //!
 //! **How to read this crate.** [`service`] the trait both doors speak to, `context` and `text` how contexts and
 //! numbers look in text, [`listener`] the accept loop. Then RESP: [`resp`] and in it `frame` bytes to arguments, `command` the
-//! table, `session` and `data` arguments to requests, `pipeline` replies back in order, `reply` and `output`
-//! replies to bytes, `connection` the loop around it all. Then HTTP: [`http`] and in it `routes`, `target` and
-//! `options` a request's head to a [`KvRequest`](starling_wire::KvRequest), `body`, `answer` and `problem` the way
-//! back, `exchange` the call between, `local` what this node holds itself.
+//! table, `session`, `block` and `data` arguments to what is asked, `order` whose turn it is, `ask` the request when it is,
+//! `pipeline` replies back in order, `reply` and `output` replies to bytes, `connection` the loop around it all. Then
+//! HTTP: [`http`] and in it `routes`, `target`, `options` and `stated` a request's head to a
+//! [`KvRequest`](starling_wire::KvRequest), `body`, `answer` and `problem` the way back, `exchange` the call between,
+//! `local` what this node holds itself.
 
 mod context;
 pub mod http;

@@ -1,10 +1,13 @@
 //! The door for Redis clients: RESP2 and RESP3, a subset of the commands, and a few of our own.
 
+pub mod ask;
+mod block;
 pub mod command;
 pub mod connection;
 mod data;
 pub mod frame;
 mod inline;
+pub mod order;
 pub mod output;
 pub mod pipeline;
 pub mod reply;

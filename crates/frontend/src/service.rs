@@ -94,7 +94,8 @@ pub struct FrontLimits {
     pub max_connections: usize,
     /// RESP: requests of one connection that may wait for their reply; beyond that nothing more is read from it.
     pub max_pipeline: usize,
-    /// RESP: bytes of replies that may wait in one connection before nothing more is read from it.
+    /// RESP: bytes of replies, and of requests behind others of their keys, that may wait in one connection before
+    /// nothing more is read from it.
     pub max_output: usize,
     /// HTTP: time for the head of a request to arrive, on an idle connection too.
     pub head_timeout: Duration,

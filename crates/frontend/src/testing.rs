@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_types::{ActorId, BucketName, ClusterId, Key, NodeId, RequestId, WallTime};
 use starling_wire::client::{KvReply, ReadReply, Receipt, SiblingView, WriteReply};
 use starling_wire::local::{LocalAsk, LocalPage, LocalRecord};
@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 use crate::listener::Shutdown;
 use crate::service::{Door, FrontEvent, FrontLimits, Identity, InfoSection, KvService, ReplyTo};
 
-/// Its wall clock, which stands still.
+/// Its wall clock, which stands still unless it is moved.
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 
 #[derive(Default)]
@@ -31,6 +31,10 @@ pub(crate) struct Fake {
     /// Answers whatever is asked.
     pub(crate) failure: RefCell<Option<Failure>>,
     pub(crate) unready: Cell<bool>,
+    /// How far its wall clock was moved.
+    pub(crate) ahead_ms: Cell<u64>,
+    /// Its receipts say that too few owners were heard.
+    pub(crate) partial: Cell<bool>,
     pub(crate) limits: FrontLimits,
     writes: Cell<u64>,
 }
@@ -106,7 +110,7 @@ impl Fake {
         let dot = Dot { actor: ActorId::from_bits(1), hlc: Hlc::from_bits(number) };
         siblings.extend(value.map(|(value, expires_at)| SiblingView { value, dot, expires_at }));
         let receipt = Receipt {
-            dot,
+            dot: Some(dot),
             coordinator: NodeId::from_bits(7),
             acked: 2,
             owners: 2,
@@ -114,7 +118,7 @@ impl Fake {
             n: 3,
             durable: true,
             hinted: 0,
-            partial: false,
+            partial: self.partial.get(),
             unvouched: false,
         };
         let context = (siblings.len() <= 1).then(|| token(number));
@@ -146,7 +150,10 @@ impl Fake {
 fn held(key: &Key, siblings: &[SiblingView]) -> LocalRecord {
     let unseen = VersionVector::new();
     let record = siblings.iter().fold(Record::default(), |record, sibling| {
-        record.write(&unseen, sibling.dot, Payload::Value(sibling.value.clone()), sibling.expires_at)
+        record.write(Mint {
+            expires_at: sibling.expires_at,
+            ..Mint::plain(&unseen, sibling.dot, Payload::Value(sibling.value.clone()))
+        })
     });
     LocalRecord { key: key.clone(), record: record.into(), context: token(siblings.len() as u64) }
 }
@@ -177,8 +184,10 @@ impl KvService for Fake {
         KvRequest {
             id: RequestId::from_bits(self.log.borrow().len() as u128),
             attempt: 0,
-            issued: WallTime::from_millis(NOW_MS),
+            issued: WallTime::from_millis(NOW_MS + self.ahead_ms.get()),
+            began: WallTime::from_millis(NOW_MS + self.ahead_ms.get()),
             timeout_ms: 0,
+            patience_ms: 0,
             bucket,
             key,
             op,

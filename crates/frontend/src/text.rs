@@ -18,10 +18,6 @@ const fn hex_digit(digit: u8) -> u8 {
     }
 }
 
-/// The longest life that a value can be given, in milliseconds: 10,000 years. Nobody means more, and sums with it
-/// cannot overflow.
-pub(crate) const LONGEST_LIFE_MS: u64 = 10_000 * 366 * 86_400_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;

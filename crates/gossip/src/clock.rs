@@ -4,42 +4,38 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use starling_types::{Instant, NodeId, WallTime};
+use starling_types::{Instant, NodeId, Now, WallTime};
 
-/// The newest sample of each peer.
+/// The newest sample of each peer: when, and the peer's wall clock by our monotonic one, which no jump of ours moves.
 #[derive(Debug, Default)]
 pub(crate) struct ClockSamples {
     samples: BTreeMap<NodeId, (Instant, i64)>,
 }
 
 impl ClockSamples {
-    /// Takes a sample: `peer` showed `theirs` in an answer that reached us at `ours` after `round_trip`. A
-    /// round trip leaves half of itself in doubt, so a slow one tells nothing.
-    pub(crate) fn take(
-        &mut self,
-        at: Instant,
-        peer: NodeId,
-        ours: WallTime,
-        theirs: WallTime,
-        trip: Duration,
-    ) {
+    /// Takes a sample: `peer` showed `theirs` in an answer that reached us at `at` after a round trip of `trip`. That
+    /// leaves half of itself in doubt, so a slow one tells nothing.
+    pub(crate) fn take(&mut self, at: Instant, peer: NodeId, theirs: WallTime, trip: Duration) {
         if trip > MAX_ROUND_TRIP {
             return;
         }
         let half = i128::try_from(trip.as_millis() / 2).unwrap_or(0);
-        let ahead = i128::from(ours.millis()) - i128::from(theirs.millis()) - half;
-        self.samples.insert(peer, (at, clamp(ahead)));
+        let since_origin = i128::from(theirs.millis()) + half - millis(at);
+        self.samples.insert(peer, (at, clamp(since_origin)));
     }
 
     pub(crate) fn forget(&mut self, peer: NodeId) {
         self.samples.remove(&peer);
     }
 
-    /// Milliseconds that we are ahead of the median of the peers heard within [`FRESH`] and ourselves; `None`
-    /// with fewer than two peers, of which neither could be called wrong. Without ourselves, one wrong clock of
+    /// Milliseconds that the wall of `now` is ahead of the median of the peers heard within [`FRESH`] and itself;
+    /// `None` with fewer than two peers, of which neither could be called wrong. Without itself, one wrong clock of
     /// three would move the median that the two right ones see by half its error, and stop them too.
-    pub(crate) fn offset(&self, now: Instant) -> Option<i64> {
-        let fresh = |(at, offset): &(Instant, i64)| (now.since(*at) <= FRESH).then_some(*offset);
+    pub(crate) fn offset(&self, now: Now) -> Option<i64> {
+        let ours = i128::from(now.wall.millis()) - millis(now.instant);
+        let fresh = |(at, theirs): &(Instant, i64)| {
+            (now.instant.since(*at) <= FRESH).then(|| clamp(ours - i128::from(*theirs)))
+        };
         let mut offsets: Vec<i64> = self.samples.values().filter_map(fresh).collect();
         if offsets.len() < 2 {
             return None;
@@ -50,6 +46,10 @@ impl ClockSamples {
         let lower = offsets[(offsets.len() - 1) / 2];
         Some(i64::midpoint(lower, upper))
     }
+}
+
+fn millis(at: Instant) -> i128 {
+    i128::from(at.nanos() / 1_000_000)
 }
 
 fn clamp(wide: i128) -> i64 {
@@ -66,11 +66,12 @@ const MAX_ROUND_TRIP: Duration = Duration::from_millis(500);
 mod tests {
     use super::*;
 
-    const NOW: Instant = Instant::from_nanos(1);
+    const NOW: Now =
+        Now { instant: Instant::from_nanos(1), wall: WallTime::from_millis(10_000), fraction: 0 };
 
     fn take(samples: &mut ClockSamples, peer: u64, theirs: u64, trip_ms: u64) {
-        let (ours, theirs) = (WallTime::from_millis(10_000), WallTime::from_millis(theirs));
-        samples.take(NOW, NodeId::from_bits(peer), ours, theirs, Duration::from_millis(trip_ms));
+        let (theirs, trip) = (WallTime::from_millis(theirs), Duration::from_millis(trip_ms));
+        samples.take(NOW.instant, NodeId::from_bits(peer), theirs, trip);
     }
 
     #[test]
@@ -120,7 +121,16 @@ mod tests {
             take(&mut samples, peer, 10_000, 0);
         }
         samples.forget(NodeId::from_bits(1));
-        assert_eq!(samples.offset(NOW + FRESH), Some(0));
-        assert_eq!(samples.offset(NOW + FRESH + Duration::from_nanos(1)), None);
+        let after = |span| Now { instant: NOW.instant + span, wall: NOW.wall.after(span), ..NOW };
+        assert_eq!(samples.offset(after(FRESH)), Some(0));
+        assert_eq!(samples.offset(after(FRESH + Duration::from_nanos(1))), None);
+    }
+
+    #[test]
+    fn our_own_jump_shows_at_once_against_samples_from_before() {
+        let mut samples = ClockSamples::default();
+        (1..=2).for_each(|peer| take(&mut samples, peer, 10_000, 0));
+        let jumped = Now { wall: WallTime::from_millis(99_000), ..NOW };
+        assert_eq!((samples.offset(NOW), samples.offset(jumped)), (Some(0), Some(89_000)));
     }
 }

@@ -206,7 +206,7 @@ impl Gossip {
     /// Handles one event, then everything that is due at `now`.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         self.absorb_stall(now.instant);
-        self.now = Now { instant: now.instant.max(self.now.instant), wall: now.wall };
+        self.now = Now { instant: now.instant.max(self.now.instant), ..now };
         match event {
             Event::Message { from, message } => self.receive(from, message, out),
             Event::Tick => {}
@@ -262,10 +262,10 @@ impl Gossip {
         self.table.get(node).map(|entry| entry.status)
     }
 
-    /// Milliseconds by which our wall clock is ahead of the median of the peers heard within a minute; `None`
-    /// if they are fewer than two.
-    pub fn clock_offset(&self) -> Option<i64> {
-        self.clocks.offset(self.now.instant)
+    /// Milliseconds by which the wall of `now` is ahead of the median of the peers heard within a minute; `None` if
+    /// they are fewer than two.
+    pub fn clock_offset(&self, now: Now) -> Option<i64> {
+        self.clocks.offset(now)
     }
 
     /// By how much this node stretches its timers because it doubts itself: 1 in good health.

@@ -5,7 +5,7 @@ mod restore;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use starling_antientropy::Pace;
 use starling_causality::Hlc;
 use starling_gossip::Preset;
-use starling_ring::{Acceptor, Layout};
+use starling_ring::{Acceptor, Layout, Refusal};
 use starling_types::{ActorId, BucketName, ClusterId, Generation, NodeId, PartitionId};
 use starling_vnode::{RowSpace, RowWrite, rows};
 use starling_wire::cluster::BucketRegister;
@@ -102,9 +102,10 @@ pub struct BootError {
 }
 
 impl Boot {
-    /// Whether there is a bucket whose writes are acknowledged before they are on any disk.
-    pub fn has_unsynced_buckets(&self) -> bool {
-        self.buckets.registers().any(|bucket| !bucket.props.durable)
+    /// The buckets whose writes are acknowledged before they are on any disk.
+    pub fn unsynced_buckets(&self) -> BTreeSet<BucketName> {
+        let unsynced = self.buckets.registers().filter(|bucket| !bucket.props.durable);
+        unsynced.map(|bucket| bucket.name.clone()).collect()
     }
 
     /// Reads the rows of the `meta` keyspace. `losses` is what the store found to be missing when it was opened: the
@@ -137,6 +138,11 @@ impl Boot {
         }
         boot.lives = lives::lives(meta)?;
         Ok(boot)
+    }
+
+    /// What speaks against starting a node of this cluster that takes values of up to `max_value` bytes.
+    pub fn objection(&self, max_value: usize) -> Option<Refusal> {
+        Refusal::of_values(max_value, self.layout.as_ref()?)
     }
 
     /// The cluster the node belongs to, if it has a layout.

@@ -49,6 +49,8 @@ pub struct ControlPlane {
     lives: Lives,
     /// Something that was durable may be lost.
     may_have_forgotten: bool,
+    /// The largest value that this node takes, in bytes.
+    max_value: usize,
     seed: u64,
 }
 
@@ -124,6 +126,7 @@ impl ControlPlane {
             buckets: Buckets::new(&boot.buckets),
             lives: Lives::remembered(&boot.lives),
             may_have_forgotten: !boot.losses.is_empty(),
+            max_value: config.max_value,
             seed: config.seed,
         }
     }
@@ -165,8 +168,6 @@ impl ControlPlane {
         self.drive_founding(turn, founding::Event::Tick);
         self.answer_orders(turn);
         self.remember_again(turn);
-        let offset = self.gossip.clock_offset();
-        turn.view.set_clock_offset(offset);
     }
 
     pub(crate) fn leave(&mut self, turn: &mut Turn<'_>) {
@@ -227,7 +228,10 @@ impl ControlPlane {
                 }
             }
             AdminRequest::Layout => AdminReply::Layout(turn.view.layout().map(|l| Layout::clone(l))),
-            AdminRequest::Status | AdminRequest::Export(_) => {
+            AdminRequest::Status
+            | AdminRequest::Export(_)
+            | AdminRequest::AcceptLosses { .. }
+            | AdminRequest::ClockAccept => {
                 AdminReply::Refused("this is answered elsewhere in the node".into())
             }
             AdminRequest::BucketSet { name, changes, create } => {

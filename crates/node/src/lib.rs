@@ -14,7 +14,8 @@
 //! quorums or placement: this crate only routes.
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`node`] the roof, [`boot`] what a start knows (with
-//! `lives` of other members), [`losses`] what it may have lost, [`view`] the cluster as this node sees it,
+//! `lives` of other members), [`losses`] what it may have lost, [`view`] the cluster as this node sees it, [`wall`]
+//! which wall time it goes by,
 //! [`control`] with [`founding`] (`cluster init`), [`shard`] with `replica` (what other nodes ask), `client` (what
 //! clients ask), `local` (what this node holds), `sweep` (comparison with other owners), `suspect` (what was lost,
 //! and how it comes back), `damage`, `pressure` and [`admission`]; [`status`] and [`explain`] for people.
@@ -31,6 +32,7 @@ pub mod node;
 pub mod shard;
 pub mod status;
 pub mod view;
+pub mod wall;
 
 pub use boot::{Boot, Config};
 pub use event::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};

@@ -1,9 +1,10 @@
 //! What this node may have lost: ranges of tokens whose records it held, or may have held, and may hold no more.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
-use starling_types::Token;
+use starling_types::{BucketName, Token};
 use starling_vnode::{RowSpace, RowWrite};
 
 use crate::boot::encode;
@@ -12,67 +13,117 @@ use crate::boot::encode;
 pub const META_SUSPECT: &[u8] = b"suspect";
 
 /// Format of the row.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// The one before, of a store that knew one kind of loss.
+const FIRST_FORMAT: u8 = 1;
 
 /// Ranges of tokens, ascending and apart from each other once they are normal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Both ends included.
-    pub tokens: Vec<RangeInclusive<Token>>,
+    /// Where records may be lost that were synced: in all buckets. Both ends included.
+    pub tokens: Ranges,
+    /// Where only records may be lost that were never synced.
+    pub unsynced: Ranges,
+    /// The buckets whose records were not; all if it names none.
+    pub buckets: BTreeSet<BucketName>,
 }
+
+type Ranges = Vec<RangeInclusive<Token>>;
+type Ends = Vec<(u64, u64)>;
 
 impl Losses {
     /// Nothing is lost.
-    pub const NONE: Self = Self { tokens: Vec::new() };
+    pub const NONE: Self = Self { tokens: Vec::new(), unsynced: Vec::new(), buckets: BTreeSet::new() };
 
     /// All that the node held may be gone.
     pub fn everything() -> Self {
-        Self { tokens: vec![Token::from_bits(0)..=Token::from_bits(u64::MAX)] }
+        Self { tokens: vec![all_tokens()], ..Self::NONE }
+    }
+
+    /// Whatever was not synced may be gone: of these buckets, or of all if none is named.
+    pub fn of_unsynced(buckets: BTreeSet<BucketName>) -> Self {
+        Self { unsynced: vec![all_tokens()], buckets, ..Self::NONE }
     }
 
     /// Whether nothing is lost.
     pub const fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
+        self.tokens.is_empty() && self.unsynced.is_empty()
     }
 
-    /// Whether anything between two tokens, both included, may be lost.
+    /// Whether anything synced between two tokens, both included, may be lost.
     pub fn touch(&self, tokens: &RangeInclusive<Token>) -> bool {
-        self.tokens.iter().any(|lost| lost.start() <= tokens.end() && tokens.start() <= lost.end())
+        any_touch(&self.tokens, tokens)
+    }
+
+    /// Whether anything between two tokens may be, that was never synced.
+    pub fn touch_unsynced(&self, tokens: &RangeInclusive<Token>) -> bool {
+        any_touch(&self.unsynced, tokens)
     }
 
     /// Both.
     #[must_use]
-    pub fn join(mut self, other: &Self) -> Self {
-        self.tokens.extend(other.tokens.iter().cloned());
-        self.tokens.sort_by_key(|range| *range.start());
-        let mut normal: Vec<RangeInclusive<Token>> = Vec::new();
-        for range in self.tokens {
-            match normal.last_mut() {
-                Some(last) if range.start().bits() <= last.end().bits().saturating_add(1) => {
-                    *last = *last.start()..=*last.end().max(range.end());
-                }
-                _ => normal.push(range),
-            }
+    pub fn join(self, other: &Self) -> Self {
+        let buckets = match (self.unsynced.is_empty(), other.unsynced.is_empty()) {
+            (true, _) => other.buckets.clone(),
+            (_, true) => self.buckets,
+            _ if self.buckets.is_empty() || other.buckets.is_empty() => BTreeSet::new(),
+            _ => self.buckets.union(&other.buckets).cloned().collect(),
+        };
+        Self {
+            tokens: joined(self.tokens, &other.tokens),
+            unsynced: joined(self.unsynced, &other.unsynced),
+            buckets,
         }
-        Self { tokens: normal }
     }
 
     /// The row that keeps it; none is kept of nothing.
     pub fn row(&self) -> RowWrite {
-        let ends: Vec<(u64, u64)> = self.tokens.iter().map(|r| (r.start().bits(), r.end().bits())).collect();
-        let value = (!ends.is_empty()).then(|| Bytes::from(encode(&(FORMAT, ends))));
+        let row = (FORMAT, ends(&self.tokens), ends(&self.unsynced), &self.buckets);
+        let value = (!self.is_empty()).then(|| Bytes::from(encode(&row)));
         RowWrite { space: RowSpace::Meta, key: Bytes::from_static(META_SUSPECT), value }
     }
 
     /// Reads the row. One that cannot be understood stands for everything: too much is pulled, and nothing is missed.
     pub(crate) fn of_row(value: &[u8]) -> Self {
-        match rmp_serde::from_slice::<(u8, Vec<(u64, u64)>)>(value) {
-            Ok((FORMAT, ends)) => Self {
-                tokens: ends.iter().map(|&(a, b)| Token::from_bits(a)..=Token::from_bits(b)).collect(),
-            },
+        if let Ok((FORMAT, tokens, unsynced, buckets)) = rmp_serde::from_slice::<(u8, Ends, Ends, _)>(value) {
+            return Self { tokens: ranges(&tokens), unsynced: ranges(&unsynced), buckets };
+        }
+        match rmp_serde::from_slice::<(u8, Ends)>(value) {
+            Ok((FIRST_FORMAT, tokens)) => Self { tokens: ranges(&tokens), ..Self::NONE },
             _ => Self::everything(),
         }
     }
+}
+
+const fn all_tokens() -> RangeInclusive<Token> {
+    Token::from_bits(0)..=Token::from_bits(u64::MAX)
+}
+
+fn any_touch(ranges: &Ranges, tokens: &RangeInclusive<Token>) -> bool {
+    ranges.iter().any(|lost| lost.start() <= tokens.end() && tokens.start() <= lost.end())
+}
+
+fn joined(mut ranges: Ranges, others: &Ranges) -> Ranges {
+    ranges.extend(others.iter().cloned());
+    ranges.sort_by_key(|range| *range.start());
+    let mut normal = Ranges::new();
+    for range in ranges {
+        match normal.last_mut() {
+            Some(last) if range.start().bits() <= last.end().bits().saturating_add(1) => {
+                *last = *last.start()..=*last.end().max(range.end());
+            }
+            _ => normal.push(range),
+        }
+    }
+    normal
+}
+
+fn ends(ranges: &Ranges) -> Ends {
+    ranges.iter().map(|r| (r.start().bits(), r.end().bits())).collect()
+}
+
+fn ranges(ends: &Ends) -> Ranges {
+    ends.iter().map(|&(a, b)| Token::from_bits(a)..=Token::from_bits(b)).collect()
 }
 
 #[cfg(test)]
@@ -81,7 +132,7 @@ mod tests {
 
     fn losses(ranges: &[(u64, u64)]) -> Losses {
         let range = |&(a, b): &(u64, u64)| Token::from_bits(a)..=Token::from_bits(b);
-        Losses { tokens: ranges.iter().map(range).collect() }
+        Losses { tokens: ranges.iter().map(range).collect(), ..Losses::NONE }
     }
 
     #[test]
@@ -96,9 +147,28 @@ mod tests {
         let some = losses(&[(1, 2), (9, u64::MAX)]);
         assert_eq!(Losses::of_row(&some.row().value.unwrap()), some);
         assert_eq!(Losses::NONE.row().value, None);
+        let first = encode(&(FIRST_FORMAT, vec![(1u64, 2u64)]));
+        assert_eq!(Losses::of_row(&first), losses(&[(1, 2)]), "of a store from before");
+        let unsynced = Losses::of_unsynced([bucket("m")].into()).join(&some);
+        assert_eq!(Losses::of_row(&unsynced.row().value.unwrap()), unsynced);
         for strange in [&b""[..], b"nonsense", &encode(&(2u8, vec![(1u64, 2u64)]))] {
             assert_eq!(Losses::of_row(strange), Losses::everything());
         }
+    }
+
+    fn bucket(name: &str) -> BucketName {
+        BucketName::new(name).unwrap()
+    }
+
+    #[test]
+    fn what_was_never_synced_is_lost_in_the_buckets_that_either_names_or_in_all() {
+        let of = |names: &[&str]| Losses::of_unsynced(names.iter().map(|name| bucket(name)).collect());
+        assert_eq!(of(&["a"]).join(&of(&["b"])), of(&["a", "b"]));
+        assert_eq!(of(&["a"]).join(&of(&[])), of(&[]));
+        assert_eq!(of(&["a"]).join(&Losses::NONE), of(&["a"]));
+        assert_eq!(Losses::NONE.join(&of(&["a"])), of(&["a"]));
+        let all = Token::from_bits(0)..=Token::from_bits(9);
+        assert!(!of(&["a"]).touch(&all) && of(&["a"]).touch_unsynced(&all));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The roof over both machines: routes what comes in, and guards start and stop.
 
 mod export;
+mod time;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +19,9 @@ use crate::event::{CommitFailure, CommitId, Effect, Event, Log, ReplyHandle, Row
 use crate::losses::Losses;
 use crate::shard::{self, Route, Shard, replica};
 use crate::view::View;
+use crate::wall::Wall;
+
+pub use time::ClockStatus;
 
 /// Where a node is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +46,9 @@ pub struct Node {
     control: ControlPlane,
     shard: Shard,
     view: View,
+    wall: Wall,
+    /// When the wall clock is next held against the peers'.
+    weigh_at: Instant,
     phase: Phase,
     unsealed: bool,
     /// What may have been lost before this start.
@@ -62,6 +69,8 @@ impl Node {
             control: ControlPlane::new(config, boot, now),
             shard: Shard::new(config, boot, bits),
             view: View::new(config.node, layout, boot.buckets.clone()),
+            wall: Wall::new(now),
+            weigh_at: now.instant,
             phase: Phase::Starting,
             unsealed: !boot.was_clean && !boot.lost_more,
             lost_before: boot.losses.clone(),
@@ -83,16 +92,18 @@ impl Node {
         node
     }
 
-    /// The one entrance.
-    pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+    /// The one entrance. `told` is what the system's clocks say.
+    pub fn handle(&mut self, told: Now, event: Event, out: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Stopped) {
             return;
         }
+        let now = self.keep_time(told, out);
         match event {
             Event::Request(handle, request) => match self.not_serving() {
                 Some(failure) => out.push(Effect::Respond(handle, KvReply::Failed(failure))),
                 None => self.shard(now, out, |s, turn| s.request(turn, Route::Client(handle), request)),
             },
+            Event::Admin(handle, AdminRequest::ClockAccept) => self.accept_clock(told, handle, out),
             Event::Admin(handle, request) => self.admin(now, handle, request, out),
             Event::Local(handle, ask) => self.shard(now, out, |s, turn| s.local(turn, handle, ask)),
             Event::PeerUp(hello, addr) => {
@@ -179,6 +190,9 @@ impl Node {
         }
         match request {
             AdminRequest::Export(export) => self.export(handle, export, out),
+            AdminRequest::AcceptLosses { partition, without_silent } => {
+                self.shard(now, out, |s, turn| s.accept_losses(turn, handle, partition, without_silent));
+            }
             request => self.control(now, out, |control, turn| control.admin(turn, handle, request)),
         }
     }

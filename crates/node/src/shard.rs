@@ -14,6 +14,7 @@ pub(crate) mod replica;
 mod row_range;
 pub(crate) mod suspect;
 mod sweep;
+mod timing;
 mod totals;
 mod turn;
 
@@ -21,13 +22,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use starling_antientropy::{self as antientropy, Sweep};
-use starling_coordinator::{self as coordinator, Answer, put};
+use starling_coordinator::{self as coordinator, Answer, get, put};
 use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
 use starling_types::{
-    Conflict, Generation, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey, RequestId, limits,
+    Conflict, Generation, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey, RequestId,
 };
-use starling_vnode::{self as vnode, CellKey, ClientWrite, CommitFailure, LoadFailure, OpId, Vnodes};
+use starling_vnode::{
+    self as vnode, CellKey, ClientWrite, CommitFailure, LoadFailure, OpId, Replaces, Vnodes,
+};
 use starling_wire::{Class, KvReply, KvRequest, Message, QuorumChoice};
 
 use self::done::{Context, Remote};
@@ -172,7 +175,6 @@ impl Shard {
             cached_bytes: self.vnodes.cached_bytes(),
             hints_delivered: self.hints.delivered_total(),
             sweep: self.sweep.counters(),
-            clock: self.vnodes.clock(),
         }
     }
 
@@ -221,7 +223,8 @@ impl Shard {
                 let (props, number) = (register.props.clone(), register.stamp().number());
                 let write = self.in_flight.get_mut(&exchange).and_then(|r| r.write.as_mut());
                 write.into_iter().for_each(|w| w.lww = props.conflict == Conflict::Lww);
-                self.input(turn, exchange, Input::Put(put::Event::PropsChanged(props, number)));
+                self.input(turn, exchange, Input::Put(put::Event::PropsChanged(props.clone(), number)));
+                self.input(turn, exchange, Input::Get(get::Event::PropsChanged(props, number)));
             }
             for &node in &news.agreed {
                 self.input(turn, exchange, Input::Put(put::Event::PropsAgree(node)));
@@ -294,6 +297,7 @@ impl Shard {
                         context: staged.context,
                         siblings: staged.siblings,
                         existed: staged.existed,
+                        repeated: staged.repeated,
                     };
                     self.input(turn, exchange, Input::Put(put::Event::Staged(staged)));
                 }
@@ -341,10 +345,11 @@ impl Shard {
                 self.send(turn, exchange, node, class, message)
             }
             coordinator::Effect::Respond(answer) => self.respond(turn, exchange, answer),
-            coordinator::Effect::Coordinate => {
+            coordinator::Effect::Coordinate(heard) => {
                 let Some(write) = self.in_flight.get(&exchange).and_then(|r| r.write.clone()) else {
                     return;
                 };
+                let write = informed(write, heard);
                 let op = self.op(Context::Write(exchange));
                 self.vnode(turn, vnode::Event::Coordinate(op, write));
             }
@@ -421,10 +426,25 @@ impl Shard {
             (Kind::Read, KvReply::Failed(_)) => &mut self.counters.reads_missed,
             (Kind::Read, _) => &mut self.counters.reads_ok,
             (Kind::Write, KvReply::Failed(_)) => &mut self.counters.writes_missed,
-            (Kind::Write, _) => &mut self.counters.writes_ok,
+            (Kind::Write, KvReply::Written(written)) => {
+                self.counters.writes_in_part += u64::from(written.receipt.partial);
+                &mut self.counters.writes_ok
+            }
+            (Kind::Write, KvReply::Read(_)) => &mut self.counters.writes_ok,
         };
         *counter += 1;
     }
+}
+
+/// A write with what was found out for it.
+fn informed(mut write: ClientWrite, heard: put::Heard) -> ClientWrite {
+    write.vouched = heard.context.max_hlc();
+    if let Replaces::All(context) = &mut write.replaces {
+        *context = heard.context;
+    }
+    write.tries.is_new = heard.is_new;
+    write.is_absent_elsewhere = heard.is_absent;
+    write
 }
 
 /// An answer to an exchange of an earlier run must not pass for one of this run.
@@ -437,5 +457,3 @@ fn first_exchange(me: NodeId, generation: Generation) -> u128 {
 const SWEEP_SEED: u64 = 0x0073_7765_6570;
 /// Sweeps number their exchanges from here on within a run's 2^40: no run has as many requests.
 const SWEEP_EXCHANGES: u128 = 1 << 39;
-
-const _: () = assert!(limits::REQUEST_MEMORY_IDS >= limits::DEFAULT_MAX_IN_FLIGHT);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use starling_types::Now;
 
-use crate::node::{Node, Phase};
+use crate::node::{ClockStatus, Node, Phase};
 
 /// The status of one node.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,6 +30,8 @@ pub struct Status {
     pub storage: Storage,
     /// Partitions on the move; always empty until layouts can change.
     pub transfers: Vec<String>,
+    /// Its clocks.
+    pub clock: ClockStatus,
     /// What an operator should look at.
     pub alarms: Vec<String>,
 }
@@ -69,6 +71,9 @@ pub struct Storage {
     pub suspect_partitions: usize,
     /// Why, each reason once.
     pub suspect_because: Vec<String>,
+    /// Of these, partitions of which too few whole copies are left: a person must say that nothing more can come back
+    /// (`starling repair accept`).
+    pub losses_to_accept: usize,
 }
 
 /// How far replicas are known to agree.
@@ -86,7 +91,7 @@ pub struct Repair {
 }
 
 impl Node {
-    /// The node's status now.
+    /// The node's status when the system's clocks say `now`.
     pub fn status(&self, now: Now) -> Status {
         let me = self.control_plane().hello();
         let shard = self.data_plane();
@@ -109,7 +114,9 @@ impl Node {
                 disk_full: shard.disk_full,
                 suspect_partitions: shard.suspects.count(),
                 suspect_because: shard.suspects.reasons().into_iter().map(str::to_owned).collect(),
+                losses_to_accept: shard.suspects.short(),
             },
+            clock: self.clock_status(now),
             transfers: Vec::new(),
             alarms: self.alarms(now),
         }
@@ -147,18 +154,7 @@ impl Node {
     }
 
     fn alarms(&self, now: Now) -> Vec<String> {
-        let mut alarms = Vec::new();
-        if !self.view().may_coordinate() {
-            let offset = self.control_plane().members().clock_offset().unwrap_or_default();
-            alarms.push(format!(
-                "the wall clock is {offset} ms from the median of the peers': this node does not coordinate writes \
-                 until the clock is right"
-            ));
-        }
-        let lead = self.data_plane().totals().clock_lead(now).as_millis();
-        if lead > 1_000 {
-            alarms.push(format!("the hybrid clock is {lead} ms ahead of the wall clock: check the clocks"));
-        }
+        let mut alarms = self.clock_alarms(now);
         if self.data_plane().disk_full {
             alarms.push(
                 "the disk is nearly full: new values are refused; free space on the data volume, or delete what is \
@@ -178,15 +174,26 @@ impl Node {
 }
 
 impl Node {
-    fn losses(&self) -> Option<String> {
+    fn losses(&self) -> Vec<String> {
         let suspects = &self.data_plane().suspects;
         let reasons = suspects.reasons().into_iter().collect::<Vec<_>>().join("; ");
-        (suspects.count() > 0).then(|| {
-            format!(
-                "{} partitions are not vouched for until they are pulled from other owners: {reasons}",
-                suspects.count()
-            )
-        })
+        let (short, pulled) = (suspects.short(), suspects.count() - suspects.short());
+        let mut losses = Vec::new();
+        if pulled > 0 {
+            losses.push(format!(
+                "{pulled} partitions are not vouched for until they are pulled from other owners: {reasons}"
+            ));
+        }
+        if short > 0 {
+            losses.push(format!(
+                "{short} partitions have lost records and too few whole copies are left to tell which ({reasons}): \
+                 what this node holds is served, and writes are taken; a key that it does not hold is answered \
+                 `unknown`. Keep all data directories. If an owner or its disk can still be brought back, do that: \
+                 what it has is pulled by itself. If not, `starling repair accept --all` at this node lets such keys \
+                 be absent"
+            ));
+        }
+        losses
     }
 }
 

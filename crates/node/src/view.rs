@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use starling_coordinator::{Peer, Plan, Reach};
 use starling_ring::Layout;
-use starling_types::{ClusterId, Instant, LayoutVersion, NodeId, PartitionId};
+use starling_types::{ClusterId, Instant, LayoutVersion, NodeId, Now, PartitionId, WallTime};
 
 use crate::buckets::BucketTable;
 
@@ -18,13 +18,14 @@ pub struct View {
     layout: Option<Arc<Layout>>,
     buckets: BucketTable,
     reach: BTreeMap<NodeId, Reach>,
-    clock_is_off: bool,
+    /// Milliseconds by which our wall clock is ahead of the median of our peers' and ours; 0 while there is none.
+    clock_offset_ms: i64,
 }
 
 impl View {
     /// A view that knows nobody yet.
     pub const fn new(me: NodeId, layout: Option<Arc<Layout>>, buckets: BucketTable) -> Self {
-        Self { me, layout, buckets, reach: BTreeMap::new(), clock_is_off: false }
+        Self { me, layout, buckets, reach: BTreeMap::new(), clock_offset_ms: 0 }
     }
 
     /// The buckets and their rules, as they are durable here.
@@ -69,13 +70,20 @@ impl View {
 
     /// Whether this node may mint: one whose wall clock is off serves and merges only (semantics, section 2).
     pub const fn may_coordinate(&self) -> bool {
-        !self.clock_is_off
+        self.clock_offset_ms.unsigned_abs() as u128 <= starling_types::limits::HLC_MAX_LEAD.as_millis()
+    }
+
+    /// The best that this node knows of the cluster's time: its own wall, less its distance to the median of its peers'
+    /// and its own. Right nodes agree in it to within [`starling_types::limits::MAX_SKEW`], and a node whose clock is
+    /// wrong judges nobody else's time by it.
+    pub const fn cluster_wall(&self, now: Now) -> WallTime {
+        let ahead = self.clock_offset_ms.saturating_neg();
+        WallTime::from_millis(now.wall.millis().saturating_add_signed(ahead))
     }
 
     /// Takes note of our wall clock's distance from the median of our peers'.
     pub fn set_clock_offset(&mut self, offset_ms: Option<i64>) {
-        let limit = starling_types::limits::HLC_MAX_LEAD.as_millis();
-        self.clock_is_off = offset_ms.is_some_and(|ms| u128::from(ms.unsigned_abs()) > limit);
+        self.clock_offset_ms = offset_ms.unwrap_or(0);
     }
 
     /// Whether this node owns the partition.
@@ -125,6 +133,8 @@ impl View {
             deadline: Instant::ORIGIN,
             patience: Instant::ORIGIN,
             hedge: Instant::ORIGIN,
+            hedge_pause: Duration::ZERO,
+            least_w: 0,
         };
         Some(plan.starting(Instant::ORIGIN, Duration::ZERO))
     }

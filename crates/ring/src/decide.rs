@@ -17,7 +17,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use starling_types::{ClusterId, LayoutVersion, NodeId};
+use starling_types::{ClusterId, LayoutVersion, NodeId, limits};
 
 use crate::layout::Layout;
 
@@ -58,6 +58,30 @@ pub enum Refusal {
     /// It is told of a decision that was made without its consent.
     #[error("the node never accepted the layout that is said to be decided")]
     NeverAccepted,
+    /// With so many copies of a key, records of the values that it takes could not all be merged.
+    #[error(
+        "limits.max_value is {max_value} bytes, and with {copies} copies of each key at most {limit} can be \
+         taken: lower it on every node and restart them, or ask for fewer copies"
+    )]
+    ValueLimit {
+        /// The largest value that the node takes, in bytes.
+        max_value: u64,
+        /// How many copies were proposed.
+        copies: u8,
+        /// The largest that may be configured with these, in bytes.
+        limit: u64,
+    },
+}
+
+impl Refusal {
+    /// What a node that takes values of up to `max_value` bytes has against the copies that `layout` asks for, if
+    /// records of such values could not all be merged.
+    pub fn of_values(max_value: usize, layout: &Layout) -> Option<Self> {
+        let copies = layout.wanted_copies();
+        let limit = limits::max_value_for(copies);
+        let refusal = Self::ValueLimit { max_value: max_value as u64, copies, limit: limit as u64 };
+        (max_value > limit).then_some(refusal)
+    }
 }
 
 impl Acceptor {

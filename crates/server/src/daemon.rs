@@ -57,6 +57,9 @@ pub enum StartError {
     /// The network.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// The cluster's layout and the configuration do not go together.
+    #[error("{0}")]
+    Objection(String),
     /// A port.
     #[error(
         "cannot listen for {door} at {addr} ({source}): if another process has the port, stop it or set listen.{door}"
@@ -115,6 +118,9 @@ impl Daemon {
         let (home, engine, past) = open(&settings, &mut rng)?;
         let credentials = credentials(&settings, &home)?;
         let boot = losses::boot(&engine, &past)?;
+        if let Some(objection) = boot.objection(settings.limits.max_value) {
+            return Err(StartError::Objection(objection.to_string()));
+        }
         let addresses = Addresses { resp: local(&resp), http: local(&http), quic: quic.advertise };
         let config = config(&settings, &home, addresses, seeds, rng.next_u64());
         let mut first_effects = Vec::new();
@@ -152,6 +158,7 @@ impl Daemon {
             spawn_local(serve_http(http, reactor.clone(), stopping)),
         ];
         spawn_local(reactor.clone().run_timer());
+        spawn_local(reactor.clone().run_pulse());
         spawn_local(upkeep(reactor.clone()));
         spawn_local(watch_disk(space, reactor.clone(), engine.clone()));
         let disk = reactor.clone();

@@ -6,6 +6,7 @@
 //!   with `durable=false`, or `storage.sync` other than `always`. (The end of the process alone loses nothing: the
 //!   operating system has what was written.)
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use bytes::Bytes;
@@ -38,13 +39,23 @@ pub fn boot(engine: &DurableEngine, past: &Past) -> Result<Boot, StartError> {
     let was_clean = rows.iter().any(|(key, _)| key == META_CLEAN_STOP);
     let system = this_system();
     let same_system = rows.iter().any(|(key, value)| key == META_SYSTEM && Some(value) == system.as_ref());
-    let has_unsynced =
-        past.sync != SyncMode::Always || Boot::read(&rows, &Losses::NONE)?.has_unsynced_buckets();
-    let went_down = past.has_rows && !was_clean && !same_system && has_unsynced;
-    let is_lossy = engine.report().has_losses() || past.is_copy || went_down;
-    let losses = if is_lossy { Losses::everything() } else { Losses::NONE };
+    let went_down = past.has_rows && !was_clean && !same_system;
+    let unsynced = if went_down { unsynced(&rows, past.sync)? } else { Losses::NONE };
+    let has_lost_more = engine.report().has_losses() || past.is_copy;
+    let losses = if has_lost_more { Losses::everything().join(&unsynced) } else { unsynced };
     note(engine, &losses, system)?;
     Ok(Boot::read(&meta_rows(engine)?, &losses)?)
+}
+
+/// What the end of the machine may have taken: all buckets' newest writes where the node does not wait for the disk, and
+/// those of the buckets that do not where it does.
+fn unsynced(rows: &[(Bytes, Bytes)], sync: SyncMode) -> Result<Losses, StartError> {
+    let buckets = Boot::read(rows, &Losses::NONE)?.unsynced_buckets();
+    Ok(match (sync, buckets.is_empty()) {
+        (SyncMode::Always, true) => Losses::NONE,
+        (SyncMode::Always, false) => Losses::of_unsynced(buckets),
+        _ => Losses::of_unsynced(BTreeSet::new()),
+    })
 }
 
 fn note(engine: &DurableEngine, losses: &Losses, system: Option<Bytes>) -> Result<(), StorageError> {

@@ -112,12 +112,19 @@ declare! {
     MERGED "starling_merges_total" Counter Count ["changed"] "Records merged into this node's replicas, by whether they brought something new.";
     REPEATS "starling_repeated_requests_total" Counter Count [] "Retries recognised by their request id: nothing was written again.";
     CONFLICTS "starling_forgotten_past_total" Counter Count [] "Merges in which one side had forgotten its past; must stay 0.";
+    LATE "starling_late_writes_total" Counter Count [] "First tries of writes that came so late that another try may have been under way: the other owners were asked before.";
+    IN_PART "starling_writes_in_part_total" Counter Count [] "Blind writes acked though too few owners said what there was to replace.";
+    NOTHING "starling_deletes_of_nothing_total" Counter Count [] "Deletes that stored nothing, because no owner held anything.";
     SIBLINGS "starling_many_siblings_total" Counter Count [] "Writes and merges that left 25 siblings or more.";
-    LEASE_WAITS "starling_clock_lease_waits_total" Counter Count [] "Writes that waited for the clock's ceiling to become durable.";
+    LEASES "starling_clock_leases_total" Counter Count [] "Commits that raised the hybrid clock's durable ceiling.";
+    OUTLYING "starling_outlying_mints_total" Counter Count [] "Writes of keys, or with contexts, that some clock had put further ahead than the hybrid clock follows.";
+    OUTSIZED "starling_outsized_records_total" Counter Count [] "Merges that left a larger record than a client's write may leave: its siblings should be resolved.";
     CLOCK_LEAD "starling_clock_lead_seconds" Gauge Seconds [] "How far the hybrid clock is ahead of the wall clock.";
-    CLOCK_OFFSET "starling_clock_offset_seconds" Gauge Seconds [] "Our wall clock against the median of the peers'.";
+    CLOCK_OFFSET "starling_clock_offset_seconds" Gauge Seconds [] "The wall time that this node goes by against the median of the peers'.";
+    CLOCK_JUMP "starling_clock_jump_seconds" Gauge Seconds [] "By how much the system's clock has jumped from the wall time that this node goes by; 0 while it follows it.";
     LOAD_ERRORS "starling_load_errors_total" Counter Count [] "Rows that could not be read, or not decoded.";
     SUSPECT "starling_suspect_partitions" Gauge Count [] "Partitions of which this node may have lost something: it answers unknown for them until it has pulled them from other owners.";
+    TO_ACCEPT "starling_losses_to_accept" Gauge Count [] "Of the suspected partitions, those with too few whole copies left: keys not held answer unknown until `starling repair accept`.";
     DOUBTED "starling_suspected_total" Counter Count [] "Times that a partition was suspected, after a loss or damage.";
     REFILLED "starling_refilled_total" Counter Count [] "Suspected partitions that were pulled and are vouched for again.";
     REFILLED_SHORT "starling_refilled_short_total" Counter Count [] "Of these, partitions for which too few owners could be asked: something may be gone for good.";
@@ -337,9 +344,11 @@ fn publish_node(node: &Node, now: Now) {
     gauge(IN_FLIGHT_BYTES).set(totals.in_flight_bytes as f64);
     gauge(CACHE).set(totals.cached_bytes as f64);
     gauge(SUSPECT).set(shard.suspect_partitions() as f64);
-    gauge(CLOCK_LEAD).set(totals.clock_lead(now).as_secs_f64());
-    let gossip = node.control_plane().members();
-    gauge(CLOCK_OFFSET).set(gossip.clock_offset().unwrap_or(0) as f64 / 1_000.0);
+    gauge(TO_ACCEPT).set(status.storage.losses_to_accept as f64);
+    let clock = node.clock_status(now);
+    gauge(CLOCK_LEAD).set(clock.lead_ms as f64 / 1_000.0);
+    gauge(CLOCK_OFFSET).set(clock.offset_ms.unwrap_or(0) as f64 / 1_000.0);
+    gauge(CLOCK_JUMP).set(clock.jump_ms.unwrap_or(0) as f64 / 1_000.0);
     publish_totals(node);
 }
 
@@ -380,9 +389,14 @@ fn publish_totals(node: &Node) {
         (CACHE_MISSES, vnodes.cache_misses),
         (MINTED, vnodes.minted),
         (REPEATS, vnodes.repeats),
+        (LATE, shard.writes_late),
+        (IN_PART, shard.writes_in_part),
+        (NOTHING, vnodes.deletes_of_nothing),
         (CONFLICTS, vnodes.conflicts),
         (SIBLINGS, vnodes.many_siblings),
-        (LEASE_WAITS, vnodes.lease_waits),
+        (LEASES, vnodes.leases),
+        (OUTLYING, vnodes.outlying_mints),
+        (OUTSIZED, vnodes.outsized),
         (LOAD_ERRORS, vnodes.load_errors),
         (DOUBTED, shard.doubted),
         (REFILLED, shard.refilled),

@@ -15,6 +15,7 @@ mod tests;
 mod unreadable;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use starling_backup::BackupError;
@@ -157,14 +158,25 @@ fn walk(
     namespace: Namespace,
     mut look: impl FnMut(Page) -> Result<(), OfflineError>,
 ) -> Result<(), OfflineError> {
+    walk_while(engine, namespace, |page| look(page).map(ControlFlow::Continue)).map(|_| ())
+}
+
+/// The same, as long as anybody wants to see more.
+fn walk_while(
+    engine: &DurableEngine,
+    namespace: Namespace,
+    mut look: impl FnMut(Page) -> Result<ControlFlow<()>, OfflineError>,
+) -> Result<ControlFlow<()>, OfflineError> {
     let mut range = KeyRange::all();
     loop {
         let mut page = engine.scan(namespace, &range, PAGE)?;
         let next = page.next.take();
-        look(page)?;
+        if look(page)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         match next {
             Some(next) => range = range.resume(next),
-            None => return Ok(()),
+            None => return Ok(ControlFlow::Continue(())),
         }
     }
 }

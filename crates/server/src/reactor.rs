@@ -2,6 +2,7 @@
 
 mod doors;
 mod peers;
+mod pulse;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -16,7 +17,7 @@ use starling_node::{Effect, Event, Log, Node, ReplyHandle, ScanId};
 use starling_storage::{Engine, KeyRange, Page, ScanLimit, StorageError};
 use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
-use starling_types::{Instant, Outcome, RequestId, limits};
+use starling_types::{Instant, Outcome, RequestId, WallTime, limits};
 use starling_vnode::RowSpace;
 use starling_wire::client::AdminReply;
 use starling_wire::local::LocalPage;
@@ -27,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::home::Home;
 use crate::metrics::{self, Telemetry};
+use crate::reactor::pulse::Pulse;
 use crate::storage_executor::{Answer, Job, StorageExecutor, batch_of, namespace};
 
 /// A node's shell: the machine, and everything it is connected to.
@@ -49,6 +51,7 @@ pub struct Reactor {
     addresses: OnceCell<Addresses>,
     /// When the timer will fire; a turn that needs it earlier wakes it.
     timer: Cell<Option<Instant>>,
+    pulse: Pulse,
     timer_changed: Notify,
     phase_changed: Notify,
     end: RefCell<Option<End>>,
@@ -156,6 +159,7 @@ impl Reactor {
             home: RefCell::new(parts.home),
             addresses: OnceCell::new(),
             timer: Cell::new(None),
+            pulse: Pulse::default(),
             timer_changed: Notify::new(),
             phase_changed: Notify::new(),
             end: RefCell::new(None),
@@ -175,6 +179,14 @@ impl Reactor {
         self.turn();
     }
 
+    /// When a request that a door reads at this moment may have come, in what the node takes for the cluster's time.
+    pub(crate) fn may_have_come(&self) -> WallTime {
+        let now = self.clock.now();
+        let paused = u64::try_from(self.pulse.stood_still(now.instant).as_millis()).unwrap_or(u64::MAX);
+        let wall = self.node.borrow().cluster_wall(now).millis();
+        WallTime::from_millis(wall.saturating_sub(paused))
+    }
+
     /// Queues an event for the next turn.
     pub(crate) fn push(&self, event: Event) {
         self.events.borrow_mut().push_back(event);
@@ -186,6 +198,7 @@ impl Reactor {
             // An effect of the running turn led here; that turn takes the event up.
             return;
         }
+        self.pulse.beat(self.clock.now().instant);
         let before = self.node.borrow().phase();
         let mut effects = Vec::new();
         let mut jobs = Vec::new();
@@ -402,6 +415,14 @@ impl Reactor {
                     self.turn();
                 }
             }
+        }
+    }
+
+    /// Shows that the node does not stand still, for ever.
+    pub(crate) async fn run_pulse(self: Rc<Self>) {
+        loop {
+            self.pulse.beat(self.clock.now().instant);
+            tokio::time::sleep(pulse::INTERVAL).await;
         }
     }
 

@@ -18,10 +18,18 @@ use crate::sabotage::Sabotage;
 /// A batch on its way.
 #[derive(Debug)]
 struct Job {
-    id: CommitId,
+    order: Order,
     batch: Batch,
+}
+
+/// What a commit is to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order {
+    pub(crate) id: CommitId,
+    /// Whether it must be fsynced before it is answered.
+    pub(crate) durable: bool,
     /// The node was told already (sabotage).
-    answered: bool,
+    pub(crate) answered: bool,
 }
 
 /// A commit, and what its node is told.
@@ -40,6 +48,9 @@ pub(crate) struct Disk {
     records: u64,
 }
 
+/// How long it takes to write a group that nobody wants fsynced.
+const WRITTEN: Duration = Duration::from_micros(100);
+
 impl Disk {
     pub(crate) fn new(rng: ChaCha8Rng, fsync: (Duration, Duration)) -> Self {
         Self {
@@ -54,53 +65,53 @@ impl Disk {
     }
 
     /// Takes a batch in. Returns when its group is done, if it starts one.
-    pub(crate) fn commit(
-        &mut self,
-        id: CommitId,
-        rows: Vec<RowWrite>,
-        answered: bool,
-        lie: Sabotage,
-    ) -> Option<Duration> {
+    pub(crate) fn commit(&mut self, order: Order, rows: Vec<RowWrite>, lie: Sabotage) -> Option<Duration> {
         let rows = rows.into_iter().filter(|row| !self.is_dropped(row, lie));
         let batch = rows.map(op).collect();
-        self.waiting.push_back(Job { id, batch, answered });
+        self.waiting.push_back(Job { order, batch });
         if self.flying.is_empty() { self.start() } else { None }
     }
 
     /// The flying group is on disk, or is not. Returns who is to be told what, and when the next group is done.
     pub(crate) fn synced(&mut self) -> (Vec<Told>, Option<Duration>) {
+        let must_sync = self.must_sync();
         let result = std::mem::replace(&mut self.result, Ok(())).and_then(|()| {
-            let synced = self.engine.commit(&[], Durability::Synced);
+            let synced = if must_sync { self.engine.commit(&[], Durability::Synced) } else { Ok(()) };
             synced.map_err(|e| commit_failure(&e))
         });
         let flown = std::mem::take(&mut self.flying);
-        let told = flown.into_iter().filter(|job| !job.answered);
-        let told = told.map(|job| (job.id, result.clone())).collect();
+        let told = flown.into_iter().filter(|job| !job.order.answered);
+        let told = told.map(|job| (job.order.id, result.clone())).collect();
         (told, self.start())
     }
 
-    /// Loses power, or only the process. Returns how many batches of data rows are lost.
-    pub(crate) fn crash(&mut self) -> usize {
+    fn must_sync(&self) -> bool {
+        self.flying.iter().any(|job| job.order.durable)
+    }
+
+    /// What a crash leaves, by chance: after a loss of power, or only of the process.
+    pub(crate) fn crash_mode(&mut self) -> CrashMode {
         let unsynced = self.engine.unsynced();
-        let mode = match self.rng.random_range(0..4) {
+        match self.rng.random_range(0..4) {
             0 => CrashMode::KeepAll,
             1 => CrashMode::KeepPrefix(self.rng.random_range(0..=unsynced)),
             2 => CrashMode::TornLast,
             _ => CrashMode::KeepSynced,
-        };
-        self.crash_as(mode)
+        }
     }
 
+    /// Crashes. Returns how many batches of data rows are lost that were on their way.
     pub(crate) fn crash_as(&mut self, mode: CrashMode) -> usize {
-        // What is not synced is what flies, in order.
+        // What is not synced is what flies, in order, after what nobody wanted to be.
+        let older = self.engine.unsynced().saturating_sub(self.flying.len());
         let kept = match mode {
-            CrashMode::KeepAll => self.flying.len(),
+            CrashMode::KeepAll => self.engine.unsynced(),
             CrashMode::KeepPrefix(kept) => kept,
             CrashMode::TornLast => self.engine.unsynced().saturating_sub(1),
             CrashMode::KeepSynced | CrashMode::LoseSynced(_) => 0,
         };
-        let lost = self.flying.iter().skip(kept).chain(&self.waiting);
-        let lost = lost.filter(|job| job.batch.ops().any(is_data)).count();
+        let lost = self.flying.iter().skip(kept.saturating_sub(older)).chain(&self.waiting);
+        let lost = lost.filter(|job| job.batch.ops().any(is_data)).count() + older.saturating_sub(kept);
         self.engine = self.engine.crash(mode);
         self.waiting.clear();
         self.flying.clear();
@@ -116,6 +127,9 @@ impl Disk {
         let batches: Vec<Batch> = self.flying.iter().map(|job| job.batch.clone()).collect();
         let written = self.engine.commit(&batches, Durability::Buffered);
         self.result = written.map_err(|e| commit_failure(&e));
+        if !self.must_sync() {
+            return Some(WRITTEN);
+        }
         let (least, most) = self.fsync;
         Some(least + (most - least).mul_f64(self.rng.random::<f64>()))
     }

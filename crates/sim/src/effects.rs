@@ -5,20 +5,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rand::RngExt;
-use starling_causality::Record;
 use starling_node::event::LoadFailure;
 use starling_node::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 use starling_storage::{CrashMode, Engine, KeyRange, ScanLimit};
-use starling_types::{NodeId, QualifiedKey, Token, limits};
+use starling_types::{NodeId, QualifiedKey, limits};
 use starling_vnode::{CellKey, RowSpace, RowWrite};
 use starling_wire::client::AdminReply;
 use starling_wire::{Class, Envelope, FailureKind, KvReply, Message};
 
-use crate::disk;
+use crate::disk::{self, Order};
 use crate::host;
 use crate::sabotage::Sabotage;
 use crate::toll::Harm;
-use crate::world::{Happening, Notice, Passage, SLOW, ScanOrder, World};
+use crate::world::{Happening, LOSS_FELT, Notice, Passage, SLOW, ScanOrder, World};
 
 /// Log lines kept for the report of a failure.
 const LOGS: usize = 400;
@@ -36,7 +35,7 @@ impl World {
             Effect::RespondLocal(..) => {}
             Effect::Load(cell) => self.order_load(node, cell, events),
             Effect::Scan { id, space, prefix, from } => self.order_scan(node, id, space, prefix, from),
-            Effect::Commit { id, rows, .. } => self.commit(node, id, rows, events),
+            Effect::Commit { id, rows, durable } => self.commit(node, id, rows, durable, events),
             Effect::Connect(addr, _) => self.connect(node, addr),
             Effect::RaiseGeneration(generation) => {
                 self.hosts[node].config.generation = generation;
@@ -68,7 +67,11 @@ impl World {
         envelope.encode(&mut bytes).expect("every message can be encoded");
         let number = self.counts.frames;
         let copies = self.network.send(from, to, &mut self.toll);
-        self.counts.frames_lost += u64::from(copies.is_empty());
+        if copies.is_empty() {
+            self.counts.frames_lost += 1;
+            self.troubles.strike(from, self.now, LOSS_FELT);
+            self.troubles.strike(to, self.now, LOSS_FELT);
+        }
         self.counts.frames_repeated += u64::from(copies.len() > 1);
         for (copy, span) in copies.into_iter().enumerate() {
             let bytes = bytes.clone();
@@ -98,7 +101,8 @@ impl World {
                 self.feel_fullness(node);
             }
         }
-        if let Some(span) = self.client_way() {
+        self.witness(node, handle, &reply);
+        if let Some(span) = self.client_way(node) {
             self.after(span, Happening::Reply { handle, reply });
         }
     }
@@ -118,6 +122,9 @@ impl World {
         let most = if slow { 900_000 } else { 3_000 };
         let span = Duration::from_micros(host.rng.random_range(50..=most));
         let life = host.life;
+        if span > SLOW {
+            self.troubles.strike(node, self.now, span);
+        }
         self.after(span, Happening::Load { node, life, cell, slow: span > SLOW });
     }
 
@@ -166,36 +173,33 @@ impl World {
         self.deliver(node, Event::Scanned(id, page));
     }
 
-    fn commit(&mut self, node: usize, id: CommitId, rows: Vec<RowWrite>, events: &mut VecDeque<Event>) {
-        for row in rows.iter().filter(|row| row.space == RowSpace::Data) {
-            self.observe(node, row);
+    fn commit(
+        &mut self,
+        node: usize,
+        id: CommitId,
+        rows: Vec<RowWrite>,
+        durable: bool,
+        events: &mut VecDeque<Event>,
+    ) {
+        for row in &rows {
+            match row.space {
+                RowSpace::Data => self.observe(node, id, row),
+                RowSpace::Hints => self.observe_hint(node, id, row),
+                RowSpace::Meta => {}
+            }
         }
         let lie = self.options.sabotage;
         let at_once = lie == Sabotage::AckBeforeDurable;
         if at_once {
             events.push_back(Event::Committed(id, Ok(())));
         }
-        let next = self.hosts[node].disk.commit(id, rows, at_once, lie);
+        let order = Order { id, durable, answered: at_once };
+        let next = self.hosts[node].disk.commit(order, rows, lie);
         self.next_group(node, next);
     }
 
-    fn observe(&mut self, node: usize, row: &RowWrite) {
-        let decode = |value: Option<Bytes>| value.and_then(|v| Record::decode(&v).ok()).unwrap_or_default();
-        let host = &mut self.hosts[node];
-        let before = host.newest.insert(row.key.clone(), row.value.clone()).flatten();
-        let (before, after) = (decode(before), decode(row.value.clone()));
-        let layout = host.machine.as_ref().and_then(|m| m.view().layout().cloned());
-        let token = row.key.first_chunk::<8>().map(|t| Token::from_bits(u64::from_be_bytes(*t)));
-        if let (Some(layout), Some(token)) = (layout, token) {
-            let partition = layout.partition_of(token);
-            if self.observer.staged(self.now, (node, partition), &row.key, &before, &after) {
-                self.feel_clock(node);
-            }
-        }
-    }
-
     /// A jump of a node's wall clock has had an effect.
-    fn feel_clock(&mut self, node: usize) {
+    pub(crate) fn feel_clock(&mut self, node: usize) {
         if let Some(felt @ false) = &mut self.hosts[node].jump_felt {
             *felt = true;
             self.toll.count(Harm::ClockOffset);

@@ -7,16 +7,19 @@ use starling_storage::CrashMode;
 use starling_wire::KvRequest;
 use starling_wire::client::AdminRequest;
 
+use crate::disk::Order;
 use crate::sabotage::Sabotage;
 use crate::toll::Harm;
-use crate::world::{Happening, IDLE, Weather, World};
+use crate::troubles::Trouble;
+use crate::world::{Happening, IDLE, SLOW, Weather, World};
 
 impl World {
     /// A client sends a request; it may be lost, and so may its answer.
     pub fn request(&mut self, node: usize, mut request: KvRequest) -> ReplyHandle {
         self.options.sabotage.tamper(&mut request);
         let handle = self.handle();
-        if let Some(delay) = self.client_way() {
+        self.asked.insert(handle, request.key.clone());
+        if let Some(delay) = self.client_way(node) {
             self.after(delay, Happening::Request { node, handle, request });
         }
         handle
@@ -44,11 +47,11 @@ impl World {
             return;
         }
         self.counts.crashes += 1;
+        self.unclean.push((node, self.now));
         self.vanish(node);
-        let lost = match mode {
-            None => self.hosts[node].disk.crash(),
-            Some(mode) => self.hosts[node].disk.crash_as(mode),
-        };
+        let mode = mode.unwrap_or_else(|| self.hosts[node].disk.crash_mode());
+        self.hosts[node].lost_power |= mode != CrashMode::KeepAll;
+        let lost = self.hosts[node].disk.crash_as(mode);
         if lost > 0 {
             self.toll.count(Harm::Crash);
         }
@@ -67,7 +70,10 @@ impl World {
             return;
         }
         self.counts.starts += 1;
+        self.troubles.end(node, Trouble::Down, self.now);
+        self.troubles.end(node, Trouble::FailedDisk, self.now);
         let effects = self.hosts[node].start(self.seed, self.now, self.options.sabotage);
+        self.recount(node);
         let full = self.hosts[node].is_full.then_some(Event::DiskPressure(true));
         self.turn(node, effects, full.into_iter().collect());
     }
@@ -83,6 +89,9 @@ impl World {
     pub fn cut(&mut self, from: usize, to: usize, cut: bool) {
         self.counts.cuts += u64::from(cut);
         self.network.block(from, to, cut);
+        for node in [from, to] {
+            self.troubles.set(node, Trouble::Cut(from, to), self.now, cut);
+        }
         if cut {
             self.after(IDLE, Happening::IdleCheck { a: from, b: to });
         }
@@ -116,11 +125,13 @@ impl World {
     /// Mends every way.
     pub fn mend(&mut self) {
         self.network.heal();
+        self.troubles.mended(self.now);
     }
 
     /// How long a node's fsyncs take from now on.
     pub fn set_fsync(&mut self, node: usize, least: Duration, most: Duration) {
         self.hosts[node].disk.fsync = (least, most);
+        self.troubles.set(node, Trouble::SlowDisk, self.now, most > SLOW);
     }
 
     /// Makes a node's next write to disk fail; its store is poisoned until it is restarted.
@@ -132,6 +143,17 @@ impl World {
     pub fn set_clock(&mut self, node: usize, offset_ms: i64) {
         self.hosts[node].jump_felt = (offset_ms != 0).then_some(false);
         self.hosts[node].clock_offset_ms = offset_ms;
+        self.worst_clock_ms = self.worst_clock_ms.max(offset_ms.unsigned_abs());
+        self.troubles.set(node, Trouble::Clock, self.now, offset_ms != 0);
+    }
+
+    /// Lets every node take no more than so many requests at a time. They are started anew.
+    pub fn crowd(&mut self, most: usize) {
+        for node in 0..self.hosts.len() {
+            self.hosts[node].config.max_in_flight = most;
+            self.crash_as(node, CrashMode::KeepAll);
+            self.start(node);
+        }
     }
 
     pub(crate) fn forge_clean_mark(&mut self, node: usize) {
@@ -143,7 +165,8 @@ impl World {
             value: Some(starling_vnode::rows::encode_actors(actors)),
         };
         let disk = &mut self.hosts[node].disk;
-        if disk.commit(CommitId::Seal, vec![row], true, Sabotage::None).is_some() {
+        let order = Order { id: CommitId::Seal, durable: true, answered: true };
+        if disk.commit(order, vec![row], Sabotage::None).is_some() {
             disk.synced();
         }
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use starling_causality::{Dot, VersionVector};
-use starling_types::{Instant, RequestId};
+use starling_types::{Instant, RequestId, WallTime};
+use starling_wire::FailureKind;
+use starling_wire::client::Receipt;
 
 /// One operation of a client, over all its tries.
 #[derive(Debug, Clone)]
@@ -19,10 +21,22 @@ pub struct Op {
     pub kind: Kind,
     /// What its writer had seen.
     pub seen: Seen,
-    /// Tries so far.
-    pub tries: u8,
+    /// When it was issued, by its client's clock.
+    pub issued: WallTime,
+    /// Owners that a read asks for, or a blind write must hear.
+    pub r: u8,
+    /// Acks that a write asks for.
+    pub w: u8,
+    /// Whether it was asked for strictly.
+    pub strict: bool,
+    /// After how long its value expires.
+    pub ttl_ms: Option<u64>,
+    /// Its tries so far.
+    pub tries: Vec<Try>,
     /// The dots that were acked: more than one only if tries were acked under different dots.
     pub acked: BTreeSet<Dot>,
+    /// Every ack, in the order in which they came.
+    pub acks: Vec<Ack>,
     /// Some try ended without a certain word.
     pub uncertain: bool,
     /// Some try was refused with nothing applied.
@@ -34,7 +48,55 @@ pub struct Op {
     /// When its first ack came.
     pub acked_at: Option<Instant>,
     /// When a read was answered, and with what.
-    pub answer: Option<(Instant, Vec<Bytes>)>,
+    pub answer: Option<Sight>,
+    /// When its client was through with it.
+    pub ended: Option<Instant>,
+}
+
+/// One try of an operation.
+#[derive(Debug, Clone)]
+pub struct Try {
+    /// The node it was sent to.
+    pub node: usize,
+    /// When.
+    pub sent: Instant,
+    /// What became of it, for its client.
+    pub end: TryEnd,
+}
+
+/// What a client knows of a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TryEnd {
+    /// Nothing yet.
+    Open,
+    /// It was done.
+    Done,
+    /// It was refused or failed.
+    Failed(FailureKind),
+    /// No answer came in time.
+    Silence,
+}
+
+/// One ack.
+#[derive(Debug, Clone)]
+pub struct Ack {
+    /// When the client had it.
+    pub at: Instant,
+    /// What it says.
+    pub receipt: Receipt,
+}
+
+/// What a read showed.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// When the try that was answered was sent.
+    pub began: Instant,
+    /// When the answer came.
+    pub ended: Instant,
+    /// The values, and the writes that made them.
+    pub shown: Vec<(Dot, Bytes)>,
+    /// What the context that came with it covers.
+    pub covers: VersionVector,
 }
 
 /// What an operation does.
@@ -55,6 +117,8 @@ pub enum Seen {
     Nothing,
     /// Whatever the coordinator holds.
     Local,
+    /// Whatever W owners had acked before it began.
+    Quorum,
     /// These writes, shown by an earlier read or made by itself, and what the context that came with them covers.
     Dots(BTreeSet<Dot>, VersionVector),
 }
@@ -92,12 +156,12 @@ impl Op {
 pub fn tally(ops: &[Op]) -> Tally {
     let mut sum = Tally::default();
     for op in ops {
-        sum.retries += u64::from(op.tries.saturating_sub(1));
+        sum.retries += op.tries.len().saturating_sub(1) as u64;
         match (op.is_write(), op.acked.is_empty()) {
             (false, _) => sum.reads += u64::from(!op.open && !op.uncertain && !op.refused),
             (true, false) => {
                 sum.acked += 1;
-                sum.acked_late += u64::from(op.tries > 1);
+                sum.acked_late += u64::from(op.tries.len() > 1);
             }
             (true, true) if op.certainly_refused() => sum.refused += 1,
             (true, true) => sum.unknown += 1,

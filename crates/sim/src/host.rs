@@ -38,10 +38,14 @@ pub(crate) struct Host {
     pub(crate) poisoned: bool,
     /// Its volume has less room than its reserve.
     pub(crate) is_full: bool,
+    /// It had, at any time.
+    pub(crate) was_full: bool,
     /// Whether that has had an effect.
     pub(crate) fullness_felt: bool,
     /// Its store has lost synced commits, and says so at every start until the node has taken note.
     pub(crate) has_lost: bool,
+    /// It was not only the process that stopped since the last start.
+    pub(crate) lost_power: bool,
     /// Another disk with what this one held at some time, and how often the node had started then.
     pub(crate) backup: Option<(MemoryEngine, Generation)>,
     /// The newest data rows read from the disk or handed to it in this life, durable or not.
@@ -61,7 +65,8 @@ impl Host {
             zone: format!("z{index}"),
             weight: 1,
             max_value: limits::DEFAULT_MAX_VALUE,
-            max_in_flight: limits::DEFAULT_MAX_IN_FLIGHT,
+            // Small, so that what is never let go of is noticed.
+            max_in_flight: 128,
             max_in_flight_bytes: limits::DEFAULT_MAX_IN_FLIGHT_BYTES,
             // Small, so that loads happen.
             cache_bytes: 4 << 10,
@@ -83,8 +88,10 @@ impl Host {
             pause_felt: false,
             poisoned: false,
             is_full: false,
+            was_full: false,
             fullness_felt: false,
             has_lost: false,
+            lost_power: false,
             backup: None,
             newest: BTreeMap::new(),
             rng: seed.stream("host", index as u64),
@@ -96,8 +103,8 @@ impl Host {
     }
 
     pub(crate) fn now(&self, instant: Instant) -> Now {
-        let ms = EPOCH_MS + instant.nanos() / 1_000_000;
-        Now { instant, wall: WallTime::from_millis(ms.saturating_add_signed(self.clock_offset_ms)) }
+        let fraction = Now::fraction_of(instant.nanos());
+        Now { instant, wall: wall(instant, self.clock_offset_ms), fraction }
     }
 
     /// Starts the machine from what is on disk, as a daemon would.
@@ -108,7 +115,8 @@ impl Host {
         let start = (self.config.node.bits() << 8) ^ self.life;
         self.config.seed = seed.child("machine", start);
         let mut meta = self.rows(Namespace::Meta);
-        let mut losses = if self.has_lost { Losses::everything() } else { Losses::NONE };
+        let unsynced = if std::mem::take(&mut self.lost_power) { unsynced(&meta) } else { Losses::NONE };
+        let mut losses = if self.has_lost { Losses::everything().join(&unsynced) } else { unsynced };
         if lie.hides_losses() {
             meta.retain(|(key, _)| key != META_SUSPECT);
             if self.has_lost {
@@ -149,10 +157,23 @@ impl Host {
     }
 }
 
+/// The acked writes that a loss of power may have taken: those of buckets that do not want them fsynced.
+fn unsynced(meta: &[(Bytes, Bytes)]) -> Losses {
+    let buckets = Boot::read(meta, &Losses::NONE).map(|boot| boot.unsynced_buckets()).unwrap_or_default();
+    if buckets.is_empty() { Losses::NONE } else { Losses::of_unsynced(buckets) }
+}
+
 /// The row of a node that may have forgotten its layout, and hardly any record.
 fn next_to_nothing() -> Option<(Bytes, Bytes)> {
-    let row = Losses { tokens: vec![Token::from_bits(0)..=Token::from_bits(0)] }.row();
+    let tokens = vec![Token::from_bits(0)..=Token::from_bits(0)];
+    let row = Losses { tokens, ..Losses::NONE }.row();
     row.value.map(|value| (row.key, value))
+}
+
+/// What a wall clock shows that is off by so many milliseconds.
+pub(crate) fn wall(instant: Instant, offset_ms: i64) -> WallTime {
+    let ms = EPOCH_MS + instant.nanos() / 1_000_000;
+    WallTime::from_millis(ms.saturating_add_signed(offset_ms))
 }
 
 pub(crate) fn address(index: usize) -> SocketAddr {

@@ -7,6 +7,7 @@ use starling_wire::Envelope;
 
 use crate::host;
 use crate::toll::Harm;
+use crate::troubles::Trouble;
 use crate::world::{Happening, IDLE, Passage, World};
 
 impl World {
@@ -104,6 +105,8 @@ impl World {
             let span = if soon { Duration::from_millis(5) } else { IDLE };
             self.after(span, Happening::LinkLost { node: peer, peer: node, connection });
         }
+        self.observer.gone(node);
+        self.troubles.begin(node, Trouble::Down, self.now);
         self.hosts[node].stop();
     }
 }

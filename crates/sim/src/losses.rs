@@ -1,13 +1,18 @@
 //! What a driver can do to a disk that the node must notice: take back what was synced, rot, fill up, be an old one.
 
-use starling_node::Event;
+use std::time::Duration;
+
+use starling_node::event::CommitId;
 use starling_node::node::Phase;
+use starling_node::{Event, Losses};
 use starling_storage::{CrashMode, Engine, KeyRange, Namespace, ScanLimit};
 use starling_types::Generation;
 
+use crate::disk::Order;
 use crate::sabotage::Sabotage;
 use crate::toll::Harm;
-use crate::world::World;
+use crate::troubles::Trouble;
+use crate::world::{Happening, World};
 
 impl World {
     /// Kills a node; its disk loses the newest commits, synced ones among them.
@@ -16,23 +21,36 @@ impl World {
             return;
         }
         let before = self.hosts[node].rows(Namespace::Data);
+        self.troubles.begin(node, Trouble::Forgets, self.now);
         self.crash_as(node, CrashMode::LoseSynced(synced));
         if self.hosts[node].disk.engine.lost() > 0 && self.hosts[node].rows(Namespace::Data) != before {
             self.toll.count(Harm::LostCommits);
         }
     }
 
+    /// Kills a node; its next start finds these losses, as a daemon would that compares what it knows of its last stop.
+    pub fn find_lost(&mut self, node: usize, losses: &Losses) {
+        self.crash_as(node, CrashMode::KeepSynced);
+        let disk = &mut self.hosts[node].disk;
+        let order = Order { id: CommitId::Seal, durable: true, answered: false };
+        if disk.commit(order, vec![losses.row()], Sabotage::None).is_some() {
+            disk.synced();
+        }
+    }
+
     /// Damages one of a node's data rows; which, `draw` decides.
     pub fn rot(&mut self, node: usize, draw: u64) {
+        self.troubles.begin(node, Trouble::Forgets, self.now);
         let rows = self.rows(node, Namespace::Data);
         if let Some(row) = rows.get(usize::try_from(draw).unwrap_or(0) % rows.len().max(1)) {
-            self.hosts[node].disk.engine.corrupt(Namespace::Data, row);
+            self.damage(node, Namespace::Data, row);
         }
     }
 
     /// Damages one of a node's rows.
     pub fn damage(&mut self, node: usize, namespace: Namespace, row: &[u8]) {
         self.hosts[node].disk.engine.corrupt(namespace, row);
+        self.observer.rotten.insert((node, bytes::Bytes::copy_from_slice(row)));
     }
 
     /// A node's disk does not give one of its rows, until it heals.
@@ -61,12 +79,19 @@ impl World {
 
     /// A node's volume has less room than its reserve, or none at all, or enough again.
     pub fn fill(&mut self, node: usize, is_full: bool, to_the_brim: bool) {
+        self.troubles.set(node, Trouble::Full, self.now, is_full);
         let host = &mut self.hosts[node];
         host.disk.engine.set_no_space(is_full && to_the_brim);
         host.fullness_felt &= is_full;
-        if std::mem::replace(&mut host.is_full, is_full) != is_full && !self.is_paused(node) {
-            self.deliver(node, Event::DiskPressure(is_full));
+        host.was_full |= is_full;
+        if std::mem::replace(&mut host.is_full, is_full) != is_full {
+            self.after(Duration::ZERO, Happening::Pressure { node });
         }
+    }
+
+    /// Whether a node's volume has ever been full.
+    pub fn was_full(&self, node: usize) -> bool {
+        self.hosts[node].was_full
     }
 
     /// A write was refused for want of space.
@@ -103,6 +128,7 @@ impl World {
     /// Kills a node if it runs, and puts its backup in the place of its disk, whether or not anybody could notice.
     pub fn replace_disk(&mut self, node: usize) {
         let Some((engine, generation)) = self.hosts[node].backup.take() else { return };
+        self.troubles.begin(node, Trouble::Forgets, self.now);
         self.crash_as(node, CrashMode::KeepSynced);
         let host = &mut self.hosts[node];
         engine.set_no_space(false);
@@ -110,6 +136,7 @@ impl World {
         host.config.generation = generation;
         host.has_lost = false;
         self.toll.count(Harm::OldDisk);
+        self.put_back = Some(node);
         if self.options.sabotage == Sabotage::KeepActors {
             self.forge_clean_mark(node);
         }

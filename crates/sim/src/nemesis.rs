@@ -10,6 +10,8 @@ use starling_storage::MemoryEngine;
 use crate::seed::Seed;
 use crate::world::World;
 
+const YEAR_MS: i64 = 365 * 24 * 3_600 * 1_000;
+
 /// Which faults there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Faults {
@@ -17,6 +19,8 @@ pub struct Faults {
     pub crashes: bool,
     /// Clean stops.
     pub drains: bool,
+    /// Clean stops of one node after the other.
+    pub rolling: bool,
     /// Cut links, in one direction or both.
     pub cuts: bool,
     /// Disks that take their time.
@@ -25,8 +29,12 @@ pub struct Faults {
     pub failing_disks: bool,
     /// Wall clocks that jump.
     pub clocks: bool,
+    /// Wall clocks that go too fast or too slowly for a while.
+    pub drift: bool,
     /// Processes that stand still.
     pub pauses: bool,
+    /// Processes that stand still for longer than any patience, while frames wait in their sockets.
+    pub standstills: bool,
     /// Unclean stops whose disk takes back what it had synced. These, rot and old disks strike one node a seed: what it
     /// forgets, W-1 others have.
     pub lost_commits: bool,
@@ -43,11 +51,14 @@ impl Faults {
     pub const ALL: Self = Self {
         crashes: true,
         drains: true,
+        rolling: false,
         cuts: true,
         slow_disks: true,
         failing_disks: true,
         clocks: true,
+        drift: false,
         pauses: true,
+        standstills: false,
         lost_commits: false,
         rot: false,
         old_disks: false,
@@ -57,11 +68,14 @@ impl Faults {
     pub const NONE: Self = Self {
         crashes: false,
         drains: false,
+        rolling: false,
         cuts: false,
         slow_disks: false,
         failing_disks: false,
         clocks: false,
+        drift: false,
         pauses: false,
+        standstills: false,
         lost_commits: false,
         rot: false,
         old_disks: false,
@@ -140,14 +154,17 @@ struct Whom {
 type Fault = fn(&mut ChaCha8Rng, Whom, Duration, &mut Schedule);
 
 fn kinds(faults: Faults) -> Vec<Fault> {
-    let all: [(bool, Fault); 11] = [
+    let all: [(bool, Fault); 14] = [
         (faults.crashes, crash),
         (faults.drains, drain),
+        (faults.rolling, roll),
         (faults.cuts, cut),
         (faults.slow_disks, slow_disk),
         (faults.failing_disks, failing_disk),
         (faults.clocks, clock),
-        (faults.pauses, standstill),
+        (faults.drift, drift),
+        (faults.pauses, pause_process),
+        (faults.standstills, standstill),
         (faults.lost_commits, lost_commits),
         (faults.rot, rot),
         (faults.old_disks, old_disk),
@@ -205,17 +222,51 @@ fn failing_disk(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, sc
     schedule.push((at, Step::FailDisk(node)));
 }
 
+/// By a moment, by seconds, by a minute or by a year; it is right again soon.
 fn clock(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, schedule: &mut Schedule) {
     let node = rng.random_range(0..nodes);
-    let far = if rng.random_bool(0.3) { 3_000 } else { 300 };
-    schedule.push((at, Step::Clock(node, rng.random_range(-far..=far))));
+    let far = match rng.random_range(0..10) {
+        0 => YEAR_MS,
+        1 => 90_000,
+        2..4 => 3_000,
+        _ => 300,
+    };
+    let offset = if far == YEAR_MS { far } else { rng.random_range(-far..=far) };
+    schedule.push((at, Step::Clock(node, offset)));
     schedule.push((at + pause(rng, 3_000), Step::Clock(node, 0)));
+}
+
+/// Away from the true time bit by bit, and back at once.
+fn drift(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, schedule: &mut Schedule) {
+    let node = rng.random_range(0..nodes);
+    let step = if rng.random_bool(0.5) { 20 } else { -20 };
+    for number in 1..=rng.random_range(5..20) {
+        schedule
+            .push((at + Duration::from_millis(250) * number, Step::Clock(node, step * i64::from(number))));
+    }
+    schedule.push((at + Duration::from_secs(6), Step::Clock(node, 0)));
+}
+
+fn pause_process(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, schedule: &mut Schedule) {
+    let node = rng.random_range(0..nodes);
+    let most = if rng.random_bool(0.5) { 800 } else { 6_000 };
+    schedule.push((at, Step::Pause(node, rng.random_range(20..=most))));
 }
 
 fn standstill(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, schedule: &mut Schedule) {
     let node = rng.random_range(0..nodes);
-    let most = if rng.random_bool(0.5) { 800 } else { 6_000 };
-    schedule.push((at, Step::Pause(node, rng.random_range(20..=most))));
+    let most = if rng.random_bool(0.1) { 60_000 } else { 9_000 };
+    schedule.push((at, Step::Pause(node, rng.random_range(1_500..=most))));
+}
+
+/// As for an upgrade: each comes back before the next one goes.
+fn roll(rng: &mut ChaCha8Rng, Whom { nodes, .. }: Whom, at: Duration, schedule: &mut Schedule) {
+    let mut at = at;
+    for node in 0..nodes {
+        schedule.push((at, Step::Drain(node)));
+        at += Duration::from_secs(1) + pause(rng, 1_500);
+        schedule.push((at, Step::Start(node)));
+    }
 }
 
 fn lost_commits(rng: &mut ChaCha8Rng, whom: Whom, at: Duration, schedule: &mut Schedule) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::toll::Harm;
+use crate::troubles::GRACE;
 use crate::world::{Happening, IDLE, World};
 
 impl World {
@@ -14,6 +15,8 @@ impl World {
         let until = self.now + span;
         self.hosts[node].paused_until = Some(until);
         self.hosts[node].pause_felt = false;
+        self.troubles.strike(node, self.now, span + GRACE);
+        self.troubles.miss(node, self.now, span);
         for peer in (0..self.hosts.len()).filter(|&p| p != node) {
             self.after(IDLE, Happening::IdleCheck { a: node, b: peer });
         }
@@ -54,6 +57,7 @@ impl Happening {
             | Self::Load { node, .. }
             | Self::Scan { node, .. }
             | Self::Tick { node, .. }
+            | Self::Pressure { node }
             | Self::Request { node, .. }
             | Self::Admin { node, .. } => Some(*node),
             Self::IdleCheck { .. } | Self::Reply { .. } | Self::AdminReply { .. } | Self::Wake(_) => None,

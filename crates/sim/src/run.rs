@@ -1,20 +1,24 @@
 //! One seed from start to verdict: found a cluster, let clients and nemesis loose, heal, read, judge.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use starling_checker::{Finding, KeyHistory, Misread, register};
+use starling_checker::{Finding, Misread, register};
 use starling_node::Pace;
-use starling_types::Instant;
+use starling_types::planted::{self, Bug};
+use starling_types::{BucketChanges, BucketName, Instant};
 use starling_wire::client::{AdminReply, AdminRequest};
 
-use crate::history::{self, Tally};
+use crate::history;
+use crate::judges::{Complaint, Judge};
 use crate::nemesis::{self, Faults, Schedule};
+use crate::rules::Rules;
 use crate::sabotage::Sabotage;
 use crate::seed::Seed;
-use crate::toll::Toll;
+use crate::verdict::Ledger;
 use crate::workload::{Workload, WorkloadOptions};
-use crate::world::{Counts, Notice, Weather, World, WorldOptions};
+use crate::world::{Notice, Weather, World, WorldOptions};
+
+pub use crate::report::Report;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -42,6 +46,16 @@ pub struct Options {
     /// Read every key from all owners before the verdict, which repairs what hints cannot: writes whose
     /// coordinator died. Without it the owners must agree by hints alone.
     pub final_reads: bool,
+    /// The rules of the bucket.
+    pub rules: Rules,
+    /// Time at the start in which nothing goes wrong.
+    pub calm: Duration,
+    /// Nodes take so few requests at a time that they refuse some.
+    pub crowded: bool,
+    /// Who judges.
+    pub judges: Vec<Judge>,
+    /// A bug that is planted in the code under test, in builds that can.
+    pub planted: Option<Bug>,
 }
 
 impl Options {
@@ -73,6 +87,13 @@ impl Options {
                 think: Duration::from_millis(120),
                 patience: Duration::from_millis(1_200),
                 tries: 3,
+                late_retries: 0.0,
+                copies: u8::try_from(nodes.min(3)).unwrap_or(3),
+                clock_skew_ms: 50,
+                longest: 0,
+                ttl: 0.0,
+                lww: false,
+                strict: false,
             },
             faults: Faults::ALL,
             gap: Duration::from_millis(1_200),
@@ -81,6 +102,11 @@ impl Options {
             least_harms: 0,
             sweep: Pace::OFF,
             final_reads: true,
+            rules: Rules::DEFAULT,
+            calm: Duration::ZERO,
+            crowded: false,
+            judges: Judge::ALL.to_vec(),
+            planted: None,
         }
     }
 
@@ -90,87 +116,18 @@ impl Options {
         self.world.sabotage = lie;
         self
     }
-}
 
-/// What a run came to.
-#[derive(Debug)]
-pub struct Report {
-    /// Its seed.
-    pub seed: u64,
-    /// Fingerprint of all events.
-    pub trace: u64,
-    /// How many there were.
-    pub events: u64,
-    /// How much virtual time passed, from the first start to the verdict.
-    pub virtual_time: Duration,
-    /// How many nodes there were.
-    pub nodes: usize,
-    /// Operations that clients began.
-    pub operations: u64,
-    /// What faults did.
-    pub toll: Toll,
-    /// What happened.
-    pub counts: Counts,
-    /// How operations ended.
-    pub tally: Tally,
-    /// Hints delivered, by the nodes' own count since their last start.
-    pub hints_delivered: u64,
-    /// What the judge of survival found.
-    pub findings: Vec<Finding>,
-    /// What the judge of registers found.
-    pub misreads: Vec<Misread>,
-    /// What did not come to rest in time, or differs in what no client sees.
-    pub unrest: Vec<String>,
-    /// What the judge was told.
-    pub histories: Vec<KeyHistory>,
-    /// For each of these, who minted what.
-    pub mints: Vec<Vec<String>>,
-    /// What nodes last told their operators.
-    pub logs: Vec<String>,
-}
-
-impl Report {
-    /// Whether nothing is wrong.
-    pub fn is_clean(&self) -> bool {
-        self.is_safe() && self.unrest.is_empty()
-    }
-
-    /// Whether no judge found anything: what did not come to rest is another matter.
-    pub fn is_safe(&self) -> bool {
-        self.findings.is_empty() && self.misreads.is_empty()
-    }
-
-    /// Everything that is wrong, a line each.
-    pub fn complaints(&self) -> Vec<String> {
-        let findings = self.findings.iter().map(ToString::to_string);
-        let misreads = self.misreads.iter().map(ToString::to_string);
-        findings.chain(misreads).chain(self.unrest.iter().cloned()).collect()
-    }
-
-    /// For a person: what is wrong, and the story of the keys concerned.
-    pub fn explain(&self) -> String {
-        let mut text = format!("seed {}: {:?} {:?}\n", self.seed, self.tally, self.counts);
-        for line in self.complaints() {
-            let _ = writeln!(text, "  {line}");
-        }
-        for (key, mints) in self.histories.iter().zip(&self.mints).filter(|(h, _)| {
-            let concerned = |f: &Finding| f.to_string().starts_with(&format!("{}:", h.key));
-            self.findings.iter().any(concerned)
-        }) {
-            mints.iter().for_each(|mint| text.push_str(&format!("    {mint}\n")));
-            let _ = writeln!(text, "{}: {:?}", key.key, key.replicas);
-            for write in &key.writes {
-                let seen: Vec<u64> = write.seen.iter().map(|w| w.0).collect();
-                let what = if write.deletes { "delete" } else { "put" };
-                let _ = writeln!(text, "    {} {what} {:?} saw {seen:?}", write.id, write.outcome);
-            }
-        }
-        text
+    /// The same with a bug planted.
+    #[must_use]
+    pub const fn with(mut self, bug: Option<Bug>) -> Self {
+        self.planted = bug;
+        self
     }
 }
 
 /// Runs one seed.
 pub fn run(seed: u64, options: &Options) -> Report {
+    planted::set(options.planted);
     let mut run = Run::new(Seed(seed), options);
     run.found();
     run.work();
@@ -184,6 +141,12 @@ const STEP: u64 = 1 << 50;
 const RESTART: u64 = 1 << 51;
 /// A node with a poisoned store is killed, and started again.
 const KILL: u64 = 1 << 52;
+/// The rules of the bucket change.
+const CHANGE: u64 = 1 << 53;
+/// The storm begins.
+const STORM: u64 = 1 << 54;
+/// Requests that a crowded node takes at a time.
+const CROWD: usize = 5;
 
 pub(crate) struct Run {
     pub(crate) options: Options,
@@ -191,17 +154,26 @@ pub(crate) struct Run {
     pub(crate) workload: Workload,
     schedule: Schedule,
     pub(crate) unrest: Vec<String>,
+    pub(crate) complaints: Vec<Complaint>,
+    /// When the change of the bucket's rules was answered.
+    pub(crate) changed_at: Option<Instant>,
 }
 
 impl Run {
     fn new(seed: Seed, options: &Options) -> Self {
         let nodes = options.world.nodes;
+        let mut world = World::sweeping(seed, options.world.clone(), options.sweep);
+        if options.crowded {
+            world.crowd(CROWD);
+        }
         Self {
-            world: World::sweeping(seed, options.world.clone(), options.sweep),
+            world,
             workload: Workload::new(seed, options.workload.clone()),
             schedule: nemesis::plan(seed, options.faults, nodes, options.gap, options.span),
             options: options.clone(),
             unrest: Vec::new(),
+            complaints: Vec::new(),
+            changed_at: None,
         }
     }
 
@@ -218,10 +190,38 @@ impl Run {
             let notices = self.world.run_for(Duration::from_secs(12));
             let done = |n: &Notice| matches!(n, Notice::Admin(_, AdminReply::Initialised(_)));
             if notices.iter().any(done) && self.all_serve() {
-                return;
+                return self.set_rules();
             }
         }
         self.unrest.push("the cluster was never founded".into());
+    }
+
+    fn set_rules(&mut self) {
+        if self.options.rules.first == crate::rules::NO_CHANGE {
+            return;
+        }
+        for node in 0..self.world.len() {
+            self.change_rules(node, self.options.rules.first);
+            let notices = self.world.run_for(Duration::from_secs(3));
+            if notices.iter().any(|n| matches!(n, Notice::Admin(_, AdminReply::BucketSet { .. }))) {
+                return;
+            }
+        }
+        self.unrest.push("the rules of the bucket were never set".into());
+    }
+
+    fn change_rules(&mut self, node: usize, changes: BucketChanges) {
+        let name = BucketName::default_bucket();
+        self.world.admin(node, AdminRequest::BucketSet { name, changes, create: false });
+    }
+
+    /// The rules change under way: one node after the other is asked until one has done it.
+    fn change(&mut self, attempt: usize) {
+        let Some((_, changes)) = self.options.rules.later else { return };
+        if self.changed_at.is_none() && attempt < 30 {
+            self.change_rules(attempt % self.world.len(), changes);
+            self.world.wake(Duration::from_secs(1), CHANGE | (attempt as u64 + 1));
+        }
     }
 
     pub(crate) fn all_serve(&self) -> bool {
@@ -230,7 +230,14 @@ impl Run {
 
     fn work(&mut self) {
         for (number, (at, _)) in self.schedule.iter().enumerate() {
-            self.world.wake(*at, STEP | number as u64);
+            self.world.wake(self.options.calm + *at, STEP | number as u64);
+        }
+        if self.options.calm > Duration::ZERO {
+            self.world.set_weather(Weather::CALM);
+            self.world.wake(self.options.calm, STORM);
+        }
+        if let Some((at, _)) = self.options.rules.later {
+            self.world.wake(self.options.calm + at, CHANGE);
         }
         self.workload.start(&mut self.world);
         self.pass(self.options.span);
@@ -253,13 +260,20 @@ impl Run {
                 Notice::Stopped(node) => self.world.wake(Duration::from_millis(300), RESTART | node as u64),
                 // It lingers for a while with a store that refuses everything.
                 Notice::Poisoned(node) => self.world.wake(Duration::from_millis(400), KILL | node as u64),
+                Notice::Admin(_, AdminReply::BucketSet { .. }) => {
+                    self.changed_at.get_or_insert(self.world.now());
+                }
                 Notice::Admin(..) => {}
             }
         }
     }
 
     fn wake(&mut self, token: u64) {
-        if token & STEP != 0 {
+        if token & STORM != 0 {
+            self.world.set_weather(self.options.world.weather);
+        } else if token & CHANGE != 0 {
+            self.change((token & !CHANGE) as usize);
+        } else if token & STEP != 0 {
             let (_, step) = self.schedule[(token & !STEP) as usize];
             nemesis::carry_out(&mut self.world, step);
         } else if token & KILL != 0 {
@@ -282,29 +296,59 @@ impl Run {
     }
 
     fn verdict(mut self) -> Report {
-        let (histories, mints): (Vec<_>, Vec<_>) = self.histories().into_iter().unzip();
-        let findings = histories.iter().flat_map(starling_checker::judge).collect();
-        let misreads = self.registers().iter().flat_map(register::judge).collect();
+        let ledger = Ledger::new(&self);
+        let histories = self.histories(&ledger);
+        let findings = histories.iter().flat_map(starling_checker::judge);
+        let findings: Vec<Finding> = findings.filter(|f| self.is_kept(f)).collect();
+        let misreads: Vec<Misread> = self.registers(&ledger).iter().flat_map(register::judge).collect();
+        self.hear_all(&ledger);
         self.compare_records();
         self.weigh();
+        let nothing = self.complaints.is_empty() && self.unrest.is_empty();
+        let is_clean = nothing && findings.is_empty() && misreads.is_empty();
+        let stories = if is_clean { Vec::new() } else { self.stories(&ledger) };
         let delivered = |node| self.world.node(node).map_or(0, |n| n.data_plane().totals().hints_delivered);
-        Report {
+        let mut report = Report {
             seed: self.world.seed.0,
             trace: self.world.trace.digest(),
             events: self.world.trace.events(),
             virtual_time: self.world.now().since(Instant::from_nanos(0)),
+            rules: self.options.rules,
             nodes: self.world.len(),
             operations: self.workload.ops.len() as u64,
             toll: self.world.toll.clone(),
             counts: self.world.counts,
             tally: history::tally(&self.workload.ops),
             hints_delivered: (0..self.world.len()).map(delivered).sum(),
+            doubles: self.doubles(&ledger),
             findings,
             misreads,
+            complaints: self.complaints,
             unrest: self.unrest,
             histories,
-            mints,
+            mints: stories,
             logs: self.world.logs.iter().map(|(at, node, log)| format!("{at:?} n{node} {log:?}")).collect(),
-        }
+        };
+        report.hear_only(&self.options.judges);
+        report
+    }
+
+    fn hear_all(&mut self, ledger: &Ledger) {
+        let sights = self.missights(ledger);
+        let sights = sights.into_iter().map(|s| Complaint { judge: Judge::Sights, words: s.to_string() });
+        let mut all: Vec<Complaint> = sights.collect();
+        all.extend(self.older_winners(ledger));
+        all.extend(self.false_acks(ledger));
+        all.extend(self.needless_mints(ledger));
+        all.extend(self.unavailable());
+        all.append(&mut self.world.observer.complaints);
+        self.complaints.append(&mut all);
+    }
+
+    /// Where only the last writer is kept, another may be lost; what was written after that had ended may not.
+    fn is_kept(&self, finding: &Finding) -> bool {
+        let Finding::Lost { write, .. } = finding else { return true };
+        let op = usize::try_from(write.0).ok().and_then(|index| self.workload.ops.get(index));
+        !self.options.rules.keeps_one() || op.is_some_and(|op| self.is_past_last_writer(op))
     }
 }

@@ -7,6 +7,7 @@ use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
 
 use crate::nemesis::{Step, carry_out};
 use crate::run::Run;
+use crate::verdict::Ledger;
 use crate::workload::key_name;
 use crate::world::{Notice, Weather};
 
@@ -25,6 +26,10 @@ impl Run {
         if !self.is_quiet() {
             let words = self.restlessness();
             self.unrest.push(words);
+        }
+        if !self.options.sweep.is_on() {
+            let debts = self.unpaid(&Ledger::new(self));
+            self.complaints.extend(debts);
         }
         if !self.options.final_reads {
             return;
@@ -83,7 +88,9 @@ impl Run {
                 id: RequestId::from_bits(number | 1 << 127),
                 attempt: 0,
                 issued: self.world.now_at(node).wall,
+                began: self.world.now_at(node).wall,
                 timeout_ms: 0,
+                patience_ms: 0,
                 bucket: BucketName::default_bucket(),
                 key: key_name(key),
                 op: KvOp::Get,
@@ -103,7 +110,7 @@ impl Run {
         self.unrest.push(format!("key {key} could not be read from all owners"));
     }
 
-    fn copies(&self) -> u8 {
+    pub(crate) fn copies(&self) -> u8 {
         self.options.copies.min(u8::try_from(self.world.len()).unwrap_or(u8::MAX))
     }
 }

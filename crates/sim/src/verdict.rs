@@ -1,17 +1,16 @@
-//! What the judge is told: the history of each key in terms of dots.
+//! What the judges are told: the history of each key in terms of operations.
 //!
-//! A write is a dot, not an operation: a retry may mint a second one, and a reader that saw the first has not
-//! seen the second. What a writer had seen is what its reads returned; for a blind write it is what the minting
-//! node held at that moment, as [`crate::observer`] saw it.
+//! A write is an operation over all its tries: a retry may mint a second dot, and the two are one value (semantics,
+//! section 3). What a writer had seen is what its reads returned. For a blind write it is what had been acked before
+//! it began, and what its minting node held at that moment, as [`crate::observer`] saw it: as far as its bound lets it
+//! for certain, beyond that perhaps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use starling_causality::{Dot, Record, VersionVector};
-use starling_checker::{
-    KeyHistory, Look, RegisterHistory, Replica, Store, Version, Write, WriteId, WriteOutcome,
-};
-use starling_types::{BucketName, Instant, QualifiedKey};
+use starling_causality::{Dot, Record};
+use starling_checker::{KeyHistory, Replica, Write, WriteId, WriteOutcome};
+use starling_types::{BucketName, QualifiedKey};
 use starling_vnode::CellKey;
 
 use crate::history::{Kind, Op, Seen};
@@ -19,169 +18,228 @@ use crate::observer::Mint;
 use crate::run::Run;
 use crate::workload::key_name;
 
+mod acks;
+mod availability;
+mod blind;
+mod debts;
+mod last_writer;
+mod registers;
+mod sights;
+
+/// Which operation made which dot.
+pub(crate) struct Ledger {
+    of: BTreeMap<Dot, usize>,
+    /// The dots of each operation, in the order of their minting.
+    pub(crate) dots: Vec<Vec<Dot>>,
+    rows: BTreeMap<usize, Bytes>,
+    /// Who minted what of each key, by dot.
+    mints: BTreeMap<usize, Vec<Dot>>,
+    /// The operations on each key.
+    ops: BTreeMap<usize, Vec<usize>>,
+}
+
+impl Ledger {
+    /// Values are unique; deletes are known by the request that travels with them, and by their acks.
+    pub(crate) fn new(run: &Run) -> Self {
+        let (ops, observer) = (&run.workload.ops, &run.world.observer);
+        let mut puts = BTreeMap::new();
+        let mut deletes = BTreeMap::new();
+        for (index, op) in ops.iter().enumerate() {
+            match &op.kind {
+                Kind::Put(value) => drop(puts.insert(value, index)),
+                Kind::Delete => {
+                    let made = observer.origins.get(&op.request).into_iter().flatten();
+                    deletes.extend(made.chain(&op.acked).map(|&dot| (dot, index)));
+                }
+                Kind::Get => {}
+            }
+        }
+        let keys = 0..run.options.workload.all_keys();
+        let rows: BTreeMap<usize, Bytes> = keys.filter_map(|key| Some((key, run.row(key)?))).collect();
+        let mut ledger = Self {
+            of: BTreeMap::new(),
+            dots: vec![Vec::new(); ops.len()],
+            mints: BTreeMap::new(),
+            ops: BTreeMap::new(),
+            rows,
+        };
+        ops.iter().enumerate().for_each(|(index, op)| ledger.ops.entry(op.key).or_default().push(index));
+        let keys: BTreeMap<Bytes, usize> = ledger.rows.iter().map(|(&key, row)| (row.clone(), key)).collect();
+        for mint in observer.mints.values() {
+            if let Some(&key) = keys.get(&mint.row) {
+                ledger.mints.entry(key).or_default().push(mint.dot);
+            }
+        }
+        let mut mints: Vec<&Mint> = observer.mints.values().collect();
+        mints.sort_by_key(|mint| mint.at);
+        for mint in mints {
+            let op = match &mint.value {
+                Some(value) => puts.get(value),
+                None => deletes.get(&mint.dot),
+            };
+            if let Some(&op) = op.filter(|&&op| ledger.rows.get(&ops[op].key) == Some(&mint.row)) {
+                ledger.of.insert(mint.dot, op);
+                ledger.dots[op].push(mint.dot);
+            }
+        }
+        ledger
+    }
+
+    /// The write behind a dot. A delete that nobody can be found for is a write of its own.
+    pub(crate) fn write_of(&self, dot: Dot) -> WriteId {
+        self.of.get(&dot).map_or_else(|| stray(dot), |&op| WriteId(op as u64))
+    }
+
+    /// The operation behind a dot.
+    pub(crate) fn op_of(&self, dot: Dot) -> Option<usize> {
+        self.of.get(&dot).copied()
+    }
+}
+
+/// Operations are numbered from 0; these are far above.
+const fn stray(dot: Dot) -> WriteId {
+    WriteId(dot.hlc.bits() | 1 << 63)
+}
+
 impl Run {
-    /// Each key's history, and who minted what of it.
-    pub(crate) fn histories(&self) -> Vec<(KeyHistory, Vec<String>)> {
-        (0..self.options.workload.all_keys()).map(|key| self.history(key)).collect()
+    /// Each key's history.
+    pub(crate) fn histories(&self, ledger: &Ledger) -> Vec<KeyHistory> {
+        (0..self.options.workload.all_keys()).map(|key| self.history(ledger, key)).collect()
+    }
+
+    /// For each key, what happened to it, for a person.
+    pub(crate) fn stories(&self, ledger: &Ledger) -> Vec<Vec<String>> {
+        (0..self.options.workload.all_keys()).map(|key| self.story(ledger, key)).collect()
     }
 
     /// Equal values are not enough: the whole records must be equal on all owners.
     pub(crate) fn compare_records(&mut self) {
         for key in 0..self.options.workload.all_keys() {
-            let records = self.replicas(key);
-            if records.windows(2).any(|pair| pair[0].1 != pair[1].1) {
+            let records: Vec<_> = self.replicas(key).into_iter().map(|(_, _, record)| record).collect();
+            if records.windows(2).any(|pair| pair[0].digest() != pair[1].digest()) {
                 self.unrest.push(format!("key {key}: the owners' records differ: {records:?}"));
             }
         }
     }
 
-    /// What was written to and read from each single-writer key.
-    pub(crate) fn registers(&self) -> Vec<RegisterHistory> {
-        let workload = &self.options.workload;
-        (workload.keys..workload.all_keys()).map(|key| self.register(key)).collect()
-    }
-
-    /// Versions are the numbers of operations: one client's writes begin in their order.
-    fn register(&self, key: usize) -> RegisterHistory {
-        let (mut stores, mut looks, mut versions) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for (number, op) in self.workload.ops.iter().enumerate().filter(|(_, op)| op.key == key) {
-            let (version, began) = (Version(number as u64 + 1), op.began.nanos());
-            if let Kind::Put(value) = &op.kind {
-                versions.insert(value, version);
-                stores.push(Store { version, began, acked: op.acked_at.map(Instant::nanos) });
-            } else if let Some((ended, values)) = &op.answer {
-                looks.push((values, began, ended.nanos()));
-            }
-        }
-        // A value that nobody wrote is newer than all.
-        let newest = |values: &[Bytes]| {
-            let of = |value| versions.get(value).copied().unwrap_or(Version(u64::MAX));
-            values.iter().map(of).max().unwrap_or_default()
+    fn history(&self, ledger: &Ledger, key: usize) -> KeyHistory {
+        let live = |record: &Record| {
+            let live = record.siblings().iter().filter(|s| !s.is_tombstone());
+            live.map(|s| ledger.write_of(s.dot)).collect()
         };
-        let looks = looks.into_iter();
-        let looks =
-            looks.map(|(values, began, ended)| Look { version: newest(values), began, ended }).collect();
-        RegisterHistory { key: format!("key-{key}"), stores, looks }
+        let replicas = self.replicas(key);
+        let replicas = replicas.into_iter().map(|(_, name, record)| Replica { name, live: live(&record) });
+        KeyHistory {
+            key: format!("key-{key}"),
+            replicas: replicas.collect(),
+            writes: self.writes(ledger, key),
+        }
     }
 
-    fn history(&self, key: usize) -> (KeyHistory, Vec<String>) {
-        let mut names = Names::default();
-        let row = self.row(key);
-        let (mut writes, mut story) = (Vec::new(), Vec::new());
-        for mint in self.world.observer.mints.values().filter(|m| Some(&m.row) == row.as_ref()) {
-            let write = self.write(&mut names, mint);
-            story.push(format!("{} is {} by n{} at {:?}", write.id, mint.dot, mint.node, mint.at));
-            writes.push(write);
-        }
-        for op in self.workload.ops.iter().filter(|op| op.key == key) {
-            writes.extend(self.unnamed_delete(&mut names, op));
-        }
-        let replicas = self.replicas(key).into_iter().map(|(name, record)| Replica {
-            name,
-            live: record.siblings().iter().filter(|s| !s.is_tombstone()).map(|s| names.of(s.dot)).collect(),
+    fn story(&self, ledger: &Ledger, key: usize) -> Vec<String> {
+        let mints = self.mints_of(ledger, key);
+        let told = mints.map(|m| {
+            let write = ledger.write_of(m.dot);
+            format!("{write} is {} by n{} (life {}) at {:?}", m.dot, m.node, m.life, m.at)
         });
-        let history = KeyHistory { key: format!("key-{key}"), replicas: replicas.collect(), writes };
-        (history, story)
+        let ops = self.ops_of(ledger, key).map(|(index, op)| {
+            let tries: Vec<String> =
+                op.tries.iter().map(|t| format!("n{} {:?} {:?}", t.node, t.sent, t.end)).collect();
+            let kind = match &op.kind {
+                Kind::Get => "get",
+                Kind::Put(_) => "put",
+                Kind::Delete => "delete",
+            };
+            let acks: Vec<String> = op.acks.iter().map(|a| format!("{:?} {:?}", a.at, a.receipt)).collect();
+            let shown = op.answer.as_ref().map(|a| {
+                let shown: Vec<_> = a.shown.iter().map(|(dot, _)| ledger.write_of(*dot)).collect();
+                format!("{shown:?} covers {:?}", a.covers)
+            });
+            let seen = match &op.seen {
+                Seen::Dots(..) => "context",
+                Seen::Nothing => "nothing",
+                Seen::Local => "local",
+                Seen::Quorum => "quorum",
+            };
+            format!(
+                "w{index} {kind} of c{} ({seen}, issued {:?}, r {} strict {}) at {:?}: {tries:?} acks {acks:?} \
+                 shown {shown:?}",
+                op.client, op.issued, op.r, op.strict, op.began
+            )
+        });
+        told.chain(ops).collect()
     }
 
-    fn write(&self, names: &mut Names, mint: &Mint) -> Write {
-        let op = self.op_of(mint);
+    /// Who minted what of a key.
+    pub(crate) fn mints_of<'a>(&'a self, ledger: &'a Ledger, key: usize) -> impl Iterator<Item = &'a Mint> {
+        let dots = ledger.mints.get(&key).into_iter().flatten();
+        dots.map(|dot| &self.world.observer.mints[dot])
+    }
+
+    /// The operations on a key, by their numbers.
+    pub(crate) fn ops_of<'a>(
+        &'a self,
+        ledger: &'a Ledger,
+        key: usize,
+    ) -> impl Iterator<Item = (usize, &'a Op)> {
+        let ops = ledger.ops.get(&key).into_iter().flatten();
+        ops.map(|&index| (index, &self.workload.ops[index]))
+    }
+
+    /// All writes of a key.
+    pub(crate) fn writes(&self, ledger: &Ledger, key: usize) -> Vec<Write> {
+        let ops = self.ops_of(ledger, key).filter(|(_, op)| op.is_write());
+        let mut writes: Vec<Write> = ops.map(|(index, op)| self.write(ledger, index, op)).collect();
+        let strays = self.mints_of(ledger, key).filter(|mint| ledger.op_of(mint.dot).is_none());
+        writes.extend(strays.map(|mint| Write {
+            id: stray(mint.dot),
+            deletes: mint.value.is_none(),
+            outcome: if mint.value.is_none() { WriteOutcome::Unknown } else { WriteOutcome::Refused },
+            seen: BTreeSet::new(),
+            perhaps: mint.base.iter().map(|&dot| ledger.write_of(dot)).collect(),
+        }));
+        writes
+    }
+
+    fn write(&self, ledger: &Ledger, index: usize, op: &Op) -> Write {
+        let id = WriteId(index as u64);
         let outcome = match op {
-            Some(op) if op.acked.contains(&mint.dot) => WriteOutcome::Acked,
-            Some(op) if op.certainly_refused() => WriteOutcome::Refused,
+            _ if self.is_sure(op) => WriteOutcome::Acked,
+            _ if op.certainly_refused() => WriteOutcome::Refused,
             _ => WriteOutcome::Unknown,
         };
-        let seen = match op.map(|op| &op.seen) {
-            Some(Seen::Nothing) => BTreeSet::new(),
-            Some(Seen::Dots(dots, context)) => self.with_twins(dots, context),
-            Some(Seen::Local) | None => mint.base.clone(),
+        let (mut seen, mut perhaps) = match &op.seen {
+            Seen::Nothing => (BTreeSet::new(), BTreeSet::new()),
+            Seen::Dots(dots, _) => (dots.iter().map(|&dot| ledger.write_of(dot)).collect(), BTreeSet::new()),
+            Seen::Local | Seen::Quorum => self.blind(ledger, index, op),
         };
-        Write {
-            id: names.of(mint.dot),
-            deletes: mint.value.is_none(),
-            outcome,
-            seen: seen.into_iter().map(|dot| names.of(dot)).collect(),
-        }
+        seen.remove(&id);
+        perhaps.remove(&id);
+        Write { id, deletes: op.kind == Kind::Delete, outcome, seen, perhaps }
     }
 
-    /// The operation behind a dot: values are unique, deletes are known by the request that travels with them.
-    fn op_of(&self, mint: &Mint) -> Option<&Op> {
-        let made = |op: &&Op| match (&op.kind, &mint.value) {
-            (Kind::Put(value), Some(minted)) => value == minted,
-            (Kind::Delete, None) => {
-                let origin = self.world.observer.origins.get(&op.request);
-                op.acked.contains(&mint.dot) || origin.is_some_and(|dots| dots.contains(&mint.dot))
-            }
-            _ => false,
-        };
-        self.workload.ops.iter().find(made)
+    /// Whether it was acked, and what its acks rest on cannot have been lost with a disk's unsynced part.
+    pub(crate) fn is_sure(&self, op: &Op) -> bool {
+        let durable = op.acks.iter().any(|ack| ack.receipt.durable);
+        let crashed = || self.world.unclean.iter().any(|&(_, at)| at >= op.began);
+        !op.acks.is_empty() && (durable || !crashed())
     }
 
-    /// A delete that may have been minted under a dot that cannot be traced to it excuses what it had seen.
-    fn unnamed_delete(&self, names: &mut Names, op: &Op) -> Option<Write> {
-        let Seen::Dots(dots, context) = &op.seen else {
-            return None;
-        };
-        let untraced = op.kind == Kind::Delete && op.acked.is_empty() && !op.certainly_refused();
-        untraced.then(|| Write {
-            id: names.fresh(),
-            deletes: true,
-            outcome: WriteOutcome::Unknown,
-            seen: self.with_twins(dots, context).into_iter().map(|dot| names.of(dot)).collect(),
-        })
-    }
-
-    /// Equal values are shown once, under their highest dot: a reader has seen the others too, if its context
-    /// covers them.
-    fn with_twins(&self, dots: &BTreeSet<Dot>, context: &VersionVector) -> BTreeSet<Dot> {
-        let mints = &self.world.observer.mints;
-        let values: BTreeSet<&Bytes> = dots.iter().filter_map(|d| mints.get(d)?.value.as_ref()).collect();
-        let twins = mints.values().filter(|m| m.value.as_ref().is_some_and(|v| values.contains(v)));
-        let twins = twins.map(|m| m.dot).filter(|&d| context.covers(d));
-        dots.iter().copied().chain(twins).collect()
-    }
-
-    fn row(&self, key: usize) -> Option<Bytes> {
-        let cluster = self.world.node(0)?.view().cluster();
+    pub(crate) fn row(&self, key: usize) -> Option<Bytes> {
+        let cluster = self.world.cluster?;
         let key = QualifiedKey::new(cluster.hash_seed(), BucketName::default_bucket(), key_name(key));
         Some(CellKey::data(key).row().1)
     }
 
+    /// The nodes that own a key.
+    pub(crate) fn owners(&self, key: usize) -> Vec<usize> {
+        self.row(key).map(|row| self.world.owners_of(&row)).unwrap_or_default()
+    }
+
     /// What each owner has on disk.
-    fn replicas(&self, key: usize) -> Vec<(String, Record)> {
-        let (Some(row), Some(machine)) = (self.row(key), self.world.node(0)) else {
-            return Vec::new();
-        };
-        let owners = (0..self.world.len()).filter(|&node| {
-            let token = row.first_chunk::<8>().map(|t| u64::from_be_bytes(*t));
-            machine.view().layout().zip(token).is_some_and(|(layout, token)| {
-                let partition = layout.partition_of(starling_types::Token::from_bits(token));
-                layout.owns(self.world.id(node), partition)
-            })
-        });
-        owners.map(|node| (format!("n{node}"), self.world.stored(node, &row).unwrap_or_default())).collect()
-    }
-}
-
-/// Short names for dots.
-#[derive(Default)]
-struct Names {
-    known: BTreeMap<Dot, WriteId>,
-    used: u64,
-}
-
-impl Names {
-    fn of(&mut self, dot: Dot) -> WriteId {
-        if let Some(&id) = self.known.get(&dot) {
-            return id;
-        }
-        let id = self.fresh();
-        self.known.insert(dot, id);
-        id
-    }
-
-    fn fresh(&mut self) -> WriteId {
-        self.used += 1;
-        WriteId(self.used)
+    pub(crate) fn replicas(&self, key: usize) -> Vec<(usize, String, Record)> {
+        let Some(row) = self.row(key) else { return Vec::new() };
+        let stored = |node| (node, format!("n{node}"), self.world.stored(node, &row).unwrap_or_default());
+        self.world.owners_of(&row).into_iter().map(stored).collect()
     }
 }

@@ -1,19 +1,20 @@
 //! Clients: they read, write blindly, write with what they have seen, delete, and retry under the same request
 //! id, at the same node or another.
 
+mod ask;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
-use rand::{Rng, RngExt};
 use starling_causality::Dot;
 use starling_node::ReplyHandle;
-use starling_types::{BucketName, Key, Outcome, RequestId};
-use starling_wire::client::Seen as WireSeen;
-use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
+use starling_types::{Key, Outcome};
+use starling_wire::{KvReply, KvRequest};
 
-use crate::history::{Kind, Op, Seen};
+use crate::history::{Ack, Op, Seen, Sight, Try, TryEnd};
 use crate::seed::Seed;
 use crate::world::World;
 
@@ -34,6 +35,21 @@ pub struct WorkloadOptions {
     pub patience: Duration,
     /// Most tries of one operation.
     pub tries: u8,
+    /// Share of retries that come only after some seconds.
+    pub late_retries: f64,
+    /// Copies of every key: the largest quorum.
+    pub copies: u8,
+    /// A client's clock differs from the true time by at most this, in milliseconds.
+    pub clock_skew_ms: i64,
+    /// Longest value, in bytes.
+    pub longest: usize,
+    /// Share of writes of shared keys that expire, within a few seconds.
+    pub ttl: f64,
+    /// Only the last writer of a key is kept. A register's writer then says always what it replaces, and waits after
+    /// a write of unknown outcome until it is too late for it.
+    pub lww: bool,
+    /// Every request is strict, by the bucket's rules.
+    pub strict: bool,
 }
 
 impl WorkloadOptions {
@@ -56,8 +72,11 @@ pub struct Workload {
 
 struct Client {
     rng: ChaCha8Rng,
+    clock_offset_ms: i64,
     /// Per key: the newest context, and what it covers.
     seen: BTreeMap<usize, (Bytes, Seen)>,
+    /// Keys of which a write of its own may still show up.
+    loose: BTreeSet<usize>,
     open: Option<Open>,
 }
 
@@ -70,12 +89,19 @@ struct Open {
 /// Wake tokens: which client, and whether it gives up on an answer or begins anew.
 const CLIENT: u64 = 1 << 48;
 const GIVE_UP: u64 = 1 << 49;
+const RETRY: u64 = 1 << 47;
+/// After how long a write that was given up can win over nothing that came later, whatever the clocks say.
+const TOO_LATE: Duration = Duration::from_secs(5);
 
 impl Workload {
     /// Clients that begin when [`Workload::start`] is called.
     pub fn new(seed: Seed, options: WorkloadOptions) -> Self {
-        let client =
-            |index| Client { rng: seed.stream("client", index as u64), seen: BTreeMap::new(), open: None };
+        let client = |index| {
+            let mut rng = seed.stream("client", index as u64);
+            let skew = options.clock_skew_ms;
+            let clock_offset_ms = rng.random_range(-skew..=skew);
+            Client { rng, clock_offset_ms, seen: BTreeMap::new(), loose: BTreeSet::new(), open: None }
+        };
         Self {
             clients: (0..options.clients).map(client).collect(),
             options,
@@ -87,7 +113,7 @@ impl Workload {
 
     /// Sets them going.
     pub fn start(&mut self, world: &mut World) {
-        (0..self.clients.len()).for_each(|c| self.pause(world, c));
+        (0..self.clients.len()).for_each(|c| self.pause(world, c, Duration::ZERO));
     }
 
     /// They begin nothing new.
@@ -104,6 +130,8 @@ impl Workload {
     pub fn wake(&mut self, world: &mut World, token: u64) -> bool {
         if token & GIVE_UP != 0 {
             self.give_up(world, ReplyHandle(token & !GIVE_UP));
+        } else if token & RETRY != 0 {
+            self.try_again(world, (token & !RETRY) as usize);
         } else if token & CLIENT != 0 {
             self.begin(world, (token & !CLIENT) as usize);
         } else {
@@ -118,12 +146,19 @@ impl Workload {
             return;
         };
         if let KvReply::Written(written) = &reply {
-            self.ops[index].acked.insert(written.receipt.dot);
-            self.ops[index].acked_at.get_or_insert(world.now());
+            let op = &mut self.ops[index];
+            op.acked.extend(written.receipt.dot);
+            op.acks.push(Ack { at: world.now(), receipt: written.receipt.clone() });
+            op.acked_at.get_or_insert(world.now());
         }
         let client = self.ops[index].client;
         let awaited = self.clients[client].open.as_ref().is_some_and(|o| o.handle == handle);
         if awaited {
+            let end = match &reply {
+                KvReply::Failed(failure) => TryEnd::Failed(failure.kind),
+                _ => TryEnd::Done,
+            };
+            self.close_try(index, end);
             self.answered(world, client, index, reply);
         }
     }
@@ -132,13 +167,20 @@ impl Workload {
         let key = self.ops[index].key;
         match reply {
             KvReply::Read(read) => {
-                let values = read.siblings.iter().map(|s| s.value.clone()).collect();
-                self.ops[index].answer = Some((world.now(), values));
+                let covers = read.context.as_ref().and_then(|t| world.open_context(t, key_name(key)));
+                let began = self.ops[index].tries.last().map_or(self.ops[index].began, |t| t.sent);
+                let sight = Sight {
+                    began,
+                    ended: world.now(),
+                    shown: read.siblings.iter().map(|s| (s.dot, s.value.clone())).collect(),
+                    covers: covers.unwrap_or_default(),
+                };
+                self.ops[index].answer = Some(sight);
                 let dots = read.siblings.iter().map(|s| s.dot).collect();
                 self.learn(world, client, key, read.context, dots);
             }
             KvReply::Written(written) => {
-                let dots = BTreeSet::from([written.receipt.dot]);
+                let dots = written.receipt.dot.into_iter().collect();
                 self.learn(world, client, key, written.context, dots);
             }
             KvReply::Failed(failure) => {
@@ -170,7 +212,14 @@ impl Workload {
         let client = self.ops[index].client;
         if self.clients[client].open.as_ref().is_some_and(|o| o.handle == handle) {
             self.ops[index].uncertain = true;
+            self.close_try(index, TryEnd::Silence);
             self.retry(world, client);
+        }
+    }
+
+    fn close_try(&mut self, index: usize, end: TryEnd) {
+        if let Some(last) = self.ops[index].tries.last_mut() {
+            last.end = end;
         }
     }
 
@@ -179,11 +228,20 @@ impl Workload {
         let me = &mut self.clients[client];
         let Some(open) = &mut me.open else { return };
         let op = &self.ops[open.op];
-        if op.tries >= self.options.tries || me.rng.random_bool(0.3) {
+        if op.tries.len() >= usize::from(self.options.tries) || me.rng.random_bool(0.3) {
             return self.end(world, client);
         }
         open.request.attempt += 1;
-        let mut open = me.open.take();
+        if self.options.late_retries > 0.0 && me.rng.random_bool(self.options.late_retries) {
+            open.handle = ReplyHandle(0);
+            let wait = Duration::from_millis(me.rng.random_range(1_000..15_000));
+            return world.wake(wait, RETRY | client as u64);
+        }
+        self.try_again(world, client);
+    }
+
+    fn try_again(&mut self, world: &mut World, client: usize) {
+        let mut open = self.clients[client].open.take();
         if let Some(open) = &mut open {
             self.send(world, client, open);
         }
@@ -191,16 +249,26 @@ impl Workload {
     }
 
     fn end(&mut self, world: &mut World, client: usize) {
+        let mut wait = Duration::ZERO;
         if let Some(open) = self.clients[client].open.take() {
-            self.ops[open.op].open = false;
+            let op = &mut self.ops[open.op];
+            op.open = false;
+            op.ended = Some(world.now());
+            let is_loose_end = op.is_write() && op.uncertain && op.acked.is_empty();
+            if is_loose_end {
+                self.clients[client].loose.insert(op.key);
+            }
+            if self.options.lww && op.key >= self.options.keys && is_loose_end {
+                wait = TOO_LATE;
+            }
         }
-        self.pause(world, client);
+        self.pause(world, client, wait);
     }
 
-    fn pause(&mut self, world: &mut World, client: usize) {
+    fn pause(&mut self, world: &mut World, client: usize, wait: Duration) {
         if !self.stopped {
             let think = self.options.think.mul_f64(self.clients[client].rng.random::<f64>());
-            world.wake(think, CLIENT | client as u64);
+            world.wake(wait + think, CLIENT | client as u64);
         }
     }
 
@@ -218,110 +286,12 @@ impl Workload {
 
     fn send(&mut self, world: &mut World, client: usize, open: &mut Open) {
         let node = self.clients[client].rng.random_range(0..world.len());
+        open.request.began = world.true_wall(self.clients[client].clock_offset_ms);
         open.handle = world.request(node, open.request.clone());
-        self.ops[open.op].tries += 1;
+        self.ops[open.op].tries.push(Try { node, sent: world.now(), end: TryEnd::Open });
         self.handles.insert(open.handle, (open.op, open.request.attempt));
         let wait = self.options.patience + Duration::from_millis(100);
         world.wake(wait, GIVE_UP | open.handle.0);
-    }
-
-    /// The registers that a client writes.
-    fn registers_of(&self, client: usize) -> Vec<usize> {
-        let all = self.options.keys..self.options.keys + self.options.registers;
-        all.filter(|key| key % self.options.clients == client).collect()
-    }
-
-    fn invent(&mut self, world: &World, client: usize) -> (Op, KvRequest) {
-        let number = self.ops.len();
-        let registers = self.registers_of(client);
-        let me = &mut self.clients[client];
-        let key = me.choose(&self.options, &registers);
-        let is_register = key >= self.options.keys;
-        let id = (u128::from(me.rng.next_u64()) << 64) | u128::from(me.rng.next_u64());
-        let request = RequestId::from_bits(id);
-        let (seen, wire) = if is_register { me.memory(key) } else { me.outlook(key) };
-        let value = Bytes::from(format!("value {number} of client {client}"));
-        let (kind, op) = match me.rng.random_range(0..100) {
-            _ if is_register && !registers.contains(&key) => (Kind::Get, KvOp::Get),
-            0..30 => (Kind::Get, KvOp::Get),
-            30..45 if !is_register => (Kind::Delete, KvOp::Delete { seen: wire }),
-            _ => {
-                let put = KvOp::Put { value: value.clone(), seen: wire, ttl_ms: None };
-                (Kind::Put(value), put)
-            }
-        };
-        let quorum = match is_register {
-            true => QuorumChoice { r: None, w: None, strict: Some(true) },
-            false => me.quorum(kind == Kind::Get, self.options.least_w),
-        };
-        let request = KvRequest {
-            id: request,
-            attempt: 0,
-            issued: world.now_at(0).wall,
-            timeout_ms: u32::try_from(self.options.patience.as_millis()).unwrap_or(u32::MAX),
-            bucket: BucketName::default_bucket(),
-            key: key_name(key),
-            op,
-            quorum,
-            forwarded: false,
-        };
-        let op = Op {
-            client,
-            key,
-            request: request.id,
-            kind,
-            seen,
-            tries: 0,
-            acked: BTreeSet::new(),
-            uncertain: false,
-            refused: false,
-            open: true,
-            began: world.now(),
-            acked_at: None,
-            answer: None,
-        };
-        (op, request)
-    }
-}
-
-impl Client {
-    /// A key; one time in four a register, and of these every other time one of its own.
-    fn choose(&mut self, options: &WorkloadOptions, own: &[usize]) -> usize {
-        if options.registers == 0 || self.rng.random_range(0..4) > 0 {
-            return self.rng.random_range(0..options.keys);
-        }
-        match self.rng.random_bool(0.5) && !own.is_empty() {
-            true => own[self.rng.random_range(0..own.len())],
-            false => options.keys + self.rng.random_range(0..options.registers),
-        }
-    }
-
-    /// What it has seen of a key, if anything.
-    fn memory(&self, key: usize) -> (Seen, WireSeen) {
-        let seen = self.seen.get(&key).cloned();
-        seen.map_or((Seen::Nothing, WireSeen::Nothing), |(token, seen)| (seen, WireSeen::Context(token)))
-    }
-
-    fn outlook(&mut self, key: usize) -> (Seen, WireSeen) {
-        let dice = self.rng.random_range(0..10);
-        match self.seen.get(&key) {
-            Some((token, seen)) if dice < 5 => (seen.clone(), WireSeen::Context(token.clone())),
-            _ if dice == 9 => (Seen::Nothing, WireSeen::Nothing),
-            _ => (Seen::Local, WireSeen::Local),
-        }
-    }
-
-    fn quorum(&mut self, read: bool, least_w: u8) -> QuorumChoice {
-        let size = match self.rng.random_range(0..10) {
-            0 => Some(1),
-            1 => Some(3),
-            _ => None,
-        };
-        let strict = self.rng.random_bool(0.15).then_some(true);
-        match read {
-            true => QuorumChoice { r: size, w: None, strict },
-            false => QuorumChoice { r: None, w: size.map(|w| w.max(least_w)), strict },
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use starling_node::event::CommitFailure;
 use starling_node::node::Phase;
 use starling_node::{Effect, Event, Log, Node, Pace, ReplyHandle, ScanId};
 use starling_storage::{Engine, Namespace};
-use starling_types::{BucketName, Instant, Key, NodeId, Now, QualifiedKey};
+use starling_types::{BucketName, ClusterId, Instant, Key, NodeId, Now, QualifiedKey, WallTime};
 use starling_vnode::CellKey;
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::{KvReply, KvRequest};
@@ -25,6 +25,7 @@ use crate::sabotage::Sabotage;
 use crate::seed::Seed;
 use crate::toll::{Harm, Toll};
 use crate::trace::Trace;
+use crate::troubles::{Trouble, Troubles};
 
 pub use crate::network::Weather;
 
@@ -108,6 +109,7 @@ pub(crate) enum Happening {
     Load { node: usize, life: u64, cell: CellKey, slow: bool },
     Scan { node: usize, life: u64, id: ScanId, effect: ScanOrder },
     Tick { node: usize, life: u64 },
+    Pressure { node: usize },
     Request { node: usize, handle: ReplyHandle, request: KvRequest },
     Reply { handle: ReplyHandle, reply: KvReply },
     Admin { node: usize, handle: ReplyHandle, request: AdminRequest },
@@ -138,6 +140,8 @@ pub(crate) struct ScanOrder {
 const BUCKET_INCARNATION: u64 = 1;
 /// What takes longer, on a disk or on the way between nodes, has been slowed down by a fault.
 pub(crate) const SLOW: Duration = Duration::from_millis(30);
+/// For how long a lost frame can hold up a request.
+pub(crate) const LOSS_FELT: Duration = Duration::from_secs(2);
 /// After how long a silent connection is given up.
 pub(crate) const IDLE: Duration = Duration::from_millis(2_500);
 
@@ -165,6 +169,18 @@ pub struct World {
     pub trace: Trace,
     /// Who minted what.
     pub observer: Observer,
+    /// Who was troubled, and when.
+    pub troubles: Troubles,
+    /// Once there is one.
+    pub(crate) cluster: Option<ClusterId>,
+    /// Which key a request was for.
+    pub(crate) asked: BTreeMap<ReplyHandle, Key>,
+    /// Nodes that stopped without having been asked to, or whose disks failed, and when.
+    pub unclean: Vec<(usize, Instant)>,
+    /// The node whose disk was replaced by an earlier one.
+    pub put_back: Option<usize>,
+    /// How far a wall clock has been off at most, in milliseconds.
+    pub worst_clock_ms: u64,
     /// What nodes told their operators, newest last.
     pub logs: VecDeque<(Instant, usize, Log)>,
 }
@@ -205,8 +221,17 @@ impl World {
             toll: Toll::default(),
             trace: Trace::default(),
             observer: Observer::default(),
+            troubles: Troubles::default(),
+            cluster: None,
+            asked: BTreeMap::new(),
+            unclean: Vec::new(),
+            put_back: None,
+            worst_clock_ms: 0,
             logs: VecDeque::new(),
         };
+        if world.options.laggard.is_some() {
+            world.troubles.begin(0, Trouble::SlowDisk, world.now);
+        }
         (0..world.hosts.len()).for_each(|node| world.start(node));
         world
     }
@@ -253,6 +278,11 @@ impl World {
         self.hosts[node].machine.as_ref()
     }
 
+    /// The true wall time, and so many milliseconds.
+    pub fn true_wall(&self, offset_ms: i64) -> WallTime {
+        host::wall(self.now, offset_ms)
+    }
+
     /// The time as a node sees it.
     pub fn now_at(&self, node: usize) -> Now {
         self.hosts[node].now(self.now)
@@ -280,8 +310,7 @@ impl World {
 
     /// What a context token of this cluster covers.
     pub fn open_context(&self, token: &[u8], key: Key) -> Option<VersionVector> {
-        let mut clusters = self.hosts.iter().filter_map(|h| h.machine.as_ref().map(|m| m.view().cluster()));
-        let cluster = clusters.find(|c| c.is_some())?;
+        let cluster = self.cluster?;
         let key = QualifiedKey::new(cluster.hash_seed(), BucketName::default_bucket(), key);
         ContextToken::open(token, cluster, BUCKET_INCARNATION, &key).ok()
     }
@@ -303,13 +332,14 @@ impl World {
     }
 
     /// How long a client's frame is on its way; none if it is lost.
-    pub(crate) fn client_way(&mut self) -> Option<Duration> {
+    pub(crate) fn client_way(&mut self, node: usize) -> Option<Duration> {
         let weather = self.network.weather;
         let lost = self.clients.random_bool(weather.loss);
         let (least, usual) = weather.delay;
         let delay = least + usual.mul_f64(self.clients.random::<f64>());
         if lost {
             self.toll.count(Harm::Loss);
+            self.troubles.strike(node, self.now, LOSS_FELT);
         }
         (!lost).then_some(delay)
     }
@@ -325,6 +355,10 @@ impl World {
             Happening::Frame { to, from, .. } if self.network.is_held(from, to) => self.held.push(happening),
             Happening::Frame { to, from, connection, passage, bytes } => {
                 self.frame(to, from, connection, passage, &bytes);
+            }
+            Happening::Pressure { node } => {
+                let is_full = self.hosts[node].is_full;
+                self.deliver(node, Event::DiskPressure(is_full));
             }
             Happening::Dial { from, to, life } => self.dial(from, to, life),
             Happening::LinkLost { node, peer, connection } => self.link_lost(node, peer, connection),
@@ -378,11 +412,14 @@ impl World {
         if told.iter().any(|(_, result)| matches!(result, Err(CommitFailure::Failed(_)))) {
             if !std::mem::replace(&mut self.hosts[node].poisoned, true) {
                 self.toll.count(Harm::FailedDisk);
+                self.troubles.begin(node, Trouble::FailedDisk, self.now);
+                self.unclean.push((node, self.now));
             }
             self.notices.push_back(Notice::Poisoned(node));
         }
         let life = self.hosts[node].life;
         for (id, result) in told {
+            self.observer.ended(node, id, result.is_ok());
             if matches!(result, Err(CommitFailure::NoSpace(_))) {
                 self.feel_fullness(node);
             }

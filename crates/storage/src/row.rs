@@ -12,8 +12,8 @@ use crate::error::StorageError;
 
 /// Longest row key, in bytes. Room for a client's key and bucket with what is put around them.
 pub const MAX_ROW_KEY: usize = 8 << 10;
-/// Largest row value, in bytes: a record whose siblings fit one message.
-pub const MAX_ROW_VALUE: usize = limits::MAX_MESSAGE;
+/// Largest row value, in bytes. Clients write records of which several fit one message; merges have no bound but this.
+pub const MAX_ROW_VALUE: usize = 4 * limits::MAX_MESSAGE;
 
 const _: () = assert!(limits::MAX_KEY + limits::MAX_BUCKET_NAME + 256 <= MAX_ROW_KEY);
 

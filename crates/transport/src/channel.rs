@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use starling_types::ClusterId;
+use starling_types::{ClusterId, WallTime};
 use starling_wire::hello::{Hello, NodeHello, PROTOCOL};
 use starling_wire::{Class, Envelope};
 use tokio::task::spawn_local;
@@ -57,13 +57,14 @@ impl Dialer {
         cluster: ClusterId,
         inbox: Rc<dyn ChannelInbox>,
     ) -> Result<Channel, GreetingError> {
-        let ours = Hello { protocols: (PROTOCOL, PROTOCOL), cluster, node: None };
+        let ours = Hello { protocols: (PROTOCOL, PROTOCOL), cluster, node: None, wall: None };
         let to = (addr, ANY_NODE);
         let (connection, greeted) =
             connect(&self.endpoint, &self.config, Protocols::Client, to, &ours).await?;
         let node = greeted.node()?.clone();
         let link = Link::new(connection, greeted.streams.len(), self.stats.clone(), self.budget.clone());
-        let channel = Channel { node, cluster: greeted.hello.cluster, link: link.clone() };
+        let channel =
+            Channel { node, cluster: greeted.hello.cluster, wall: greeted.hello.wall, link: link.clone() };
         spawn_local(async move {
             let sink = Rc::new(ChannelSink(inbox.clone()));
             let reason = link::run(&link, greeted.streams, sink).await;
@@ -89,6 +90,7 @@ impl Dialer {
 pub struct Channel {
     node: NodeHello,
     cluster: ClusterId,
+    wall: Option<WallTime>,
     link: Rc<Link>,
 }
 
@@ -101,6 +103,11 @@ impl Channel {
     /// The node's cluster when it introduced itself.
     pub const fn cluster(&self) -> ClusterId {
         self.cluster
+    }
+
+    /// What the node took for the cluster's time when it introduced itself.
+    pub const fn wall(&self) -> Option<WallTime> {
+        self.wall
     }
 
     /// Hands a message to the connection.

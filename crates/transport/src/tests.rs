@@ -187,7 +187,12 @@ fn recorder(id: u64) -> Rc<Recorder> {
         layout: LayoutVersion::NONE,
         version: "test".into(),
     };
-    let hello = Hello { protocols: (PROTOCOL, PROTOCOL), cluster: ClusterId::from_bits(9), node: Some(node) };
+    let hello = Hello {
+        protocols: (PROTOCOL, PROTOCOL),
+        cluster: ClusterId::from_bits(9),
+        node: Some(node),
+        wall: None,
+    };
     Rc::new(Recorder {
         hello: RefCell::new(hello),
         told: RefCell::default(),

@@ -44,6 +44,11 @@ pub struct BucketProps {
     pub durable: bool,
     /// Life of a value in milliseconds, unless the write says otherwise.
     pub ttl_ms: Option<u64>,
+    /// The least W that counts: from so many other owners a node that lost its disk learns all that at least so many
+    /// had acked. `None` is a majority of N. A write with a lower W is taken, and its receipt says that nobody answers
+    /// for it.
+    #[serde(default)]
+    pub least_w: Option<u8>,
 }
 
 impl Default for BucketProps {
@@ -56,6 +61,7 @@ impl Default for BucketProps {
             conflict: Conflict::Siblings,
             durable: true,
             ttl_ms: None,
+            least_w: None,
         }
     }
 }
@@ -76,9 +82,20 @@ impl BucketProps {
         self.r.unwrap_or(Self::majority(n)).min(n)
     }
 
+    /// The least acks of a write that this bucket's refills answer for, in a cluster with `n` copies.
+    pub fn least_write_quorum(&self, n: u8) -> u8 {
+        self.least_w.unwrap_or(Self::majority(n)).min(n)
+    }
+
+    /// From how many other owners that have lost nothing a node must have pulled what it lost, before it says of a key
+    /// in this bucket that it is absent: of any `least_w` owners one is among them, or is the node itself.
+    pub fn vouchers(&self, n: u8) -> u8 {
+        (n - self.least_write_quorum(n) + 1).min(n.saturating_sub(1))
+    }
+
     /// Whether a bucket may have these rules in a cluster with `n` copies.
     pub fn check(&self, n: u8) -> Result<(), BadProps> {
-        for (name, asked) in [("r", self.r), ("w", self.w)] {
+        for (name, asked) in [("r", self.r), ("w", self.w), ("least_w", self.least_w)] {
             if let Some(asked) = asked.filter(|q| !(1..=n).contains(q)) {
                 return Err(BadProps::Quorum { name, asked, n });
             }
@@ -98,7 +115,7 @@ pub enum BadProps {
         "{name}={asked} cannot be: this cluster keeps {n} copies, so {name} is 1 to {n} (or 0 for a majority)"
     )]
     Quorum {
-        /// `r` or `w`.
+        /// `r`, `w` or `least_w`.
         name: &'static str,
         /// What was asked for.
         asked: u8,
@@ -127,6 +144,8 @@ pub struct BucketChanges {
     pub durable: Option<bool>,
     /// Life of a value in milliseconds; 0 is for ever.
     pub ttl_ms: Option<u64>,
+    /// See [`BucketProps::least_w`]; 0 is a majority.
+    pub least_w: Option<u8>,
 }
 
 impl BucketChanges {
@@ -141,6 +160,7 @@ impl BucketChanges {
             conflict: self.conflict.unwrap_or(props.conflict),
             durable: self.durable.unwrap_or(props.durable),
             ttl_ms: self.ttl_ms.map_or(props.ttl_ms, |ms| (ms > 0).then_some(ms)),
+            least_w: self.least_w.map_or(props.least_w, |w| (w > 0).then_some(w)),
         };
         let version = props.version.saturating_add(u64::from(changed != *props));
         BucketProps { version, ..changed }
@@ -207,12 +227,30 @@ mod tests {
     }
 
     #[test]
+    fn so_many_vouchers_meet_every_write_that_counts() {
+        for n in 1..=7u8 {
+            for w in 1..=n {
+                let props = BucketProps { least_w: Some(w), ..BucketProps::default() };
+                let others = props.vouchers(n);
+                assert!(others < n);
+                // W holders, one of which lost its disk, and so many of the n - 1 others: they have one in common.
+                assert!(w == 1 || others + (w - 1) > n - 1, "{w} of {n}");
+            }
+            assert_eq!(BucketProps::default().least_write_quorum(n), n / 2 + 1);
+        }
+        assert_eq!(BucketProps::default().vouchers(5), 3);
+        assert_eq!(BucketProps { least_w: Some(2), ..BucketProps::default() }.vouchers(5), 4);
+        assert!(BucketProps { least_w: Some(4), ..BucketProps::default() }.check(3).is_err());
+    }
+
+    #[test]
     fn every_change_raises_the_version_and_none_leaves_it() {
-        let before = BucketProps { r: Some(1), ttl_ms: Some(5), ..BucketProps::default() };
+        let before = BucketProps { r: Some(1), ttl_ms: Some(5), least_w: Some(1), ..BucketProps::default() };
         assert_eq!(BucketChanges::default().applied(&before), before);
         let changes = BucketChanges {
             r: Some(0),
             ttl_ms: Some(0),
+            least_w: Some(0),
             conflict: Some(Conflict::Lww),
             ..Default::default()
         };

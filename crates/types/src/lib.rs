@@ -11,7 +11,8 @@
 //! (`starling-wire`): this crate has no behaviour to get wrong.
 //!
 //! **How to read this crate.** [`id`] who, [`time`] when, [`token`] where, [`key`] what, [`bucket`] by which
-//! rules, [`outcome`] how it ended, [`limits`] how much, [`hash`] the two hashers.
+//! rules, [`outcome`] how it ended, [`limits`] how much, [`span`] how long, [`hash`] the two hashers.
+//! [`planted`] bugs that the judges of the simulator are tried on.
 
 pub mod bucket;
 pub mod hash;
@@ -19,6 +20,8 @@ pub mod id;
 pub mod key;
 pub mod limits;
 pub mod outcome;
+pub mod planted;
+pub mod span;
 pub mod time;
 pub mod token;
 
@@ -26,5 +29,6 @@ pub use bucket::{BadProps, BucketChanges, BucketProps, Conflict, PropsStamp};
 pub use id::{ActorId, ClusterId, Generation, LayoutVersion, NodeId, RequestId};
 pub use key::{BucketName, Key, QualifiedKey, Value};
 pub use outcome::Outcome;
+pub use span::BadSpan;
 pub use time::{Instant, Now, WallTime};
 pub use token::{PartitionBits, PartitionId, Token};

@@ -26,21 +26,31 @@ pub const MAX_MEMBERS: usize = 4_096;
 pub const SIBLINGS_WARN: usize = 25;
 /// Siblings at which a client write that drops none is refused.
 pub const SIBLINGS_CAP: usize = 100;
+/// Superseded requests that a record remembers, so that a late second dot of one of them is known for what it is. The
+/// youngest are kept.
+pub const DEAD_IDS: usize = 8;
 
 /// Longest time limit a request may carry.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest life that a value can be given: 10,000 years. Nobody means more, and sums with it cannot overflow.
+pub const MAX_LIFE: Duration = Duration::from_secs(10_000 * 366 * 86_400);
 /// Time limit of a read that names none.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit of a write that names none.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// After this long a silent replica is treated as absent: hints, hedges.
 pub const RPC_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a replica remembers a request id; an older request is refused.
+/// How long a replica remembers a request id. A retry of an older request is answered `unknown`.
 pub const REQUEST_MEMORY: Duration = Duration::from_secs(2 * MAX_TIMEOUT.as_secs());
-/// How far in the future a client's clock may date a request.
-pub const REQUEST_MAX_LEAD: Duration = Duration::from_secs(30);
-/// Most request ids remembered per shard.
-pub const REQUEST_MEMORY_IDS: usize = 65_536;
+/// How far ahead of the cluster's time a client may date a request; a later date counts as this.
+pub const REQUEST_MAX_LEAD: Duration = Duration::from_secs(10);
+/// Most request ids remembered per shard: [`REQUEST_MEMORY`] of 17,000 writes a second. Beyond that the oldest go
+/// first, and retries of requests from their time are answered `unknown`.
+pub const REQUEST_MEMORY_IDS: usize = 1 << 20;
+/// Two nodes whose clocks are right differ by less than this in what they take for the cluster's time.
+pub const MAX_SKEW: Duration = HLC_MAX_LEAD;
+/// How long after its issue the dot of a first try may lie, to be told from those of later tries.
+pub const FIRST_TRY_WINDOW: Duration = Duration::from_secs(1);
 
 /// How far the hybrid logical clock's durable ceiling is leased ahead.
 pub const HLC_LEASE: Duration = Duration::from_millis(450);
@@ -49,8 +59,12 @@ pub const HLC_MAX_LEAD: Duration = Duration::from_millis(500);
 
 /// Frames up to this size share a lane; a larger message gets a stream of its own.
 pub const LANE_FRAME: usize = 64 << 10;
-/// Largest message: a value, its siblings' share of a record, and the envelope.
+/// Largest message: a record and its envelope.
 pub const MAX_MESSAGE: usize = 256 << 20;
+/// Largest record that every message, hint, page and file has room for, with what is put around it.
+pub const MAX_RECORD: usize = MAX_MESSAGE - (1 << 20);
+/// Room in a record for what is not value: context, dots, ids.
+pub const RECORD_FRAME: usize = 1 << 20;
 /// Frames that may wait in one lane.
 pub const LANE_QUEUE_FRAMES: usize = 4_096;
 /// Bytes that may wait in one lane.
@@ -78,11 +92,53 @@ pub const SCAN_PAGE_BYTES: usize = 1 << 20;
 /// Bytes of hints a node keeps for absent owners.
 pub const DEFAULT_HINT_BYTES: u64 = 8 << 30;
 
-const _: () = assert!(DEFAULT_MAX_VALUE <= MAX_VALUE);
-const _: () = assert!(MAX_VALUE * 2 < MAX_MESSAGE);
+/// Largest record that a client's write may leave where values have up to `max_value` bytes: two such values, or one
+/// where two would be too much. What the owners of a key have written side by side then fits [`MAX_RECORD`] when it is
+/// merged: all that one owner wrote and nobody superseded stands in its record at its last write.
+///
+/// `copies · max_written(max_value) ≤ MAX_RECORD`, if `max_value ≤ max_value_for(copies)`
+pub const fn max_written(max_value: usize) -> usize {
+    let most = MAX_RECORD / MAX_COPIES as usize - RECORD_FRAME;
+    let two = max_value.saturating_mul(2);
+    let values = if two <= most { two } else { most };
+    RECORD_FRAME + if max_value > values { max_value } else { values }
+}
+
+/// Largest value that may be configured where each key has `copies` owners, in whole MiB.
+pub const fn max_value_for(copies: u8) -> usize {
+    let copies = if copies == 0 { 1 } else { copies as usize };
+    let fits = (MAX_RECORD / copies - RECORD_FRAME) >> 20 << 20;
+    if fits < MAX_VALUE { fits } else { MAX_VALUE }
+}
+
+const _: () = assert!(DEFAULT_MAX_VALUE <= max_value_for(MAX_COPIES));
+const _: () = assert!(MAX_VALUE == max_value_for(3));
 const _: () = assert!(HLC_LEASE.as_millis() < HLC_MAX_LEAD.as_millis());
 const _: () = assert!(RPC_TIMEOUT.as_millis() < READ_TIMEOUT.as_millis());
 const _: () = assert!(READ_TIMEOUT.as_millis() <= WRITE_TIMEOUT.as_millis());
 const _: () = assert!(WRITE_TIMEOUT.as_millis() <= MAX_TIMEOUT.as_millis());
+const _: () = assert!(MAX_SKEW.as_millis() < FIRST_TRY_WINDOW.as_millis());
 const _: () = assert!(LANE_FRAME <= LANE_QUEUE_BYTES);
 const _: () = assert!(SIBLINGS_WARN < SIBLINGS_CAP);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_owners_wrote_side_by_side_fits_one_message() {
+        for copies in 1..=MAX_COPIES {
+            let largest = max_value_for(copies);
+            for max_value in [1, 1 << 10, DEFAULT_MAX_VALUE, 17 << 20, 18 << 20, largest / 2, largest] {
+                let written = max_written(max_value);
+                assert!(max_value + RECORD_FRAME <= written, "{copies} {max_value}");
+                assert!(
+                    max_value > largest || usize::from(copies) * written <= MAX_RECORD,
+                    "{copies} {max_value}"
+                );
+            }
+        }
+        assert_eq!([1, 3, 4, 5, 6, 7].map(|copies| max_value_for(copies) >> 20), [64, 64, 62, 50, 41, 35]);
+        assert_eq!(max_written(DEFAULT_MAX_VALUE), 2 * DEFAULT_MAX_VALUE + RECORD_FRAME);
+    }
+}

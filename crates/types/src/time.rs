@@ -87,7 +87,20 @@ pub struct Now {
     pub instant: Instant,
     /// Wall time: for expiry and hybrid logical time only.
     pub wall: WallTime,
+    /// How far the wall is within its millisecond, in 65,536ths of it: for hybrid logical time, which is that fine.
+    /// Wall times that are stored or sent have no such part.
+    pub fraction: u16,
 }
+
+impl Now {
+    /// The fraction of a millisecond that `nanos` has beyond whole milliseconds, as in [`Self::fraction`].
+    pub const fn fraction_of(nanos: u64) -> u16 {
+        ((nanos % NANOS_PER_MILLI) * FRACTIONS_PER_MILLI / NANOS_PER_MILLI) as u16
+    }
+}
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
+const FRACTIONS_PER_MILLI: u64 = 1 << 16;
 
 #[cfg(test)]
 mod tests {
@@ -100,5 +113,11 @@ mod tests {
         assert_eq!(Instant::ORIGIN - Duration::from_secs(1), Instant::ORIGIN);
         assert_eq!(Instant::ORIGIN.since(late), Duration::ZERO);
         assert_eq!(WallTime::from_millis(5).since(WallTime::from_millis(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_fraction_rises_through_its_millisecond_and_starts_anew_in_the_next() {
+        let fractions = [0, 16, 500_000, 999_999, 1_000_000].map(Now::fraction_of);
+        assert_eq!(fractions, [0, 1, 1 << 15, u16::MAX, 0]);
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use starling_causality::{Digest, Dot, Payload, Record, VersionVector};
-use starling_types::{Instant, NodeId, QualifiedKey, RequestId};
+use starling_causality::{Digest, Dot, Hlc, Payload, Record, VersionVector};
+use starling_types::{Instant, NodeId, QualifiedKey, RequestId, WallTime};
 use starling_wire::replica::Origin;
 
 use crate::rows::{CellKey, RowWrite};
+pub use crate::tries::Tries;
 
 /// The caller's number for something it asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,10 +36,10 @@ pub struct ClientWrite {
     pub key: QualifiedKey,
     /// A value or a tombstone.
     pub payload: Payload,
-    /// What the writer has seen; `None` takes what this replica has (a blind overwrite).
-    pub seen: Option<VersionVector>,
-    /// Life of the value in milliseconds.
-    pub ttl_ms: Option<u64>,
+    /// What it replaces.
+    pub replaces: Replaces,
+    /// When the value reads as absent.
+    pub expires_at: Option<WallTime>,
     /// Last-writer-wins bucket.
     pub lww: bool,
     /// Whether the commit must be fsynced.
@@ -46,6 +47,22 @@ pub struct ClientWrite {
     /// When the client stops waiting: a write that was not staged by then never is, or it would come after
     /// writes that followed it.
     pub deadline: Instant,
+    /// Which try of the request it is.
+    pub tries: Tries,
+    /// Every other owner is sure that it holds no record of the key: a delete has nothing to do if this one holds
+    /// none either.
+    pub is_absent_elsewhere: bool,
+    /// The highest time that owners of the key were heard to hold.
+    pub vouched: Hlc,
+}
+
+/// What a write replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replaces {
+    /// What its writer has seen.
+    Seen(VersionVector),
+    /// Whatever this replica holds, and what others were heard to hold: a blind write.
+    All(VersionVector),
 }
 
 /// Input.
@@ -155,6 +172,8 @@ pub struct Staged {
 pub enum Done {
     /// A coordinate or merge: committed as asked and visible.
     Committed,
+    /// A delete that stored nothing: neither this replica nor any other holds a record.
+    Absent,
     /// A read: the committed record, empty if there is none.
     Read(Arc<Record>),
     /// A hint row: deleted, or changed since and kept.
@@ -178,12 +197,29 @@ pub enum Refused {
     /// The context lies too far in the future.
     #[error("the context is {0} ms ahead of this node's clock: read the key again, and check the clocks")]
     FutureContext(u64),
+    /// Another try of the request may be under way by now: the other owners must be asked first.
+    #[error("another try of this request may be under way; nothing was changed by this one")]
+    Late,
+    /// Another try of the request goes on.
+    #[error("a later try of this request is under way: ask again with the same request id")]
+    Claimed,
+    /// An earlier try of the request took place, and its write was replaced since.
+    #[error("this write took place before, and a later one has replaced it: nothing was written again")]
+    Superseded,
     /// Its time ran out before it could be staged.
     #[error("time ran out before this node's disk answered; nothing was changed")]
     TooLate,
-    /// The record would be larger than any message may be.
-    #[error("the merged record has {0} bytes, more than a message may have: its siblings must be resolved")]
-    TooLarge(usize),
+    /// A client's write would leave a record that, merged with what other owners may have written, fits no message.
+    #[error(
+        "with this value the key's record would have {bytes} bytes, and a write may leave at most {limit}; nothing was \
+         changed: read the key, and write one value with the context of that read in place of its siblings"
+    )]
+    TooLarge {
+        /// What the record would have.
+        bytes: usize,
+        /// What it may have.
+        limit: usize,
+    },
     /// The row could not be read; nothing was changed.
     #[error("the stored record could not be read: {0}")]
     Load(String),

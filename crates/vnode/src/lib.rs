@@ -9,32 +9,37 @@
 //!   *staged* record, so no read-modify-write is lost.
 //! - A record is visible to reads, and acked, only when its commit is durable (as asked).
 //! - A dot is minted only by a vnode of an owner, above everything the client and the record have seen, under an
-//!   actor that never outlives an unclean stop, below a ceiling that is durable.
+//!   actor that never outlives an unclean stop. What the clock promises a restart is durable before the ack.
 //! - A request id that was seen once never inserts a value again.
 //!
 //! **Deliberately absent.** Who owns what, quorums and peers (`starling-coordinator`), files
 //! (`starling-storage`): loads and commits are effects, answered by events.
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`rows`] how a record lies on disk, [`vnodes`]
-//! the machine, then `write` and `read` (the waist), `cell` one key's queue, `mint` who may make dots,
-//! `recall` the memory of request ids, `cache` records kept for reads, `outcome` what the disk answers.
+//! the machine, then `write` and `read` (the waist), `cell` one key's queue, `mint` who may make dots, `context` what
+//! writers may claim to have seen, `tries` what a try of a request may do, `recall` the memory of request ids, `cache`
+//! records kept for reads, `outcome` what the disk answers.
 
 mod amnesty;
 mod cache;
 mod cell;
+mod context;
 pub mod event;
 mod mint;
 mod outcome;
 mod read;
 mod recall;
 pub mod rows;
+mod size;
 #[cfg(test)]
 mod tests;
+mod tries;
 mod vnodes;
 mod write;
 
 pub use event::{
-    ClientWrite, CommitFailure, Done, Effect, Event, LoadFailure, OpId, Refused, Space, Staged, Ticket,
+    ClientWrite, CommitFailure, Done, Effect, Event, LoadFailure, OpId, Refused, Replaces, Space, Staged,
+    Ticket, Tries,
 };
 pub use rows::{CellKey, RowSpace, RowWrite};
 pub use vnodes::{Boot, Counters, HintTally, Vnodes};

@@ -1,10 +1,21 @@
 //! Who may make dots: the node's clock with its durable ceiling, and one actor per vnode.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
-use starling_causality::{Dot, Hlc, HlcClock};
-use starling_types::{ActorId, PartitionId, WallTime};
+use starling_causality::{Dot, Hlc, HlcClock, VersionVector};
+use starling_types::{ActorId, Now, PartitionId};
+
+/// A dot, and what its commit must carry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Minting {
+    pub(crate) dot: Dot,
+    /// The ceiling that must be durable before the write is acked: it rides in the same batch.
+    pub(crate) needed: Option<Hlc>,
+    /// How far ahead of the wall its bound was, if too far for the clock to follow.
+    pub(crate) outlying: Option<Duration>,
+}
 
 /// The mint of one node.
 #[derive(Debug)]
@@ -26,16 +37,14 @@ impl Mint {
         Self { clock: HlcClock::new(ceiling), actors: BTreeMap::new(), inherited, rng, lease_asked: None }
     }
 
-    /// A dot above `above`, or the ceiling that must be durable first.
-    pub(crate) fn dot(&mut self, partition: PartitionId, wall: WallTime, above: Hlc) -> Result<Dot, Hlc> {
-        let hlc = self.clock.mint(wall, above).map_err(|needs| needs.ceiling)?;
-        Ok(Dot { actor: self.actor(partition), hlc })
-    }
-
-    /// Whether time ends at `above` (or has ended for this clock): no lease will ever help.
-    pub(crate) fn is_spent(&self, above: Hlc) -> bool {
-        let seen = self.clock.last().max(above);
-        seen.next() == seen
+    /// A dot above `above`, which covers the key's own record, the newest staged one. That record has every time that
+    /// this actor ever minted for the key, and nothing else makes a dot of one (key, actor) unique: not the clock,
+    /// which outlying times pass by, nor its ceiling. `None` if time ends there.
+    pub(crate) fn dot(&mut self, partition: PartitionId, now: Now, above: Hlc) -> Option<Minting> {
+        let minted = self.clock.mint(now, above)?;
+        let needed = self.clock.rides(now, minted).map(|ceiling| self.lease(ceiling));
+        let dot = Dot { actor: self.actor(partition), hlc: minted.hlc };
+        Some(Minting { dot, needed, outlying: minted.outlying })
     }
 
     fn actor(&mut self, partition: PartitionId) -> ActorId {
@@ -56,23 +65,25 @@ impl Mint {
         self.inherited.remove(&partition);
     }
 
-    /// The highest time this node has claimed under the vnode's present actor, if it has one.
-    pub(crate) fn claimed(&self, partition: PartitionId) -> Option<(ActorId, Hlc)> {
-        self.actors.get(&partition).map(|&actor| (actor, self.clock.last()))
+    /// The highest time that a writer of a key may have seen of the vnode's present actor, if it has one: that of the
+    /// clock, or an outlying one that the key's record `own` has.
+    pub(crate) fn claimed(&self, partition: PartitionId, own: &VersionVector) -> Option<(ActorId, Hlc)> {
+        self.actors.get(&partition).map(|&actor| (actor, self.clock.last().max(own.get(actor))))
     }
 
-    pub(crate) fn observe(&mut self, remote: Hlc, wall: WallTime) {
-        self.clock.observe(remote, wall);
+    pub(crate) fn observe(&mut self, remote: Hlc, now: Now) {
+        self.clock.observe(remote, now);
     }
 
-    /// The ceiling to make durable now, if one is due (or `needed`) and not yet under way.
-    pub(crate) fn lease_due(&mut self, wall: WallTime, needed: Option<Hlc>) -> Option<Hlc> {
-        let ceiling = needed.or_else(|| self.clock.wants_lease(wall))?;
-        if self.lease_asked.is_some_and(|asked| asked >= ceiling || needed.is_none()) {
-            return None;
-        }
+    /// The ceiling to make durable in good time, if one is due and none is under way.
+    pub(crate) fn lease_due(&mut self) -> Option<Hlc> {
+        let ceiling = self.clock.wants_lease()?;
+        self.lease_asked.is_none().then(|| self.lease(ceiling))
+    }
+
+    const fn lease(&mut self, ceiling: Hlc) -> Hlc {
         self.lease_asked = Some(ceiling);
-        Some(ceiling)
+        ceiling
     }
 
     pub(crate) fn leased(&mut self, ceiling: Hlc) {
@@ -82,7 +93,7 @@ impl Mint {
         }
     }
 
-    pub(crate) fn lease_failed(&mut self) {
+    pub(crate) const fn lease_failed(&mut self) {
         self.lease_asked = None;
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use starling_causality::Record;
-use starling_types::{Now, WallTime};
+use starling_types::Now;
 
 use crate::cell::{Cell, Task};
 use crate::event::{CommitFailure, Done, Effect, LoadFailure, OpId, Refused, Space, Ticket};
@@ -31,6 +31,8 @@ impl Vnodes {
                 (record, None)
             }
             Err(LoadFailure::Damaged(_)) if key.space == Space::Data && self.is_given_up(&key.row().1) => {
+                // With the row went what its actor has minted for the key: it must not go on below that.
+                self.mint.retire(self.bits.partition_of(key.key.token()));
                 (Record::default(), None)
             }
             Err(LoadFailure::Damaged(why)) => (Record::default(), Some(why)),
@@ -111,22 +113,20 @@ impl Vnodes {
             (Some(Pending::Lease(ceiling)), Ok(())) => {
                 self.synced = self.synced.max(ticket);
                 self.mint.leased(ceiling);
-                // A disk slower than the lease is long grants a ceiling that lies behind the wall by now: who has
-                // waited for it mints at the ceiling, or nobody here would ever mint.
-                let wall = now.wall.min(WallTime::from_millis(ceiling.millis()));
-                for key in std::mem::take(&mut self.waiting_for_lease) {
-                    self.run(Now { wall, ..now }, &key, out);
-                }
             }
-            (Some(Pending::Lease(_)), Err(failure)) => self.lease_failed(&failure, out),
-            (Some(Pending::Cell { key, durable, bytes }), Ok(())) => {
+            (Some(Pending::Lease(_)), Err(_)) => self.mint.lease_failed(),
+            (Some(Pending::Cell { key, durable, bytes, ceiling }), Ok(())) => {
+                ceiling.into_iter().for_each(|ceiling| self.mint.leased(ceiling));
                 self.staged_bytes = self.staged_bytes.saturating_sub(bytes);
                 if durable {
                     self.synced = self.synced.max(ticket);
                 }
                 self.settle(now, &key, ticket, out);
             }
-            (Some(Pending::Cell { key, bytes, .. }), Err(failure)) => {
+            (Some(Pending::Cell { key, bytes, ceiling, .. }), Err(failure)) => {
+                if ceiling.is_some() {
+                    self.mint.lease_failed();
+                }
                 self.staged_bytes = self.staged_bytes.saturating_sub(bytes);
                 self.commit_failed(&key, &failure, out);
             }
@@ -167,19 +167,6 @@ impl Vnodes {
         }
         let waiting = cell.waiting.into_iter();
         out.extend(waiting.map(|t| Effect::Done(t.op(), Err(Refused::Load(failure.to_string())))));
-    }
-
-    fn lease_failed(&mut self, failure: &CommitFailure, out: &mut Vec<Effect>) {
-        self.mint.lease_failed();
-        for key in std::mem::take(&mut self.waiting_for_lease) {
-            let Some(mut cell) = self.cells.remove(&key) else {
-                continue;
-            };
-            let waiting = std::mem::take(&mut cell.waiting);
-            let refuse = |t: Task| Effect::Done(t.op(), Err(Refused::Load(failure.to_string())));
-            out.extend(waiting.into_iter().map(refuse));
-            self.put_back(&key, cell);
-        }
     }
 }
 

@@ -1,23 +1,27 @@
 //! Stories played by hand: the test is the caller and the disk.
 
+mod clocks;
 mod failures;
 mod hints;
 mod random;
 mod restart;
+mod sizes;
+mod tries;
 mod writes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_types::{
     ActorId, BucketName, Instant, Key, NodeId, Now, PartitionBits, QualifiedKey, RequestId, WallTime,
 };
 use starling_wire::replica::Origin;
 
 use crate::event::{
-    ClientWrite, CommitFailure, Done, Effect, Event, LoadFailure, OpId, Refused, Staged, Ticket,
+    ClientWrite, CommitFailure, Done, Effect, Event, LoadFailure, OpId, Refused, Replaces, Staged, Ticket,
+    Tries,
 };
 use crate::rows::{CellKey, RowSpace, RowWrite};
 use crate::vnodes::{Boot, Vnodes};
@@ -32,8 +36,9 @@ struct Commit {
 }
 
 impl Commit {
-    fn is_lease(&self) -> bool {
-        self.rows.iter().all(|row| row.space == RowSpace::Meta)
+    /// Whether the clock's ceiling is among its rows.
+    fn has_ceiling(&self) -> bool {
+        self.rows.iter().any(|row| row.space == RowSpace::Meta)
     }
 }
 
@@ -77,9 +82,11 @@ impl Bench {
 
     fn over(rows: Rows, boot: Boot) -> Self {
         let wall = WallTime::from_millis(NOON);
+        // Each life has requests of its own.
+        let next_op = boot.seed << 20;
         Self {
             vnodes: Vnodes::new(boot, PartitionBits::DEFAULT),
-            now: Now { instant: Instant::ORIGIN, wall },
+            now: Now { wall, ..Now::default() },
             loads: VecDeque::new(),
             commits: VecDeque::new(),
             staged: BTreeMap::new(),
@@ -87,7 +94,7 @@ impl Bench {
             damaged: Vec::new(),
             written: rows.clone(),
             synced: rows,
-            next_op: 0,
+            next_op,
         }
     }
 
@@ -248,18 +255,21 @@ fn client_write(request: RequestId, key: &str, text: &str, seen: Option<VersionV
         request,
         key: qualified(key),
         payload: value(text),
-        seen,
-        ttl_ms: None,
+        replaces: seen.map_or_else(|| Replaces::All(VersionVector::new()), Replaces::Seen),
+        expires_at: None,
         lww: false,
         durable: true,
         deadline: Instant::from_nanos(u64::MAX),
+        tries: Tries::only(WallTime::from_millis(NOON)),
+        is_absent_elsewhere: false,
+        vouched: Hlc::ZERO,
     }
 }
 
 /// What another node wrote: its actor, its clock `ms` after noon.
 fn foreign(actor: u64, ms: u64, text: &str) -> Record {
     let dot = Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_parts(NOON + ms, 0) };
-    Record::default().write(&VersionVector::new(), dot, value(text), None)
+    Record::default().write(Mint::plain(&VersionVector::new(), dot, value(text)))
 }
 
 fn nothing() -> Option<VersionVector> {

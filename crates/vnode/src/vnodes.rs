@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use starling_causality::{Dot, Hlc, Record};
 use starling_types::hash::TokenMap;
-use starling_types::{ActorId, NodeId, Now, PartitionBits, PartitionId, RequestId, Token, WallTime};
+use starling_types::{ActorId, Instant, NodeId, Now, PartitionBits, PartitionId, RequestId, Token};
 
 use crate::amnesty::Amnesty;
 use crate::cache::RecordCache;
 use crate::cell::{Cell, InFlight, Task};
 use crate::event::{Done, Effect, Event, OpId, Space, Ticket};
-use crate::mint::Mint;
+use crate::mint::{Mint, Minting};
 use crate::recall::RequestMemory;
 use crate::rows::{self, CellKey, RowSpace, RowWrite};
 use crate::write::Incoming;
@@ -49,10 +50,16 @@ pub struct Counters {
     pub repeats: u64,
     /// Merges of two non-empty records that shared nothing: one side had forgotten its past.
     pub conflicts: u64,
+    /// Deletes that stored nothing, because no owner held anything.
+    pub deletes_of_nothing: u64,
     /// Writes that left more siblings than [`starling_types::limits::SIBLINGS_WARN`].
     pub many_siblings: u64,
-    /// Mints that had to wait for the clock's ceiling.
-    pub lease_waits: u64,
+    /// Commits that carried the clock's ceiling.
+    pub leases: u64,
+    /// Mints above a record or context that was too far ahead for the clock to follow.
+    pub outlying_mints: u64,
+    /// Merges that left a larger record than a client's write may leave.
+    pub outsized: u64,
     /// Rows that could not be read.
     pub load_errors: u64,
     /// Of these, rows whose bytes were not those that were written.
@@ -82,12 +89,15 @@ pub struct Vnodes {
     pub(crate) requests: RequestMemory,
     pub(crate) counters: Counters,
     pub(crate) max_record: usize,
+    /// Largest record, encoded, that a client's write may leave.
+    pub(crate) max_written: usize,
     pub(crate) hints: BTreeMap<NodeId, HintTally>,
     pub(crate) staged_bytes: usize,
     pub(crate) given_up: Amnesty,
     pub(crate) tickets: BTreeMap<Ticket, Pending>,
     next_ticket: u64,
-    pub(crate) waiting_for_lease: Vec<CellKey>,
+    /// When the last mint was far ahead of the wall for its key's sake, and by how much.
+    pub(crate) outlying: Option<(Instant, Duration)>,
     /// The last commit that need not be fsynced.
     unsynced: Ticket,
     /// The last commit that is fsynced, and with it all before it.
@@ -97,7 +107,7 @@ pub struct Vnodes {
 #[derive(Debug)]
 pub(crate) enum Pending {
     Lease(Hlc),
-    Cell { key: CellKey, durable: bool, bytes: usize },
+    Cell { key: CellKey, durable: bool, bytes: usize, ceiling: Option<Hlc> },
 }
 
 impl Vnodes {
@@ -111,12 +121,13 @@ impl Vnodes {
             requests: RequestMemory::default(),
             counters: Counters::default(),
             max_record: boot.max_value.saturating_mul(2),
+            max_written: starling_types::limits::max_written(boot.max_value),
             hints: BTreeMap::new(),
             staged_bytes: 0,
             given_up: Amnesty::default(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
-            waiting_for_lease: Vec::new(),
+            outlying: None,
             unsynced: Ticket(0),
             synced: Ticket(0),
         }
@@ -124,6 +135,7 @@ impl Vnodes {
 
     /// The one entrance.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        self.requests.wake(now.instant);
         match event {
             Event::Coordinate(op, write) => {
                 let cell = CellKey::data(write.key.clone());
@@ -183,9 +195,14 @@ impl Vnodes {
         self.requests.dot(request, token)
     }
 
-    /// Whether a request issued at `issued` may have been known here and been forgotten since.
-    pub fn may_have_forgotten(&self, issued: WallTime) -> bool {
-        self.requests.may_have_forgotten(issued)
+    /// A try of a request asks whether it is the first; `false` if a higher one has asked before.
+    pub fn claim(&mut self, now: Now, request: RequestId, token: Token, attempt: u8) -> bool {
+        self.requests.claim(now, request, token, attempt)
+    }
+
+    /// How long ago the last request arrived that may have been forgotten: all since then are remembered.
+    pub fn remembers_for(&self, now: Now) -> Duration {
+        self.requests.reaches_back(now.instant)
     }
 
     /// Whether nothing is staged or under way: a clean stop may be sealed.
@@ -220,9 +237,14 @@ impl Vnodes {
         self.cache.bytes()
     }
 
-    /// The highest time minted or observed.
-    pub const fn clock(&self) -> Hlc {
-        self.mint.clock().last()
+    /// How far the node's hybrid clock is ahead of the wall.
+    pub fn clock_lead(&self, now: Now) -> Duration {
+        self.mint.clock().lead(now)
+    }
+
+    /// When the last mint was far ahead of the wall because its key's record or context was, and by how much.
+    pub const fn outlying(&self) -> Option<(Instant, Duration)> {
+        self.outlying
     }
 
     pub(crate) fn enqueue(&mut self, now: Now, key: CellKey, task: Task, out: &mut Vec<Effect>) {
@@ -245,7 +267,7 @@ impl Vnodes {
         }
     }
 
-    /// Works off a key's queue as far as it goes, and puts the record to rest when nothing is left. A key that
+    /// Works off a key's queue, and puts the record to rest when nothing is left. A key that
     /// is being loaded (again, after a commit that failed) stays as it is: its record is not known.
     pub(crate) fn run(&mut self, now: Now, key: &CellKey, out: &mut Vec<Effect>) {
         if self.cells.get(key).is_none_or(|cell| cell.loading) {
@@ -255,11 +277,7 @@ impl Vnodes {
             return;
         };
         while let Some(task) = cell.waiting.pop_front() {
-            if let Some(task) = self.perform(now, key, &mut cell, task, out) {
-                cell.waiting.push_front(task);
-                self.waiting_for_lease.push(key.clone());
-                break;
-            }
+            self.perform(now, key, &mut cell, task, out);
         }
         self.put_back(key, cell);
     }
@@ -282,18 +300,10 @@ impl Vnodes {
         }
     }
 
-    /// Gives a task back that needs a higher ceiling first.
-    fn perform(
-        &mut self,
-        now: Now,
-        key: &CellKey,
-        cell: &mut Cell,
-        task: Task,
-        out: &mut Vec<Effect>,
-    ) -> Option<Task> {
+    fn perform(&mut self, now: Now, key: &CellKey, cell: &mut Cell, task: Task, out: &mut Vec<Effect>) {
         match task {
             Task::Read(op) => self.show(cell, op, out),
-            Task::Coordinate(op, write) => return self.coordinate(now, key, cell, op, write, out),
+            Task::Coordinate(op, write) => self.coordinate(now, key, cell, op, write, out),
             Task::Merge { op, record, origin, lww, durable } => {
                 self.merge(now, key, cell, Incoming { op, record, origin, lww, durable }, out);
             }
@@ -301,16 +311,42 @@ impl Vnodes {
             Task::Discard(op) => self.discard(key, cell, op, out),
             Task::Mend(op) => self.mend(key, cell, op, out),
         }
-        None
     }
 
     /// Issues the commit of a cell's new record and lets `waiter` know when it is done.
     pub(crate) fn stage(&mut self, key: &CellKey, cell: &mut Cell, stage: Stage, out: &mut Vec<Effect>) {
+        self.stage_with(key, cell, stage, None, out);
+    }
+
+    /// As [`Self::stage`], with the clock's ceiling in the same batch if one is due. Nothing is acked that rests on a
+    /// ceiling that is not durable, so a batch that must carry one is fsynced, whatever the bucket says.
+    pub(crate) fn stage_minted(
+        &mut self,
+        key: &CellKey,
+        cell: &mut Cell,
+        mut stage: Stage,
+        minting: Minting,
+        out: &mut Vec<Effect>,
+    ) {
+        stage.durable |= minting.needed.is_some();
+        let due = if stage.durable { minting.needed.or_else(|| self.mint.lease_due()) } else { None };
+        self.stage_with(key, cell, stage, due, out);
+        self.renew_lease(out);
+    }
+
+    fn stage_with(
+        &mut self,
+        key: &CellKey,
+        cell: &mut Cell,
+        stage: Stage,
+        ceiling: Option<Hlc>,
+        out: &mut Vec<Effect>,
+    ) {
         let bytes = stage.row.as_ref().map_or(0, Bytes::len);
         self.staged_bytes += bytes;
         self.count_hint(key, cell, &stage.record);
         self.note_whole(key);
-        let ticket = self.ticket(Pending::Cell { key: key.clone(), durable: stage.durable, bytes });
+        let ticket = self.ticket(Pending::Cell { key: key.clone(), durable: stage.durable, bytes, ceiling });
         cell.staged.push_back(InFlight {
             ticket,
             record: stage.record,
@@ -323,7 +359,10 @@ impl Vnodes {
         if !stage.durable {
             self.unsynced = ticket;
         }
-        out.push(Effect::Commit { ticket, rows: vec![key.write(stage.row)], durable: stage.durable });
+        let mut rows = vec![key.write(stage.row)];
+        rows.extend(ceiling.map(ceiling_row));
+        self.counters.leases += u64::from(ceiling.is_some());
+        out.push(Effect::Commit { ticket, rows, durable: stage.durable });
     }
 
     /// A row is whole, or about to be: if it is damaged later, that is a loss.
@@ -384,10 +423,12 @@ impl Vnodes {
         ticket
     }
 
-    pub(crate) fn ask_lease(&mut self, wall: WallTime, needed: Option<Hlc>, out: &mut Vec<Effect>) {
-        let Some(ceiling) = self.mint.lease_due(wall, needed) else {
+    /// Raises the ceiling ahead of need, in a commit of its own that nobody waits for.
+    fn renew_lease(&mut self, out: &mut Vec<Effect>) {
+        let Some(ceiling) = self.mint.lease_due() else {
             return;
         };
+        self.counters.leases += 1;
         let ticket = self.ticket(Pending::Lease(ceiling));
         out.push(Effect::Commit { ticket, rows: vec![ceiling_row(ceiling)], durable: true });
     }

@@ -3,23 +3,22 @@
 //! `coordinate` (semantics, section 2): drop what the context covers, mint one dot, add the value; the context
 //! grows by what was seen and by the dot. `merge` never mints.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use starling_causality::{Digest, Dot, Payload, Record, VersionVector};
-use starling_types::{Now, WallTime, limits};
+use starling_causality::{Digest, Dot, Mint, Payload, Record, Relation, VersionVector};
+use starling_types::{Now, RequestId, Token, WallTime, limits};
 use starling_wire::replica::Origin;
 
-use crate::cell::{Cell, Task};
-use crate::event::{ClientWrite, Done, Effect, OpId, Refused, Staged};
+use crate::cell::Cell;
+use crate::context::too_far_ahead;
+use crate::event::{ClientWrite, Done, Effect, OpId, Refused, Replaces, Staged};
 use crate::rows::CellKey;
+use crate::size;
 use crate::vnodes::{Stage, Vnodes};
 
-/// How far in the future a context may lie that this replica's own record does not already cover.
-const CONTEXT_LEAD: Duration = Duration::from_secs(60);
-
 impl Vnodes {
-    /// Gives the task back if the clock's ceiling must rise first.
+    /// Makes a client's write here, or says why not.
     pub(crate) fn coordinate(
         &mut self,
         now: Now,
@@ -28,48 +27,54 @@ impl Vnodes {
         op: OpId,
         write: ClientWrite,
         out: &mut Vec<Effect>,
-    ) -> Option<Task> {
+    ) {
         if now.instant > write.deadline {
             out.push(Effect::Done(op, Err(Refused::TooLate)));
-            return None;
+            return;
         }
         if let Some(why) = &cell.damage {
             out.push(Effect::Done(op, Err(Refused::Damaged(why.clone()))));
-            return None;
+            return;
         }
         let base = cell.base().cloned().unwrap_or_default();
-        match self.requests.dot(write.request, key.key.token()) {
-            Some(dot) if base.context().covers(dot) => {
+        match self.made_before(&write, &base) {
+            Some(Ok(dot)) => {
                 self.repeat(key, cell, op, dot, &write, &base, now, out);
-                return None;
+                return;
             }
-            // The commit that brought the dot here failed: to repeat would be to ack what is not there.
-            Some(_) => self.requests.forget(write.request, key.key.token()),
+            Some(Err(refused)) => {
+                out.push(Effect::Done(op, Err(refused)));
+                return;
+            }
             None => {}
         }
-        if let Err(refused) = self.admit(now.wall, key, &base, &write) {
-            out.push(Effect::Done(op, Err(refused)));
-            return None;
+        let first = write.tries.is_surely_first(now.instant);
+        if !first && !write.tries.is_new {
+            out.push(Effect::Done(op, Err(Refused::Late)));
+            return;
         }
-        let above =
-            base.context().max_hlc().max(write.seen.as_ref().map(VersionVector::max_hlc).unwrap_or_default());
-        if self.mint.is_spent(above) {
+        if write.is_absent_elsewhere && base.is_empty() && write.payload == Payload::Tombstone {
+            self.counters.deletes_of_nothing += 1;
+            out.push(Effect::Done(op, Ok(Done::Absent)));
+            return;
+        }
+        let replaced = replaced(&write, &base, first, now.wall).into_owned();
+        if let Err(refused) = self.admit(now.wall, key, &base, &write, &replaced) {
+            out.push(Effect::Done(op, Err(refused)));
+            return;
+        }
+        let above = base.context().max_hlc().max(replaced.max_hlc()).max(write.tries.floor(first));
+        let partition = self.bits.partition_of(key.key.token());
+        let Some(minting) = self.mint.dot(partition, now, above) else {
             let lead = WallTime::from_millis(above.millis()).since(now.wall);
             out.push(Effect::Done(op, Err(too_far_ahead(lead))));
-            return None;
-        }
-        let partition = self.bits.partition_of(key.key.token());
-        let dot = match self.mint.dot(partition, now.wall, above) {
-            Ok(dot) => dot,
-            Err(ceiling) => {
-                self.counters.lease_waits += 1;
-                self.ask_lease(now.wall, Some(ceiling), out);
-                return Some(Task::Coordinate(op, write));
-            }
+            return;
         };
+        self.count_outlying(now, minting);
+        let dot = minting.dot;
         self.counters.minted += 1;
         self.requests.remember(now, write.request, key.key.token(), dot);
-        let record = apply(&base, &write, dot, now.wall);
+        let record = apply(&base, &write, &replaced, dot, first);
         let staged = describe(&record, &base, dot, now.wall, false);
         self.warn_of_siblings(&record);
         let row = Some(staged.record.clone());
@@ -82,9 +87,30 @@ impl Vnodes {
             request: Some(write.request),
             done: Done::Committed,
         };
-        self.stage(key, cell, stage, out);
-        self.ask_lease(now.wall, None, out);
-        None
+        self.stage_minted(key, cell, stage, minting, out);
+    }
+
+    /// What is known here of other tries of the request: the dot that one made, or why this one may not be.
+    fn made_before(&mut self, write: &ClientWrite, base: &Record) -> Option<Result<Dot, Refused>> {
+        let (request, token) = (write.request, write.key.token());
+        let remembered = self.requests.dot(request, token);
+        match remembered {
+            Some(dot) if base.context().covers(dot) => return Some(Ok(dot)),
+            // The commit that brought the dot here failed: to repeat would be to ack what is not there.
+            Some(_) => self.requests.forget(request, token),
+            None => {}
+        }
+        if let Some(dot) = base.dot_of(request) {
+            return Some(Ok(dot));
+        }
+        if base.is_superseded(request) {
+            return Some(Err(Refused::Superseded));
+        }
+        if self.requests.is_claimed_above(request, token, write.tries.attempt) {
+            return Some(Err(Refused::Claimed));
+        }
+        // It may have reached others before that.
+        (remembered.is_some() && !write.tries.is_new).then_some(Err(Refused::Late))
     }
 
     /// A retry: nothing is written again, the current record is shipped and awaited.
@@ -111,34 +137,16 @@ impl Vnodes {
         key: &CellKey,
         base: &Record,
         write: &ClientWrite,
+        replaced: &VersionVector,
     ) -> Result<(), Refused> {
-        if let Some(seen) = &write.seen {
-            self.check_context(wall, key, base, seen)?;
+        if let Replaces::Seen(seen) = &write.replaces {
+            self.check_context(wall, key, base, seen, write.vouched)?;
         }
-        let drops = write.seen.as_ref().map_or(base.siblings().len(), |seen| base.drops(seen));
-        let crowded = base.siblings().len() >= limits::SIBLINGS_CAP || base.value_bytes() >= self.max_record;
-        if crowded && drops == 0 && matches!(write.payload, Payload::Value(_)) {
-            return Err(Refused::TooManySiblings(base.siblings().len()));
+        let crowded = base.value_count() >= limits::SIBLINGS_CAP || base.value_bytes() >= self.max_record;
+        if crowded && base.drops(replaced) == 0 && matches!(write.payload, Payload::Value(_)) {
+            return Err(Refused::TooManySiblings(base.value_count()));
         }
-        Ok(())
-    }
-
-    fn check_context(
-        &self,
-        wall: WallTime,
-        key: &CellKey,
-        base: &Record,
-        seen: &VersionVector,
-    ) -> Result<(), Refused> {
-        let partition = self.bits.partition_of(key.key.token());
-        if self.mint.claimed(partition).is_some_and(|(actor, last)| seen.get(actor) > last) {
-            return Err(Refused::ForgedContext);
-        }
-        let lead = WallTime::from_millis(seen.max_hlc().millis()).since(wall);
-        if lead > CONTEXT_LEAD && seen.max_hlc() > base.context().max_hlc() {
-            return Err(too_far_ahead(lead));
-        }
-        Ok(())
+        size::check(base, write, replaced, self.max_written)
     }
 
     /// Joins a record into the cell; acked once what it says is committed here.
@@ -154,11 +162,12 @@ impl Vnodes {
         if let Some(origin) = origin {
             self.requests.remember(now, origin.request, key.key.token(), origin.dot);
         }
-        self.mint.observe(record.context().max_hlc(), now.wall);
+        self.mint.observe(record.context().max_hlc(), now);
         let base = cell.base().cloned().unwrap_or_default();
         let merge = base.merge(&record);
         self.counters.conflicts += u64::from(merge.conflict);
         let record = if lww { merge.record.settle_lww() } else { merge.record };
+        let record = self.without_replaced(record, key.key.token());
         if record == *base {
             self.counters.merged_nothing_new += 1;
             return self.await_base(key, cell, op, durable, out);
@@ -166,11 +175,7 @@ impl Vnodes {
         self.counters.merged += 1;
         self.warn_of_siblings(&record);
         let row = record.encode();
-        if row.len() > limits::MAX_MESSAGE / 2 {
-            // It could neither be stored nor sent on; what is here stays.
-            out.push(Effect::Done(op, Err(Refused::TooLarge(row.len()))));
-            return;
-        }
+        self.counters.outsized += u64::from(row.len() > self.max_written);
         let row = Some(row);
         let request = origin.map(|o| o.request);
         let record = Arc::new(record);
@@ -180,6 +185,14 @@ impl Vnodes {
             Stage { record, row, durable, waiter: op, request, done: Done::Committed },
             out,
         );
+    }
+
+    /// A late dot of a request whose write is known here to be replaced is replaced with it.
+    fn without_replaced(&self, record: Record, token: Token) -> Record {
+        let is_replaced = |id: &RequestId| self.requests.is_replaced(*id, token, &record);
+        let replaced: Vec<RequestId> =
+            record.siblings().iter().filter_map(|s| s.id).filter(is_replaced).collect();
+        if replaced.is_empty() { record } else { record.supersede(replaced) }
     }
 
     /// Answers when the newest staged record is committed as demanded; at once if there is none.
@@ -222,7 +235,7 @@ impl Vnodes {
     }
 
     fn warn_of_siblings(&mut self, record: &Record) {
-        self.counters.many_siblings += u64::from(record.siblings().len() >= limits::SIBLINGS_WARN);
+        self.counters.many_siblings += u64::from(record.value_count() >= limits::SIBLINGS_WARN);
     }
 }
 
@@ -235,20 +248,39 @@ pub(crate) struct Incoming {
     pub(crate) durable: bool,
 }
 
-fn too_far_ahead(lead: Duration) -> Refused {
-    Refused::FutureContext(u64::try_from(lead.as_millis()).unwrap_or(u64::MAX))
+/// What the write replaces: what its writer has seen; or, if it is blind, what others were heard to hold together with
+/// what this replica holds at this moment.
+fn replaced<'w>(
+    write: &'w ClientWrite,
+    base: &'w Record,
+    first: bool,
+    wall: WallTime,
+) -> Cow<'w, VersionVector> {
+    match &write.replaces {
+        Replaces::Seen(seen) => Cow::Borrowed(seen),
+        Replaces::All(heard) => {
+            let all = match base.context().compare(heard) {
+                Relation::Equal | Relation::Descends => Cow::Borrowed(base.context()),
+                _ => Cow::Owned(base.context().joined(heard)),
+            };
+            write.tries.bounded(first, all, wall)
+        }
+    }
 }
 
-fn apply(base: &Record, write: &ClientWrite, dot: Dot, wall: WallTime) -> Record {
-    let expires_at = write.ttl_ms.map(|ms| wall.after(Duration::from_millis(ms)));
-    let seen = write.seen.as_ref().unwrap_or(base.context());
-    let record = base.write(seen, dot, write.payload.clone(), expires_at);
+fn apply(base: &Record, write: &ClientWrite, seen: &VersionVector, dot: Dot, first: bool) -> Record {
+    let is_value = matches!(write.payload, Payload::Value(_));
+    let id = (is_value && !write.lww).then_some(write.request);
+    let rank = if write.lww { write.tries.rank(first, dot.hlc, seen.max_hlc()) } else { None };
+    let (payload, expires_at) = (write.payload.clone(), write.expires_at);
+    let record = base.write(Mint { seen, dot, payload, expires_at, id, rank });
     if write.lww { record.settle_lww() } else { record }
 }
 
 fn describe(record: &Record, before: &Record, dot: Dot, wall: WallTime, repeated: bool) -> Staged {
-    let siblings = record.siblings().len();
-    let sole = siblings == 1 && record.siblings()[0].dot == dot;
+    let sole = record.is_sole(dot);
+    let deleted = record.siblings().iter().any(|s| s.dot == dot && s.is_tombstone());
+    let siblings = record.value_count() + usize::from(deleted);
     Staged {
         dot,
         record: record.encode(),

@@ -1,15 +1,20 @@
 //! What an application asks: the one request type that RESP, HTTP and the native client all produce.
 
+mod receipt;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use starling_causality::Dot;
 pub use starling_ring::Layout;
-use starling_types::{BucketChanges, BucketName, Key, NodeId, Outcome, RequestId, WallTime, limits};
+use starling_types::{
+    BadSpan, BucketChanges, BucketName, Key, NodeId, Outcome, PartitionId, RequestId, WallTime, limits, span,
+};
 
 pub use crate::cluster::BucketRegister;
 pub use crate::export::{Export, ExportPage, ExportSpace, Exporter};
+pub use receipt::{Field, Grounds};
 
 /// One request for one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,10 +23,16 @@ pub struct KvRequest {
     pub id: RequestId,
     /// 0 for the first try. A retry asks the owners for the id before it mints.
     pub attempt: u8,
-    /// When the client issued it; a request older than [`limits::REQUEST_MEMORY`] is refused.
+    /// When the client issued it, in the cluster's time: the same over all tries.
     pub issued: WallTime,
-    /// Time limit in milliseconds from arrival, at most [`limits::MAX_TIMEOUT`]; 0 takes the default.
+    /// When this try began, in the cluster's time. Time that it spends in sockets, or before a node that stands
+    /// still, counts.
+    pub began: WallTime,
+    /// Time limit of this try in milliseconds since it began, at most [`limits::MAX_TIMEOUT`]; 0 takes the default.
     pub timeout_ms: u32,
+    /// Milliseconds since this try began after which whoever sent it may try elsewhere; 0 says that it never will:
+    /// this is the only try there is.
+    pub patience_ms: u32,
     /// The bucket.
     pub bucket: BucketName,
     /// The key within the bucket.
@@ -35,6 +46,20 @@ pub struct KvRequest {
 }
 
 impl KvRequest {
+    /// Whether what it states can be honoured. Every door asks before it passes a request on.
+    ///
+    /// # Errors
+    /// The span that is outside its limits.
+    pub fn check(&self) -> Result<(), BadSpan> {
+        if self.timeout_ms > 0 {
+            span::time_limit(self.timeout_ms.into())?;
+        }
+        match self.op {
+            KvOp::Put { ttl_ms: Some(ms), .. } => span::life(ms).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
     /// The time limit in force.
     pub fn timeout(&self) -> Duration {
         match (self.timeout_ms, &self.op) {
@@ -42,6 +67,23 @@ impl KvRequest {
             (0, _) => limits::WRITE_TIMEOUT,
             (ms, _) => Duration::from_millis(u64::from(ms)).min(limits::MAX_TIMEOUT),
         }
+    }
+
+    /// When nobody waits for this try any more.
+    pub fn ends(&self) -> WallTime {
+        self.began.after(self.timeout())
+    }
+
+    /// From when on another try of the request may be under way; `None` if there never will be one.
+    pub fn may_go_elsewhere(&self) -> Option<WallTime> {
+        let patience = Duration::from_millis(u64::from(self.patience_ms)).min(self.timeout());
+        (self.patience_ms > 0).then(|| self.began.after(patience))
+    }
+
+    /// M of the rule *one id, one value* (semantics, section 3): what is minted above it comes after the first try,
+    /// whoever's clock is asked. The same for every try, whatever its own time limit.
+    pub fn first_try_ends(&self) -> WallTime {
+        self.issued.after(limits::FIRST_TRY_WINDOW)
     }
 
     /// Bytes it occupies while in flight.
@@ -79,6 +121,14 @@ impl KvOp {
     /// Whether it changes data.
     pub const fn is_write(&self) -> bool {
         !matches!(self, Self::Get)
+    }
+
+    /// What a write has seen.
+    pub const fn seen(&self) -> Option<&Seen> {
+        match self {
+            Self::Get => None,
+            Self::Put { seen, .. } | Self::Delete { seen } => Some(seen),
+        }
     }
 
     /// The word for metrics and logs.
@@ -180,8 +230,8 @@ pub struct WriteReply {
 /// What a write has to show for itself (semantics, section 3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The write's dot.
-    pub dot: Dot,
+    /// The write's dot; `None` for a delete that had nothing to do: every owner holds no record at all.
+    pub dot: Option<Dot>,
     /// The node that coordinated it.
     pub coordinator: NodeId,
     /// Nodes that hold it as demanded.
@@ -232,6 +282,13 @@ impl Failure {
     pub fn retry_after(mut self, span: Duration) -> Self {
         self.retry_after_ms = Some(u32::try_from(span.as_millis()).unwrap_or(u32::MAX));
         self
+    }
+}
+
+/// A request that states what cannot be was never begun.
+impl From<BadSpan> for Failure {
+    fn from(bad: BadSpan) -> Self {
+        Self::refused(FailureKind::BadRequest, bad.to_string())
     }
 }
 
@@ -308,6 +365,15 @@ pub enum AdminRequest {
     BucketList,
     /// A page of the node's own rows, for a backup.
     Export(Export),
+    /// Nothing more of what this node lost can come back: a key that it does not hold is absent from now on.
+    AcceptLosses {
+        /// This partition; all that wait for such a word otherwise.
+        partition: Option<PartitionId>,
+        /// Owners that do not answer now never will again: they are not waited for.
+        without_silent: bool,
+    },
+    /// The system's clock, which has jumped, is right: go by it.
+    ClockAccept,
 }
 
 /// The answer to an [`AdminRequest`].
@@ -334,4 +400,14 @@ pub enum AdminReply {
     Buckets(Vec<BucketRegister>),
     /// Rows.
     Exported(ExportPage),
+    /// Durably: so many partitions are vouched for again.
+    LossesAccepted {
+        /// How many.
+        partitions: u32,
+    },
+    /// The node goes by its system's clock.
+    ClockAccepted {
+        /// By how many milliseconds its wall time moved: 0 if it went by that clock before.
+        moved_ms: i64,
+    },
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
-use starling_types::{ClusterId, Generation, LayoutVersion, NodeId};
+use starling_types::{ClusterId, Generation, LayoutVersion, NodeId, WallTime};
 
 use crate::gossip::MemberInfo;
 
@@ -20,6 +20,8 @@ pub struct Hello {
     pub cluster: ClusterId,
     /// The node, if this end is one.
     pub node: Option<NodeHello>,
+    /// What a node takes for the cluster's time at this moment: clients date their requests by it.
+    pub wall: Option<WallTime>,
 }
 
 /// What a node says of itself.

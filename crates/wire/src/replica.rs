@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use starling_causality::{Digest, Dot};
-use starling_types::{BucketName, Key, NodeId, RequestId};
+use starling_causality::{Digest, Dot, VersionVector};
+use starling_types::{BucketName, Key, NodeId, RequestId, WallTime};
 
 /// Merge this record into yours and say so when that is as durable as demanded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,16 +68,26 @@ pub enum ReadAnswer {
     Same,
     /// The record; an empty one means that this owner, which holds the partition, has nothing.
     #[serde(rename = "r")]
-    Record(Bytes),
+    Record(Shown),
     /// This replica cannot vouch for the partition yet: counts towards no quorum.
     #[serde(rename = "u")]
     Unknown,
     /// The same, with what it does have, which may be less than it once had: joins the answer, counts towards no quorum.
     #[serde(rename = "p")]
-    Partial(Bytes),
+    Partial(Shown),
     /// Not answered.
     #[serde(rename = "x")]
     Refused(Refusal),
+}
+
+/// A record as a replica shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The record's bytes.
+    pub record: Bytes,
+    /// Number of the bucket's properties that the replica goes by. What was written under newer rules than the asker
+    /// knows it may show; it must neither keep it nor send it on under its own.
+    pub props: u64,
 }
 
 /// Why a replica did not do what it was asked.
@@ -110,7 +120,8 @@ pub enum Refusal {
     DiskFull,
 }
 
-/// Do you remember this client request? Asked of the owners before a retry mints elsewhere.
+/// What do you know of this client request, and of its key? Asked of the owners before a write is made that may have
+/// been made before, or that means to replace what it has not read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recall {
     /// The bucket.
@@ -119,13 +130,41 @@ pub struct Recall {
     pub key: Key,
     /// The client's request.
     pub request: RequestId,
+    /// Which try asks: it claims the request, and a lower one is told so.
+    pub attempt: u8,
 }
 
 /// The answer to a [`Recall`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recalled {
-    /// The dot minted for it, if it is remembered.
-    pub dot: Option<Dot>,
-    /// The current record, if it is remembered.
-    pub record: Option<Bytes>,
+pub enum Recalled {
+    /// It took place.
+    #[serde(rename = "k")]
+    Known {
+        /// The dot minted for it; `None` if only that it was replaced since is remembered.
+        dot: Option<Dot>,
+        /// The current record.
+        shown: Shown,
+    },
+    /// A later try of the request has asked before.
+    #[serde(rename = "c")]
+    Claimed,
+    /// Nothing is known of it here.
+    #[serde(rename = "n")]
+    Nothing(Held),
+    /// Not answered.
+    #[serde(rename = "x")]
+    Refused(Refusal),
+}
+
+/// What an owner that knows nothing of a request holds of its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Of requests issued until then, it may have known and have forgotten.
+    pub since: WallTime,
+    /// The context of the committed record.
+    pub context: VersionVector,
+    /// Whether this owner is sure that it never heard of the key.
+    pub is_empty: bool,
+    /// Whether this owner holds all that is left of what it once held: if not, its context counts towards nothing.
+    pub is_sure: bool,
 }

@@ -56,6 +56,8 @@ pub enum Compared {
     /// It may have lost records there: what it lists is all that it has, the same or not.
     #[serde(rename = "p")]
     Partial {
+        /// What may be lost was never synced: of buckets that wait for the disk it has all.
+        synced: bool,
         /// As in [`Compared::Different`].
         through: Token,
         /// What it holds, in the order in which it is stored.

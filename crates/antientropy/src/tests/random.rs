@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use starling_wire::Message;
-use starling_wire::replica::{Merged, ReadAnswer};
+use starling_wire::replica::{Merged, ReadAnswer, Shown};
 
 use super::*;
-use crate::{Effect, Errand, Event, ScanTicket};
+use crate::{Effect, Errand, Event, Held, ScanTicket};
 
 const NODES: usize = 3;
 const KEYS: u64 = 12;
@@ -80,7 +80,9 @@ impl Days {
                     let to = (0..NODES).find(|&n| id(n) == peer).unwrap();
                     self.send(me, to, exchange, message);
                 }
-                Effect::Pulled { partition, peer, whole } => self.pulled(me, partition, peer, whole),
+                Effect::Pulled { partition, peer, held } => {
+                    self.pulled(me, partition, peer, held == Held::All)
+                }
             }
         }
     }
@@ -106,7 +108,7 @@ impl Days {
         for (_, owed) in self.owed.iter_mut().filter(|((_, what, peer), _)| (*what, *peer) == (gone, me)) {
             owed.clear();
         }
-        self.event(me, Event::Doubt(gone));
+        self.event(me, Event::Doubt(gone, Held::Part));
         self.event(me, Event::Pull(gone));
     }
 
@@ -179,7 +181,11 @@ impl Days {
             Message::Fetch(read) => {
                 let record = self.held(me, &QualifiedKey::new(0, read.bucket, read.key));
                 let same = read.digest == Some(record.digest());
-                let answer = if same { ReadAnswer::Same } else { ReadAnswer::Record(record.encode()) };
+                let answer = if same {
+                    ReadAnswer::Same
+                } else {
+                    ReadAnswer::Record(Shown { record: record.encode(), props: 1 })
+                };
                 self.send(me, from, exchange, Message::Fetched(answer));
             }
             Message::Fetched(answer) => self.event(me, Event::Fetched(errand, answer)),

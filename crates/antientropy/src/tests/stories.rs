@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use starling_wire::Message;
-use starling_wire::replica::{Merged, Read, ReadAnswer};
+use starling_wire::replica::{Merged, Read, ReadAnswer, Shown};
 use starling_wire::sync::{Compare, Compared, Swept};
 
 use super::*;
 use crate::page::Page;
-use crate::{Effect, Errand, Event};
+use crate::{Effect, Errand, Event, Held};
 
 /// Node 1, which walks, and node 2.
 struct Two {
@@ -67,8 +67,12 @@ impl Two {
                 self.event(me, Event::MergedHere(errand, true));
             }
             Effect::Send(_, exchange, message) => self.send(me, exchange, message),
-            Effect::Pulled { partition, whole, .. } => {
-                let word = if whole { "whole" } else { "partly" };
+            Effect::Pulled { partition, held, .. } => {
+                let word = match held {
+                    Held::All => "whole",
+                    Held::Synced => "what is synced",
+                    Held::Part => "partly",
+                };
                 self.said.push(format!("{partition} pulled {word}"));
             }
         }
@@ -112,7 +116,11 @@ impl Two {
                 let key = QualifiedKey::new(0, read.bucket, read.key);
                 let record = self.replicas[me].get(&key).cloned().unwrap_or_default();
                 let same = read.digest == Some(record.digest());
-                let answer = if same { ReadAnswer::Same } else { ReadAnswer::Record(record.encode()) };
+                let answer = if same {
+                    ReadAnswer::Same
+                } else {
+                    ReadAnswer::Record(Shown { record: record.encode(), props: 1 })
+                };
                 self.send(me, exchange, Message::Fetched(answer));
             }
             Message::Fetched(answer) => self.event(me, Event::Fetched(errand, answer)),
@@ -361,7 +369,7 @@ fn switched_off_it_answers_and_never_asks() {
 fn what_was_lost_is_pulled_at_once_by_whoever_lost_it() {
     let mut two = Two::with(&[("a", record(9))], &[]);
     let home = partition(&key("a"));
-    two.event(1, Event::Doubt(home));
+    two.event(1, Event::Doubt(home, Held::Part));
     two.event(1, Event::Pull(home));
     let said = std::mem::take(&mut two.said);
     let repair = ["compare", "have 1", "fetch a", "record", "merge a here"];
@@ -376,8 +384,8 @@ fn what_was_lost_is_pulled_at_once_by_whoever_lost_it() {
 fn who_lost_something_says_so_and_is_asked_again_until_it_has_not() {
     let mut two = Two::with(&[], &[("a", record(9))]);
     let home = partition(&key("a"));
-    two.event(0, Event::Doubt(home));
-    two.event(1, Event::Doubt(home));
+    two.event(0, Event::Doubt(home, Held::Part));
+    two.event(1, Event::Doubt(home, Held::Part));
     two.event(1, Event::Pull(home));
     assert_eq!(std::mem::take(&mut two.said)[1], "have perhaps 0");
     assert!(two.until(150).is_empty());
@@ -390,11 +398,21 @@ fn who_lost_something_says_so_and_is_asked_again_until_it_has_not() {
 }
 
 #[test]
+fn who_lost_only_what_was_never_synced_says_so() {
+    let mut two = Two::with(&[], &[("a", record(9))]);
+    let home = partition(&key("a"));
+    two.event(0, Event::Doubt(home, Held::Synced));
+    two.event(1, Event::Doubt(home, Held::Part));
+    two.event(1, Event::Pull(home));
+    assert!(two.until(1_000).contains(&format!("{home} pulled what is synced")));
+}
+
+#[test]
 fn a_pull_with_a_gap_is_none() {
     let mut two = Two::with(&[("a", record(9))], &[]);
     let home = partition(&key("a"));
     two.damaged[0] = Some(key("a").token());
-    two.event(1, Event::Doubt(home));
+    two.event(1, Event::Doubt(home, Held::Part));
     two.event(1, Event::Pull(home));
     assert_eq!(std::mem::take(&mut two.said), ["compare", "unreadable"]);
     two.damaged[0] = None;

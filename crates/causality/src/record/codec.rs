@@ -1,18 +1,23 @@
 //! A record as bytes, stored and sent alike. Little-endian; `count` is an unsigned LEB128 in its shortest form:
 //!
 //! ```text
-//! record   = version u8 · count of actors · (actor u64 · time u64)* · count of siblings · sibling* · checksum u64
-//! sibling  = actor u64 · time u64 · flags u8 · [expires_at u64] · [count of bytes · value]
-//! flags    = 1 tombstone (no value follows) | 2 expires (expires_at follows)
+//! record   = version u8 · count of actors · (actor u64 · time u64)* · count of siblings · sibling* · dead · checksum u64
+//! sibling  = actor u64 · time u64 · flags u8 · [expires_at u64] · [id u128] · [rank u64] · [count of bytes · value]
+//! flags    = 1 tombstone (no value follows) | 2 expires (expires_at follows) | 4 id | 8 rank | 16 rescued
+//! dead     = count of superseded requests · (id u128 · time u64)*
 //! checksum = xxh3-64 of everything before it, in this and every later version
 //! ```
+//!
+//! Version 1, still read, has no `dead` and no flags but the first two.
 
 use bytes::{Buf, Bytes};
-use starling_types::WallTime;
+use starling_types::{RequestId, WallTime};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::dead::DeadIds;
 use super::{Payload, Record, Sibling};
 use crate::dot::Dot;
+use crate::hlc::Hlc;
 use crate::version_vector::{ENTRY_BYTES, VersionVector, entry_bytes, entry_from};
 
 /// Bytes that are no record. Nothing was decoded.
@@ -48,36 +53,42 @@ impl Record {
         for sibling in &self.siblings {
             put_sibling(&mut out, sibling);
         }
+        put_dead(&mut out, &self.dead);
         out.extend_from_slice(&xxh3_64(&out).to_le_bytes());
         out.into()
     }
 
-    /// Reverses [`Self::encode`], and accepts nothing else: whatever decodes encodes to the same bytes. Values are
-    /// slices of `bytes`, not copies.
+    /// Reverses [`Self::encode`] and what earlier releases did, and accepts nothing else: what decodes from this
+    /// version encodes to the same bytes. Values are slices of `bytes`, not copies.
     pub fn decode(bytes: &Bytes) -> Result<Self, RecordError> {
         let mut body = intact(bytes)?;
-        match body.try_get_u8() {
-            Ok(VERSION) => {}
+        let version = match body.try_get_u8() {
+            Ok(version @ FIRST_VERSION..=VERSION) => version,
             Ok(version @ 1..) => return Err(RecordError::Newer { version }),
             Ok(0) | Err(_) => return Err(RecordError::Malformed("no version")),
-        }
+        };
+        let first = version == FIRST_VERSION;
         let context = take_context(&mut body)?;
-        let siblings = take_siblings(&mut body)?;
+        let siblings = take_siblings(&mut body, if first { FIRST_FLAGS } else { FLAGS })?;
+        let dead = if first { DeadIds::default() } else { take_dead(&mut body)? };
         if body.has_remaining() {
-            return Err(RecordError::Malformed("bytes after the last sibling"));
+            return Err(RecordError::Malformed("bytes at the end"));
         }
         if !siblings.iter().all(|sibling| context.covers(sibling.dot)) {
             return Err(RecordError::Malformed("a sibling that the context does not cover"));
         }
-        Ok(Self { context, siblings })
+        Ok(Self { context, siblings, dead })
     }
 
-    fn encoded_len(&self) -> usize {
+    /// How many bytes [`Self::encode`] makes.
+    pub fn encoded_len(&self) -> usize {
         let siblings: usize = self.siblings.iter().map(sibling_len).sum();
         1 + count_len(self.context.len())
             + self.context.len() * ENTRY_BYTES
             + count_len(self.siblings.len())
             + siblings
+            + count_len(self.dead.len())
+            + self.dead.len() * DEAD_BYTES
             + CHECKSUM_BYTES
     }
 }
@@ -102,16 +113,16 @@ fn take_context(body: &mut Bytes) -> Result<VersionVector, RecordError> {
     Ok(context)
 }
 
-fn take_siblings(body: &mut Bytes) -> Result<Vec<Sibling>, RecordError> {
+fn take_siblings(body: &mut Bytes, known: u8) -> Result<Vec<Sibling>, RecordError> {
     let count = take_count(body)?;
     if count > body.remaining() / MIN_SIBLING_BYTES {
         return Err(RecordError::Malformed("more siblings than bytes"));
     }
     let mut siblings: Vec<Sibling> = Vec::with_capacity(count);
     for _ in 0..count {
-        let sibling = take_sibling(body)?;
-        if siblings.last().is_some_and(|last| last.is_tombstone() || last.dot >= sibling.dot) {
-            return Err(RecordError::Malformed("siblings out of order, or one above a tombstone"));
+        let sibling = take_sibling(body, known)?;
+        if siblings.last().is_some_and(|last| last.dot >= sibling.dot) {
+            return Err(RecordError::Malformed("siblings out of order"));
         }
         siblings.push(sibling);
     }
@@ -119,12 +130,16 @@ fn take_siblings(body: &mut Bytes) -> Result<Vec<Sibling>, RecordError> {
 }
 
 fn put_sibling(out: &mut Vec<u8>, sibling: &Sibling) {
-    let tombstone = if sibling.is_tombstone() { TOMBSTONE } else { 0 };
-    let expires = if sibling.expires_at.is_some() { EXPIRES } else { 0 };
     out.extend_from_slice(&entry_bytes(sibling.dot.actor, sibling.dot.hlc));
-    out.push(tombstone | expires);
+    out.push(flags(sibling));
     if let Some(end) = sibling.expires_at {
         out.extend_from_slice(&end.millis().to_le_bytes());
+    }
+    if let Some(id) = sibling.id {
+        out.extend_from_slice(&id.bits().to_le_bytes());
+    }
+    if let Some(rank) = sibling.rank {
+        out.extend_from_slice(&rank.bits().to_le_bytes());
     }
     if let Some(value) = sibling.value() {
         put_count(out, value.len());
@@ -132,22 +147,56 @@ fn put_sibling(out: &mut Vec<u8>, sibling: &Sibling) {
     }
 }
 
-fn take_sibling(body: &mut Bytes) -> Result<Sibling, RecordError> {
+fn flags(sibling: &Sibling) -> u8 {
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    flag(sibling.is_tombstone(), TOMBSTONE)
+        | flag(sibling.expires_at.is_some(), EXPIRES)
+        | flag(sibling.id.is_some(), ID)
+        | flag(sibling.rank.is_some(), RANK)
+        | flag(sibling.rescued, RESCUED)
+}
+
+fn take_sibling(body: &mut Bytes, known: u8) -> Result<Sibling, RecordError> {
     let (actor, hlc) = entry_from(body.first_chunk().ok_or(CUT_SHORT)?);
     body.advance(ENTRY_BYTES);
     let flags = body.try_get_u8().map_err(|_| CUT_SHORT)?;
-    if flags & !(TOMBSTONE | EXPIRES) != 0 {
-        return Err(RecordError::Malformed("an unknown flag"));
+    if flags & !known != 0 || flags & (TOMBSTONE | ID) == TOMBSTONE | ID {
+        return Err(RecordError::Malformed("a flag that is unknown, or a tombstone with an id"));
     }
-    let mut expires_at = None;
-    if flags & EXPIRES != 0 {
-        expires_at = Some(WallTime::from_millis(body.try_get_u64_le().map_err(|_| CUT_SHORT)?));
+    let has = |flag: u8| flags & flag != 0;
+    let expires_at = has(EXPIRES).then(|| body.try_get_u64_le()).transpose().map_err(|_| CUT_SHORT)?;
+    let id = has(ID).then(|| body.try_get_u128_le()).transpose().map_err(|_| CUT_SHORT)?;
+    let rank = has(RANK).then(|| body.try_get_u64_le()).transpose().map_err(|_| CUT_SHORT)?;
+    if rank == Some(hlc.bits()) {
+        return Err(RecordError::Malformed("a rank that says nothing"));
     }
-    let payload = match flags & TOMBSTONE {
-        0 => Payload::Value(take_value(body)?),
-        _ => Payload::Tombstone,
-    };
-    Ok(Sibling { dot: Dot { actor, hlc }, payload, expires_at })
+    let payload = if has(TOMBSTONE) { Payload::Tombstone } else { Payload::Value(take_value(body)?) };
+    Ok(Sibling {
+        dot: Dot { actor, hlc },
+        payload,
+        expires_at: expires_at.map(WallTime::from_millis),
+        id: id.map(RequestId::from_bits),
+        rank: rank.map(Hlc::from_bits),
+        rescued: has(RESCUED),
+    })
+}
+
+fn put_dead(out: &mut Vec<u8>, dead: &DeadIds) {
+    put_count(out, dead.len());
+    for (id, at) in dead.iter() {
+        out.extend_from_slice(&id.bits().to_le_bytes());
+        out.extend_from_slice(&at.bits().to_le_bytes());
+    }
+}
+
+fn take_dead(body: &mut Bytes) -> Result<DeadIds, RecordError> {
+    let count = take_count(body)?;
+    if count > body.remaining() / DEAD_BYTES {
+        return Err(RecordError::Malformed("more superseded requests than bytes"));
+    }
+    let one = |_| (RequestId::from_bits(body.get_u128_le()), Hlc::from_bits(body.get_u64_le()));
+    DeadIds::from_ordered((0..count).map(one).collect())
+        .ok_or(RecordError::Malformed("superseded requests out of order, or too many"))
 }
 
 fn take_value(body: &mut Bytes) -> Result<Bytes, RecordError> {
@@ -161,7 +210,9 @@ fn take_value(body: &mut Bytes) -> Result<Bytes, RecordError> {
 fn sibling_len(sibling: &Sibling) -> usize {
     let expires = sibling.expires_at.map_or(0, |_| size_of::<u64>());
     let value = sibling.value().map_or(0, |value| count_len(value.len()) + value.len());
-    ENTRY_BYTES + 1 + expires + value
+    let id = sibling.id.map_or(0, |_| size_of::<u128>());
+    let rank = sibling.rank.map_or(0, |_| size_of::<u64>());
+    ENTRY_BYTES + 1 + expires + id + rank + value
 }
 
 fn put_count(out: &mut Vec<u8>, mut count: usize) {
@@ -190,9 +241,17 @@ fn take_count(body: &mut Bytes) -> Result<usize, RecordError> {
     Err(RecordError::Malformed("an overlong count"))
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const FIRST_VERSION: u8 = 1;
 const TOMBSTONE: u8 = 1;
 const EXPIRES: u8 = 2;
+const ID: u8 = 4;
+const RANK: u8 = 8;
+const RESCUED: u8 = 16;
+const FIRST_FLAGS: u8 = TOMBSTONE | EXPIRES;
+const FLAGS: u8 = FIRST_FLAGS | ID | RANK | RESCUED;
+/// A superseded request and its time.
+const DEAD_BYTES: usize = 24;
 const CHECKSUM_BYTES: usize = 8;
 /// A tombstone that never expires: dot and flags.
 const MIN_SIBLING_BYTES: usize = ENTRY_BYTES + 1;

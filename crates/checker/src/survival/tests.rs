@@ -44,7 +44,7 @@ fn honest(seed: u64) -> KeyHistory {
             state.extend((!deletes).then_some(id));
             states.push(state);
         }
-        writes.push(Write { id, deletes, outcome, seen });
+        writes.push(Write { id, deletes, outcome, seen, perhaps: BTreeSet::new() });
     }
     let live = states.pop().unwrap();
     let replica = |name: &str| Replica { name: name.into(), live: live.clone() };
@@ -152,6 +152,7 @@ fn a_swapped_context_is_caught() {
         deletes: false,
         outcome: WriteOutcome::Acked,
         seen: seen.iter().map(|&s| WriteId(s)).collect(),
+        perhaps: BTreeSet::new(),
     };
     let replica = Replica { name: "a".into(), live: [WriteId(2)].into() };
     let history = |first: &[u64], second: &[u64]| KeyHistory {
@@ -167,12 +168,30 @@ fn a_swapped_context_is_caught() {
 #[test]
 fn an_unknown_delete_excuses_both_ways() {
     let mut history = honest(1);
+    let write = |id, deletes, outcome, seen| Write { id, deletes, outcome, seen, perhaps: BTreeSet::new() };
     history.writes = vec![
-        Write { id: WriteId(1), deletes: false, outcome: WriteOutcome::Acked, seen: BTreeSet::new() },
-        Write { id: WriteId(2), deletes: true, outcome: WriteOutcome::Unknown, seen: [WriteId(1)].into() },
+        write(WriteId(1), false, WriteOutcome::Acked, BTreeSet::new()),
+        write(WriteId(2), true, WriteOutcome::Unknown, BTreeSet::from([WriteId(1)])),
     ];
     for live in [BTreeSet::new(), BTreeSet::from([WriteId(1)])] {
         let history = everywhere(&history, |l| l.clone_from(&live));
+        assert_eq!(judge(&history), []);
+    }
+}
+
+/// What a writer may have seen excuses a loss, and makes nothing of it a false sibling.
+#[test]
+fn what_may_have_been_seen_accuses_nobody() {
+    let write = |id: u64, perhaps: &[u64]| Write {
+        id: WriteId(id),
+        deletes: false,
+        outcome: WriteOutcome::Acked,
+        seen: BTreeSet::new(),
+        perhaps: perhaps.iter().map(|&p| WriteId(p)).collect(),
+    };
+    for live in [BTreeSet::from([WriteId(2)]), BTreeSet::from([WriteId(1), WriteId(2)])] {
+        let replicas = vec![Replica { name: "a".into(), live }];
+        let history = KeyHistory { key: "k".into(), writes: vec![write(1, &[]), write(2, &[1])], replicas };
         assert_eq!(judge(&history), []);
     }
 }

@@ -26,7 +26,7 @@ pub async fn run(args: &CreateArgs, json: bool) -> Result<Exit, Failed> {
     let manifest = copied?;
     let dir = &args.dir;
     let text = || show::as_text(dir, &manifest);
-    output::line(if json { show::as_json(dir, &manifest).to_string() } else { text() });
+    output::done(json, if json { show::as_json(dir, &manifest).to_string() } else { text() })?;
     if manifest.unreadable.is_empty() {
         return Ok(Exit::Done);
     }

@@ -23,13 +23,13 @@ pub fn list(dir: &Path, json: bool) -> Result<Exit, Failed> {
             Ok(manifest) => as_json(dir, manifest),
             Err(error) => json!({ "dir": dir, "error": error.to_string() }),
         };
-        output::line(json!({ "backups": backups.iter().map(of).collect::<Vec<_>>() }).to_string());
+        output::product(json!({ "backups": backups.iter().map(of).collect::<Vec<_>>() }).to_string())?;
     } else {
         for (dir, manifest) in &backups {
-            output::line(match manifest {
+            output::product(match manifest {
                 Ok(manifest) => as_text(dir, manifest),
                 Err(error) => format!("{}: {error}", dir.display()),
-            });
+            })?;
         }
     }
     Ok(if all_readable { Exit::Done } else { Exit::Failed })

@@ -153,7 +153,7 @@ fn odd_commands_are_answered_and_the_connection_goes_on() {
         (&[b"SET", &huge, b"v"], "4097 bytes"),
         (&[b"GET", &huge], "4097 bytes"),
         (&[b"HELLO", b"4"], "NOPROTO"),
-        (&[b"MULTI"], "MULTI"),
+        (&[b"EXEC"], "transactions"),
         (&[b"SUBSCRIBE", b"c"], "unknown command"),
         (&[b"STARLING.BUCKET", b"no such"], "bucket"),
         (&[b"STARLING.PUT", b"k", b"v", b"W", b"255"], "from 1 to 7"),

@@ -9,6 +9,9 @@
 //! refusals      what must not start, must not join, must not do harm
 //! hostile       what nobody sends who means well, over real sockets
 //! backup        backups cut off, damaged, old, put back; directories checked and repaired
+//! pipelines     commands of one connection act in their order
+//! output        what is printed arrives whole, or the command fails
+//! stated        what a client states is honoured or refused
 //! local         what one node holds itself, and where keys live
 //! watching      metrics against dashboards, alerts and the reference page
 //! ```
@@ -19,12 +22,16 @@
 
 mod backup;
 mod buckets;
+mod clocks;
 mod disk;
 mod hostile;
 mod kill;
 mod local;
 mod main_job;
+mod output;
+mod pipelines;
 mod refusals;
+mod stated;
 mod support;
 mod three_files;
 mod watching;

@@ -45,6 +45,7 @@ fn calls_carry_what_they_were_told() {
         let put = client.put(bucket(), key("k"), vec![7; 200_000]).context(read.context.unwrap()).quorum(1);
         put.ttl(Duration::from_secs(5)).timeout(Duration::from_secs(9)).send().await.unwrap();
         client.delete(bucket(), key("k")).blind().send().await.unwrap();
+        client.delete(bucket(), key("k")).blind_local().send().await.unwrap();
         let asked = node.asked();
         assert_eq!((asked[0].quorum.r, asked[0].quorum.strict), (Some(3), Some(true)));
         assert_eq!((asked[1].quorum.w, asked[1].timeout_ms), (Some(1), 9_000));
@@ -53,7 +54,29 @@ fn calls_carry_what_they_were_told() {
         };
         assert_eq!((value.len(), *ttl_ms), (200_000, Some(5_000)));
         assert_eq!(*seen, starling_wire::Seen::Context(Bytes::from_static(b"seen")));
-        assert_eq!(asked[2].op, KvOp::Delete { seen: starling_wire::Seen::Local });
+        assert_eq!(asked[2].op, KvOp::Delete { seen: starling_wire::Seen::Quorum });
+        assert_eq!(asked[3].op, KvOp::Delete { seen: starling_wire::Seen::Local });
+    });
+}
+
+#[test]
+fn spans_that_cannot_be_are_refused_unsent() {
+    run(async |authority: Authority| {
+        let node = Node::new(&authority, 1, []);
+        let client = client(&authority, &[&node]).await;
+        let put = || client.put(bucket(), key("k"), "v");
+        let too_long = Duration::from_millis(30_001);
+        for call in [put().ttl(Duration::ZERO), put().timeout(Duration::ZERO), put().timeout(too_long)] {
+            let error = call.send().await.unwrap_err();
+            assert!(matches!(error, ClientError::BadSpan(_)), "{error}");
+            assert_eq!(error.outcome(), Outcome::NotApplied);
+        }
+        let mut request = client.new_request(bucket(), key("k"), KvOp::Get);
+        request.timeout_ms = 30_001;
+        assert!(matches!(client.request(request).await, Err(ClientError::BadSpan(_))));
+        assert!(node.asked().is_empty());
+        put().ttl(Duration::from_nanos(1)).timeout(Duration::from_secs(30)).send().await.unwrap();
+        assert!(matches!(node.asked()[0].op, KvOp::Put { ttl_ms: Some(1), .. }));
     });
 }
 

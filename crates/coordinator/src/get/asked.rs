@@ -17,6 +17,8 @@ pub(super) enum State {
     Holds(Digest),
     /// Counts towards nothing.
     CannotVouch,
+    /// The same: what it has may be less than it once had.
+    MayHaveLost,
     /// Gone: counts towards nothing.
     Down,
 }
@@ -27,6 +29,9 @@ impl Asked {
             State::Waiting => "no answer yet",
             State::Holds(_) => "answered",
             State::CannotVouch => "cannot vouch for the key",
+            State::MayHaveLost => {
+                "may have lost the key: `starling cluster status` there says what it waits for"
+            }
             State::Down => "is down",
         };
         format!("{}: {word}", self.node)

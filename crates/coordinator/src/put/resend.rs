@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use starling_types::{BucketProps, NodeId};
 use starling_wire::replica::Refusal;
-use starling_wire::{Class, Message};
+use starling_wire::{Class, Failure, FailureKind, Message};
 
 use super::Put;
 use crate::Effect;
@@ -44,14 +44,20 @@ impl Put {
             self.plan.props = number;
             return;
         }
+        if self.staged.is_none() && !self.answered {
+            // What is staged from now on may rest on writes under the newer rules: it must not go out under the old ones.
+            return self.fail(Failure::unknown(FailureKind::NotReady, CHANGED), out);
+        }
         for node in self.resend.take() {
             self.lost(node, outdated(), out);
         }
     }
 }
 
+const CHANGED: &str = "the bucket's properties have changed: write again";
+
 fn outdated() -> Holder {
-    Holder::Refused("the bucket's properties have changed: write again".into())
+    Holder::Refused(CHANGED.into())
 }
 
 /// What to do about a node that refused.

@@ -1,4 +1,4 @@
-use starling_types::{Outcome, WallTime};
+use starling_types::{Now, Outcome, WallTime};
 use starling_wire::client::{ReadReply, Seen};
 use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
 
@@ -15,7 +15,9 @@ fn asks(op: KvOp) -> KvRequest {
         id: request(),
         attempt: 0,
         issued: WallTime::default(),
+        began: WallTime::default(),
         timeout_ms: 0,
+        patience_ms: 0,
         bucket: bucket(),
         key: key(),
         op,
@@ -32,7 +34,9 @@ impl Story {
     fn start(op: KvOp, owners: &[u64]) -> (Self, Vec<Effect>) {
         let mut out = Vec::new();
         let owners = owners.iter().map(|&n| node(n)).collect();
-        let forward = Forward::start(at(0), asks(op), owners, &mut out);
+        let (request, now) = (asks(op), Now { wall: WallTime::from_millis(9_000), ..Now::default() });
+        let limit = request.timeout();
+        let forward = Forward::start(now, request, limit, owners, &mut out);
         (Self { forward, now: 0 }, out)
     }
 
@@ -92,9 +96,9 @@ fn the_owners_answer_is_passed_on_once() {
 }
 
 #[test]
-fn an_owner_that_is_not_ready_is_followed_by_the_next_as_a_retry() {
+fn an_owner_that_is_not_ready_is_followed_by_the_next_as_if_it_had_not_been_asked() {
     let (mut story, _) = Story::start(deletes(), &[2, 3]);
-    assert_eq!(words(story.reply(2, not_ready())), ["try 1 at 3"]);
+    assert_eq!(words(story.reply(2, not_ready())), ["try 0 at 3"]);
     assert_eq!(outcome(&story.reply(3, not_ready())), Outcome::NotApplied, "both said so");
 }
 
@@ -105,6 +109,7 @@ fn a_silent_or_lost_owner_is_followed_by_the_next_as_a_retry() {
     assert_eq!(story.now, 1_000);
     let [Effect::Send(_, _, Message::Request(again))] = &sent[..] else { panic!("{sent:?}") };
     assert_eq!((again.attempt, again.timeout_ms), (1, 1_000), "what is left");
+    assert_eq!(again.began, WallTime::from_millis(10_000));
     let (mut story, _) = Story::start(deletes(), &[2, 3]);
     assert_eq!(words(story.effects(Event::PeerDown(node(2)))), ["try 1 at 3"]);
     assert!(story.effects(Event::PeerDown(node(2))).is_empty());
@@ -154,4 +159,23 @@ fn silence_to_the_end_is_unknown_for_a_write_and_harmless_for_a_read() {
     let (mut story, _) = Story::start(KvOp::Get, &[2]);
     story.wait();
     assert_eq!(words(story.wait()), ["quorum_not_reached not_applied"]);
+}
+
+fn patience(sent: &[Effect]) -> u32 {
+    let [Effect::Send(_, _, Message::Request(hop))] = sent else { panic!("{sent:?}") };
+    hop.patience_ms
+}
+
+#[test]
+fn an_owner_is_told_when_another_will_be_asked_and_that_none_will_be_if_it_is_the_only_one() {
+    let (mut story, sent) = Story::start(deletes(), &[2, 3]);
+    assert_eq!(patience(&sent), 1_000);
+    assert_eq!(patience(&story.wait()), 500, "3 is the last, but 2 is in doubt");
+    let (_, sent) = Story::start(deletes(), &[2]);
+    assert_eq!(patience(&sent), 0);
+    let mut out = Vec::new();
+    let asks = KvRequest { patience_ms: 300, ..asks(deletes()) };
+    let now = Now { wall: WallTime::from_millis(100), ..Now::default() };
+    Forward::start(now, asks, Duration::from_secs(1), vec![node(2)], &mut out);
+    assert_eq!(patience(&out), 200, "whoever asks goes elsewhere 300 ms after it began");
 }

@@ -47,7 +47,7 @@ impl Story {
 }
 
 fn shown(record: &Record) -> ReadAnswer {
-    ReadAnswer::Record(record.encode())
+    ReadAnswer::Record(held(record))
 }
 
 fn both_up() -> Plan {
@@ -113,9 +113,8 @@ fn who_is_up_is_asked_before_who_is_in_doubt_and_who_is_down_not_at_all() {
 
 #[test]
 fn one_that_cannot_vouch_is_followed_by_the_next() {
-    for answer in
-        [ReadAnswer::Unknown, ReadAnswer::Refused(Refusal::Overloaded), ReadAnswer::Record("damaged".into())]
-    {
+    let damaged = ReadAnswer::Record(Shown { record: "damaged".into(), props: 1 });
+    for answer in [ReadAnswer::Unknown, ReadAnswer::Refused(Refusal::Overloaded), damaged] {
         let (mut story, _) = Story::with(both_up(), &record(1, "v"));
         assert_eq!(story.answer(2, answer.clone()), ["compare 3"]);
         assert_eq!(story.answer(3, answer), ["quorum_not_reached not_applied"]);
@@ -140,7 +139,7 @@ fn a_replica_here_that_cannot_vouch_leaves_it_to_the_others() {
 
 #[test]
 fn what_a_replica_has_that_cannot_vouch_joins_the_answer_and_counts_towards_nothing() {
-    let partial = |text| ReadAnswer::Partial(record(9, text).encode());
+    let partial = |text| ReadAnswer::Partial(held(&record(9, text)));
     let (mut story, _) = Story::with(both_up(), &record(1, "v"));
     assert_eq!(story.answer(2, partial("w")), ["compare 3"]);
     let both = ["merge v+w here", "merge v+w at 3", "says v+w"];
@@ -162,7 +161,7 @@ fn what_comes_partly_after_the_verdict_repairs_those_who_answered() {
     let (mut story, _) = Story::with(both_up(), &record(1, "v"));
     story.wait();
     assert_eq!(story.answer(3, ReadAnswer::Same), ["says v"]);
-    let late = ReadAnswer::Partial(record(9, "w").encode());
+    let late = ReadAnswer::Partial(held(&record(9, "w")));
     assert_eq!(story.answer(2, late), ["merge v+w here", "merge v+w at 3"]);
     assert!(story.get.is_over());
 }
@@ -183,11 +182,74 @@ fn one_node_that_answers_twice_is_one_answer() {
 }
 
 #[test]
-fn a_slow_replica_is_hedged_once() {
+fn a_slow_replica_is_hedged() {
     let (mut story, _) = Story::with(both_up(), &record(1, "v"));
     assert_eq!(words(story.wait()), ["compare 3"]);
     assert_eq!(story.now, 50);
     assert_eq!(story.answer(3, ReadAnswer::Same), ["says v"]);
+}
+
+#[test]
+fn every_owner_is_reached_for_while_there_is_time() {
+    let five = || Plan { n: 5, ..plan(&[(2, UP), (3, UP), (4, UP), (5, UP)], &[]).needing(3) };
+    let (mut story, asked) = Story::with(five(), &record(1, "v"));
+    assert_eq!(asked, ["compare 2", "compare 3"]);
+    assert_eq!(words(story.wait()), ["compare 4"]);
+    assert_eq!(words(story.wait()), ["compare 5"]);
+    assert_eq!(story.now, 100, "one more after each pause");
+    assert_eq!(story.answer(4, ReadAnswer::Same), nothing());
+    assert_eq!(story.answer(5, ReadAnswer::Same), ["says v"]);
+
+    // A strict read that is being secured reaches as far.
+    let (mut story, _) = Story::with(strict(five()), &record(1, "v"));
+    story.answer(2, shown(&Record::default()));
+    assert_eq!(story.answer(3, shown(&Record::default())), ["merge v at 2", "merge v at 3"]);
+    assert_eq!(words(story.wait()), ["merge v at 4"]);
+    assert_eq!(words(story.wait()), ["merge v at 5"]);
+    assert_eq!(story.event(Event::Merged(node(4), DONE)), nothing());
+    assert_eq!(story.event(Event::Merged(node(5), DONE)), ["says v"]);
+}
+
+fn lww() -> Plan {
+    Plan { lww: true, ..both_up() }
+}
+
+/// As a replica shows it that knows newer rules than [`plan`].
+fn newer(record: &Record) -> ReadAnswer {
+    ReadAnswer::Record(Shown { props: 2, ..held(record) })
+}
+
+#[test]
+fn where_the_last_writer_wins_that_one_is_shown_and_all_of_it_repairs() {
+    let (mut story, _) = Story::with(lww(), &record(1, "a"));
+    let repairs = ["merge a+b here", "merge a+b at 2", "says b"];
+    assert_eq!(story.answer(2, shown(&record(9, "b"))), repairs);
+}
+
+#[test]
+fn what_is_held_under_newer_rules_is_shown_as_it_is_and_not_kept_here() {
+    let (mut story, _) = Story::with(lww(), &record(1, "a"));
+    let effects = story.effects(Event::Answered(node(2), newer(&record(9, "b"))));
+    let repair = effects.iter().find_map(|e| match e {
+        Effect::Send(_, _, Message::Merge(merge)) => Some(merge.props),
+        _ => None,
+    });
+    assert_eq!(repair, Some(2), "under the number that it came with");
+    assert_eq!(words(effects), ["merge a+b at 2", "says a+b"]);
+}
+
+#[test]
+fn what_is_held_under_newer_rules_is_kept_here_once_they_are_known() {
+    let siblings = || starling_types::BucketProps::default();
+    let (mut story, _) = Story::with(strict(lww()), &Record::default());
+    assert_eq!(story.answer(2, newer(&record(9, "b"))), ["merge b at 3"], "another owner must do");
+    assert_eq!(story.event(Event::PropsChanged(siblings(), 2)), ["merge b here"]);
+    assert_eq!(story.event(Event::MergedHere), ["says b"]);
+
+    let (mut story, _) = Story::with(lww(), &record(1, "a"));
+    assert_eq!(story.event(Event::PropsChanged(siblings(), 2)), nothing());
+    let repairs = ["merge a+b here", "merge a+b at 2", "says a+b"];
+    assert_eq!(story.answer(2, newer(&record(9, "b"))), repairs);
 }
 
 #[test]

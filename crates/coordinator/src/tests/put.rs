@@ -1,5 +1,4 @@
 use starling_types::{BucketProps, Outcome};
-use starling_wire::replica::Recalled;
 
 use super::*;
 use crate::put::{Event, Put, Tried};
@@ -13,7 +12,7 @@ impl Story {
     fn start(plan: Plan, ask_first: bool) -> (Self, Vec<Effect>) {
         let mut out = Vec::new();
         let tried = if ask_first { Tried::Elsewhere } else { Tried::Never };
-        let put = Put::start(plan, request(), bucket(), key(), tried, &mut out);
+        let put = Put::start(plan, subject(), tried, no_questions(), &mut out);
         (Self { put, now: 0 }, out)
     }
 
@@ -288,49 +287,6 @@ fn replicas_get_their_patience_in_full_after_a_slow_load() {
     assert_eq!(story.put.next_deadline(), Some(at(1_400)));
 }
 
-fn unknown() -> Recalled {
-    Recalled { dot: None, record: None }
-}
-
-fn known() -> Recalled {
-    let record = record(9, "first try");
-    Recalled { dot: Some(record.siblings()[0].dot), record: Some(record.encode()) }
-}
-
-#[test]
-fn a_retry_asks_the_other_owners_before_it_mints() {
-    let (mut story, first) = Story::start(plan(&[(2, UP), (3, SUSPECT)], &[]), true);
-    assert_eq!(words(first), ["recall 2", "recall 3"]);
-    assert_eq!(story.event(Event::Recalled(node(2), unknown())), nothing());
-    assert_eq!(story.event(Event::Recalled(node(2), unknown())), nothing(), "3 is still to answer");
-    assert_eq!(story.event(Event::Recalled(node(3), unknown())), ["coordinate"]);
-}
-
-#[test]
-fn a_retry_known_elsewhere_is_merged_here_with_its_request_and_then_coordinated() {
-    let (mut story, _) = Story::start(plan(&[(2, UP), (3, UP)], &[]), true);
-    assert_eq!(story.event(Event::Recalled(node(3), known())), ["merge first try here with its request"]);
-    assert_eq!(story.event(Event::Recalled(node(2), known())), nothing());
-    assert_eq!(story.event(Event::MergedHere), ["coordinate"]);
-    assert_eq!(story.event(Event::Staged(staged())), ["merge v at 2", "merge v at 3"]);
-}
-
-#[test]
-fn a_retry_known_elsewhere_is_never_said_to_be_not_applied() {
-    let (mut story, _) = Story::start(plan(&[(2, UP), (3, UP)], &[]), true);
-    story.event(Event::Recalled(node(3), known()));
-    assert_eq!(story.event(Event::RefusedHere(local_failure())), ["storage unknown"]);
-}
-
-#[test]
-fn a_retry_does_not_wait_for_the_silent_or_the_gone() {
-    let (mut story, _) = Story::start(plan(&[(2, UP), (3, UP)], &[]), true);
-    assert_eq!(story.event(Event::PeerDown(node(2))), nothing());
-    assert_eq!(words(story.wait()), ["coordinate"]);
-    let (mut story, _) = Story::start(plan(&[(2, UP), (3, DOWN)], &[]), true);
-    assert_eq!(story.event(Event::PeerDown(node(2))), ["coordinate"]);
-}
-
 #[test]
 fn one_copy_needs_nobody() {
     let mut alone = plan(&[], &[]).needing(1);
@@ -403,4 +359,9 @@ fn a_write_goes_on_under_newer_rules_that_it_meets_and_no_others() {
     let failed = failure(&effects);
     assert_eq!(failed.outcome, Outcome::Unknown);
     assert!(failed.detail.contains("properties have changed"), "{failed}");
+
+    let (mut story, _) = Story::start(plan(&[(2, UP), (3, UP)], &[4]), false);
+    let effects = story.effects(newer(BucketProps { strict: true, ..BucketProps::default() }));
+    assert_eq!(failure(&effects).outcome, Outcome::Unknown);
+    assert!(story.put.is_over(), "what is staged after that may rest on newer rules, and goes nowhere");
 }

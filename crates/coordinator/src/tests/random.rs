@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use starling_wire::replica::{ReadAnswer, Recalled};
+use starling_wire::replica::{Held, ReadAnswer, Recalled};
 
 use super::*;
 use crate::{Get, Put, get, put};
@@ -15,6 +15,9 @@ struct Setting {
     quorum: u8,
     strict: bool,
     retry: bool,
+    /// Contexts that it needs, modulo what there is.
+    blind: u8,
+    deletes: bool,
 }
 
 fn settings() -> impl Strategy<Value = Setting> {
@@ -22,12 +25,14 @@ fn settings() -> impl Strategy<Value = Setting> {
     (prop::collection::vec(reach, 0..5), 0u64..4, any::<bool>(), any::<bool>()).prop_flat_map(
         |(others, fallbacks, strict, retry)| {
             let n = others.len() as u8 + 1;
-            (1..=n).prop_map(move |quorum| Setting {
+            (1..=n, 0..=n, any::<bool>()).prop_map(move |(quorum, blind, deletes)| Setting {
                 others: others.clone(),
                 fallbacks,
                 quorum,
                 strict,
                 retry,
+                blind,
+                deletes,
             })
         },
     )
@@ -83,7 +88,8 @@ enum Input {
 /// What has been asked and not answered.
 #[derive(Debug, Clone)]
 enum Open {
-    Coordinate,
+    /// Where nobody else holds anything; after others were asked whether it is new.
+    Coordinate(bool, bool),
     CommitHere,
     ReadHere,
     MergeHere,
@@ -99,7 +105,6 @@ struct World {
     open: Vec<Open>,
     answers: Vec<(Instant, Answer)>,
     acked: BTreeSet<NodeId>,
-    retry: bool,
 }
 
 impl World {
@@ -109,7 +114,13 @@ impl World {
         let machine = match write {
             true => {
                 let tried = if setting.retry { put::Tried::Elsewhere } else { put::Tried::Never };
-                Machine::Put(Put::start(plan.clone(), request(), bucket(), key(), tried, &mut out))
+                let questions = Questions {
+                    owners: setting.blind,
+                    names_what_it_replaces: setting.blind == 0,
+                    deletes: setting.deletes,
+                    ..no_questions()
+                };
+                Machine::Put(Put::start(plan.clone(), subject(), tried, questions, &mut out))
             }
             false => Machine::Get(Get::start(plan.clone(), bucket(), key(), &mut out)),
         };
@@ -120,7 +131,6 @@ impl World {
             open: Vec::new(),
             answers: Vec::new(),
             acked: BTreeSet::new(),
-            retry: setting.retry,
         };
         world.take(out);
         world
@@ -129,7 +139,7 @@ impl World {
     fn take(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Coordinate => self.open.push(Open::Coordinate),
+                Effect::Coordinate(heard) => self.open.push(Open::Coordinate(heard.is_absent, heard.is_new)),
                 Effect::ReadHere => self.open.push(Open::ReadHere),
                 Effect::MergeHere(..) => self.open.push(Open::MergeHere),
                 Effect::KeepHint(owner, _) => assert_ne!(owner, self.plan.me),
@@ -140,7 +150,9 @@ impl World {
                     other => panic!("{other:?}"),
                 }),
                 Effect::Respond(answer) => {
-                    if let Answer::Written(written) = &answer {
+                    if let Answer::Written(written) = &answer
+                        && written.receipt.dot.is_some()
+                    {
                         let owner = |n: &&NodeId| n.bits() < 20;
                         let counted = self.acked.iter().filter(|n| !self.plan.strict || owner(n));
                         assert!(counted.count() >= usize::from(self.plan.quorum), "{written:?}");
@@ -192,8 +204,10 @@ impl World {
             Step::Answer { nth, how, again } if !self.open.is_empty() => {
                 let nth = nth % self.open.len();
                 let open = self.open[nth].clone();
-                let local =
-                    matches!(open, Open::Coordinate | Open::CommitHere | Open::ReadHere | Open::MergeHere);
+                let local = matches!(
+                    open,
+                    Open::Coordinate(..) | Open::CommitHere | Open::ReadHere | Open::MergeHere
+                );
                 if local || !again {
                     self.open.remove(nth);
                 }
@@ -225,8 +239,11 @@ impl World {
 
     fn answer(&mut self, open: Open, how: u8) {
         match (open, how) {
-            (Open::Coordinate, 0) => self.put(put::Event::RefusedHere(local_failure())),
-            (Open::Coordinate, _) => {
+            (Open::Coordinate(..), 0) => self.put(put::Event::RefusedHere(local_failure())),
+            (Open::Coordinate(_, false), 1) => self.put(put::Event::LateHere),
+            (Open::Coordinate(..), 2) => self.put(put::Event::AheadHere(local_failure())),
+            (Open::Coordinate(true, _), _) => self.put(put::Event::AbsentHere),
+            (Open::Coordinate(..), _) => {
                 self.open.push(Open::CommitHere);
                 self.put(put::Event::Staged(staged()));
             }
@@ -247,12 +264,18 @@ impl World {
                 self.merged(from, DONE);
             }
             (Open::Recall(from), how) => {
-                assert!(self.retry);
                 let record = record(9, "first");
-                let known = how == 0;
-                let recalled = Recalled {
-                    dot: known.then(|| record.siblings()[0].dot),
-                    record: known.then(|| record.encode()),
+                let held = Held {
+                    since: WallTime::from_millis(if how == 3 { 9_000 } else { 0 }),
+                    context: record.context().clone(),
+                    is_empty: how == 4,
+                    is_sure: how != 5,
+                };
+                let recalled = match how {
+                    0 => Recalled::Known { dot: Some(record.siblings()[0].dot), shown: held(&record) },
+                    1 => Recalled::Claimed,
+                    2 => Recalled::Refused(Refusal::NotReady),
+                    _ => Recalled::Nothing(held),
                 };
                 self.put(put::Event::Recalled(from, recalled));
             }
@@ -260,10 +283,10 @@ impl World {
                 let answer = match how {
                     0 => ReadAnswer::Unknown,
                     1 => ReadAnswer::Refused(Refusal::NotReady),
-                    2 => ReadAnswer::Record(record(from.bits(), "w").encode()),
-                    3 => ReadAnswer::Record(Record::default().encode()),
+                    2 => ReadAnswer::Record(held(&record(from.bits(), "w"))),
+                    3 => ReadAnswer::Record(held(&Record::default())),
                     _ if compared => ReadAnswer::Same,
-                    _ => ReadAnswer::Record(record(1, "v").encode()),
+                    _ => ReadAnswer::Record(held(&record(1, "v"))),
                 };
                 self.get(get::Event::Answered(from, answer));
             }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
-use starling_wire::client::{ReadReply, Receipt, SiblingView, WriteReply};
+use starling_wire::client::{Field, Grounds, ReadReply, Receipt, SiblingView, WriteReply};
 
 use super::body::Chunks;
 use super::problem::Problem;
@@ -18,6 +18,9 @@ pub static CONTEXT: HeaderName = HeaderName::from_static("x-starling-context");
 pub static SIBLINGS: HeaderName = HeaderName::from_static("x-starling-siblings");
 /// The write that made a value.
 pub static DOT: HeaderName = HeaderName::from_static("x-starling-dot");
+
+/// In how far a write is less than its writer may think.
+pub static RESERVATIONS: HeaderName = HeaderName::from_static("x-starling-reservations");
 
 /// How to show siblings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,14 +51,18 @@ pub fn read(read: ReadReply, wanted: Siblings) -> Result<Response<Chunks>, Probl
     Ok(response)
 }
 
-/// To a PUT or DELETE: 204, or 200 and the receipt.
-pub fn written(written: &WriteReply, receipt: bool) -> Response<Chunks> {
-    let mut response = if receipt {
-        json_response(StatusCode::OK, &receipt_json(&written.receipt))
-    } else {
-        response(StatusCode::NO_CONTENT, Chunks::default())
+/// To a PUT or DELETE: 204, or 200 and the receipt if it was asked for; on what grounds the write was made.
+pub fn written(written: &WriteReply, receipt: Option<Grounds>) -> Response<Chunks> {
+    let mut response = match receipt {
+        Some(grounds) => json_response(StatusCode::OK, &receipt_json(&written.receipt, grounds)),
+        None => response(StatusCode::NO_CONTENT, Chunks::default()),
     };
     let headers = response.headers_mut();
+    let reservations = written.receipt.reservations();
+    if !reservations.is_empty() {
+        let value = HeaderValue::try_from(reservations.join(", "));
+        headers.extend(value.map(|value| (RESERVATIONS.clone(), value)));
+    }
     match &written.context {
         Some(token) => headers.insert(CONTEXT.clone(), context_header(token)),
         None => headers.insert(SIBLINGS.clone(), written.siblings.into()),
@@ -120,18 +127,14 @@ pub(super) fn sibling_json(sibling: &SiblingView) -> Value {
     shown
 }
 
-fn receipt_json(receipt: &Receipt) -> Value {
-    json!({
-        "dot": receipt.dot.to_string(),
-        "time_ms": receipt.dot.hlc.millis(),
-        "coordinator": receipt.coordinator,
-        "acked": receipt.acked,
-        "owners": receipt.owners,
-        "w": receipt.w,
-        "n": receipt.n,
-        "durable": receipt.durable,
-        "hinted": receipt.hinted,
-    })
+fn receipt_json(receipt: &Receipt, grounds: Grounds) -> Value {
+    let json = |field| match field {
+        Field::Text(text) => Value::from(text),
+        Field::Number(number) => number.into(),
+        Field::Flag(flag) => flag.into(),
+        Field::Nothing => Value::Null,
+    };
+    receipt.fields(grounds).into_iter().map(|(name, field)| (name, json(field))).collect()
 }
 
 pub(super) fn json_response(status: StatusCode, json: &Value) -> Response<Chunks> {

@@ -20,6 +20,8 @@ pub enum BodyError {
     Slow,
     /// The connection or its framing broke.
     Broken,
+    /// Fields stood behind it.
+    Trailers,
 }
 
 /// Reads a body of at most `limit` bytes within `time`. One that announces more is refused unread.
@@ -50,9 +52,7 @@ async fn gather<B: Body<Data = Bytes>>(body: B, limit: usize) -> Result<Bytes, B
     let mut value = BytesMut::with_capacity(announced.min(FIRST_BUFFER));
     let mut body = pin!(body);
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else {
-            continue;
-        };
+        let data = frame.map_err(|_| BodyError::Broken)?.into_data().map_err(|_| BodyError::Trailers)?;
         if data.len() > limit - value.len() {
             return Err(BodyError::TooLarge);
         }

@@ -1,9 +1,11 @@
 //! A request's query: how to go about it.
 
-use starling_types::limits;
-use starling_wire::{KvOp, KvRequest, QuorumChoice};
+use hyper::Method;
+use starling_types::{BadSpan, limits, span};
+use starling_wire::{KvOp, KvRequest, QuorumChoice, Seen};
 
-use crate::text::{LONGEST_LIFE_MS, decimal};
+use crate::context;
+use crate::text::decimal;
 
 /// What the query of a request on a key says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,8 +18,8 @@ pub struct Options {
     pub ttl_ms: Option<u64>,
     /// `receipt=1`: answer a write with what was done.
     pub receipt: bool,
-    /// `context=local`: overwrite what the coordinating replica holds.
-    pub local: bool,
+    /// `context`: what a write without a token has seen.
+    pub seen: Option<Seen>,
 }
 
 /// A query that is not understood. Ignoring it could do something else than was meant.
@@ -44,13 +46,21 @@ pub enum OptionError {
         /// What it was given.
         got: String,
     },
+    /// A time limit or a life that cannot be.
+    #[error("the query parameter {0}: {1}")]
+    Span(&'static str, BadSpan),
 }
 
 impl Options {
-    /// Reads a query string.
-    pub fn parse(query: &str) -> Result<Self, OptionError> {
+    /// Reads the query string of a request with this method: what means nothing with it is refused.
+    pub fn parse(query: &str, method: &Method) -> Result<Self, OptionError> {
+        let known = match *method {
+            Method::PUT => PUT,
+            Method::DELETE => DELETE,
+            _ => READ,
+        };
         let mut options = Self::default();
-        for (name, value) in pairs(query, &NAMES)? {
+        for (name, value) in pairs(query, known)? {
             options.set(name, value)?;
         }
         Ok(options)
@@ -71,15 +81,10 @@ impl Options {
             "r" => self.quorum.r = Some(number(name, value, copies)? as u8),
             "w" => self.quorum.w = Some(number(name, value, copies)? as u8),
             "strict" => self.quorum.strict = Some(switch(name, value)?),
-            "timeout_ms" => {
-                self.timeout_ms = Some(number(name, value, limits::MAX_TIMEOUT.as_millis() as u64)? as u32)
-            }
-            "ttl_ms" => self.ttl_ms = Some(number(name, value, LONGEST_LIFE_MS)?),
+            "timeout_ms" => self.timeout_ms = Some(milliseconds(name, value, span::time_limit)?),
+            "ttl_ms" => self.ttl_ms = Some(milliseconds(name, value, span::life)?),
             "receipt" => self.receipt = switch(name, value)?,
-            _ if value == "local" => self.local = true,
-            _ => {
-                return Err(refuse(name, "local; another context travels in X-Starling-Context", value));
-            }
+            _ => self.seen = Some(seen(name, value)?),
         }
         Ok(())
     }
@@ -103,6 +108,20 @@ pub(super) fn pairs<'q>(
     Ok(pairs)
 }
 
+fn milliseconds<T>(
+    name: &'static str,
+    value: &str,
+    rule: impl Fn(u64) -> Result<T, BadSpan>,
+) -> Result<T, OptionError> {
+    let ms = decimal(value.as_bytes()).ok_or_else(|| refuse(name, "a number of milliseconds", value))?;
+    rule(ms).map_err(|bad| OptionError::Span(name, bad))
+}
+
+fn seen(name: &'static str, value: &str) -> Result<Seen, OptionError> {
+    let expected = "quorum, local or none; a token travels in X-Starling-Context";
+    context::word(value.as_bytes()).ok_or_else(|| refuse(name, expected, value))
+}
+
 fn number(name: &'static str, value: &str, most: u64) -> Result<u64, OptionError> {
     let number = decimal(value.as_bytes()).filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| refuse(name, format!("a number from 1 to {most}"), value))
@@ -124,20 +143,45 @@ fn cut(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-const NAMES: [&str; 7] = ["r", "w", "strict", "timeout_ms", "ttl_ms", "receipt", "context"];
+/// A blind write reads as well, hence r.
+const PUT: &[&str] = &["r", "w", "strict", "timeout_ms", "receipt", "context", "ttl_ms"];
+const DELETE: &[&str] = &["r", "w", "strict", "timeout_ms", "receipt", "context"];
+const READ: &[&str] = &["r", "strict", "timeout_ms"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_parameter_is_read() {
-        let options =
-            Options::parse("r=1&w=2&&strict=true&timeout_ms=30000&ttl_ms=5&receipt=1&context=local").unwrap();
+        let options = Options::parse(
+            "r=1&w=2&&strict=true&timeout_ms=30000&ttl_ms=5&receipt=1&context=local",
+            &Method::PUT,
+        )
+        .unwrap();
         let quorum = QuorumChoice { r: Some(1), w: Some(2), strict: Some(true) };
-        let expected =
-            Options { quorum, timeout_ms: Some(30_000), ttl_ms: Some(5), receipt: true, local: true };
+        let expected = Options {
+            quorum,
+            timeout_ms: Some(30_000),
+            ttl_ms: Some(5),
+            receipt: true,
+            seen: Some(Seen::Local),
+        };
         assert_eq!(options, expected);
-        assert_eq!(Options::parse(""), Ok(Options::default()));
+        assert_eq!(Options::parse("", &Method::GET), Ok(Options::default()));
+        for (query, seen) in [("context=quorum", Seen::Quorum), ("context=NONE", Seen::Nothing)] {
+            assert_eq!(Options::parse(query, &Method::DELETE).unwrap().seen, Some(seen));
+        }
+    }
+
+    #[test]
+    fn what_means_nothing_with_a_method_is_refused() {
+        for query in ["w=1", "ttl_ms=5", "receipt=1", "context=local"] {
+            assert!(Options::parse(query, &Method::GET).is_err(), "{query}");
+            assert!(Options::parse(query, &Method::HEAD).is_err(), "{query}");
+            assert!(Options::parse(query, &Method::PUT).is_ok(), "{query}");
+            assert_eq!(Options::parse(query, &Method::DELETE).is_ok(), query != "ttl_ms=5");
+        }
     }
 
     #[test]
@@ -155,13 +199,16 @@ mod tests {
             "strict=maybe",
             "timeout_ms=30001",
             "timeout_ms=-1",
+            "timeout_ms=0",
+            "timeout_ms=4294967297",
+            "ttl_ms=0",
             "ttl_ms=99999999999999999999",
             "context=abc",
             "receipt=",
             "%72=1",
         ];
         for query in bad {
-            assert!(Options::parse(query).is_err(), "{query}");
+            assert!(Options::parse(query, &Method::PUT).is_err(), "{query}");
         }
     }
 }

@@ -6,7 +6,7 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use starling_types::{BucketName, Key};
 use starling_wire::client::KvReply;
-use starling_wire::{KvOp, KvRequest, Seen};
+use starling_wire::{Failure, KvOp, KvRequest, Seen};
 
 use super::answer::{self, CONTEXT, Siblings};
 use super::body::{self, BodyError, Chunks};
@@ -15,6 +15,7 @@ use super::head;
 use super::local;
 use super::options::Options;
 use super::problem::Problem;
+use super::stated;
 use super::target;
 use crate::context;
 use crate::service::{Door, FrontEvent, FrontLimits, KvService, value_too_large};
@@ -160,14 +161,17 @@ struct KeyDoor<'a, S> {
 
 impl<S: KvService> KeyDoor<'_, S> {
     async fn answer(self, incoming: &mut Option<Incoming>) -> Result<Response<Chunks>, Problem> {
-        let options =
-            Options::parse(self.request.uri().query().unwrap_or("")).map_err(Problem::bad_request)?;
-        let seen = seen(self.request.headers(), options.local)?;
-        let (name, op) = match *self.request.method() {
+        let (headers, method) = (self.request.headers(), self.request.method());
+        let options = Options::parse(self.request.uri().query().unwrap_or(""), method);
+        let options = options.map_err(Problem::bad_request)?;
+        let seen = seen(headers, &options)?;
+        if matches!(*method, Method::PUT | Method::DELETE) {
+            stated::check_write(headers)?;
+        }
+        let (name, op) = match *method {
             Method::GET => ("get", KvOp::Get),
             Method::HEAD => ("head", KvOp::Get),
-            // Without a context it deletes what the coordinating replica holds: to delete nothing is of no use.
-            Method::DELETE => ("delete", KvOp::Delete { seen: seen.unwrap_or(Seen::Local) }),
+            Method::DELETE => ("delete", KvOp::Delete { seen: deleted(seen, incoming)? }),
             Method::PUT => {
                 let value = self.value(incoming).await?;
                 ("put", KvOp::Put { value, seen: seen.unwrap_or(Seen::Nothing), ttl_ms: None })
@@ -182,10 +186,14 @@ impl<S: KvService> KeyDoor<'_, S> {
         let is_write = op.is_write();
         let mut request: KvRequest = self.service.draft(self.bucket, self.key, op);
         options.apply(&mut request);
+        request.check().map_err(Failure::from)?;
+        let grounds = request.op.seen().map(Seen::grounds);
         match ask(self.service, request).await {
             KvReply::Failed(failure) => Err(failure.into()),
             KvReply::Read(read) if !is_write => answer::read(read, siblings_wanted(self.request.headers())),
-            KvReply::Written(written) if is_write => Ok(answer::written(&written, options.receipt)),
+            KvReply::Written(written) if is_write => {
+                Ok(answer::written(&written, grounds.filter(|_| options.receipt)))
+            }
             other => Err(crate::service::mismatched(&other).into()),
         }
     }
@@ -208,20 +216,33 @@ impl<S: KvService> KeyDoor<'_, S> {
             BodyError::Broken => {
                 Problem::bad_request("the body broke off or is not framed as HTTP wants").closing()
             }
+            BodyError::Trailers => stated::trailers(),
         })
     }
 }
 
 /// What the writer says it has seen.
-fn seen(headers: &HeaderMap, local: bool) -> Result<Option<Seen>, Problem> {
+fn seen(headers: &HeaderMap, options: &Options) -> Result<Option<Seen>, Problem> {
     let mut contexts = headers.get_all(&CONTEXT).iter();
-    match (contexts.next(), contexts.next(), local) {
-        (None, _, false) => Ok(None),
-        (None, _, true) => Ok(Some(Seen::Local)),
-        (Some(text), None, false) => context::from_text(text.as_bytes())
+    match (contexts.next(), contexts.next(), &options.seen) {
+        (None, _, seen) => Ok(seen.clone()),
+        (Some(text), None, None) => context::from_text(text.as_bytes())
             .map(|token| Some(Seen::Context(token)))
             .map_err(Problem::bad_request),
-        _ => Err(Problem::bad_request("give one context: one X-Starling-Context header, or ?context=local")),
+        _ => Err(Problem::bad_request("give one context: one X-Starling-Context header, or ?context=")),
+    }
+}
+
+/// What a delete has seen: without a context it is blind, since to delete nothing is of no use.
+fn deleted(seen: Option<Seen>, incoming: &Option<Incoming>) -> Result<Seen, Problem> {
+    if incoming.as_ref().is_some_and(|body| !body.is_end_stream()) {
+        return Err(Problem::bad_request("a DELETE has no body: what it shall do goes into the query"));
+    }
+    match seen.unwrap_or(Seen::Quorum) {
+        Seen::Nothing => Err(Problem::bad_request(
+            "a delete that has seen nothing deletes nothing: give a context, or context=quorum or local",
+        )),
+        seen => Ok(seen),
     }
 }
 

@@ -417,3 +417,4 @@ async fn a_key_s_place_is_explained() {
 }
 
 mod hostile;
+mod stated;

@@ -57,8 +57,14 @@ pub static TABLE: &[Entry] = &[
     Entry { keys: (1, -1), ..key(Verb::Mget, "mget", 2, MANY, "MGET key [key ...]") },
     key(Verb::Strlen, "strlen", 2, 2, "STRLEN key"),
     key(Verb::StarlingGet, "starling.get", 2, 2, "STARLING.GET key"),
-    write(Verb::StarlingPut, "starling.put", 3, 7, "STARLING.PUT key value [CONTEXT c] [W n]"),
-    write(Verb::StarlingDel, "starling.del", 2, 4, "STARLING.DEL key [CONTEXT c]"),
+    write(
+        Verb::StarlingPut,
+        "starling.put",
+        3,
+        8,
+        "STARLING.PUT key value [CONTEXT c|QUORUM|LOCAL|NONE] [W n] [RECEIPT]",
+    ),
+    write(Verb::StarlingDel, "starling.del", 2, 5, "STARLING.DEL key [CONTEXT c|QUORUM|LOCAL] [RECEIPT]"),
     plain(
         Verb::StarlingConsistency,
         "starling.consistency",
@@ -127,7 +133,7 @@ fn advice(name: &[u8]) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
     Some(match name.as_slice() {
         b"auth" => "this node has no passwords: connect without one, from where its RESP port can be reached",
-        b"multi" | b"exec" | b"watch" | b"discard" | b"eval" | b"evalsha" => {
+        b"exec" | b"watch" | b"discard" | b"eval" | b"evalsha" => {
             "there are no transactions in a leaderless store: use STARLING.GET and STARLING.PUT with its CONTEXT"
         }
         b"setnx" | b"getset" | b"getdel" | b"incr" | b"decr" | b"incrby" | b"decrby" | b"append" => {

@@ -1,4 +1,4 @@
-//! The loop around one connection: read, submit, run the machine, write, each as much as there is at once.
+//! The loop around one connection: read, begin what may begin, run the machine, write, each as much as there is at once.
 
 use std::future::poll_fn;
 use std::io;
@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, BytesMut};
+use starling_wire::client::KvReply;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Sleep, sleep, timeout};
 
@@ -15,7 +16,6 @@ use super::output::Output;
 use super::pipeline::Pipeline;
 use super::reply::Reply;
 use super::session::{Action, Session};
-use super::shape::Gathering;
 use crate::listener::{Shutdown, stopped};
 use crate::service::{Door, FrontEvent, FrontLimits, KvService};
 
@@ -39,7 +39,9 @@ where
         stall: None,
     };
     // An error means that the peer is gone, or might as well be: there is nobody to tell.
-    let _ = connection.run(shutdown).await;
+    if connection.run(shutdown).await.is_err() {
+        connection.finish_unheard().await;
+    }
     connection.pipeline.close();
 }
 
@@ -92,13 +94,42 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: KvService> Connection<IO, S> {
     fn pump(&mut self) {
         loop {
             let taken = self.take_requests();
-            if taken > 0 {
+            let begun = self.begin_requests();
+            if taken + begun > 0 {
                 self.service.turn();
             }
             self.pipeline.drain(&mut self.out);
-            if taken == 0 || !self.has_room() {
+            if (taken == 0 || !self.has_room()) && !self.pipeline.can_begin() {
                 return;
             }
+        }
+    }
+
+    /// Submits what is to be asked for requests whose turn has come.
+    fn begin_requests(&self) -> usize {
+        let mut begun = 0;
+        while let Some(parts) = self.pipeline.begin() {
+            begun += 1;
+            for (ask, reply) in parts {
+                match ask.draft(&*self.service) {
+                    Ok(request) => self.service.submit(request, reply),
+                    Err(failure) => reply.send(KvReply::Failed(failure)),
+                }
+            }
+        }
+        begun
+    }
+
+    /// What was read has its turn, as it would have had if the peer had stayed to hear of it.
+    async fn finish_unheard(&mut self) {
+        self.reading = Reading::Over;
+        loop {
+            self.out = Output::default();
+            self.pump();
+            if !self.pipeline.has_waiting() {
+                return;
+            }
+            poll_fn(|cx| self.pipeline.poll_front(cx)).await;
         }
     }
 
@@ -131,20 +162,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: KvService> Connection<IO, S> {
                 self.pipeline.answer(protocol, reply);
                 self.reading = Reading::Over;
             }
-            Action::Ask(shape, request) => self.service.submit(request, self.pipeline.ask(protocol, shape)),
-            Action::Gather(harvest, requests) => {
-                let replies = self.pipeline.gather(protocol, Gathering::new(harvest, requests.len()));
-                for (request, reply) in requests.into_iter().zip(replies) {
-                    self.service.submit(request, reply);
-                }
-            }
+            Action::Ask(shape, ask) => self.pipeline.ask(protocol, shape, ask),
+            Action::Gather(harvest, asks) => self.pipeline.gather(protocol, harvest, asks),
         }
     }
 
-    /// Whether another request may be taken on: replies that wait are bounded in number and in bytes.
+    /// Whether another request may be taken on: requests and replies that wait are bounded in number and in bytes.
     fn has_room(&self) -> bool {
-        self.pipeline.len() < self.limits.max_pipeline
-            && self.pipeline.held() + self.out.remaining() < self.limits.max_output
+        let waiting = self.pipeline.held() + self.pipeline.waiting_bytes() + self.out.remaining();
+        self.pipeline.len() < self.limits.max_pipeline && waiting < self.limits.max_output
     }
 
     fn is_finished(&self) -> bool {

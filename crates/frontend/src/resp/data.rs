@@ -1,9 +1,12 @@
-//! Commands on keys: arguments to requests.
+//! Commands on keys: arguments to what is asked of each key.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use starling_types::{Key, WallTime, limits};
-use starling_wire::{KvOp, KvRequest, QuorumChoice, Seen};
+use starling_types::{Key, WallTime, limits, span};
+use starling_wire::{KvOp, QuorumChoice, Seen};
 
+use super::ask::{Ask, Life};
 use super::command::{Entry, Verb};
 use super::frame::Request;
 use super::pipeline::MAX_PARTS;
@@ -12,17 +15,12 @@ use super::session::{Action, Session};
 use super::shape::{Harvest, Shape};
 use super::words::{Words, capitals, no_such_option};
 use crate::context;
-use crate::service::{KvService, value_too_large};
-use crate::text::{LONGEST_LIFE_MS, decimal};
+use crate::service::value_too_large;
+use crate::text::decimal;
 
-/// What the service has to be asked for a command that has keys.
-pub(super) fn action<S: KvService>(
-    entry: &Entry,
-    request: &Request<'_>,
-    session: &Session,
-    service: &S,
-) -> Result<Action, Reply> {
-    let ask = Asking { entry, request, session, service };
+/// What has to be asked for a command that has keys.
+pub(super) fn action(entry: &Entry, request: &Request<'_>, session: &Session) -> Result<Action, Reply> {
+    let ask = Asking { entry, request, session };
     match entry.verb {
         Verb::Get => ask.one(Shape::Value, KvOp::Get),
         Verb::Strlen => ask.one(Shape::Length, KvOp::Get),
@@ -32,21 +30,20 @@ pub(super) fn action<S: KvService>(
         Verb::StarlingDel => ask.delete(),
         Verb::Mget => ask.many(Harvest::Values, || KvOp::Get),
         Verb::Exists => ask.many(Harvest::Found, || KvOp::Get),
-        Verb::Del => ask.many(Harvest::Found, || KvOp::Delete { seen: Seen::Local }),
+        Verb::Del => ask.many(Harvest::Found, || KvOp::Delete { seen: Seen::Quorum }),
         _ => Err(Reply::error("internal error: a command without keys; please report it")),
     }
 }
 
-struct Asking<'a, S> {
+struct Asking<'a> {
     entry: &'a Entry,
     request: &'a Request<'a>,
     session: &'a Session,
-    service: &'a S,
 }
 
-impl<S: KvService> Asking<'_, S> {
+impl Asking<'_> {
     fn one(&self, shape: Shape, op: KvOp) -> Result<Action, Reply> {
-        Ok(Action::Ask(shape, self.draft(1, op)?))
+        Ok(Action::Ask(shape, self.ask(1, op)?))
     }
 
     fn many(&self, harvest: Harvest, op: impl Fn() -> KvOp) -> Result<Action, Reply> {
@@ -57,44 +54,52 @@ impl<S: KvService> Asking<'_, S> {
                 "{name} takes at most {MAX_PARTS} keys at a time, not {keys}"
             )));
         }
-        let requests: Result<Vec<_>, _> = (1..=keys).map(|index| self.draft(index, op())).collect();
-        Ok(Action::Gather(harvest, requests?))
+        let mut asks = Vec::with_capacity(keys);
+        // A key that is named twice can be read twice, but deleted once.
+        let mut named = BTreeSet::new();
+        for index in 1..=keys {
+            if !self.entry.writes || named.insert(self.request.arg(index)) {
+                asks.push(self.ask(index, op())?);
+            }
+        }
+        Ok(Action::Gather(harvest, asks))
     }
 
-    /// A blind overwrite of what the coordinating replica holds: what a Redis client means.
+    /// A blind write, which replaces all that was acked before it: what a Redis client means.
     fn set(&self) -> Result<Action, Reply> {
         let value = self.value(2)?;
         let life = self.life()?;
-        let mut request = self.draft(1, KvOp::Put { value, seen: Seen::Local, ttl_ms: None })?;
-        let issued = request.issued;
-        if let KvOp::Put { ttl_ms, .. } = &mut request.op {
-            *ttl_ms = life.map(|life| life.from(issued)).transpose()?;
-        }
-        Ok(Action::Ask(Shape::Stored, request))
+        let ask = self.ask(1, KvOp::Put { value, seen: Seen::Quorum, ttl_ms: None })?;
+        Ok(Action::Ask(Shape::Stored, Ask { life, ..ask }))
     }
 
     /// Without a context the value stands beside whatever is there.
     fn put(&self) -> Result<Action, Reply> {
         let value = self.value(2)?;
         let options = self.options(3)?;
-        let seen = options.context.map_or(Seen::Nothing, Seen::Context);
-        let mut request = self.draft(1, KvOp::Put { value, seen, ttl_ms: None })?;
-        request.quorum.w = options.w.or(request.quorum.w);
-        Ok(Action::Ask(Shape::Written, request))
+        let seen = options.seen.clone().unwrap_or(Seen::Nothing);
+        let shape = options.shape(&seen);
+        let mut ask = self.ask(1, KvOp::Put { value, seen, ttl_ms: None })?;
+        ask.quorum.w = options.w.or(ask.quorum.w);
+        Ok(Action::Ask(shape, ask))
     }
 
-    /// Without a context it deletes what the coordinating replica holds: to delete nothing would be of no use.
+    /// Without a context it is as blind as DEL: to delete nothing would be of no use.
     fn delete(&self) -> Result<Action, Reply> {
         let options = self.options(2)?;
-        let seen = options.context.map_or(Seen::Local, Seen::Context);
-        self.one(Shape::Written, KvOp::Delete { seen })
+        let seen = options.seen.clone().unwrap_or(Seen::Quorum);
+        if seen == Seen::Nothing {
+            return Err(Reply::error(
+                "a delete that has seen nothing deletes nothing: CONTEXT with a context, QUORUM or LOCAL",
+            ));
+        }
+        self.one(options.shape(&seen), KvOp::Delete { seen })
     }
 
-    fn draft(&self, index: usize, op: KvOp) -> Result<KvRequest, Reply> {
+    fn ask(&self, index: usize, op: KvOp) -> Result<Ask, Reply> {
         let key = Key::new(self.request.keep(index)).map_err(Reply::error)?;
-        let mut request = self.service.draft(self.session.bucket.clone(), key, op);
-        request.quorum = self.session.quorum;
-        Ok(request)
+        let bucket = self.session.bucket.clone();
+        Ok(Ask { bucket, key, op, quorum: self.session.quorum, life: None })
     }
 
     fn value(&self, index: usize) -> Result<Bytes, Reply> {
@@ -110,10 +115,10 @@ impl<S: KvService> Asking<'_, S> {
         let mut words = Words::from(self.request, first);
         while let Some(option) = words.option() {
             match option.as_str() {
-                "CONTEXT" if options.context.is_none() => {
-                    let text = words.value(&option)?;
-                    options.context = Some(context::from_text(text).map_err(Reply::error)?);
+                "CONTEXT" if options.seen.is_none() => {
+                    options.seen = Some(seen(words.value(&option)?)?);
                 }
+                "RECEIPT" if !options.receipt => options.receipt = true,
                 "W" if options.w.is_none() && self.entry.verb == Verb::StarlingPut => {
                     options.w = Some(quorum(words.value(&option)?)?);
                 }
@@ -130,16 +135,16 @@ impl<S: KvService> Asking<'_, S> {
             let (unit, make): (u64, fn(u64) -> Life) = match option.as_str() {
                 "EX" => (1_000, Life::For),
                 "PX" => (1, Life::For),
-                "EXAT" => (1_000, Life::Until),
-                "PXAT" => (1, Life::Until),
+                "EXAT" => (1_000, |ms| Life::Until(WallTime::from_millis(ms))),
+                "PXAT" => (1, |ms| Life::Until(WallTime::from_millis(ms))),
                 "NX" | "XX" | "GET" | "KEEPTTL" | "IFEQ" | "IFNE" => return Err(conditional(&option)),
                 _ => return Err(no_such_option(&option, self.entry.usage)),
             };
-            let number = decimal(words.value(&option)?).filter(|number| *number > 0);
-            let ms = number.and_then(|number| number.checked_mul(unit)).filter(|ms| *ms <= LONGEST_LIFE_MS);
-            let ms = ms.ok_or_else(|| {
-                Reply::error("invalid expire time in 'set' command: expected a positive whole number")
-            })?;
+            let number = decimal(words.value(&option)?).and_then(|number| number.checked_mul(unit));
+            let ms = number.ok_or("expected a positive whole number".to_owned());
+            let ms = ms.and_then(|ms| span::life(ms).map_err(|bad| bad.to_string()));
+            let ms =
+                ms.map_err(|why| Reply::error(format_args!("invalid expire time in 'set' command: {why}")))?;
             if life.replace(make(ms)).is_some() {
                 return Err(Reply::error("syntax error: SET takes one of EX, PX, EXAT and PXAT"));
             }
@@ -156,7 +161,11 @@ pub(super) fn consistency(
 ) -> Result<QuorumChoice, Reply> {
     let mut choice = before;
     let mut words = Words::from(request, 1);
+    let mut said = BTreeSet::new();
     while let Some(option) = words.option() {
+        if !said.insert(option.clone()) {
+            return Err(Reply::error(format_args!("syntax error: {option} is there twice")));
+        }
         match option.as_str() {
             "R" => choice.r = unless_default(words.value(&option)?, quorum)?,
             "W" => choice.w = unless_default(words.value(&option)?, quorum)?,
@@ -169,25 +178,21 @@ pub(super) fn consistency(
 
 #[derive(Debug, Default)]
 struct WriteOptions {
-    context: Option<Bytes>,
+    seen: Option<Seen>,
     w: Option<u8>,
+    receipt: bool,
 }
 
-/// How long a value lives, in milliseconds.
-enum Life {
-    For(u64),
-    Until(u64),
-}
-
-impl Life {
-    fn from(self, issued: WallTime) -> Result<u64, Reply> {
-        match self {
-            Self::For(ms) => Ok(ms),
-            Self::Until(ms) => ms.checked_sub(issued.millis()).filter(|ms| *ms > 0).ok_or_else(|| {
-                Reply::error("invalid expire time in 'set' command: it has passed; use DEL to delete")
-            }),
-        }
+impl WriteOptions {
+    /// How a write that has seen `seen` is answered.
+    fn shape(&self, seen: &Seen) -> Shape {
+        if self.receipt { Shape::Receipt(seen.grounds()) } else { Shape::Written }
     }
+}
+
+fn seen(text: &[u8]) -> Result<Seen, Reply> {
+    let token = || context::from_text(text).map(Seen::Context).map_err(Reply::error);
+    context::word(text).map_or_else(token, Ok)
 }
 
 fn unless_default<T>(text: &[u8], parse: impl Fn(&[u8]) -> Result<T, Reply>) -> Result<Option<T>, Reply> {

@@ -1,5 +1,5 @@
 //! Replies back in the order of their requests. A slot stands for one request; its reply leaves when all before it
-//! have left.
+//! have left. What is asked of keys begins when its turn has come at each of them.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -8,9 +8,11 @@ use std::task::{Context, Poll, Waker};
 
 use starling_wire::client::KvReply;
 
+use super::ask::Ask;
+use super::order::Order;
 use super::output::Output;
 use super::reply::{Protocol, Reply};
-use super::shape::{Gathering, Shape};
+use super::shape::{Gathering, Harvest, Shape};
 use crate::service::{ReplySink, ReplyTo};
 
 /// A connection's requests that have not been answered in full.
@@ -24,6 +26,8 @@ struct Slots {
     first: u64,
     /// Bytes of replies that wait for others before them.
     held: usize,
+    /// Which requests may begin.
+    order: Order<Vec<Ask>>,
     /// The connection ended: whatever still arrives is dropped.
     closed: bool,
     waker: Option<Waker>,
@@ -51,26 +55,41 @@ impl Pipeline {
         slots.queue.push_back(Slot { protocol, state: State::Answered(reply) });
     }
 
-    /// A slot for a request of one key, and the right to answer it.
-    pub fn ask(self: &Rc<Self>, protocol: Protocol, shape: Shape) -> ReplyTo {
-        let number = self.push(Slot { protocol, state: State::Asked(shape) });
-        self.reply_to(number, 0)
+    /// A slot for a request of one key.
+    pub fn ask(&self, protocol: Protocol, shape: Shape, ask: Ask) {
+        self.join(Slot { protocol, state: State::Asked(shape) }, vec![ask]);
     }
 
-    /// A slot for a request of several keys, and the right to answer for each.
-    pub fn gather(
-        self: &Rc<Self>,
-        protocol: Protocol,
-        gathering: Gathering,
-    ) -> impl Iterator<Item = ReplyTo> {
-        let parts = gathering.parts();
-        debug_assert!(parts > 0 && parts <= MAX_PARTS);
-        let number = self.push(Slot { protocol, state: State::Gathering(Box::new(gathering)) });
+    /// A slot for a request of several keys, each of them asked for by one of `asks`.
+    pub fn gather(&self, protocol: Protocol, harvest: Harvest, asks: Vec<Ask>) {
+        debug_assert!(!asks.is_empty() && asks.len() <= MAX_PARTS);
+        let gathering = Gathering::new(harvest, asks.len());
+        self.join(Slot { protocol, state: State::Gathering(Box::new(gathering)) }, asks);
+    }
+
+    /// What is to be asked now for the next request whose turn has come, and the right to answer each part.
+    pub fn begin(self: &Rc<Self>) -> Option<impl Iterator<Item = (Ask, ReplyTo)>> {
+        let (number, asks) = self.0.borrow_mut().order.begin()?;
         let pipeline = Rc::clone(self);
-        (0..parts).map(move |part| pipeline.reply_to(number, part))
+        Some(asks.into_iter().enumerate().map(move |(part, ask)| (ask, pipeline.reply_to(number, part))))
     }
 
-    /// Requests that wait.
+    /// Whether a request's turn has come that has not begun.
+    pub fn can_begin(&self) -> bool {
+        self.0.borrow().order.has_free()
+    }
+
+    /// Whether requests have yet to begin.
+    pub fn has_waiting(&self) -> bool {
+        self.0.borrow().order.has_waiting()
+    }
+
+    /// Bytes of requests that wait for others of their keys.
+    pub fn waiting_bytes(&self) -> usize {
+        self.0.borrow().order.waiting_bytes()
+    }
+
+    /// Requests that are not answered in full, or whose replies wait.
     pub fn len(&self) -> usize {
         self.0.borrow().queue.len()
     }
@@ -94,10 +113,10 @@ impl Pipeline {
         }
     }
 
-    /// Ready when [`drain`](Self::drain) would move something.
+    /// Ready when [`drain`](Self::drain) would move something, or a request can [`begin`](Self::begin).
     pub fn poll_front(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut slots = self.0.borrow_mut();
-        if slots.queue.front().is_some_and(Slot::is_answered) {
+        if slots.order.has_free() || slots.queue.front().is_some_and(Slot::is_answered) {
             return Poll::Ready(());
         }
         slots.waker = Some(cx.waker().clone());
@@ -109,10 +128,12 @@ impl Pipeline {
         *self.0.borrow_mut() = Slots { closed: true, ..Slots::default() };
     }
 
-    fn push(&self, slot: Slot) -> u64 {
+    fn join(&self, slot: Slot, asks: Vec<Ask>) {
         let mut slots = self.0.borrow_mut();
         slots.queue.push_back(slot);
-        slots.first + slots.queue.len() as u64 - 1
+        let number = slots.first + slots.queue.len() as u64 - 1;
+        let (places, bytes) = (asks.iter().map(Ask::place).collect(), asks.iter().map(Ask::weight).sum());
+        slots.order.join(number, places, bytes, asks);
     }
 
     fn reply_to(self: &Rc<Self>, number: u64, part: usize) -> ReplyTo {
@@ -143,7 +164,7 @@ impl Slots {
         Some(answered)
     }
 
-    /// Takes a reply; returns whom to wake if the front can leave now.
+    /// Takes a reply; returns whom to wake if the front can leave now, or a request can begin.
     fn deliver(&mut self, number: u64, part: usize, reply: KvReply) -> Option<Waker> {
         if self.closed {
             return None;
@@ -157,7 +178,8 @@ impl Slots {
         };
         self.held += reply.weight();
         slot.state = State::Answered(reply);
-        if index == 0 { self.waker.take() } else { None }
+        self.order.leave(number);
+        if index == 0 || self.order.has_free() { self.waker.take() } else { None }
     }
 }
 

@@ -1,8 +1,10 @@
 //! What a connection has said of itself, and the commands that concern only that.
 
 use starling_types::{BucketName, limits};
-use starling_wire::{KvRequest, QuorumChoice};
+use starling_wire::QuorumChoice;
 
+use super::ask::Ask;
+use super::block::Block;
 use super::command::{Entry, TABLE, Verb, unknown};
 use super::data;
 use super::frame::Request;
@@ -19,9 +21,9 @@ pub enum Action {
     /// Answer, and close once everything before it is answered too.
     Bye(Reply),
     /// Ask the service for one key.
-    Ask(Shape, KvRequest),
+    Ask(Shape, Ask),
     /// Ask it for several, and answer once.
-    Gather(Harvest, Vec<KvRequest>),
+    Gather(Harvest, Vec<Ask>),
 }
 
 /// One connection's settings.
@@ -39,6 +41,7 @@ pub struct Session {
     /// What `STARLING.CONSISTENCY` asked for.
     pub(super) quorum: QuorumChoice,
     pub(super) max_value: usize,
+    block: Block,
 }
 
 impl Session {
@@ -54,11 +57,16 @@ impl Session {
             bucket: BucketName::default_bucket(),
             quorum: QuorumChoice::default(),
             max_value,
+            block: Block::default(),
         }
     }
 
     /// Decides what to do about `request`.
     pub fn execute<S: KvService>(&mut self, request: &Request<'_>, service: &S) -> Action {
+        if let Some(reply) = self.block.answer(request.arg(0)) {
+            service.count(Door::Resp, FrontEvent::Command("multi"));
+            return Action::Answer(reply);
+        }
         let Some(entry) = Entry::find(request.arg(0)) else {
             service.count(Door::Resp, FrontEvent::Command("unknown"));
             return Action::Answer(unknown(request.arg(0)));
@@ -77,7 +85,7 @@ impl Session {
         service: &S,
     ) -> Result<Action, Reply> {
         if entry.keys.0 != 0 {
-            return data::action(entry, request, self, service);
+            return data::action(entry, request, self);
         }
         let reply = match entry.verb {
             Verb::Quit => return Ok(Action::Bye(Reply::OK)),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use starling_types::Outcome;
-use starling_wire::client::{KvReply, ReadReply, WriteReply};
+use starling_wire::client::{Field, Grounds, KvReply, ReadReply, WriteReply};
 use starling_wire::{Failure, FailureKind};
 
 use super::reply::Reply;
@@ -22,6 +22,8 @@ pub enum Shape {
     Siblings,
     /// STARLING.PUT and STARLING.DEL: context, if the writer has seen all, and number of siblings.
     Written,
+    /// The same with RECEIPT: what was done as well.
+    Receipt(Grounds),
 }
 
 impl Shape {
@@ -33,7 +35,8 @@ impl Shape {
             (Self::Length, KvReply::Read(read)) => Reply::count(newest(&read).map_or(0, |value| value.len())),
             (Self::Siblings, KvReply::Read(read)) => siblings(read),
             (Self::Stored, KvReply::Written(_)) => Reply::OK,
-            (Self::Written, KvReply::Written(written)) => receipt(&written),
+            (Self::Written, KvReply::Written(written)) => Reply::Array(written_parts(&written)),
+            (Self::Receipt(grounds), KvReply::Written(written)) => receipt(&written, grounds),
             (_, other) => failed(&mismatched(&other)),
         }
     }
@@ -156,8 +159,21 @@ fn siblings(read: ReadReply) -> Reply {
     Reply::Array(vec![context_of(read.context.as_ref()), Reply::Array(values)])
 }
 
-fn receipt(written: &WriteReply) -> Reply {
-    Reply::Array(vec![context_of(written.context.as_ref()), Reply::Integer(written.siblings.into())])
+fn written_parts(written: &WriteReply) -> Vec<Reply> {
+    vec![context_of(written.context.as_ref()), Reply::Integer(written.siblings.into())]
+}
+
+fn receipt(written: &WriteReply, grounds: Grounds) -> Reply {
+    let shown = |field| match field {
+        Field::Text(text) => Reply::bulk(text),
+        Field::Number(number) => Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX)),
+        Field::Flag(flag) => Reply::bulk(if flag { "yes" } else { "no" }),
+        Field::Nothing => Reply::Null,
+    };
+    let fields = written.receipt.fields(grounds).map(|(name, field)| (name, shown(field)));
+    let mut parts = written_parts(written);
+    parts.push(Reply::Map(fields.into()));
+    Reply::Array(parts)
 }
 
 fn context_of(token: Option<&Bytes>) -> Reply {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use starling_causality::{Dot, Hlc};
+use starling_types::ActorId;
 use starling_types::limits::MAX_KEY;
+use starling_wire::client::SiblingView;
 use starling_wire::{FailureKind, KvOp, QuorumChoice, Seen};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::timeout;
@@ -12,6 +15,8 @@ use crate::service::FrontEvent;
 use crate::testing::{Fake, NOW_MS, running, token};
 
 const PIPE: usize = 64 << 10;
+/// Turns a hang into a failure: longer than any limit under test.
+const HANG: Duration = Duration::from_secs(60);
 
 fn session() -> Session {
     Session::new(5, "1.2.3.4:5".into(), FrontLimits::default().max_value)
@@ -24,7 +29,7 @@ async fn converse<T>(service: &Rc<Fake>, client: impl AsyncFnOnce(DuplexStream) 
     let limits = service.limits();
     let session = Session::new(5, "1.2.3.4:5".into(), limits.max_value);
     let server = connection::serve(far, session, Rc::clone(service), limits, shutdown);
-    tokio::join!(client(near), server).0
+    timeout(HANG, async { tokio::join!(client(near), server).0 }).await.expect("the conversation hangs")
 }
 
 /// Sends everything, then no more, and reads to the end.
@@ -145,7 +150,7 @@ async fn refusals() {
         ("hello 4", "-NOPROTO"),
         ("hello 3 nope", "syntax error"),
         ("hello 3 setname", "needs a value"),
-        ("multi", "STARLING.PUT with its CONTEXT"),
+        ("exec", "STARLING.PUT with its CONTEXT"),
         ("subscribe x", "no publish and subscribe"),
         ("select 16", "from 0 to 15: use STARLING.BUCKET"),
         ("select -1", "from 0 to 15"),
@@ -170,6 +175,10 @@ async fn refusals() {
         ("starling.put a b W 0", "a quorum is a number from 1 to 7"),
         ("starling.put a b W 1 W 1", "syntax error"),
         ("starling.del a W 1", "syntax error"),
+        ("starling.del a CONTEXT none", "deletes nothing"),
+        ("starling.put a b CONTEXT local CONTEXT quorum", "syntax error"),
+        ("starling.put a b RECEIPT RECEIPT", "syntax error"),
+        ("starling.consistency R 1 R 2", "there twice"),
         ("starling.consistency R 8", "a quorum"),
         ("starling.consistency STRICT perhaps", "YES, NO or DEFAULT"),
         ("starling.bucket a/b", "is not allowed"),
@@ -234,7 +243,8 @@ async fn writers_say_what_they_have_seen() {
     let service = Fake::new();
     replies(
         &service,
-        b"set a v\ndel a\nstarling.put a v\nstarling.del a\nstarling.del a context AAAAAAAAAAE\n",
+        b"set a v\ndel a\nstarling.put a v\nstarling.del a\nstarling.del a context AAAAAAAAAAE\n\
+          starling.put a v context quorum\nstarling.put a v context LOCAL\nstarling.put a v context None\n",
     )
     .await;
     let seen = |op: &KvOp| match op {
@@ -242,7 +252,64 @@ async fn writers_say_what_they_have_seen() {
         KvOp::Get => panic!("no read was asked for"),
     };
     let all: Vec<_> = service.log.borrow().iter().map(|request| seen(&request.op)).collect();
-    assert_eq!(all, [Seen::Local, Seen::Local, Seen::Nothing, Seen::Local, Seen::Context(token(1))]);
+    let blind = Seen::Quorum;
+    let expected = [
+        blind.clone(),
+        blind.clone(),
+        Seen::Nothing,
+        blind.clone(),
+        Seen::Context(token(1)),
+        blind,
+        Seen::Local,
+        Seen::Nothing,
+    ];
+    assert_eq!(all, expected);
+}
+
+#[tokio::test]
+async fn a_receipt_says_what_was_done_to_those_who_ask() {
+    let got = replies(&Fake::new(), b"hello 3\nstarling.put k v RECEIPT CONTEXT quorum\n").await;
+    let receipt = got.split_once("modules\r\n*0\r\n").unwrap().1;
+    assert!(receipt.starts_with("*3\r\n$11\r\nAAAAAAAAAAE\r\n:1\r\n%11\r\n"), "{receipt}");
+    for field in
+        ["$5\r\nacked\r\n:2\r\n", "$7\r\ncontext\r\n$6\r\nquorum\r\n", "$9\r\nunvouched\r\n$2\r\nno\r\n"]
+    {
+        assert!(receipt.contains(field), "{field} is missing: {receipt}");
+    }
+    let service = Fake::new();
+    service.partial.set(true);
+    let got = replies(&service, b"starling.del k RECEIPT\nset k v\n").await;
+    assert!(got.contains("$7\r\ncontext\r\n$7\r\npartial\r\n") && got.ends_with("+OK\r\n"), "{got}");
+}
+
+#[tokio::test]
+async fn a_newer_delete_hides_the_value_from_those_who_see_only_the_newest() {
+    use starling_wire::client::{KvReply, ReadReply};
+    let service = Fake::new();
+    replies(&service, b"set k v\n").await;
+    service.held.set(true);
+    let dot = |n| Dot { actor: ActorId::from_bits(9), hlc: Hlc::from_bits(n) };
+    for (deleted, shown) in [(dot(0), "$1\r\nv\r\n:1\r\n"), (dot(2), "$-1\r\n:0\r\n")] {
+        let got = converse(&service, async |mut stream| {
+            stream.write_all(b"get k\nexists k\n").await.unwrap();
+            stream.shutdown().await.unwrap();
+            for _ in 0..2 {
+                until(|| !service.waiting.borrow().is_empty()).await;
+                let (_, reply) = service.waiting.borrow_mut().pop().unwrap();
+                let value = SiblingView { value: "v".into(), dot: dot(1), expires_at: None };
+                reply.send(KvReply::Read(ReadReply {
+                    siblings: vec![value],
+                    context: None,
+                    deleted: Some(deleted),
+                }));
+            }
+            let mut output = String::new();
+            stream.read_to_string(&mut output).await.unwrap();
+            output
+        })
+        .await;
+        assert_eq!(got, shown);
+    }
 }
 
 #[tokio::test]
@@ -299,11 +366,11 @@ async fn a_delete_of_several_keys_that_fails_half_way_says_so() {
 #[tokio::test]
 async fn replies_keep_their_order_when_answers_do_not() {
     let service = Fake::new();
-    let store = b"set a 1\nset b 2\nset c 3\n";
+    let store = b"set a 1\nset b 2\nset c 3\nset d 4\nset e 5\n";
     replies(&service, store).await;
     service.held.set(true);
     let got = converse(&service, async |mut stream| {
-        stream.write_all(b"get a\nping\nget b\nmget c a\nget c\n").await.unwrap();
+        stream.write_all(b"get a\nping\nget b\nmget c d\nget e\n").await.unwrap();
         until(|| service.waiting.borrow().len() == 5).await;
         service.answer_waiting(|waiting| waiting.reverse());
         stream.shutdown().await.unwrap();
@@ -312,14 +379,18 @@ async fn replies_keep_their_order_when_answers_do_not() {
         output
     })
     .await;
-    assert_eq!(got, "$1\r\n1\r\n+PONG\r\n$1\r\n2\r\n*2\r\n$1\r\n3\r\n$1\r\n1\r\n$1\r\n3\r\n");
+    assert_eq!(got, "$1\r\n1\r\n+PONG\r\n$1\r\n2\r\n*2\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n5\r\n");
 }
 
 /// Lets the other tasks run until `condition` holds.
 async fn until(condition: impl Fn() -> bool) {
-    while !condition() {
+    for _ in 0..1_000_000 {
+        if condition() {
+            return;
+        }
         tokio::task::yield_now().await;
     }
+    panic!("what was waited for never came");
 }
 
 async fn line(stream: &mut DuplexStream) -> String {
@@ -331,3 +402,4 @@ async fn line(stream: &mut DuplexStream) -> String {
 }
 
 mod hostile;
+mod in_order;

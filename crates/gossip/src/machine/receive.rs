@@ -34,7 +34,7 @@ impl Gossip {
             Body::Ack { seq, wall } if current => {
                 let (now, sent) = (self.now, self.on_ack(from, seq, out));
                 if let Some(sent) = sent {
-                    self.clocks.take(now.instant, from, now.wall, wall, now.instant.since(sent));
+                    self.clocks.take(now.instant, from, wall, now.instant.since(sent));
                 }
             }
             Body::PingFor { seq, target } => self.on_ping_for(from, seq, target, out),

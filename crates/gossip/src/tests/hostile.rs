@@ -216,7 +216,7 @@ proptest! {
             let lefts = departed(&machine);
             let forgot = matches!(event, Event::Forget(_));
             let mut out = Vec::new();
-            machine.handle(Now { instant: now, wall: WallTime::from_millis(place as u64) }, event, &mut out);
+            machine.handle(Now { instant: now, wall: WallTime::from_millis(place as u64), fraction: 0 }, event, &mut out);
             prop_assert!(machine.next_deadline().is_none_or(|at| at > now));
             prop_assert!(out.len() <= 120, "{} effects of one event", out.len());
             for (who, generation) in lefts {

@@ -23,7 +23,7 @@ impl Lone {
     }
 
     fn tell(&mut self, event: Event) -> Vec<Effect> {
-        let now = Now { instant: Instant::ORIGIN + self.at, wall: WallTime::from_millis(0) };
+        let now = Now { instant: Instant::ORIGIN + self.at, ..Now::default() };
         let mut out = Vec::new();
         self.machine.handle(now, event, &mut out);
         out

@@ -204,10 +204,14 @@ impl World {
         self.pending.push(Reverse(Pending { at, order: self.order, to, event, life }));
     }
 
-    fn clock(&self, bits: u64) -> Now {
+    pub(super) fn clock(&self, bits: u64) -> Now {
         let skew = self.skew_ms.get(&bits).copied().unwrap_or_default();
         let millis = 1_700_000_000_000 + self.now.nanos() / 1_000_000;
-        Now { instant: self.now, wall: WallTime::from_millis(millis.saturating_add_signed(skew)) }
+        Now {
+            instant: self.now,
+            wall: WallTime::from_millis(millis.saturating_add_signed(skew)),
+            fraction: 0,
+        }
     }
 
     fn record(&mut self, line: &str) {

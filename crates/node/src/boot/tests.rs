@@ -75,3 +75,31 @@ fn buckets_come_back_as_they_were_stored_and_those_of_a_newer_release_are_refuse
     let error = Boot::read(&meta(&[(META_BUCKETS, &newer)]), &Losses::NONE).unwrap_err().to_string();
     assert!(error.contains("format 2"), "{error}");
 }
+
+/// A node that was in a cluster of few copies may have been given larger values since, and be told of more copies.
+#[test]
+fn values_too_large_to_be_merged_keep_a_node_of_the_cluster_from_starting() {
+    let role = starling_ring::Role {
+        node: NodeId::from_bits(1),
+        name: "n1".into(),
+        addr: "127.0.0.1:7401".parse().unwrap(),
+        zone: starling_ring::Zone::new("z").unwrap(),
+        weight: starling_ring::Weight::ONE,
+    };
+    let bits = starling_types::PartitionBits::try_from(2).unwrap();
+    let layout = Layout::first(ClusterId::from_bits(5), 7, bits, vec![role]).unwrap();
+    let rows = [(META_LAYOUT, &rmp_serde::to_vec(&layout).unwrap()[..])];
+    let boot = Boot::read(&meta(&rows), &Losses::NONE).unwrap();
+    let limit = starling_types::limits::max_value_for(7);
+    assert_eq!(boot.objection(limit), None);
+    let words = boot.objection(limit + 1).unwrap().to_string();
+    assert!(
+        words.contains("limits.max_value is 36700161 bytes, and with 7 copies of each key at most"),
+        "{words}"
+    );
+    assert_eq!(
+        Boot::default().objection(limit + 1),
+        None,
+        "a node without a cluster may yet join one of few copies"
+    );
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use starling_ring::{Layout, Verdict};
+use starling_ring::{Layout, Refusal, Verdict};
 use starling_types::{ClusterId, NodeId, Now, RequestId};
 use starling_vnode::RowWrite;
 use starling_wire::client::AdminReply;
@@ -99,7 +99,10 @@ impl ControlPlane {
         exchange: RequestId,
         layout: &Layout,
     ) {
-        let verdict = self.acceptor.propose(self.me.node, layout);
+        let verdict = match Refusal::of_values(self.max_value, layout) {
+            Some(refusal) if self.acceptor.accepted().is_none() => Verdict::Refused(refusal),
+            _ => self.acceptor.propose(self.me.node, layout),
+        };
         self.give_when_stored(turn, from, exchange, verdict);
     }
 

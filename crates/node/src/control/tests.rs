@@ -4,8 +4,8 @@ mod buckets;
 mod lives;
 mod memory;
 
-use starling_ring::Role;
-use starling_types::{ClusterId, PartitionBits};
+use starling_ring::{Refusal, Role};
+use starling_types::{ClusterId, PartitionBits, limits};
 
 use super::*;
 use crate::boot::{Boot, Config};
@@ -113,6 +113,24 @@ fn no_verdict_leaves_before_the_acceptance_is_durable_however_often_it_is_asked_
     assert!(matches!(stored(&mut node, refusal[0])[..], [Verdict::Refused(_)]));
     let (at_once, commits) = propose(&mut node, 5);
     assert_eq!((at_once, commits.len()), (vec![accepted], 0));
+}
+
+/// Seven owners may each write a record as large as they come, and whoever merges them must be able to send it on.
+#[test]
+fn a_node_that_takes_larger_values_than_can_be_merged_refuses_the_layout() {
+    let with = |max_value| {
+        let config = Config { max_value, ..config(1) };
+        Node::new(&config, &Boot::default(), Now::default(), &mut Vec::new())
+    };
+    let role = |n| layout(5).members().find(|role| role.node == NodeId::from_bits(n)).unwrap().clone();
+    let bits = PartitionBits::try_from(2).unwrap();
+    let seven = Layout::first(ClusterId::from_bits(5), 7, bits, vec![role(1), role(2)]).unwrap();
+    let propose = |max_value| hear(&mut with(max_value), Message::Propose(Propose { layout: seven.clone() }));
+    let limit = limits::max_value_for(7);
+    let (verdicts, commits) = propose(limit + 1);
+    let refusal = Refusal::ValueLimit { max_value: limit as u64 + 1, copies: 7, limit: limit as u64 };
+    assert_eq!((verdicts, commits.len()), (vec![Verdict::Refused(refusal)], 0));
+    assert_eq!(propose(limit).1.len(), 1, "what fits is accepted");
 }
 
 #[test]

@@ -1,15 +1,19 @@
 //! What clients ask: checks, the plan, and the machine that drives the request.
 
-use starling_causality::{ContextToken, Payload, VersionVector};
+use std::time::Duration;
+
+use starling_causality::{ContextToken, Hlc, Payload, VersionVector};
 use starling_coordinator::plan::quorum;
-use starling_coordinator::put::Tried;
+use starling_coordinator::put::{Questions, Subject, Tried};
 use starling_coordinator::{Forward, Get, Plan, Put};
-use starling_types::{BucketProps, Instant, PartitionId, QualifiedKey, RequestId, limits};
-use starling_vnode::ClientWrite;
+use starling_types::{BucketProps, Now, PartitionId, QualifiedKey, RequestId, WallTime, limits};
+use starling_vnode::{ClientWrite, Refused, Replaces};
 use starling_wire::client::Seen;
 use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest};
 
-use super::turn::BUCKET_INCARNATION;
+use super::suspect::word::Word;
+use super::timing::Timing;
+use super::turn::{BUCKET_INCARNATION, failure};
 use super::{Asked, InFlight, Machine, Route, Shard, Turn, Work};
 
 impl Shard {
@@ -35,12 +39,16 @@ impl Shard {
             .map_err(|e| Failure::refused(FailureKind::BadRequest, e.to_string()))?;
         let number = turn.view.buckets().number(&request.bucket);
         let weight = request.weight();
+        let timing = Timing::of(turn.now, turn.cluster_time(), &request);
+        timing.check(turn.now.instant, &request)?;
+        // Reads change nothing: one that comes late is answered all the same.
+        let limit = if request.op.is_write() { timing.left(turn.now.instant) } else { request.timeout() };
         if request.op.is_write() && self.vnodes.staged_bytes() >= self.max_staged {
             return Err(behind());
         }
         // A node whose clock is off mints nothing; it still reads.
-        // Nor does one that may have forgotten what it acked.
-        let may_mint = turn.view.may_coordinate() && self.vouches(turn, key.token());
+        // Nor does one that is still pulling what it lost: others have it.
+        let may_mint = turn.view.may_coordinate() && self.word(turn, &key) != Word::None;
         let may_drive = may_mint || !request.op.is_write();
         let drives = turn.view.owns(partition) && may_drive;
         if drives {
@@ -49,10 +57,10 @@ impl Shard {
         self.admission.enter(weight)?;
         let started = if drives {
             let plan = turn.view.plan(partition, size, strict).ok_or_else(no_cluster)?;
-            let plan = plan.with_bucket(&props, number).starting(turn.now.instant, request.timeout());
-            self.coordinate(turn, route, plan, &props, key, request)
+            let plan = plan.with_bucket(&props, number).starting(turn.now.instant, limit);
+            self.coordinate(turn, route, plan, &props, key, request, timing)
         } else {
-            self.forward(turn, route, partition, key, request)
+            self.forward(turn, route, partition, key, request, limit)
         };
         if started.is_err() {
             self.admission.leave(weight);
@@ -75,6 +83,7 @@ impl Shard {
     }
 
     fn check(&self, turn: &Turn<'_>, request: &KvRequest) -> Result<BucketProps, Failure> {
+        request.check().map_err(Failure::from)?;
         let refuse = |kind, detail: String| Err(Failure::refused(kind, detail));
         let Some(props) = turn.view.buckets().props(&request.bucket) else {
             let name = &request.bucket;
@@ -84,26 +93,6 @@ impl Shard {
             );
             return refuse(FailureKind::NoSuchBucket, detail);
         };
-        let age = turn.now.wall.since(request.issued);
-        if age > limits::REQUEST_MEMORY {
-            let detail = format!(
-                "the request was issued {} s ago by the client's clock, and request ids are remembered for {} s: \
-                 issue it anew, and check the client's clock",
-                age.as_secs(),
-                limits::REQUEST_MEMORY.as_secs()
-            );
-            return refuse(FailureKind::BadRequest, detail);
-        }
-        let lead = request.issued.since(turn.now.wall);
-        if lead > limits::REQUEST_MAX_LEAD {
-            let detail = format!(
-                "the request is dated {} s ahead of this node's clock, at most {} s are taken: check the client's \
-                 clock",
-                lead.as_secs(),
-                limits::REQUEST_MAX_LEAD.as_secs()
-            );
-            return refuse(FailureKind::BadRequest, detail);
-        }
         match &request.op {
             KvOp::Put { value, .. } if value.len() > self.max_value => {
                 let detail =
@@ -123,19 +112,21 @@ impl Shard {
         props: &BucketProps,
         key: QualifiedKey,
         request: KvRequest,
+        timing: Timing,
     ) -> Result<(), Failure> {
-        let write = client_write(turn, &key, props, &request, plan.deadline)?;
-        let (exchange, deadline) = (self.exchange(), plan.deadline);
+        let write = client_write(turn, &key, props, &request, &timing)?;
+        let deadline = plan.deadline;
         let mut effects = Vec::new();
-        let machine = if write.is_some() {
-            self.vouch(&request, &key)?;
-            let is_retry = request.attempt > 0;
-            let ask_first = is_retry && self.vnodes.recall(request.id, key.token()).is_none();
-            let (bucket, key) = (request.bucket.clone(), request.key.clone());
-            Machine::Put(Put::start(plan, request.id, bucket, key, tried(is_retry, ask_first), &mut effects))
+        let (bucket, name) = (request.bucket.clone(), request.key.clone());
+        let machine = if let Some(write) = &write {
+            let tried = self.tried(turn, &request, write, &timing)?;
+            let subject = Subject { request: request.id, attempt: request.attempt, bucket, key: name };
+            let questions = self.questions(turn, props, plan.n, &request, &key, &timing);
+            Machine::Put(Put::start(plan, subject, tried, questions, &mut effects))
         } else {
-            Machine::Get(Get::start(plan, request.bucket.clone(), request.key.clone(), &mut effects))
+            Machine::Get(Get::start(plan, bucket, name, &mut effects))
         };
+        let exchange = self.exchange();
         let in_flight = InFlight {
             machine,
             key,
@@ -151,15 +142,57 @@ impl Shard {
         Ok(())
     }
 
-    /// A retry whose first try may have been known here and forgotten since must not be made again.
-    fn vouch(&self, request: &KvRequest, key: &QualifiedKey) -> Result<(), Failure> {
-        let is_known = self.vnodes.recall(request.id, key.token()).is_some();
-        if request.attempt == 0 || is_known || !self.vnodes.may_have_forgotten(request.issued) {
-            return Ok(());
+    /// What is known here of other tries of a write.
+    fn tried(
+        &mut self,
+        turn: &Turn<'_>,
+        request: &KvRequest,
+        write: &ClientWrite,
+        timing: &Timing,
+    ) -> Result<Tried, Failure> {
+        let token = write.key.token();
+        if self.vnodes.recall(request.id, token).is_some() {
+            return Ok(Tried::Here);
         }
-        let detail = "too many requests have passed since the first try to tell whether it took place: read the key, \
-                      then write anew";
-        Err(Failure::unknown(FailureKind::Deadline, detail))
+        let is_only = request.attempt == 0 && write.tries.elsewhere.is_none();
+        if !is_only && !self.vnodes.claim(turn.now, request.id, token, request.attempt) {
+            return Err(failure(&Refused::Claimed));
+        }
+        let is_late = timing.is_late(turn.now.instant);
+        self.counters.writes_late += u64::from(request.attempt == 0 && is_late);
+        Ok(if request.attempt > 0 || is_late { Tried::Elsewhere } else { Tried::Never })
+    }
+
+    /// What a write must know before it is made.
+    fn questions(
+        &self,
+        turn: &Turn<'_>,
+        props: &BucketProps,
+        n: u8,
+        request: &KvRequest,
+        key: &QualifiedKey,
+        timing: &Timing,
+    ) -> Questions {
+        let is_blind =
+            matches!(&request.op, KvOp::Put { seen, .. } | KvOp::Delete { seen } if *seen == Seen::Quorum);
+        let owners = props.read_quorum(n).max(n.saturating_sub(props.write_quorum(n)) + 1).min(n);
+        let word = self.word(turn, key);
+        Questions {
+            issued: timing.issued,
+            owners,
+            names_what_it_replaces: !is_blind,
+            deletes: matches!(request.op, KvOp::Delete { .. }) && word == Word::Full,
+            remembers: self.forgotten_until(turn) < timing.issued,
+            is_sure: word != Word::None,
+        }
+    }
+
+    /// Of requests issued until then, in the cluster's time, this node may have known and have forgotten. It goes by
+    /// when they came: a client's clock may be ahead.
+    pub(super) fn forgotten_until(&self, turn: &Turn<'_>) -> WallTime {
+        let remembers = self.vnodes.remembers_for(turn.now);
+        let now = turn.cluster_time().after(limits::REQUEST_MAX_LEAD).millis();
+        WallTime::from_millis(now.saturating_sub(u64::try_from(remembers.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// This node is no owner, or must not coordinate: an owner that can shall, at one hop's distance.
@@ -170,6 +203,7 @@ impl Shard {
         partition: PartitionId,
         key: QualifiedKey,
         request: KvRequest,
+        limit: Duration,
     ) -> Result<(), Failure> {
         if request.forwarded {
             let detail = "this node may not coordinate requests for the key; nothing was changed";
@@ -177,10 +211,11 @@ impl Shard {
         }
         let (exchange, weight, client) = (self.exchange(), request.weight(), request.id);
         let asked = Asked::of(&request);
-        let deadline = turn.now.instant + request.timeout();
+        let deadline = turn.now.instant + limit;
         let candidates = turn.view.reachable_owners(partition);
         let mut effects = Vec::new();
-        let machine = Machine::Forward(Forward::start(turn.now.instant, request, candidates, &mut effects));
+        let now = Now { wall: turn.cluster_time(), ..turn.now };
+        let machine = Machine::Forward(Forward::start(now, request, limit, candidates, &mut effects));
         let in_flight = InFlight {
             machine,
             key,
@@ -209,20 +244,12 @@ impl Shard {
     }
 }
 
-const fn tried(is_retry: bool, ask_first: bool) -> Tried {
-    match (is_retry, ask_first) {
-        (false, _) => Tried::Never,
-        (true, true) => Tried::Elsewhere,
-        (true, false) => Tried::Here,
-    }
-}
-
 fn client_write(
     turn: &Turn<'_>,
     key: &QualifiedKey,
     props: &BucketProps,
     request: &KvRequest,
-    deadline: Instant,
+    timing: &Timing,
 ) -> Result<Option<ClientWrite>, Failure> {
     let (payload, seen, ttl_ms) = match &request.op {
         KvOp::Get => return Ok(None),
@@ -233,21 +260,26 @@ fn client_write(
         request: request.id,
         key: key.clone(),
         payload,
-        seen: open(turn, key, seen)?,
-        ttl_ms,
+        replaces: open(turn, key, seen)?,
+        // From its issue on, so that two tries of one request expire together.
+        expires_at: ttl_ms.map(|ms| timing.issued.after(Duration::from_millis(ms))),
         lww: props.conflict == starling_types::Conflict::Lww,
         durable: props.durable,
-        deadline,
+        deadline: timing.ends,
+        tries: timing.tries(request.attempt),
+        is_absent_elsewhere: false,
+        vouched: Hlc::ZERO,
     }))
 }
 
-/// What the writer has seen; `None` for whatever the coordinating replica holds.
-fn open(turn: &Turn<'_>, key: &QualifiedKey, seen: &Seen) -> Result<Option<VersionVector>, Failure> {
+/// What the writer means to replace.
+fn open(turn: &Turn<'_>, key: &QualifiedKey, seen: &Seen) -> Result<Replaces, Failure> {
     match seen {
-        Seen::Nothing => Ok(Some(VersionVector::new())),
-        Seen::Local | Seen::Quorum => Ok(None),
+        Seen::Nothing => Ok(Replaces::Seen(VersionVector::new())),
+        // What others hold is added when it was heard.
+        Seen::Local | Seen::Quorum => Ok(Replaces::All(VersionVector::new())),
         Seen::Context(token) => ContextToken::open(token, turn.view.cluster(), BUCKET_INCARNATION, key)
-            .map(Some)
+            .map(Replaces::Seen)
             .map_err(|e| Failure::refused(FailureKind::BadRequest, e.to_string())),
     }
 }

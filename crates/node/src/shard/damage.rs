@@ -18,7 +18,7 @@ impl Shard {
             }
             Space::Data => {
                 // Once: until it is pulled, whoever reads it finds the same.
-                if self.vouches(turn, cell.key.token()) {
+                if !self.suspects(turn, cell.key.token()) {
                     turn.out.push(Effect::Log(Log::Alarm(format!("a stored record is damaged: {why}"))));
                 }
                 self.rows_damaged(turn, &[row_range(&cell.row().1)]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use starling_antientropy::{self as antientropy, Errand};
 use starling_coordinator::{get, put};
 use starling_handoff as handoff;
-use starling_types::{NodeId, PartitionId, QualifiedKey, RequestId, Token};
+use starling_types::{BucketName, NodeId, PartitionId, QualifiedKey, RequestId};
 use starling_vnode::{CellKey, Done, Refused};
 
 use super::machine::{Input, Machine};
@@ -45,12 +45,18 @@ pub(super) enum Remote {
         stands_for: Option<NodeId>,
     },
     Read {
-        token: Token,
+        key: QualifiedKey,
         digest: Option<starling_causality::Digest>,
     },
     /// For another node's sweep.
     Fetch {
+        bucket: BucketName,
         digest: Option<starling_causality::Digest>,
+    },
+    /// For a write: what is held, and whether its request shows in it.
+    Recall {
+        key: QualifiedKey,
+        request: RequestId,
     },
     /// The remembered write must be committed before its record is shown.
     RecallSettle {
@@ -58,6 +64,7 @@ pub(super) enum Remote {
         dot: starling_causality::Dot,
     },
     RecallRead {
+        bucket: BucketName,
         dot: starling_causality::Dot,
     },
 }
@@ -65,8 +72,18 @@ pub(super) enum Remote {
 impl Shard {
     pub(super) fn done(&mut self, turn: &mut Turn<'_>, context: Context, result: Result<Done, Refused>) {
         match (context, result) {
+            (Context::Write(exchange), Ok(Done::Absent)) => {
+                self.input(turn, exchange, Input::Put(put::Event::AbsentHere));
+            }
+            (Context::Write(exchange), Err(Refused::Late)) => {
+                self.counters.writes_late += 1;
+                self.input(turn, exchange, Input::Put(put::Event::LateHere));
+            }
             (Context::Write(exchange), Ok(_)) => {
                 self.input(turn, exchange, Input::Put(put::Event::CommittedHere));
+            }
+            (Context::Write(exchange), Err(refused @ Refused::FutureContext(_))) => {
+                self.input(turn, exchange, Input::Put(put::Event::AheadHere(failure(&refused))));
             }
             (Context::Write(exchange), Err(refused)) => {
                 self.input(turn, exchange, Input::Put(put::Event::RefusedHere(failure(&refused))));
@@ -75,7 +92,7 @@ impl Shard {
             (Context::Read(exchange), Ok(Done::Read(record))) => {
                 let record = Arc::unwrap_or_clone(record);
                 let event = match self.in_flight.get(&exchange) {
-                    Some(request) if !self.vouches(turn, request.key.token()) => {
+                    Some(request) if !self.word(turn, &request.key).counts_for(&record) => {
                         self.counters.reads_partial += 1;
                         get::Event::ReadHerePartly(record)
                     }

@@ -1,15 +1,16 @@
 //! What other nodes ask of this one's replicas, and their answers to what this one asked.
 
 use starling_antientropy::Errand;
-use starling_causality::Record;
+use starling_causality::{Digest, Dot, Record};
 use starling_coordinator::{forward, get, put};
 use starling_handoff as handoff;
 use starling_types::{BucketName, Key, NodeId, QualifiedKey, RequestId, limits};
 use starling_vnode::{self as vnode, CellKey, Done, Refused};
-use starling_wire::replica::{Merge, Merged, Read, ReadAnswer, Recall, Recalled, Refusal};
+use starling_wire::replica::{Held, Merge, Merged, Read, ReadAnswer, Recall, Recalled, Refusal, Shown};
 use starling_wire::sync::Compared;
-use starling_wire::{Class, Envelope, KvReply, Message};
+use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
 
+use super::suspect::word::Word;
 use super::{Context, Input, Machine, Remote, Route, Shard, Turn};
 
 /// Operations on the vnodes that may wait for the disk before other nodes' are refused.
@@ -37,15 +38,24 @@ impl Shard {
                     }
                 }
             }
-            Message::Recall(recall) => self.remote_recall(turn, from, exchange, &recall),
+            Message::Recall(recall) => {
+                match self.admit_replica(turn, envelope.epoch.0, &recall.bucket, &recall.key) {
+                    Ok(key) if self.owns(turn, &key) => {
+                        self.remote_recall(turn, from, exchange, key, &recall)
+                    }
+                    Ok(_) => refuse_recall(turn, from, exchange, Refusal::NotOwner(turn.view.epoch().0)),
+                    Err(why) => refuse_recall(turn, from, exchange, why),
+                }
+            }
             Message::Request(request) => self.request(turn, Route::Node(from, exchange), request),
             Message::Merged(answer) => self.merge_answered(turn, from, exchange, answer),
             Message::ReadAnswer(answer) => {
+                if let ReadAnswer::Record(shown) | ReadAnswer::Partial(shown) = &answer {
+                    self.knows_rules_of(turn, from, exchange, shown.props);
+                }
                 self.input(turn, exchange, Input::Get(get::Event::Answered(from, answer)));
             }
-            Message::Recalled(answer) => {
-                self.input(turn, exchange, Input::Put(put::Event::Recalled(from, answer)));
-            }
+            Message::Recalled(answer) => self.recalled(turn, from, exchange, answer),
             Message::Reply(reply) => {
                 self.input(turn, exchange, Input::Forward(forward::Event::Replied(from, reply)));
             }
@@ -121,6 +131,9 @@ impl Shard {
     /// Rules of a bucket are applied by those who have the newest ones. A replica that is behind would drop siblings
     /// that must stay; a coordinator that is behind would ack what the bucket does not allow any more. Records that
     /// nobody waits for (hints, repairs) may come from behind: the newer rules are applied here.
+    ///
+    /// So a vnode holds nothing from rules that its node does not know. That is what makes it safe to settle, and to
+    /// cover, by one's own: only what was written under these or older ones can be dropped by it.
     fn check_props(&mut self, turn: &Turn<'_>, from: NodeId, merge: &Merge) -> Result<(), Refusal> {
         let ours = turn.view.buckets().number(&merge.bucket);
         let is_client_s = merge.origin.is_some();
@@ -139,35 +152,98 @@ impl Shard {
         key: QualifiedKey,
         read: &Read,
     ) {
-        let partition = turn.view.layout().map(|l| l.partition_of(key.token()));
-        if !partition.is_some_and(|p| turn.view.owns(p)) {
+        if !self.owns(turn, &key) {
             let why = Refusal::NotOwner(turn.view.epoch().0);
             let answer = Message::ReadAnswer(ReadAnswer::Refused(why));
             return turn.send(exchange, from, Class::Foreground, 0, answer);
         }
         self.counters.remote_reads += 1;
-        let remote = Remote::Read { token: key.token(), digest: read.digest };
+        let remote = Remote::Read { key: key.clone(), digest: read.digest };
         let op = self.op(Context::Remote(from, exchange, remote));
         self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
     }
 
+    /// What another owner needs to know before it makes a write.
+    fn remote_recall(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeId,
+        exchange: RequestId,
+        key: QualifiedKey,
+        recall: &Recall,
+    ) {
+        let (request, token) = (recall.request, key.token());
+        if let Some(dot) = self.vnodes.recall(request, token) {
+            return self.settle_recall(turn, from, exchange, key, dot);
+        }
+        if !self.vnodes.claim(turn.now, request, token, recall.attempt) {
+            return turn.send(exchange, from, Class::Foreground, 0, Message::Recalled(Recalled::Claimed));
+        }
+        let op = self.op(Context::Remote(from, exchange, Remote::Recall { key: key.clone(), request }));
+        self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
+    }
+
     /// A remembered write is shown only when it is committed here: the asker will ack it on our word.
-    fn remote_recall(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, recall: &Recall) {
-        let key = turn
-            .view
-            .layout()
-            .map(|l| QualifiedKey::new(l.cluster().hash_seed(), recall.bucket.clone(), recall.key.clone()));
-        let dot = key.as_ref().and_then(|key| self.vnodes.recall(recall.request, key.token()));
-        let (Some(dot), Some(key)) = (dot, key) else {
-            let unknown = Message::Recalled(Recalled { dot: None, record: None });
-            return turn.send(exchange, from, Class::Foreground, 0, unknown);
-        };
+    fn settle_recall(
+        &mut self,
+        turn: &Turn<'_>,
+        from: NodeId,
+        exchange: RequestId,
+        key: QualifiedKey,
+        dot: Dot,
+    ) {
         let lww = turn.view.buckets().is_lww(key.bucket());
         let cell = CellKey::data(key);
         let remote = Remote::RecallSettle { cell: cell.clone(), dot };
         let op = self.op(Context::Remote(from, exchange, remote));
         let record = Record::default();
         self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
+    }
+
+    /// What the record itself says of a request: it outlives the memory of ids.
+    fn knowledge(
+        &self,
+        turn: &Turn<'_>,
+        key: &QualifiedKey,
+        request: RequestId,
+        record: &Record,
+    ) -> Recalled {
+        // It may have come while the record was loaded.
+        let dot = self.vnodes.recall(request, key.token()).filter(|&dot| record.context().covers(dot));
+        let dot = dot.or_else(|| record.dot_of(request));
+        if dot.is_some() || record.is_superseded(request) {
+            return Recalled::Known { dot, shown: shown(turn, key.bucket(), record) };
+        }
+        let word = self.word(turn, key);
+        Recalled::Nothing(Held {
+            since: self.forgotten_until(turn),
+            context: record.context().clone(),
+            is_empty: record.is_empty() && word == Word::Full,
+            is_sure: word != Word::None,
+        })
+    }
+
+    /// Another owner remembers the request, or does not. Under rules that this node has yet to learn it cannot take the
+    /// record; and to mint anew would be to make the write twice.
+    fn recalled(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, answer: Recalled) {
+        let props = if let Recalled::Known { shown, .. } = &answer { shown.props } else { 0 };
+        if self.knows_rules_of(turn, from, exchange, props) {
+            return self.input(turn, exchange, Input::Put(put::Event::Recalled(from, answer)));
+        }
+        let detail = "an earlier try is known to another owner, under rules of the bucket that this node is just \
+                      learning: send the same request again";
+        let failure = Failure::unknown(FailureKind::NotReady, detail);
+        self.input(turn, exchange, Input::Put(put::Event::RefusedHere(failure)));
+    }
+
+    /// Whether this node knows the rules under which another shows a record; if it does not, it asks for them.
+    fn knows_rules_of(&mut self, turn: &Turn<'_>, from: NodeId, exchange: RequestId, props: u64) -> bool {
+        let bucket = self.in_flight.get(&exchange).map(|request| request.key.bucket());
+        let knows = bucket.is_none_or(|bucket| props <= turn.view.buckets().number(bucket));
+        if !knows {
+            self.differing = Some(from);
+        }
+        knows
     }
 
     pub(super) fn remote_done(
@@ -193,31 +269,36 @@ impl Shard {
                 Message::Merged(Merged::Refused(Refusal::Storage(e.to_string())))
             }
             // Not found would be a lie, and equal to less is less.
-            (Remote::Read { token, .. }, Ok(Done::Read(record))) if !self.vouches(turn, token) => {
-                self.counters.reads_partial += 1;
-                Message::ReadAnswer(ReadAnswer::Partial(record.encode()))
-            }
-            (Remote::Read { digest, .. }, Ok(Done::Read(record))) => {
-                let same = digest == Some(record.digest());
-                let answer = if same { ReadAnswer::Same } else { ReadAnswer::Record(record.encode()) };
+            (Remote::Read { key, digest }, Ok(Done::Read(record))) => {
+                let answer = match self.word(turn, &key).counts_for(&record) {
+                    true => compared(turn, key.bucket(), digest, &record),
+                    false => {
+                        self.counters.reads_partial += 1;
+                        ReadAnswer::Partial(shown(turn, key.bucket(), &record))
+                    }
+                };
                 Message::ReadAnswer(answer)
             }
             (Remote::Read { .. }, _) => Message::ReadAnswer(ReadAnswer::Unknown),
-            (Remote::Fetch { digest }, Ok(Done::Read(record))) => {
-                let same = digest == Some(record.digest());
-                let answer = if same { ReadAnswer::Same } else { ReadAnswer::Record(record.encode()) };
+            (Remote::Fetch { bucket, digest }, Ok(Done::Read(record))) => {
+                let answer = compared(turn, &bucket, digest, &record);
                 return turn.send(exchange, from, Class::Background, 0, Message::Fetched(answer));
             }
             (Remote::Fetch { .. }, _) => Message::Fetched(ReadAnswer::Unknown),
             (Remote::RecallSettle { cell, dot }, Ok(_)) => {
-                let op = self.op(Context::Remote(from, exchange, Remote::RecallRead { dot }));
+                let remote = Remote::RecallRead { bucket: cell.key.bucket().clone(), dot };
+                let op = self.op(Context::Remote(from, exchange, remote));
                 return self.vnode(turn, vnode::Event::Read(op, cell));
             }
-            (Remote::RecallRead { dot }, Ok(Done::Read(record))) => {
-                Message::Recalled(Recalled { dot: Some(dot), record: Some(record.encode()) })
+            (Remote::RecallRead { bucket, dot }, Ok(Done::Read(record))) => {
+                Message::Recalled(Recalled::Known { dot: Some(dot), shown: shown(turn, &bucket, &record) })
             }
-            (Remote::RecallSettle { .. } | Remote::RecallRead { .. }, _) => {
-                Message::Recalled(Recalled { dot: None, record: None })
+            (Remote::Recall { key, request }, Ok(Done::Read(record))) => {
+                Message::Recalled(self.knowledge(turn, &key, request, &record))
+            }
+            (Remote::Recall { .. } | Remote::RecallSettle { .. } | Remote::RecallRead { .. }, result) => {
+                let why = result.err().map(|refused| refused.to_string()).unwrap_or_default();
+                Message::Recalled(Recalled::Refused(Refusal::Storage(why)))
             }
         };
         turn.send(exchange, from, Class::Foreground, 0, message);
@@ -243,6 +324,22 @@ impl Shard {
     }
 }
 
+fn refuse_recall(turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, why: Refusal) {
+    turn.send(exchange, from, Class::Foreground, 0, Message::Recalled(Recalled::Refused(why)));
+}
+
+/// What a vnode holds was written under rules that this node knows.
+fn shown(turn: &Turn<'_>, bucket: &BucketName, record: &Record) -> Shown {
+    Shown { record: record.encode(), props: turn.view.buckets().number(bucket) }
+}
+
+fn compared(turn: &Turn<'_>, bucket: &BucketName, digest: Option<Digest>, record: &Record) -> ReadAnswer {
+    match digest == Some(record.digest()) {
+        true => ReadAnswer::Same,
+        false => ReadAnswer::Record(shown(turn, bucket, record)),
+    }
+}
+
 /// An answer to a request that this node cannot take at all.
 pub(crate) fn not_ready(
     turn: &mut Turn<'_>,
@@ -255,11 +352,11 @@ pub(crate) fn not_ready(
     let answer = match message {
         Message::Merge(_) => Message::Merged(Merged::Refused(refusal)),
         Message::Read(_) => Message::ReadAnswer(ReadAnswer::Refused(refusal)),
-        Message::Recall(_) => Message::Recalled(Recalled { dot: None, record: None }),
+        Message::Recall(_) => Message::Recalled(Recalled::Refused(refusal)),
         Message::Compare(_) => Message::Compared(Compared::Refused(refusal)),
         Message::Fetch(_) => Message::Fetched(ReadAnswer::Refused(refusal)),
         Message::Request(_) => {
-            let failure = starling_wire::Failure::refused(starling_wire::FailureKind::NotReady, why);
+            let failure = Failure::refused(FailureKind::NotReady, why);
             Message::Reply(KvReply::Failed(failure))
         }
         _ => return,

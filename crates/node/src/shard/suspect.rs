@@ -2,20 +2,25 @@
 //!
 //! ```text
 //! lost or damaged -> surveyed: which rows cannot be read -> pulled from the other owners
-//!                 -> rows that still cannot be read are given up -> trusted, as soon as that is durable
+//!                 -> rows that still cannot be read are given up
+//!                 -> (too few whole copies: a person accepts it) -> trusted, as soon as that is durable
 //! ```
 //! Until then the vnode merges, and answers reads with what it has, which counts towards nothing; it does not
-//! coordinate. What was found is durable before anything rests on it, so that a crash on the way changes nothing.
+//! coordinate ([`word`]: what of that holds for a key). What was found is durable before anything rests on it, so that
+//! a crash on the way changes nothing.
 
+mod accept;
+mod pulled;
 mod stored;
+pub(crate) mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_antientropy as antientropy;
-use starling_types::{Generation, Instant, NodeId, PartitionId, Token};
-use starling_vnode::{self as vnode, CellKey, Done, Refused, RowSpace};
+use starling_antientropy::{self as antientropy, Held};
+use starling_types::{BucketName, Generation, Instant, NodeId, PartitionId};
+use starling_vnode::{self as vnode, CellKey, RowSpace};
 
 use super::row_range::{RowRange, covers, data_key, single_row, token_of, tokens_of, touch, unreadable};
 use super::{Context, Shard, Turn};
@@ -37,6 +42,9 @@ pub(crate) struct Suspects {
     partitions: BTreeMap<PartitionId, Suspect>,
     /// Losses from before there was a layout.
     unplaced: Losses,
+    /// The buckets that may lack something where nothing synced is lost; all if none is named.
+    unsynced: BTreeSet<BucketName>,
+    acceptances: Vec<accept::Acceptance>,
     serial: u64,
     /// The row under way.
     storing: Option<u64>,
@@ -52,11 +60,16 @@ pub(crate) struct Suspects {
 struct Suspect {
     why: String,
     stage: Stage,
+    /// How much of it is here, as other owners are told.
+    held: Held,
+    /// Whether anything that was synced may be lost.
+    synced: bool,
+    /// A person has said that nothing more can come back.
+    accepted: bool,
     /// Rows that could not be read before the pull began: what others hold of them takes their place.
     unreadable: Vec<RowRange>,
-    /// Owners all of whose records are here by now: those that have lost nothing themselves, and others.
-    whole: BTreeSet<NodeId>,
-    partly: BTreeSet<NodeId>,
+    /// Owners all of whose records are here by now, and how much of the partition they had themselves.
+    pulled: BTreeMap<NodeId, Held>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +77,8 @@ enum Stage {
     Waiting,
     Surveying(u64),
     Pulling,
+    /// All owners were asked, and too few of them are whole: for a person to accept.
+    Short,
     /// So many rows are being given up.
     GivingUp(usize),
     /// To be written down as whole.
@@ -74,6 +89,10 @@ enum Stage {
 }
 
 impl Suspects {
+    fn has_lost_synced(&self, partition: PartitionId) -> bool {
+        self.partitions.get(&partition).is_some_and(|suspect| suspect.synced)
+    }
+
     fn has_begun_to_pull(&self, partition: PartitionId) -> bool {
         let stage = self.partitions.get(&partition).map(|suspect| suspect.stage);
         stage.is_some_and(|stage| !matches!(stage, Stage::Waiting | Stage::Surveying(_)))
@@ -100,12 +119,6 @@ impl Suspects {
 }
 
 impl Shard {
-    /// Whether this node can say that a key is absent.
-    pub(super) fn vouches(&self, turn: &Turn<'_>, token: Token) -> bool {
-        let partition = turn.view.layout().map(|layout| layout.partition_of(token));
-        partition.is_none_or(|partition| !self.suspects.partitions.contains_key(&partition))
-    }
-
     /// What a start found to be lost, or an earlier one did; it is written down already, or being so.
     pub(crate) fn lost_before_start(&mut self, turn: &mut Turn<'_>, losses: &Losses) {
         self.suspects.unplaced = losses.clone();
@@ -120,13 +133,17 @@ impl Shard {
         }
         let lost = std::mem::take(&mut self.suspects.unplaced);
         let bits = layout.bits();
-        let owned = layout.partitions_of(turn.view.me).filter(|&p| lost.touch(&bits.range(p)));
-        let owned: Vec<PartitionId> = owned.collect();
-        let words =
-            format!("{} partitions may have lost records when the store was last opened", owned.len());
+        let owned: Vec<PartitionId> = layout.partitions_of(turn.view.me).collect();
         for partition in owned {
-            self.doubt(turn, partition, "records may have been lost when the store was opened");
+            let tokens = bits.range(partition);
+            if lost.touch(&tokens) {
+                self.doubt(turn, partition, "records may have been lost when the store was opened");
+            } else if lost.touch_unsynced(&tokens) {
+                self.doubt_unsynced(turn, partition, &lost.buckets);
+            }
         }
+        let found = self.suspects.partitions.len();
+        let words = format!("{found} partitions may have lost records when the store was last opened");
         turn.out.push(Effect::Log(Log::Alarm(words)));
         // Should none of it be owned here any more, the row goes as well.
         self.suspects.is_stale |= self.suspects.partitions.is_empty();
@@ -148,27 +165,36 @@ impl Shard {
 
     /// The partition may have lost records now, whatever was pulled before.
     fn doubt(&mut self, turn: &mut Turn<'_>, partition: PartitionId, why: &str) {
+        self.doubt_as(turn, partition, Suspect::new(why, Held::Part, true));
+    }
+
+    /// What was acknowledged before it was synced may be gone: nobody else is worse off for it than these buckets.
+    fn doubt_unsynced(
+        &mut self,
+        turn: &mut Turn<'_>,
+        partition: PartitionId,
+        buckets: &BTreeSet<BucketName>,
+    ) {
+        self.suspects.unsynced.clone_from(buckets);
+        let held = if buckets.is_empty() { Held::Part } else { Held::Synced };
+        let why = "the machine went down, and records that were never synced may be lost";
+        self.doubt_as(turn, partition, Suspect::new(why, held, false));
+    }
+
+    fn doubt_as(&mut self, turn: &mut Turn<'_>, partition: PartitionId, found: Suspect) {
         if !turn.view.owns(partition) {
             return;
         }
         self.vnodes.retire_actor(partition);
         self.suspects.is_stale = true;
-        if let Some(suspect) = self.suspects.partitions.get_mut(&partition) {
-            suspect.stage = Stage::Waiting;
-            suspect.whole.clear();
-            suspect.partly.clear();
-            return;
-        }
-        self.counters.doubted += 1;
-        let suspect = Suspect {
-            why: why.into(),
-            stage: Stage::Waiting,
-            unreadable: Vec::new(),
-            whole: BTreeSet::new(),
-            partly: BTreeSet::new(),
+        let held = match self.suspects.partitions.get_mut(&partition) {
+            Some(suspect) => suspect.join(found),
+            None => {
+                self.counters.doubted += 1;
+                self.suspects.partitions.entry(partition).or_insert(found).held
+            }
         };
-        self.suspects.partitions.insert(partition, suspect);
-        self.sweep_event(turn, antientropy::Event::Doubt(partition));
+        self.sweep_event(turn, antientropy::Event::Doubt(partition, held));
     }
 
     /// Rows that could not be read: their partitions may have lost records, unless that is known.
@@ -222,7 +248,7 @@ impl Shard {
             return;
         }
         // Found before anything is pulled, it is known in time; later, what was pulled before does not count.
-        if !self.suspects.partitions.contains_key(&partition) || self.suspects.has_begun_to_pull(partition) {
+        if !self.suspects.has_lost_synced(partition) || self.suspects.has_begun_to_pull(partition) {
             self.doubt(turn, partition, "stored records are damaged");
         }
         if let Some(suspect) = self.suspects.partitions.get_mut(&partition) {
@@ -278,11 +304,9 @@ impl Shard {
                 self.suspects.again = Some(turn.now.instant + UNREAD_AGAIN);
             }
             Ok(page) => {
-                unreadable(&page).into_iter().for_each(|range| {
-                    if tokens_of(&range).is_some_and(|of| touch(&of, &tokens)) {
-                        suspect.remember(range);
-                    }
-                });
+                let damaged = unreadable(&page).into_iter();
+                let here = |range: &RowRange| tokens_of(range).is_some_and(|of| touch(&of, &tokens));
+                damaged.filter(here).for_each(|range| suspect.remember(range));
                 let next = page.next.filter(|key| token_of(key) <= *tokens.end());
                 match next {
                     Some(next) => scan(turn, partition, serial, next),
@@ -298,83 +322,17 @@ impl Shard {
     }
 
     fn pull_from_others(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
-        if let Some(suspect) = self.suspects.partitions.get_mut(&partition) {
-            suspect.stage = Stage::Pulling;
+        let Some(suspect) = self.suspects.partitions.get_mut(&partition) else { return };
+        suspect.stage = Stage::Pulling;
+        // Rows that cannot be read were synced, as far as anybody can tell.
+        if !suspect.unreadable.is_empty() && !suspect.synced {
+            (suspect.held, suspect.synced) = (Held::Part, true);
+            self.suspects.is_stale = true;
+            self.sweep_event(turn, antientropy::Event::Doubt(partition, Held::Part));
         }
         self.sweep_event(turn, antientropy::Event::Pull(partition));
-        self.give_up_when_pulled(turn, partition);
+        self.conclude_when_pulled(turn, partition);
         self.go_on(turn);
-    }
-
-    /// Another owner's records are all here.
-    pub(super) fn pulled(&mut self, turn: &mut Turn<'_>, partition: PartitionId, peer: NodeId, whole: bool) {
-        let Some(suspect) = self.suspects.partitions.get_mut(&partition) else { return };
-        if suspect.stage != Stage::Pulling {
-            return;
-        }
-        if whole {
-            suspect.partly.remove(&peer);
-            suspect.whole.insert(peer);
-        } else {
-            suspect.partly.insert(peer);
-        }
-        self.give_up_when_pulled(turn, partition);
-    }
-
-    fn give_up_when_pulled(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
-        let needs = needs(turn, partition);
-        let Some(suspect) = self.suspects.partitions.get(&partition) else { return };
-        // Where all others have lost something too, there is nobody else to ask (semantics, section 3).
-        let is_all_there_is =
-            needs.others.iter().all(|n| suspect.whole.contains(n) || suspect.partly.contains(n));
-        if suspect.whole.len() >= needs.whole || is_all_there_is {
-            self.give_up_rows(turn, partition);
-        }
-    }
-
-    /// What still cannot be read, nobody else had.
-    fn give_up_rows(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
-        let seed = turn.view.cluster().hash_seed();
-        let Some(suspect) = self.suspects.partitions.get_mut(&partition) else { return };
-        let (mut cells, mut ranges) = (Vec::new(), Vec::new());
-        for range in suspect.unreadable.clone() {
-            match single_row(&range).and_then(|row| data_key(seed, row)) {
-                Some(key) => cells.push(CellKey::data(key)),
-                None => ranges.push(range),
-            }
-        }
-        suspect.stage = if cells.is_empty() { Stage::Whole } else { Stage::GivingUp(cells.len()) };
-        self.suspects.is_stale |= cells.is_empty();
-        for (first, end) in ranges {
-            self.vnodes.give_up(first, end);
-        }
-        for cell in cells {
-            let op = self.op(Context::GiveUp(partition));
-            self.vnode(turn, vnode::Event::Discard(op, cell));
-        }
-        self.store_losses(turn);
-    }
-
-    /// A row was given up, or could be read after all.
-    pub(super) fn gave_up(
-        &mut self,
-        turn: &mut Turn<'_>,
-        partition: PartitionId,
-        result: &Result<Done, Refused>,
-    ) {
-        let Some(suspect) = self.suspects.partitions.get_mut(&partition) else { return };
-        suspect.stage = match (suspect.stage, result) {
-            (Stage::GivingUp(_), Err(_)) => Stage::Refused,
-            (Stage::GivingUp(1), Ok(_)) => Stage::Whole,
-            (Stage::GivingUp(rows), Ok(_)) => Stage::GivingUp(rows - 1),
-            (other, _) => other,
-        };
-        match suspect.stage {
-            Stage::Refused => self.suspects.again = Some(turn.now.instant + AGAIN),
-            Stage::Whole => self.suspects.is_stale = true,
-            _ => {}
-        }
-        self.store_losses(turn);
     }
 
     pub(super) fn tick_suspects(&mut self, turn: &mut Turn<'_>) {
@@ -390,6 +348,28 @@ impl Shard {
 }
 
 impl Suspect {
+    fn new(why: &str, held: Held, synced: bool) -> Self {
+        Self {
+            why: why.into(),
+            stage: Stage::Waiting,
+            held,
+            synced,
+            accepted: false,
+            unreadable: Vec::new(),
+            pulled: BTreeMap::new(),
+        }
+    }
+
+    /// More may be lost than was known: what was pulled and accepted before does not count. How much is held then.
+    fn join(&mut self, found: Self) -> Held {
+        self.stage = Stage::Waiting;
+        self.accepted = false;
+        self.pulled.clear();
+        self.held = self.held.min(found.held);
+        self.synced |= found.synced;
+        self.held
+    }
+
     fn remember(&mut self, range: RowRange) {
         if self.unreadable.iter().any(|known| covers(known, &range)) {
             return;
@@ -402,21 +382,6 @@ impl Suspect {
             self.unreadable.push((first, ends.and_then(|ends| ends.into_iter().max())));
         }
     }
-}
-
-/// Whom a partition can be pulled from, and from how many that have lost nothing it must be: with any W that took a
-/// write, one of so many has it (semantics, section 3).
-struct Needs {
-    others: Vec<NodeId>,
-    whole: usize,
-}
-
-fn needs(turn: &Turn<'_>, partition: PartitionId) -> Needs {
-    let Some(layout) = turn.view.layout() else { return Needs { others: Vec::new(), whole: 0 } };
-    let others: Vec<NodeId> = layout.owners(partition).filter(|&owner| owner != turn.view.me).collect();
-    let n = others.len() + 1;
-    let w = n / 2 + 1;
-    Needs { whole: (n - w + 1).min(others.len()), others }
 }
 
 fn scan(turn: &mut Turn<'_>, partition: PartitionId, serial: u64, from: Bytes) {

@@ -1,6 +1,5 @@
 //! What a shard has counted, at one moment.
 
-use starling_types::Now;
 use starling_vnode as vnode;
 
 /// What the shard has counted since it started.
@@ -38,6 +37,10 @@ pub struct Counters {
     pub refilled_short: u64,
     /// Reads answered with what a suspect partition has, which counts towards nothing.
     pub reads_partial: u64,
+    /// Blind writes that went on though too few owners said what there was to replace.
+    pub writes_in_part: u64,
+    /// Writes that came after another try of their request may have begun, and asked the owners first.
+    pub writes_late: u64,
     /// Replicas repaired by reads.
     pub read_repairs: u64,
     /// Values, and copies for absent owners, refused because the disk was nearly full.
@@ -61,13 +64,4 @@ pub struct Totals {
     pub hints_delivered: u64,
     /// What sweeps have done.
     pub sweep: starling_antientropy::Counters,
-    /// The highest time minted or observed.
-    pub clock: starling_causality::Hlc,
-}
-
-impl Totals {
-    /// How far the hybrid clock is ahead of the wall.
-    pub fn clock_lead(&self, now: Now) -> std::time::Duration {
-        starling_types::WallTime::from_millis(self.clock.millis()).since(now.wall)
-    }
 }

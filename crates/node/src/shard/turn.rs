@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use starling_causality::{ContextToken, VersionVector};
 use starling_coordinator::{Answer, reply};
-use starling_types::{NodeId, Now, QualifiedKey, RequestId};
+use starling_types::{NodeId, Now, Outcome, QualifiedKey, RequestId, WallTime};
 use starling_vnode::Refused;
 use starling_wire::client::WriteReply;
 use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
@@ -58,6 +58,11 @@ impl Turn<'_> {
         }
     }
 
+    /// What this node takes for the cluster's time.
+    pub(crate) fn cluster_time(&self) -> WallTime {
+        self.view.cluster_wall(self.now)
+    }
+
     pub(super) fn seal(&self, key: &QualifiedKey, seen: &VersionVector) -> Bytes {
         let token = ContextToken::seal(self.view.cluster(), BUCKET_INCARNATION, key, seen);
         token.as_bytes().clone()
@@ -69,7 +74,8 @@ pub(super) fn phrase(turn: &Turn<'_>, key: &QualifiedKey, answer: Answer) -> KvR
     match answer {
         Answer::Read(record) => {
             let context = (!record.is_empty()).then(|| turn.seal(key, record.context()));
-            KvReply::Read(reply::show(&record, context, turn.now.wall))
+            // A node whose clock is contradicted judges no life by it.
+            KvReply::Read(reply::show(&record, context, turn.cluster_time()))
         }
         Answer::Written(written) => KvReply::Written(WriteReply {
             context: written.context.map(|seen| turn.seal(key, &seen)),
@@ -87,11 +93,18 @@ pub(super) fn failure(refused: &Refused) -> Failure {
     let kind = match refused {
         Refused::TooManySiblings(_) => FailureKind::TooManySiblings,
         Refused::ForgedContext | Refused::FutureContext(_) => FailureKind::BadRequest,
-        Refused::TooLate => FailureKind::Deadline,
-        Refused::TooLarge(_) => FailureKind::TooLarge,
+        Refused::TooLate | Refused::Late | Refused::Claimed | Refused::Superseded => FailureKind::Deadline,
+        Refused::TooLarge { .. } => FailureKind::TooLarge,
         Refused::Load(_) | Refused::Damaged(_) | Refused::Commit(_) => FailureKind::Storage,
         Refused::NoSpace(_) => FailureKind::DiskFull,
     };
+    match refused {
+        Refused::Late | Refused::Claimed => return Failure::unknown(kind, refused.to_string()),
+        Refused::Superseded => {
+            return Failure { outcome: Outcome::Applied, ..Failure::unknown(kind, refused.to_string()) };
+        }
+        _ => {}
+    }
     match refused.nothing_staged() {
         true => Failure::refused(kind, refused.to_string()),
         false => Failure::unknown(kind, refused.to_string()),

@@ -261,7 +261,8 @@ pub(super) const KEYS: &[Key] = &[
         "What the disk can spare: at 4MiB, 100 GiB take seven hours."),
     key!(limits.max_value; Rule::Bytes(1 << 10, limits::MAX_VALUE as u64);
         "The largest value that a client may write through this node. Larger ones that are stored stay readable.";
-        "The same on every node. Larger values make slower repairs and need larger max_in_flight_bytes."),
+        "The same on every node. Larger values make slower repairs and need larger max_in_flight_bytes. With 4, 5, 6 or 7 \
+         copies of a key at most 62, 50, 41 or 35 MiB."),
     key!(limits.max_connections; Rule::Count(1, 1_000_000);
         "Connections of clients at a time, at each of resp, http and quic.";
         "Above what your clients open; the open-file limit must be more than twice as high."),

@@ -153,7 +153,7 @@ fn space(
                     Ok(held) => {
                         space.tombstones +=
                             u64::from(held.record.siblings().iter().all(|s| s.is_tombstone()));
-                        space.conflicts += u64::from(held.record.sibling_count() > 1);
+                        space.conflicts += u64::from(held.record.value_count() > 1);
                     }
                     Err(flaw) => space.note(FlawedRow { namespace, row: key, flaw }),
                 }

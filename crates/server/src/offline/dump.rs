@@ -1,5 +1,6 @@
 //! The rows of a store as JSON, one a line. Changes nothing.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use starling_types::{BucketName, ClusterId};
 
 use super::rows::{Held, judge};
 use super::shadow::{Shadow, hold};
-use super::{OfflineError, cluster_of, walk};
+use super::{OfflineError, cluster_of, walk_while};
 use crate::home::Inhabitant;
 
 /// Which rows.
@@ -26,7 +27,8 @@ pub struct Filter {
     pub prefix: Vec<u8>,
 }
 
-/// Shows the rows of the store in `dir` as JSON objects, and whether all of them could be read.
+/// Shows the rows of the store in `dir` as JSON objects, as long as `line` wants more, and whether all that were looked
+/// at could be read.
 ///
 /// # Errors
 /// If the store cannot be looked at.
@@ -34,7 +36,7 @@ pub fn dump(
     dir: &Path,
     scratch: Option<&Path>,
     filter: &Filter,
-    mut line: impl FnMut(Value),
+    mut line: impl FnMut(Value) -> ControlFlow<()>,
 ) -> Result<bool, OfflineError> {
     let _held = hold(dir)?;
     let shadow = Shadow::cast(dir, scratch)?;
@@ -44,18 +46,23 @@ pub fn dump(
     let mut whole = !opened.has_losses;
     for namespace in Namespace::ALL.into_iter().filter(|n| filter.namespace.is_none_or(|wanted| wanted == *n))
     {
-        walk(&engine, namespace, |page| {
+        let walked = walk_while(&engine, namespace, |page| {
             whole &= page.damaged.is_empty() && page.unread.is_empty();
-            page.unread.iter().for_each(|range| line(damaged(namespace, range)));
-            page.damaged.iter().for_each(|range| line(damaged(namespace, range)));
-            for (key, value) in &page.rows {
-                if let Some((json, readable)) = row(cluster, filter, namespace, key, value) {
-                    whole &= readable;
-                    line(json);
+            let lost = page.unread.iter().chain(&page.damaged);
+            let damaged = lost.map(|range| (damaged(namespace, range), false));
+            let rows =
+                page.rows.iter().filter_map(|(key, value)| row(cluster, filter, namespace, key, value));
+            for (json, readable) in damaged.chain(rows) {
+                whole &= readable;
+                if line(json).is_break() {
+                    return Ok(ControlFlow::Break(()));
                 }
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
+        if walked.is_break() {
+            break;
+        }
     }
     engine.close()?;
     Ok(whole)

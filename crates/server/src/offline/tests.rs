@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use starling_backup::{Origin, Page, Utc, Writer};
-use starling_causality::{Dot, Hlc, Payload, Record, VersionVector};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, Options, ScanLimit};
 use starling_types::{
     ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, QualifiedKey, WallTime,
@@ -36,6 +37,11 @@ fn row(name: &str) -> Bytes {
     CellKey::data(key(name)).row().1
 }
 
+fn keep(lines: &mut Vec<serde_json::Value>, line: serde_json::Value) -> ControlFlow<()> {
+    lines.push(line);
+    ControlFlow::Continue(())
+}
+
 /// What a key holds after these writes, each by one who has seen the last: a value, or a delete.
 fn record(writes: &[(u64, Option<&'static str>)]) -> Record {
     let mut record = Record::default();
@@ -43,7 +49,7 @@ fn record(writes: &[(u64, Option<&'static str>)]) -> Record {
         let dot = Dot { actor: ActorId::from_bits(1), hlc: Hlc::from_parts(*time, 0) };
         let payload =
             value.map_or(Payload::Tombstone, |value| Payload::Value(Bytes::from_static(value.as_bytes())));
-        record = record.write(&record.context().clone(), dot, payload, None);
+        record = record.write(Mint::plain(&record.context().clone(), dot, payload));
     }
     record
 }
@@ -147,7 +153,7 @@ fn an_old_backup_takes_back_nothing_newer_and_brings_back_what_was_lost() {
     ];
     let beside = {
         let dot = Dot { actor: ActorId::from_bits(2), hlc: Hlc::from_parts(9, 0) };
-        Record::default().write(&VersionVector::new(), dot, Payload::Value("other side".into()), None)
+        Record::default().write(Mint::plain(&VersionVector::new(), dot, Payload::Value("other side".into())))
     };
     let new = [
         ("changed", record(&[(1, Some("old")), (2, Some("new"))])),
@@ -284,7 +290,7 @@ fn a_check_names_every_flaw_and_changes_nothing() {
     assert_eq!(check(&home, Some(&elsewhere)).unwrap(), found);
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "the shadow is gone");
     let mut lines = Vec::new();
-    let whole = dump(&home, None, &Filter::default(), |line| lines.push(line)).unwrap();
+    let whole = dump(&home, None, &Filter::default(), |line| keep(&mut lines, line)).unwrap();
     assert_eq!((whole, lines.len()), (false, 6));
     assert_eq!(contents(&home), before);
 }
@@ -298,9 +304,16 @@ fn a_dump_shows_what_was_asked_for() {
     directory(&home, &rows);
     let shown = |filter: Filter| {
         let mut lines = Vec::new();
-        assert!(dump(&home, None, &filter, |line| lines.push(line)).unwrap());
+        assert!(dump(&home, None, &filter, |line| keep(&mut lines, line)).unwrap());
         lines
     };
+    let mut looks = 0;
+    let mut once = |_| {
+        looks += 1;
+        ControlFlow::Break(())
+    };
+    assert!(dump(&home, None, &Filter::default(), &mut once).unwrap());
+    assert_eq!(looks, 1, "who has seen enough is shown no more");
     let lines = shown(Filter { namespace: Some(Namespace::Data), prefix: b"a".to_vec(), bucket: None });
     assert_eq!(lines.len(), 1);
     let sibling = &lines[0]["siblings"][0];
@@ -405,7 +418,7 @@ fn what_is_no_store_or_in_use_is_refused() {
     let home = dir.path().join("data");
     directory(&home, &Rows::new());
     let engine = DurableEngine::open(&home, small()).unwrap();
-    let dumped = dump(&home, None, &Filter::default(), |_| {});
+    let dumped = dump(&home, None, &Filter::default(), |_| ControlFlow::Continue(()));
     for refused in [check(&home, None).err(), dumped.err(), repair(&home, "x").err()] {
         assert!(matches!(refused, Some(OfflineError::InUse { .. })), "{refused:?}");
     }

@@ -7,7 +7,7 @@ use starling_transport::{ClientId, Inbox};
 use starling_types::NodeId;
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::hello::{Hello, NodeHello, PROTOCOL};
-use starling_wire::{Envelope, Message};
+use starling_wire::{Envelope, Failure, KvReply, Message};
 
 use super::{Reactor, Whom};
 
@@ -18,6 +18,7 @@ impl Inbox for Reactor {
             protocols: (PROTOCOL, PROTOCOL),
             cluster: node.view().cluster(),
             node: Some(node.control_plane().hello().clone()),
+            wall: Some(node.cluster_wall(self.clock.now())),
         }
     }
 
@@ -41,6 +42,10 @@ impl Inbox for Reactor {
         let exchange = envelope.request;
         match envelope.message {
             Message::Request(mut request) => {
+                if let Err(bad) = request.check() {
+                    let refused = KvReply::Failed(Failure::from(bad));
+                    return self.reply(client, exchange, Message::Reply(refused));
+                }
                 // A client is never a hop.
                 request.forwarded = false;
                 let handle = self.wait(Whom::Quic(client, exchange), request.op.name());

@@ -54,23 +54,6 @@ fn the_late_end_of_an_old_commit_does_not_wake_a_key_that_is_being_loaded() {
 }
 
 #[test]
-fn a_lease_does_not_wake_a_key_that_is_being_loaded() {
-    let mut bench = Bench::new();
-    bench.merge(data("k"), foreign(9, 0, "kept"), None, true);
-    bench.settle();
-    bench.merge(data("k"), foreign(8, 0, "lost"), None, true);
-    let write = bench.put("k", "v", None);
-    assert!(bench.commits[1].is_lease());
-    bench.fail_commit();
-    assert!(bench.refusal(write).nothing_staged(), "it waited for the lease, nothing was sent");
-    let read = bench.read(data("k"));
-    bench.commit();
-    assert!(!bench.done.contains_key(&read));
-    bench.load();
-    assert_eq!(values(&bench.shown(read)), ["kept"]);
-}
-
-#[test]
 fn the_answer_to_an_old_load_does_not_undo_what_came_after() {
     let mut bench = Bench::warm();
     let first = bench.put("k", "a", nothing());
@@ -105,7 +88,12 @@ fn a_remembered_request_whose_record_was_lost_is_made_anew() {
     // The same again, now with the request: it rests on the commit that is about to fail.
     bench.merge(data("k"), record, Some(origin), true);
     bench.fail_commit();
-    let retry = bench.write(client_write(request, "k", "v", nothing()));
+    let mut write = client_write(request, "k", "v", nothing());
+    let unasked = bench.write(write.clone());
+    bench.load();
+    assert_eq!(bench.refusal(unasked), &Refused::Late, "others may have it");
+    write.tries.is_new = true;
+    let retry = bench.write(write);
     bench.settle();
     assert!(bench.is_committed(retry));
     assert_eq!(values(&bench.look("k")), ["v"], "acked, so it is there");
@@ -229,17 +217,4 @@ impl Bench {
         self.load();
         self.shown(op)
     }
-}
-
-#[test]
-fn a_lease_that_fails_refuses_the_writes_that_waited_and_is_asked_for_again() {
-    let mut bench = Bench::new();
-    let op = bench.put("k", "v", None);
-    bench.load();
-    bench.fail_commit();
-    assert!(bench.refusal(op).nothing_staged());
-    assert!(bench.vnodes.is_quiet());
-    let again = bench.put("k", "v", None);
-    bench.settle();
-    assert!(bench.is_committed(again));
 }

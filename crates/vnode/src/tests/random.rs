@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::restart::after_stop;
+use super::restart::{after_stop, seal};
 use super::*;
 
 /// On this key every write says that it saw nothing: no acked value may ever go.
@@ -13,16 +13,35 @@ const KEYS: [&str; 3] = [ADDITIVE, "mixed", "other"];
 
 #[derive(Debug, Clone)]
 enum Step {
-    Write { key: usize, blind: bool, durable: bool },
-    Retry { nth: usize },
-    Merge { key: usize, durable: bool },
-    MergeAgain { nth: usize, durable: bool },
-    Read { key: usize },
+    Write {
+        key: usize,
+        blind: bool,
+        durable: bool,
+    },
+    Retry {
+        nth: usize,
+    },
+    /// Some come from a clock that is a year ahead.
+    Merge {
+        key: usize,
+        durable: bool,
+        far: bool,
+    },
+    MergeAgain {
+        nth: usize,
+        durable: bool,
+    },
+    Read {
+        key: usize,
+    },
     Load,
     Commit,
     FailAllCommits,
-    WallMoves { ms: i16 },
+    WallMoves {
+        ms: i16,
+    },
     Crash,
+    CleanRestart,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -31,7 +50,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (key.clone(), any::<bool>(), prop::bool::weighted(0.7))
             .prop_map(|(key, blind, durable)| Step::Write { key, blind, durable }),
         2 => (0usize..16).prop_map(|nth| Step::Retry { nth }),
-        4 => (key.clone(), any::<bool>()).prop_map(|(key, durable)| Step::Merge { key, durable }),
+        4 => (key.clone(), any::<bool>(), prop::bool::weighted(0.2))
+            .prop_map(|(key, durable, far)| Step::Merge { key, durable, far }),
         2 => (0usize..16, any::<bool>()).prop_map(|(nth, durable)| Step::MergeAgain { nth, durable }),
         4 => key.prop_map(|key| Step::Read { key }),
         8 => Just(Step::Load),
@@ -39,6 +59,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::FailAllCommits),
         2 => any::<i16>().prop_map(|ms| Step::WallMoves { ms }),
         1 => Just(Step::Crash),
+        1 => Just(Step::CleanRestart),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -66,7 +87,7 @@ struct World {
     /// What was acked, per key: as fsynced, and otherwise (lost by a crash).
     synced: BTreeSet<(usize, Dot)>,
     lax: BTreeSet<(usize, Dot)>,
-    minted: BTreeSet<Dot>,
+    minted: BTreeSet<(usize, Dot)>,
     foreign_ms: u64,
 }
 
@@ -100,11 +121,11 @@ impl World {
                     self.write(write);
                 }
             }
-            Step::Merge { key, durable } => {
+            Step::Merge { key, durable, far } => {
                 self.foreign_ms += 1;
+                let ms = self.foreign_ms + if far { 365 * 24 * 3_600_000 } else { 0 };
                 // An actor of its own: two records of one actor would not be concurrent.
-                let record =
-                    foreign(100 + self.foreign_ms, self.foreign_ms, &format!("f{}", self.foreign_ms));
+                let record = foreign(100 + self.foreign_ms, ms, &format!("f{}", self.foreign_ms));
                 self.merges.push((key, record.clone()));
                 self.merge(key, record, durable);
             }
@@ -130,6 +151,7 @@ impl World {
                 self.bench.now.wall = WallTime::from_millis(wall.saturating_add_signed(i64::from(ms)));
             }
             Step::Crash => self.crash(),
+            Step::CleanRestart => self.restart(),
         }
         self.judge();
     }
@@ -148,14 +170,35 @@ impl World {
         self.open.insert(op, Asked::Change { key, dots, durable });
     }
 
-    fn crash(&mut self) {
+    /// All that is under way ends; the actors go on.
+    fn restart(&mut self) {
+        self.settle();
+        seal(&mut self.bench);
+        self.bench.synced.extend(self.bench.written.clone());
+        self.start();
+        self.bench.vnodes.inherit_actors();
+        let mark = Vnodes::unseal();
+        self.bench.synced.remove(&(mark.space, mark.key.clone()));
+        self.bench.written.remove(&(mark.space, mark.key));
+    }
+
+    fn settle(&mut self) {
+        while !self.bench.loads.is_empty() || !self.bench.commits.is_empty() {
+            self.step(Step::Load);
+            self.step(Step::Commit);
+        }
+    }
+
+    fn start(&mut self) {
         self.lives += 1;
-        let next_op = self.bench.next_op;
+        let (next_op, wall) = (self.bench.next_op, self.bench.now.wall);
         let boot = after_stop(&self.bench, self.lives);
-        assert!(boot.actors.is_empty());
-        let wall = self.bench.now.wall;
         self.bench = Bench::over(self.bench.synced.clone(), boot);
         (self.bench.next_op, self.bench.now.wall) = (next_op, wall);
+    }
+
+    fn crash(&mut self) {
+        self.start();
         self.open.clear();
         self.lax.clear();
     }
@@ -163,7 +206,10 @@ impl World {
     fn judge(&mut self) {
         for (op, staged) in std::mem::take(&mut self.bench.staged) {
             if !staged.repeated {
-                assert!(self.minted.insert(staged.dot), "{:?} minted twice", staged.dot);
+                let Some(Asked::Change { key, .. }) = self.open.get(&op) else {
+                    panic!("{op:?} is no write")
+                };
+                assert!(self.minted.insert((*key, staged.dot)), "{:?} minted twice", staged.dot);
             }
             if let Some(Asked::Change { dots, .. }) = self.open.get_mut(&op) {
                 dots.push(staged.dot);
@@ -222,10 +268,7 @@ proptest! {
         for step in steps {
             world.step(step);
         }
-        while !world.bench.loads.is_empty() || !world.bench.commits.is_empty() {
-            world.step(Step::Load);
-            world.step(Step::Commit);
-        }
+        world.settle();
         prop_assert!(world.open.is_empty(), "something was never answered");
         prop_assert!(world.bench.vnodes.is_quiet());
     }

@@ -7,7 +7,7 @@ use starling_causality::{Digest, Dot, Hlc};
 use starling_ring::{Layout, Refusal as InitRefusal, Role, Verdict, Weight, Zone};
 use starling_types::{
     ActorId, BucketChanges, BucketName, BucketProps, ClusterId, Conflict, Generation, Key, LayoutVersion,
-    NodeId, Outcome, PartitionBits, RequestId, Token, WallTime,
+    NodeId, Outcome, PartitionBits, PartitionId, RequestId, Token, WallTime,
 };
 
 use crate::client::{
@@ -18,11 +18,11 @@ use crate::cluster::{BucketRegister, Decide, Propose, SharedState};
 use crate::gossip::{self, Body, Claim, MemberInfo, Rumour, Status};
 use crate::hello::{Hello, HelloRefusal, NodeHello};
 use crate::message::{GoAway, Message};
-use crate::replica::{Merge, Merged, Origin, Read, ReadAnswer, Recall, Recalled, Refusal};
+use crate::replica::{Held, Merge, Merged, Origin, Read, ReadAnswer, Recall, Recalled, Refusal, Shown};
 use crate::sync::{Compare, Compared, Entry, Fingerprint, Swept};
 
 pub(super) fn samples() -> Vec<Message> {
-    [first_samples(), buckets(), sweeps(), losses(), exports()].concat()
+    [first_samples(), buckets(), sweeps(), losses(), exports(), clocks()].concat()
 }
 
 /// What there was before buckets could be created.
@@ -67,7 +67,9 @@ fn hellos() -> Vec<Message> {
         layout: LayoutVersion(3),
         version: "0.1.0".into(),
     };
-    let hello = |node| Message::Hello(Hello { protocols: (1, 1), cluster: ClusterId::from_bits(0xc1), node });
+    let wall = Some(WallTime::from_millis(1_700_000_000_000));
+    let cluster = ClusterId::from_bits(0xc1);
+    let hello = |node| Message::Hello(Hello { protocols: (1, 1), cluster, node, wall });
     let (ours, theirs) = (ClusterId::from_bits(1), ClusterId::from_bits(2));
     vec![
         hello(Some(node_hello)),
@@ -156,13 +158,21 @@ fn replicas() -> Vec<Message> {
         refused(Refusal::Storage("full".into())),
         read(Some(Digest::from_bits(0xd1))),
         read(None),
-        Message::ReadAnswer(ReadAnswer::Record(Bytes::from_static(b"record"))),
+        Message::ReadAnswer(ReadAnswer::Record(shown())),
         Message::ReadAnswer(ReadAnswer::Same),
         Message::ReadAnswer(ReadAnswer::Unknown),
         Message::ReadAnswer(ReadAnswer::Refused(Refusal::NotReady)),
-        Message::Recall(Recall { bucket, key, request }),
-        Message::Recalled(Recalled { dot: Some(dot()), record: Some(Bytes::from_static(b"record")) }),
-        Message::Recalled(Recalled { dot: None, record: None }),
+        Message::Recall(Recall { bucket, key, request, attempt: 1 }),
+        Message::Recalled(Recalled::Known { dot: Some(dot()), shown: shown() }),
+        Message::Recalled(Recalled::Known { dot: None, shown: shown() }),
+        Message::Recalled(Recalled::Claimed),
+        Message::Recalled(Recalled::Nothing(Held {
+            since: WallTime::from_millis(1_700_000_000_000),
+            context: [dot()].into_iter().collect(),
+            is_empty: false,
+            is_sure: true,
+        })),
+        Message::Recalled(Recalled::Refused(Refusal::NotReady)),
     ]
 }
 
@@ -171,7 +181,9 @@ fn request(op: KvOp) -> Message {
         id: RequestId::from_bits(0x4e),
         attempt: 1,
         issued: WallTime::from_millis(1_700_000_000_000),
+        began: WallTime::from_millis(1_700_000_000_500),
         timeout_ms: 250,
+        patience_ms: 125,
         bucket: BucketName::default_bucket(),
         key: Key::new("k").unwrap(),
         op,
@@ -201,7 +213,7 @@ fn clients() -> Vec<Message> {
         siblings: 2,
         existed: true,
         receipt: Receipt {
-            dot: dot(),
+            dot: Some(dot()),
             coordinator: node(),
             acked: 2,
             owners: 2,
@@ -264,6 +276,10 @@ fn cluster() -> Vec<Message> {
     ]
 }
 
+fn shown() -> Shown {
+    Shown { record: Bytes::from_static(b"record"), props: 2 }
+}
+
 pub(super) fn buckets() -> Vec<Message> {
     let register = || BucketRegister {
         name: BucketName::new("sessions").unwrap(),
@@ -275,6 +291,7 @@ pub(super) fn buckets() -> Vec<Message> {
             conflict: Conflict::Lww,
             durable: true,
             ttl_ms: Some(60_000),
+            least_w: Some(2),
         },
         by: node(),
     };
@@ -285,6 +302,7 @@ pub(super) fn buckets() -> Vec<Message> {
         conflict: Some(Conflict::Lww),
         durable: Some(true),
         ttl_ms: Some(60_000),
+        least_w: Some(2),
     };
     let shared = SharedState { node: node(), layout: None, reply: false, buckets: vec![register()] };
     vec![
@@ -325,6 +343,13 @@ pub(super) fn exports() -> Vec<Message> {
     ]
 }
 
+pub(super) fn clocks() -> Vec<Message> {
+    vec![
+        Message::Admin(AdminRequest::ClockAccept),
+        Message::AdminReply(AdminReply::ClockAccepted { moved_ms: -62_000 }),
+    ]
+}
+
 pub(super) fn sweeps() -> Vec<Message> {
     let (bucket, key) = (BucketName::default_bucket(), Key::new("k").unwrap());
     let entry = Entry { bucket: bucket.clone(), key: key.clone(), digest: Digest::from_bits(0xd1) };
@@ -337,7 +362,7 @@ pub(super) fn sweeps() -> Vec<Message> {
         Message::Compared(Compared::Unreadable),
         Message::Compared(Compared::Refused(Refusal::NotReady)),
         Message::Fetch(Read { bucket, key, digest: Some(Digest::from_bits(0xd1)) }),
-        Message::Fetched(ReadAnswer::Record(Bytes::from_static(b"record"))),
+        Message::Fetched(ReadAnswer::Record(shown())),
         Message::Fetched(ReadAnswer::Same),
         Message::Swept(Swept { pass: 7, equal: true }),
         Message::Swept(Swept { pass: 7, equal: false }),
@@ -349,8 +374,15 @@ pub(super) fn losses() -> Vec<Message> {
     let entry = Entry { bucket, key, digest: Digest::from_bits(0xd1) };
     vec![
         Message::Merged(Merged::Refused(Refusal::DiskFull)),
-        Message::ReadAnswer(ReadAnswer::Partial(Bytes::from_static(b"record"))),
-        Message::Compared(Compared::Partial { through: Token::from_bits(0x40 << 56), entries: vec![entry] }),
+        Message::ReadAnswer(ReadAnswer::Partial(shown())),
+        Message::Compared(Compared::Partial {
+            synced: true,
+            through: Token::from_bits(0x40 << 56),
+            entries: vec![entry],
+        }),
         Message::Reply(KvReply::Failed(Failure::refused(FailureKind::DiskFull, "full"))),
+        Message::Admin(AdminRequest::AcceptLosses { partition: Some(PartitionId(7)), without_silent: true }),
+        Message::Admin(AdminRequest::AcceptLosses { partition: None, without_silent: false }),
+        Message::AdminReply(AdminReply::LossesAccepted { partitions: 3 }),
     ]
 }

@@ -5,19 +5,29 @@ use starling_types::ActorId;
 use super::*;
 use crate::Hlc;
 use crate::history::{History, steps};
+use crate::record::Mint;
 
 fn dot(actor: u64, time: u64) -> Dot {
     Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_bits(time) }
 }
 
-/// Three actors; an expired sibling, a large one (two bytes of length) and a tombstone.
+/// Three actors; an expired sibling, a large one (two bytes of length) with a rank, a tombstone, a value with an id, and
+/// a request that is dead.
 fn sample() -> Record {
     let blind = VersionVector::new();
     let seen = [dot(0xc, 2)].into_iter().collect();
+    let id = |id| Some(RequestId::from_bits(id));
+    let value = |bytes: Vec<u8>| Payload::Value(bytes.into());
+    let expires_at = Some(WallTime::from_millis(77));
     Record::default()
-        .write(&seen, dot(0xa, 3), Payload::Value("soon".into()), Some(WallTime::from_millis(77)))
-        .write(&blind, dot(0xb, 4), Payload::Value(vec![b'x'; 130].into()), None)
-        .write(&blind, dot(0xa, 5), Payload::Tombstone, None)
+        .write(Mint { expires_at, ..Mint::plain(&seen, dot(0xa, 3), value(b"soon".to_vec())) })
+        .write(Mint {
+            rank: Some(Hlc::from_bits(1)),
+            ..Mint::plain(&blind, dot(0xb, 4), value(vec![b'x'; 130]))
+        })
+        .write(Mint::plain(&blind, dot(0xa, 5), Payload::Tombstone))
+        .write(Mint { id: id(u128::MAX), ..Mint::plain(&blind, dot(0xc, 6), value(Vec::new())) })
+        .supersede(id(3))
 }
 
 fn sealed(mut body: Vec<u8>) -> Bytes {
@@ -105,7 +115,11 @@ fn intact_bytes_that_no_release_writes_are_refused() {
     let (one, two) = (&entry(1, 1)[..], &entry(2, 2)[..]);
     let huge = &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1][..];
     let value = &[0, 1, b'v'][..];
+    let (id, rank) = (&[7; 16][..], &[9, 0, 0, 0, 0, 0, 0, 0][..]);
+    let dead = &[id, rank].concat()[..];
     assert!(build(&[&[1, 1], one, &[1], one, value]).is_ok());
+    assert!(build(&[&[2, 1], one, &[1], one, value, &[0]]).is_ok());
+    assert!(build(&[&[2, 1], one, &[1], one, &[ID | RANK], id, rank, &[0, 1], dead]).is_ok());
     let bad: &[(&str, &[&[u8]])] = &[
         ("nothing", &[]),
         ("version 0", &[&[0, 0, 0]]),
@@ -122,8 +136,15 @@ fn intact_bytes_that_no_release_writes_are_refused() {
         ("siblings out of order", &[&[1, 2], one, two, &[2], two, value, one, value]),
         ("a dot twice", &[&[1, 1], one, &[2], one, value, one, value]),
         ("a dot outside the context", &[&[1, 1], one, &[1], two, value]),
-        ("a tombstone below a value", &[&[1, 2], one, two, &[2], one, &[TOMBSTONE], two, value]),
-        ("an unknown flag", &[&[1, 1], one, &[1], one, &[4, 0]]),
+        ("a flag that version 1 did not know", &[&[1, 1], one, &[1], one, &[ID], id, &[0]]),
+        ("an unknown flag", &[&[2, 1], one, &[1], one, &[32, 0], &[0]]),
+        ("a tombstone with an id", &[&[2, 1], one, &[1], one, &[TOMBSTONE | ID], id, &[0]]),
+        ("half an id", &[&[2, 1], one, &[1], one, &[ID], rank]),
+        ("half a rank", &[&[2, 1], one, &[1], one, &[RANK], &[9]]),
+        ("a rank that is the dot's time", &[&[2, 1], one, &[1], one, &[RANK], &entry(1, 1)[8..], &[0, 0]]),
+        ("version 2 without the dead", &[&[2, 1], one, &[1], one, value]),
+        ("more dead than bytes", &[&[2, 1], one, &[0, 2], dead]),
+        ("a dead one twice", &[&[2, 1], one, &[0, 2], dead, dead]),
         ("a sibling without flags", &[&[1, 1], one, &[1], one]),
         ("half an expiry", &[&[1, 1], one, &[1], one, &[EXPIRES | TOMBSTONE, 0, 0]]),
         ("bytes at the end", &[&[1, 1], one, &[1], one, value, &[0]]),
@@ -134,15 +155,46 @@ fn intact_bytes_that_no_release_writes_are_refused() {
     assert_eq!(Record::decode(&Bytes::new()), Err(RecordError::Damaged { bytes: 0 }));
 }
 
-/// The stored form of version 1, field by field. If this fails, what released versions have stored can no longer be
+/// The stored form of version 2, field by field. If this fails, what released versions have stored can no longer be
 /// read: raise the version and keep reading this one.
 #[test]
 fn golden_bytes() {
     let seen = [dot(0xc, 2)].into_iter().collect();
+    let id = |id| Some(RequestId::from_bits(id));
+    let first = Mint {
+        expires_at: Some(WallTime::from_millis(77)),
+        id: id(0x1d),
+        rank: Some(Hlc::from_bits(6)),
+        ..Mint::plain(&seen, dot(0xb, 3), Payload::Value("hi".into()))
+    };
+    let other = Mint { id: id(0x2d), ..Mint::plain(&seen, dot(0xc, 5), Payload::Value("".into())) };
     let record = Record::default()
-        .write(&seen, dot(0xb, 3), Payload::Value("hi".into()), Some(WallTime::from_millis(77)))
-        .write(&VersionVector::new(), dot(0xa, 4), Payload::Tombstone, None);
+        .write(first)
+        .write(Mint::plain(&VersionVector::new(), dot(0xa, 4), Payload::Tombstone))
+        .write(other);
+    let mut record = record.supersede(id(0xdd));
+    record.siblings[2].rescued = true;
     let golden = [
+        "02 03",
+        "0a00000000000000 0400000000000000",
+        "0b00000000000000 0300000000000000",
+        "0c00000000000000 0500000000000000",
+        "03",
+        "0b00000000000000 0300000000000000 0e 4d00000000000000",
+        "1d000000000000000000000000000000 0600000000000000 02 6869",
+        "0a00000000000000 0400000000000000 01",
+        "0c00000000000000 0500000000000000 14 2d000000000000000000000000000000 00",
+        "01 dd000000000000000000000000000000 0500000000000000",
+        "d075961d84246d9f",
+    ];
+    assert_eq!(hex(&record.encode()), golden.concat().replace(' ', ""));
+    assert_eq!(hex(&Record::default().encode()), "02000000c90ba2661d91f570");
+}
+
+/// What version 1 stored is read for ever.
+#[test]
+fn golden_bytes_of_version_1() {
+    let bytes = bytes_of(&[
         "01 03",
         "0a00000000000000 0400000000000000",
         "0b00000000000000 0300000000000000",
@@ -151,7 +203,18 @@ fn golden_bytes() {
         "0b00000000000000 0300000000000000 02 4d00000000000000 02 6869",
         "0a00000000000000 0400000000000000 01",
         "391da4a6dc1113b7",
-    ];
-    assert_eq!(hex(&record.encode()), golden.concat().replace(' ', ""));
-    assert_eq!(hex(&Record::default().encode()), "010000040e81159cc6c0ba");
+    ]);
+    let seen = [dot(0xc, 2)].into_iter().collect();
+    let expires_at = Some(WallTime::from_millis(77));
+    let record = Record::default()
+        .write(Mint { expires_at, ..Mint::plain(&seen, dot(0xb, 3), Payload::Value("hi".into())) })
+        .write(Mint::plain(&VersionVector::new(), dot(0xa, 4), Payload::Tombstone));
+    assert_eq!(Record::decode(&bytes), Ok(record));
+    assert_eq!(Record::decode(&bytes_of(&["010000040e81159cc6c0ba"])), Ok(Record::default()));
+}
+
+fn bytes_of(hex: &[&str]) -> Bytes {
+    let hex = hex.concat().replace(' ', "");
+    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(byte).collect()
 }

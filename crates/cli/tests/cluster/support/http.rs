@@ -15,8 +15,20 @@ pub struct Answer {
 
 /// Asks; bodies are text and not chunked, which this server's short ones never are.
 pub fn request(addr: SocketAddr, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+    request_with(addr, method, path, &[], body)
+}
+
+/// Asks with further lines in the head.
+pub fn request_with(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    lines: &[&str],
+    body: &[u8],
+) -> io::Result<Answer> {
+    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{lines}Content-Length: {}\r\n\r\n",
         body.len()
     );
     let mut stream = connect(addr)?;

@@ -148,7 +148,7 @@ impl Node {
     }
 }
 
-/// Three nodes that are one cluster.
+/// Nodes that are one cluster.
 pub struct Cluster {
     pub nodes: Vec<Node>,
     pub tls: PathBuf,
@@ -157,11 +157,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts and founds it.
+    /// Starts and founds one of three.
     pub fn of_three() -> Self {
+        Self::of(3)
+    }
+
+    /// Starts and founds one of so many, which keeps three copies.
+    pub fn of(count: usize) -> Self {
         let dir = TempDir::new().unwrap();
         let tls = dir.path().join("tls");
-        let mut nodes: Vec<Node> = (1..=3).map(|k| Node::new(dir.path(), &format!("n{k}"), &tls)).collect();
+        let mut nodes: Vec<Node> =
+            (1..=count).map(|k| Node::new(dir.path(), &format!("n{k}"), &tls)).collect();
         nodes.iter_mut().for_each(Node::launch);
         nodes.iter_mut().for_each(|n| _ = n.process().ready());
         let cluster = Self { nodes, tls, _dir: dir };

@@ -5,16 +5,27 @@ use std::task::{Wake, Waker};
 use bytes::{Buf as _, Bytes};
 use proptest::prelude::*;
 use starling_causality::{Dot, Hlc};
-use starling_types::ActorId;
+use starling_types::{ActorId, BucketName, Key};
 use starling_wire::client::{ReadReply, SiblingView};
+use starling_wire::{KvOp, QuorumChoice};
 
 use super::*;
-use crate::resp::shape::Harvest;
 
 fn value(text: String) -> KvReply {
     let dot = Dot { actor: ActorId::from_bits(1), hlc: Hlc::from_bits(1) };
     let sibling = SiblingView { value: Bytes::from(text), dot, expires_at: None };
     KvReply::Read(ReadReply { siblings: vec![sibling], context: None, deleted: None })
+}
+
+fn ask(key: String) -> Ask {
+    let (bucket, key) = (BucketName::default_bucket(), Key::new(key).unwrap());
+    Ask { bucket, key, op: KvOp::Get, quorum: QuorumChoice::default(), life: None }
+}
+
+/// A request of a key of its own, which has begun.
+fn asked(pipeline: &Rc<Pipeline>, shape: Shape) -> ReplyTo {
+    pipeline.ask(Protocol::V2, shape, ask(format!("key-{}", pipeline.len())));
+    pipeline.begin().unwrap().next().unwrap().1
 }
 
 fn drained(pipeline: &Pipeline) -> String {
@@ -30,7 +41,7 @@ proptest! {
         drain_at in prop::collection::vec(any::<bool>(), 20),
     ) {
         let pipeline = Rc::<Pipeline>::default();
-        let mut asked: Vec<_> = (0..20).map(|_| Some(pipeline.ask(Protocol::V2, Shape::Value))).collect();
+        let mut asked: Vec<_> = (0..20).map(|_| Some(asked(&pipeline, Shape::Value))).collect();
         let mut got = String::new();
         for (number, drain) in order.into_iter().zip(drain_at) {
             asked[number].take().unwrap().send(value(format!("{number}")));
@@ -48,7 +59,8 @@ proptest! {
 #[test]
 fn several_keys_make_one_reply_and_hold_up_those_behind() {
     let pipeline = Rc::<Pipeline>::default();
-    let parts: Vec<_> = pipeline.gather(Protocol::V2, Gathering::new(Harvest::Values, 3)).collect();
+    pipeline.gather(Protocol::V2, Harvest::Values, ["a", "b", "c"].map(|key| ask(key.into())).into());
+    let parts: Vec<_> = pipeline.begin().unwrap().map(|(_, reply)| reply).collect();
     pipeline.answer(Protocol::V2, Reply::OK);
     assert_eq!(drained(&pipeline), "");
     assert!(pipeline.held() > 0);
@@ -62,7 +74,7 @@ fn several_keys_make_one_reply_and_hold_up_those_behind() {
 #[test]
 fn a_request_that_is_lost_is_answered_unknown() {
     let pipeline = Rc::<Pipeline>::default();
-    drop(pipeline.ask(Protocol::V2, Shape::Stored));
+    drop(asked(&pipeline, Shape::Stored));
     let reply = drained(&pipeline);
     assert!(reply.starts_with("-LOADING ") && reply.contains("outcome=unknown"), "{reply}");
 }
@@ -82,8 +94,8 @@ fn only_the_reply_that_can_leave_wakes_the_connection() {
     let waker = Waker::from(Arc::clone(&wakes));
     let mut cx = Context::from_waker(&waker);
     let pipeline = Rc::<Pipeline>::default();
-    let first = pipeline.ask(Protocol::V2, Shape::Stored);
-    let second = pipeline.ask(Protocol::V2, Shape::Stored);
+    let first = asked(&pipeline, Shape::Stored);
+    let second = asked(&pipeline, Shape::Stored);
     assert!(pipeline.poll_front(&mut cx).is_pending());
     drop(second);
     assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
@@ -93,9 +105,27 @@ fn only_the_reply_that_can_leave_wakes_the_connection() {
 }
 
 #[test]
+fn a_reply_that_lets_another_request_begin_wakes_the_connection() {
+    let wakes = Arc::<Wakes>::default();
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut cx = Context::from_waker(&waker);
+    let pipeline = Rc::<Pipeline>::default();
+    let _first = asked(&pipeline, Shape::Stored);
+    for _ in 0..2 {
+        pipeline.ask(Protocol::V2, Shape::Stored, ask("k".into()));
+    }
+    let second = pipeline.begin().unwrap().next().unwrap().1;
+    assert!(pipeline.begin().is_none() && pipeline.waiting_bytes() > 0);
+    assert!(pipeline.poll_front(&mut cx).is_pending());
+    drop(second);
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    assert!(pipeline.poll_front(&mut cx).is_ready() && pipeline.can_begin());
+}
+
+#[test]
 fn what_arrives_after_the_end_is_dropped() {
     let pipeline = Rc::<Pipeline>::default();
-    let asked = pipeline.ask(Protocol::V2, Shape::Value);
+    let asked = asked(&pipeline, Shape::Value);
     pipeline.answer(Protocol::V2, Reply::OK);
     pipeline.close();
     asked.send(value("late".into()));

@@ -123,7 +123,8 @@ async fn requests_in_flight_are_bounded() {
     let service = Fake::with_limits(limits);
     service.held.set(true);
     let got = converse(&service, async |mut stream| {
-        stream.write_all(&b"GET a\r\n".repeat(25)).await.unwrap();
+        let gets: String = (0..25).map(|n| format!("GET key-{n}\r\n")).collect();
+        stream.write_all(gets.as_bytes()).await.unwrap();
         let mut most = 0;
         for _ in 0..25 {
             until(|| !service.waiting.borrow().is_empty()).await;

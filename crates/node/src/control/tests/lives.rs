@@ -130,7 +130,8 @@ fn what_the_disk_has_no_room_for_is_written_down_later_and_nothing_is_raised_bef
     let full = CommitFailure::NoSpace("0 bytes left".into());
     let effects = give(&mut node, Event::Committed(commit, Err(full)));
     assert_eq!(raised(&effects), None);
-    let later = Now { instant: Instant::from_nanos(2_000_000_000), wall: WallTime::from_millis(2_000) };
+    let later =
+        Now { instant: Instant::from_nanos(2_000_000_000), wall: WallTime::from_millis(2_000), fraction: 0 };
     let mut effects = Vec::new();
     node.handle(later, Event::Tick, &mut effects);
     let (commit, _) = commit_of_losses(&effects).unwrap();
@@ -139,7 +140,7 @@ fn what_the_disk_has_no_room_for_is_written_down_later_and_nothing_is_raised_bef
 }
 
 #[test]
-fn a_single_copy_is_served_at_once_with_an_alarm() {
+fn a_single_copy_that_may_have_lost_something_waits_for_a_person() {
     let role = layout(5).members().next().unwrap().clone();
     let bits = PartitionBits::try_from(2).unwrap();
     let alone = Layout::first(ClusterId::from_bits(5), 1, bits, vec![role]).unwrap();
@@ -147,22 +148,33 @@ fn a_single_copy_is_served_at_once_with_an_alarm() {
     let mut out = Vec::new();
     let mut node = Node::new(&config(1), &boot, Now::default(), &mut out);
     assert_eq!(node.data_plane().suspect_partitions(), 4);
-    let mut alarms = 0;
+    assert_eq!(work_off(&mut node, &mut out), [4, 0]);
+    assert_eq!(node.data_plane().suspect_partitions(), 4, "there is nobody to ask");
+    let word = AdminRequest::AcceptLosses { partition: None, without_silent: false };
+    node.handle(Now::default(), Event::Admin(ReplyHandle(1), word), &mut out);
+    assert_eq!(work_off(&mut node, &mut out), [0, 4]);
+    assert_eq!(node.data_plane().suspect_partitions(), 0);
+    assert_eq!(
+        node.explain(BucketName::default_bucket(), Key::new("k").unwrap()).unwrap().suspect_here,
+        None
+    );
+}
+
+/// How often it says that a person must accept, and that one has.
+fn work_off(node: &mut Node, out: &mut Vec<Effect>) -> [usize; 2] {
+    let mut alarms = [0; 2];
     while let Some(effect) = out.pop() {
         let event = match effect {
             Effect::Scan { id, .. } => Event::Scanned(id, Ok(RowPage::default())),
             Effect::Commit { id, .. } => Event::Committed(id, Ok(())),
             Effect::Log(Log::Alarm(words)) => {
-                alarms += usize::from(words.contains("acked writes may be lost"));
+                alarms[0] += usize::from(words.contains("starling repair accept"));
+                alarms[1] += usize::from(words.contains("as a person has accepted"));
                 continue;
             }
             _ => continue,
         };
-        node.handle(Now::default(), event, &mut out);
+        node.handle(Now::default(), event, out);
     }
-    assert_eq!((node.data_plane().suspect_partitions(), alarms), (0, 4));
-    assert_eq!(
-        node.explain(BucketName::default_bucket(), Key::new("k").unwrap()).unwrap().suspect_here,
-        None
-    );
+    alarms
 }

@@ -129,7 +129,7 @@ fn what_the_disk_has_no_room_for_is_written_later() {
 fn tick(node: &mut Node, seconds: u64) -> Vec<Effect> {
     let instant = Instant::from_nanos(seconds * 1_000_000_000);
     let mut effects = Vec::new();
-    let now = Now { instant, wall: WallTime::from_millis(seconds * 1_000) };
+    let now = Now { instant, wall: WallTime::from_millis(seconds * 1_000), fraction: 0 };
     node.handle(now, Event::Tick, &mut effects);
     effects
 }

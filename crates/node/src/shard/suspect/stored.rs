@@ -1,10 +1,11 @@
 //! The row that keeps what is lost, until nothing is.
 
-use starling_antientropy as antientropy;
+use starling_antientropy::{self as antientropy, Held};
 use starling_types::PartitionId;
 use starling_vnode::CommitFailure;
 
-use super::{AGAIN, Stage, needs};
+use super::pulled::Needs;
+use super::{AGAIN, Stage};
 use crate::event::{CommitId, Effect, Log};
 use crate::losses::Losses;
 use crate::shard::{Shard, Turn};
@@ -18,14 +19,15 @@ impl Shard {
         }
         self.suspects.serial += 1;
         let serial = self.suspects.serial;
-        let mut lost = Vec::new();
+        let mut lost = Losses { buckets: self.suspects.unsynced.clone(), ..Losses::NONE };
         for (&partition, suspect) in &mut self.suspects.partitions {
             match suspect.stage {
                 Stage::Whole => suspect.stage = Stage::Storing(serial),
-                _ => lost.push(layout.bits().range(partition)),
+                _ if suspect.synced => lost.tokens.push(layout.bits().range(partition)),
+                _ => lost.unsynced.push(layout.bits().range(partition)),
             }
         }
-        let row = Losses { tokens: lost }.join(&self.suspects.unplaced).row();
+        let row = lost.join(&self.suspects.unplaced).row();
         (self.suspects.storing, self.suspects.is_stale) = (Some(serial), false);
         turn.out.push(Effect::Commit { id: CommitId::Losses(serial), rows: vec![row], durable: true });
     }
@@ -67,24 +69,28 @@ impl Shard {
     }
 
     fn trust(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
-        let needs = needs(turn, partition);
+        let needs = Needs::of(turn, partition);
         let Some(suspect) = self.suspects.partitions.remove(&partition) else { return };
         self.sweep_event(turn, antientropy::Event::Trust(partition));
         self.counters.refilled += 1;
-        let gave_up = suspect.unreadable.len();
-        if needs.others.is_empty() || suspect.whole.len() < needs.whole {
-            self.counters.refilled_short += 1;
-            let words = format!(
-                "partition {partition} is served again though only {} of {} whole copies were found: acked writes may \
-                 be lost ({})",
-                suspect.whole.len(),
-                needs.whole.max(1),
-                suspect.why
-            );
-            turn.out.push(Effect::Log(Log::Alarm(words)));
-        } else {
+        self.note_accepted(turn, partition);
+        if suspect.have(Held::All) >= needs.least.max(1) {
+            let gave_up = suspect.unreadable.len();
             let words = format!("partition {partition} is whole again ({gave_up} rows could not be read)");
-            turn.out.push(Effect::Log(Log::Recovered(words)));
+            return turn.out.push(Effect::Log(Log::Recovered(words)));
         }
+        self.counters.refilled_short += 1;
+        let what = match (suspect.accepted, suspect.synced && !needs.are_met(&suspect)) {
+            (true, true) => "acked writes may be lost, as a person has accepted",
+            (false, true) => "acked writes may be lost",
+            (_, false) => "writes that were acked before they were synced may be lost",
+        };
+        let words = format!(
+            "partition {partition} is served again though only {} of {} whole copies were found: {what} ({})",
+            suspect.have(Held::All),
+            needs.least.max(1),
+            suspect.why
+        );
+        turn.out.push(Effect::Log(Log::Alarm(words)));
     }
 }

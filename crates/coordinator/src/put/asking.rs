@@ -1,0 +1,195 @@
+//! The first part of a write's life: the other owners are asked, and then it is made, or is not.
+
+use starling_causality::Record;
+use starling_types::{Instant, NodeId, Outcome};
+use starling_wire::client::Receipt;
+use starling_wire::replica::{Origin, Recall, Recalled};
+use starling_wire::{Class, Failure, FailureKind, Message};
+
+use super::inquiry::{Inquiry, Standing};
+use super::{Heard, Phase, Put, count};
+use crate::reply::no_quorum;
+use crate::{Answer, Effect, Written};
+
+impl Put {
+    /// Asks whom it takes; a write that needs to know nothing is made at once.
+    pub(super) fn inquire(&mut self, is_retry: bool, out: &mut Vec<Effect>) {
+        let contexts = !self.questions.names_what_it_replaces;
+        self.begin_inquiry(Inquiry::new(&self.plan, &self.questions, contexts, is_retry), out);
+    }
+
+    fn begin_inquiry(&mut self, mut inquiry: Inquiry, out: &mut Vec<Effect>) {
+        for owner in inquiry.begin() {
+            self.ask(owner, out);
+        }
+        self.phase = Phase::Asking(inquiry);
+        self.judge_inquiry(out);
+    }
+
+    fn ask(&self, owner: NodeId, out: &mut Vec<Effect>) {
+        let recall = Recall {
+            bucket: self.subject.bucket.clone(),
+            key: self.subject.key.clone(),
+            request: self.subject.request,
+            attempt: self.subject.attempt,
+        };
+        out.push(Effect::Send(owner, Class::Foreground, Message::Recall(recall)));
+    }
+
+    pub(super) fn recalled(&mut self, from: NodeId, recalled: Recalled, out: &mut Vec<Effect>) {
+        let Phase::Asking(inquiry) = &mut self.phase else {
+            return;
+        };
+        match recalled {
+            Recalled::Nothing(held) => {
+                if let Some(next) = inquiry.heard(from, &held) {
+                    self.ask(next, out);
+                }
+                self.judge_inquiry(out);
+            }
+            Recalled::Known { dot, shown } => match Record::decode(&shown.record) {
+                Ok(record) => {
+                    self.known(dot.map(|dot| Origin { request: self.subject.request, dot }), record, out)
+                }
+                Err(_) => self.not_heard(from, out),
+            },
+            Recalled::Claimed => {
+                let detail = "a later try of this request is under way: ask again with the same request id";
+                self.fail(Failure::unknown(FailureKind::Deadline, detail), out);
+            }
+            Recalled::Refused(_) => self.not_heard(from, out),
+        }
+    }
+
+    /// The merge makes this node's vnode remember the request; coordinating it then writes nothing new.
+    fn known(&mut self, origin: Option<Origin>, record: Record, out: &mut Vec<Effect>) {
+        self.phase = Phase::Coordinating;
+        self.in_doubt = true;
+        out.push(Effect::MergeHere(record, origin));
+    }
+
+    /// An owner that will not answer: the next is asked.
+    pub(super) fn not_heard(&mut self, node: NodeId, out: &mut Vec<Effect>) {
+        let Phase::Asking(inquiry) = &mut self.phase else {
+            return;
+        };
+        if let Some(next) = inquiry.lost(node) {
+            self.ask(next, out);
+        }
+        self.judge_inquiry(out);
+    }
+
+    /// One owner more is asked while others are silent.
+    pub(super) fn hedge(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Phase::Asking(inquiry) = &mut self.phase else {
+            return;
+        };
+        if let Some(next) = inquiry.hedge(now) {
+            self.ask(next, out);
+        }
+        if now < self.plan.deadline {
+            self.judge_inquiry(out);
+        }
+    }
+
+    fn judge_inquiry(&mut self, out: &mut Vec<Effect>) {
+        let Phase::Asking(inquiry) = &self.phase else {
+            return;
+        };
+        match inquiry.standing() {
+            Standing::Open => {}
+            Standing::Enough => self.make(out),
+            Standing::ContextsMissing if !self.plan.strict => self.make(out),
+            Standing::ContextsMissing | Standing::MemoriesMissing => {
+                let failure = self.not_enough_heard(no_quorum);
+                self.fail(failure, out);
+            }
+        }
+    }
+
+    /// The silent have been waited for long enough. What a blind write replaces may then be found out only in part,
+    /// unless it must be strict; whether a retry is one, must be known.
+    pub(super) fn stop_asking(&mut self, out: &mut Vec<Effect>) {
+        let Phase::Asking(inquiry) = &mut self.phase else {
+            return;
+        };
+        inquiry.lose_patience();
+        let may_be_partial = !inquiry.is_recall() && !self.plan.strict;
+        if may_be_partial || inquiry.standing() == Standing::Enough {
+            self.make(out);
+        }
+    }
+
+    fn make(&mut self, out: &mut Vec<Effect>) {
+        if let Phase::Asking(inquiry) = std::mem::replace(&mut self.phase, Phase::Coordinating) {
+            let heard = inquiry.end();
+            self.partial = heard.is_partial && !self.questions.names_what_it_replaces;
+            self.is_new |= heard.is_new;
+            self.coordinate(heard, out);
+        }
+    }
+
+    pub(super) fn coordinate(&self, mut heard: Heard, out: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Coordinating) && !self.answered {
+            heard.is_new |= self.is_new;
+            out.push(Effect::Coordinate(heard));
+        }
+    }
+
+    /// Before it was made, the moment passed after which whoever sent it may have tried elsewhere.
+    pub(super) fn late_here(&mut self, out: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Coordinating) && !self.answered {
+            self.in_doubt = true;
+            self.inquire(true, out);
+        }
+    }
+
+    /// What the writer says it has seen lies further ahead than this node can know of. Owners that hold it vouch for it:
+    /// data are never refused for their time.
+    pub(super) fn ahead_here(&mut self, failure: Failure, out: &mut Vec<Effect>) {
+        if !matches!(self.phase, Phase::Coordinating) || self.answered {
+            return;
+        }
+        if std::mem::replace(&mut self.asked_ahead, true) {
+            return self.refused_here(failure, out);
+        }
+        self.begin_inquiry(Inquiry::new(&self.plan, &self.questions, true, false), out);
+    }
+
+    pub(super) fn not_enough_heard(&self, words: fn(Outcome, usize, u8, &str, &str) -> Failure) -> Failure {
+        let Phase::Asking(inquiry) = &self.phase else {
+            return self.failure(words);
+        };
+        if inquiry.is_recall() {
+            let detail = "too few owners answered that would remember an earlier try of this request: read the key, \
+                          or ask again with the same request id";
+            return Failure::unknown(FailureKind::QuorumNotReached, detail);
+        }
+        let (heard, needed) = inquiry.contexts();
+        let outcome = if self.in_doubt { Outcome::Unknown } else { Outcome::NotApplied };
+        let needed = u8::try_from(needed).unwrap_or(u8::MAX);
+        words(outcome, heard, needed, "owners said what there is to replace", "the others did not answer")
+    }
+
+    /// All owners hold nothing: a delete has nothing to remember.
+    pub(super) fn succeed_without_a_write(&mut self, out: &mut Vec<Effect>) {
+        if !matches!(self.phase, Phase::Coordinating) {
+            return;
+        }
+        self.phase = Phase::Over;
+        let n = count(self.plan.others.len() + 1);
+        let receipt = Receipt {
+            dot: None,
+            coordinator: self.plan.me,
+            acked: n,
+            owners: n,
+            w: self.plan.quorum,
+            n: self.plan.n,
+            durable: self.plan.durable,
+            hinted: 0,
+            partial: false,
+            unvouched: false,
+        };
+        self.respond(Answer::Written(Written { context: None, siblings: 0, existed: false, receipt }), out);
+    }
+}

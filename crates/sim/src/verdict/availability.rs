@@ -1,0 +1,101 @@
+//! Requests succeed in time while at most so many owners are troubled that the others make up the quorum; and as long
+//! as a majority is up, some of each kind do.
+
+use starling_types::Instant;
+use starling_wire::FailureKind;
+
+use crate::history::{Op, Seen, Try, TryEnd};
+use crate::judges::{Complaint, Judge};
+use crate::run::Run;
+
+/// Fewest tries of a kind from which a share says anything.
+const FEWEST: usize = 40;
+
+/// As far as clients that learn the cluster's time are off.
+const MOST_SKEW_MS: i64 = 500;
+
+/// Tries of one kind that may be expected to succeed now and then, and those that did.
+#[derive(Debug, Default, Clone, Copy)]
+struct Floor {
+    tries: usize,
+    done: usize,
+}
+
+impl Run {
+    pub(crate) fn unavailable(&self) -> Vec<Complaint> {
+        // Nor is anybody to blame for what clients give too little time by their own wrong clocks.
+        if self.options.crowded || self.options.workload.clock_skew_ms > MOST_SKEW_MS {
+            return Vec::new();
+        }
+        let owners: Vec<Vec<usize>> =
+            (0..self.options.workload.all_keys()).map(|key| self.owners(key)).collect();
+        let complain = |words| Complaint { judge: Judge::Availability, words };
+        let mut found = Vec::new();
+        let mut floors = [("strict reads", Floor::default()), ("writes", Floor::default())];
+        let mut retries = Floor::default();
+        for (index, op) in self.workload.ops.iter().enumerate() {
+            let owners = &owners[op.key];
+            for (number, one) in op.tries.iter().enumerate() {
+                let done = one.end == TryEnd::Done;
+                let until = one.sent + self.options.workload.patience;
+                if !done && number == 0 && self.is_fair(op, one, owners, until) {
+                    let words = format!("key-{}: w{index} failed at n{}, {:?}", op.key, one.node, one);
+                    found.push(complain(words));
+                }
+                if !self.majority_up(owners, one, until) || one.end == TryEnd::Open {
+                    continue;
+                }
+                if number > 0 {
+                    retries.count(done);
+                } else if op.is_write() || op.strict {
+                    floors[usize::from(op.is_write())].1.count(done);
+                }
+            }
+        }
+        // What a restarted node cannot tell any more it does not make again: many retries end as unknown.
+        let floors = floors.into_iter().map(|(name, floor)| (name, floor, 10));
+        for (name, floor, share) in floors.chain([("retries", retries, 40)]) {
+            if floor.tries >= FEWEST && floor.done * share < floor.tries {
+                found.push(complain(format!("{} of {} {name} were done", floor.done, floor.tries)));
+            }
+        }
+        found
+    }
+
+    /// Whether a try must be done in its time.
+    fn is_fair(&self, op: &Op, one: &Try, owners: &[usize], until: Instant) -> bool {
+        let excused = matches!(one.end, TryEnd::Open | TryEnd::Failed(FailureKind::TooManySiblings));
+        let troubled = |node: &usize| self.world.troubles.touch(*node, one.sent, until);
+        let count = owners.iter().filter(|node| troubled(node)).count();
+        // Who passes it on may pass it on to one who is troubled.
+        let spare = if owners.contains(&one.node) { usize::from(self.spare(op)) } else { 0 };
+        !excused && !troubled(&one.node) && count <= spare
+    }
+
+    /// How many owners may be troubled.
+    fn spare(&self, op: &Op) -> u8 {
+        let n = self.copies();
+        let quorum = match op.is_write() {
+            true if op.strict && op.seen == Seen::Quorum => op.w.max(op.r).max(n + 1 - op.w.min(n)),
+            true => op.w,
+            // What a strict read shows, N-R+1 owners hold.
+            false if op.strict => op.r.max(n + 1 - op.r.min(n)),
+            false => op.r,
+        };
+        n - quorum.min(n)
+    }
+
+    /// Whether a majority of owners, and the node that was asked, were up all the time.
+    fn majority_up(&self, owners: &[usize], one: &Try, until: Instant) -> bool {
+        let up = |node: &usize| !self.world.troubles.absent(*node, one.sent, until);
+        let count = owners.iter().filter(|node| up(node)).count();
+        up(&one.node) && count > owners.len() / 2
+    }
+}
+
+impl Floor {
+    fn count(&mut self, done: bool) {
+        self.tries += 1;
+        self.done += usize::from(done);
+    }
+}

@@ -1,0 +1,48 @@
+//! What hints and repairs owe is paid before sweeps or reads of all owners pay it: an acked write reaches every owner,
+//! unless who coordinated it fell before it could write down its debt.
+
+use std::time::Duration;
+
+use super::Ledger;
+use crate::history::{Ack, Op};
+use crate::judges::{Complaint, Judge};
+use crate::run::Run;
+
+/// How long a coordinator waits for silent owners before it keeps hints for them, and for its disk to keep them.
+const LINGERS: Duration = Duration::from_secs(4);
+
+impl Run {
+    /// Judged once hints are quiet, and before anybody compares copies.
+    pub(crate) fn unpaid(&self, ledger: &Ledger) -> Vec<Complaint> {
+        if self.options.faults.forget() {
+            // Hints are forgotten with the rest.
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for key in 0..self.options.workload.all_keys() {
+            let replicas = self.replicas(key);
+            for (index, op) in self.ops_of(ledger, key).filter(|(_, op)| self.is_sure(op)) {
+                for ack in op.acks.iter().filter(|ack| self.keeps_hints(op, ack)) {
+                    let Some(dot) = ack.receipt.dot else { continue };
+                    let minted = self.world.observer.mints.contains_key(&dot);
+                    let lacks = replicas.iter().find(|(_, _, record)| !record.context().covers(dot));
+                    found.extend(lacks.filter(|_| minted).map(|(_, name, _)| Complaint {
+                        judge: Judge::Debts,
+                        words: format!("key-{key}: {name} was never sent w{index}, {dot}"),
+                    }));
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether nothing kept its coordinator from writing down who lacks it.
+    fn keeps_hints(&self, op: &Op, ack: &Ack) -> bool {
+        let Some(node) = (0..self.world.len()).find(|&node| self.world.id(node) == ack.receipt.coordinator)
+        else {
+            return false;
+        };
+        let until = ack.at + LINGERS;
+        !self.fell(node, op.began, until) && !self.world.was_full(node)
+    }
+}

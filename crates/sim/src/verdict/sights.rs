@@ -1,0 +1,78 @@
+//! What reads of any key showed on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use starling_causality::Dot;
+use starling_checker::sights::{Ack, Sight, SightHistory};
+use starling_checker::{Missight, WriteId};
+
+use super::Ledger;
+use crate::history;
+use crate::run::Run;
+
+impl Run {
+    /// What is wrong with the reads of every key.
+    pub(crate) fn missights(&self, ledger: &Ledger) -> Vec<Missight> {
+        let keys = 0..self.options.workload.all_keys();
+        keys.flat_map(|key| starling_checker::sights::judge(&self.sights(ledger, key))).collect()
+    }
+
+    fn sights(&self, ledger: &Ledger, key: usize) -> SightHistory {
+        let dots: Vec<Dot> = self.mints_of(ledger, key).map(|mint| mint.dot).collect();
+        let number: BTreeMap<Dot, u64> = dots.iter().copied().zip(0..).collect();
+        let writes = || self.ops_of(ledger, key).filter(|(_, op)| op.is_write());
+        let acks = writes().filter(|(_, op)| self.is_sure(op)).flat_map(|(index, op)| {
+            let acks = op.acks.iter().filter_map(|ack| {
+                let effect = *number.get(&ack.receipt.dot?)?;
+                Some(Ack {
+                    write: WriteId(index as u64),
+                    effect,
+                    at: ack.at.nanos(),
+                    owners: self.lasting_owners(key, ack),
+                })
+            });
+            acks.collect::<Vec<_>>()
+        });
+        let hides = writes().filter_map(|(index, op)| {
+            // Whenever it was minted, and whatever that clock said.
+            let expires = op.began.nanos().saturating_add(op.ttl_ms?.saturating_sub(1_000) * 1_000_000);
+            Some((WriteId(index as u64), if self.world.worst_clock_ms > 500 { 0 } else { expires }))
+        });
+        let reads = self.ops_of(ledger, key).filter_map(|(_, op)| Some((op, op.answer.as_ref()?)));
+        let sights = reads.map(|(op, sight)| Sight {
+            began: sight.began.nanos(),
+            ended: sight.ended.nanos(),
+            r: op.r.min(self.copies()),
+            strict: op.strict,
+            shown: sight.shown.iter().map(|(dot, _)| ledger.write_of(*dot)).collect(),
+            covers: number.iter().filter(|(dot, _)| sight.covers.covers(**dot)).map(|(_, &n)| n).collect(),
+        });
+        SightHistory {
+            key: format!("key-{key}"),
+            n: self.copies(),
+            keeps_one: self.options.rules.keeps_one(),
+            writes: self.writes(ledger, key),
+            began: writes().map(|(index, op)| (WriteId(index as u64), op.began.nanos())).collect(),
+            hides_from: hides.collect(),
+            acks: acks.collect(),
+            sights: sights.collect(),
+        }
+    }
+
+    /// How many owners hold what was acked for certain: one whose old disk was put back does not know for a while that
+    /// it has forgotten something.
+    pub(super) fn lasting_owners(&self, key: usize, ack: &history::Ack) -> u8 {
+        let forgetful = self.world.put_back.filter(|node| self.owners(key).contains(node));
+        ack.receipt.owners - u8::from(forgetful.is_some() && ack.receipt.owners > 0)
+    }
+
+    /// The writes that are shown in the end.
+    pub(super) fn shown_in_the_end(&self, ledger: &Ledger, key: usize) -> BTreeSet<WriteId> {
+        let records = self.replicas(key).into_iter();
+        let live = records.flat_map(|(_, _, record)| {
+            let live = record.siblings().iter().filter(|s| !s.is_tombstone());
+            live.map(|s| ledger.write_of(s.dot)).collect::<Vec<_>>()
+        });
+        live.collect()
+    }
+}

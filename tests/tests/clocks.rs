@@ -1,0 +1,313 @@
+//! Wall clocks that are wrong, for a moment or from the start, in clusters whose other clocks are right.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use starling_node::Pace;
+use starling_node::node::ClockStatus;
+use starling_sim::world::Weather;
+use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
+use starling_types::{BucketChanges, BucketName, Conflict, Key, RequestId};
+use starling_wire::client::{AdminReply, AdminRequest, Seen};
+use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
+
+const SECOND: Duration = Duration::from_secs(1);
+const YEAR: i64 = 365 * 24 * 3_600_000;
+/// A node whose clock is never touched.
+const RIGHT: usize = 1;
+
+/// A cluster on a calm network, every clock of it right.
+fn cluster(nodes: usize) -> World {
+    let options = WorldOptions {
+        nodes,
+        weather: Weather::CALM,
+        fsync: (Duration::from_micros(200), Duration::from_millis(1)),
+        laggard: None,
+        clock_skew_ms: 0,
+        inline_loads: 1.0,
+        slow_loads: 0.0,
+        sabotage: Sabotage::None,
+    };
+    let mut world = World::sweeping(Seed(1), options, Pace::OFF);
+    world.run_for(SECOND);
+    let nodes = world.addresses();
+    let init = AdminRequest::Init { nodes, copies: 3, bits: 2 };
+    assert!(matches!(order(&mut world, RIGHT, init), AdminReply::Initialised(_)));
+    let lww = BucketChanges {
+        r: None,
+        w: None,
+        strict: None,
+        conflict: Some(Conflict::Lww),
+        durable: None,
+        ttl_ms: None,
+        least_w: None,
+    };
+    let set = AdminRequest::BucketSet { name: bucket("lww"), changes: lww, create: true };
+    assert!(matches!(order(&mut world, RIGHT, set), AdminReply::BucketSet { .. }));
+    world.run_for(4 * SECOND);
+    world
+}
+
+fn order(world: &mut World, node: usize, request: AdminRequest) -> AdminReply {
+    let handle = world.admin(node, request);
+    let until = world.now() + 5 * SECOND;
+    while let Some(notice) = world.next(until) {
+        match notice {
+            Notice::Admin(h, reply) if h == handle => return reply,
+            _ => {}
+        }
+    }
+    panic!("no answer");
+}
+
+fn bucket(name: &str) -> BucketName {
+    BucketName::new(name).unwrap()
+}
+
+/// A request that says when it was made by the time that the node which is asked goes by, as a door does.
+fn ask(world: &mut World, node: usize, name: &str, key: &str, op: KvOp, quorum: Option<u8>) -> KvReply {
+    let request = KvRequest {
+        id: RequestId::from_bits(u128::from(world.now().nanos())),
+        attempt: 0,
+        issued: world.node(node).unwrap().cluster_wall(world.now_at(node)),
+        began: world.node(node).unwrap().cluster_wall(world.now_at(node)),
+        timeout_ms: 0,
+        patience_ms: 0,
+        bucket: bucket(name),
+        key: Key::new(key.to_owned()).unwrap(),
+        op,
+        quorum: QuorumChoice { r: quorum, w: quorum, strict: None },
+        forwarded: false,
+    };
+    let handle = world.request(node, request);
+    let until = world.now() + 4 * SECOND;
+    while let Some(notice) = world.next(until) {
+        match notice {
+            Notice::Reply(h, reply) if h == handle => return reply,
+            _ => {}
+        }
+    }
+    panic!("no answer");
+}
+
+fn value(text: &str, seen: Seen) -> KvOp {
+    KvOp::Put { value: Bytes::copy_from_slice(text.as_bytes()), seen, ttl_ms: None }
+}
+
+/// Milliseconds by which the write's time is ahead of the true one.
+fn put(world: &mut World, node: usize, name: &str, key: &str, text: &str, w: u8) -> i64 {
+    let before = world.now_at(RIGHT).wall.millis();
+    match ask(world, node, name, key, value(text, Seen::Local), Some(w)) {
+        KvReply::Written(written) => {
+            written.receipt.dot.unwrap().hlc.millis().cast_signed() - before.cast_signed()
+        }
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn get(world: &mut World, node: usize, name: &str, key: &str, r: u8) -> Vec<Bytes> {
+    match ask(world, node, name, key, KvOp::Get, Some(r)) {
+        KvReply::Read(read) => read.siblings.into_iter().map(|s| s.value).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn isolate(world: &mut World, node: usize) {
+    for peer in (0..world.len()).filter(|&p| p != node) {
+        world.cut(node, peer, true);
+        world.cut(peer, node, true);
+    }
+}
+
+fn clock(world: &World, node: usize) -> ClockStatus {
+    world.node(node).unwrap().clock_status(world.now_at(node))
+}
+
+fn alarms(world: &World, node: usize) -> Vec<String> {
+    world.node(node).unwrap().status(world.now_at(node)).alarms
+}
+
+/// Node 0 stops cleanly, and starts while its clock is off: it has no other to tell by.
+fn start_wrong(world: &mut World, offset_ms: i64, alone: bool) {
+    world.drain(0);
+    world.run_for(2 * SECOND);
+    world.set_clock(0, offset_ms);
+    if alone {
+        isolate(world, 0);
+    }
+    world.start(0);
+}
+
+/// A key of bucket `name` that a clock a year ahead has written, while all clocks are right again.
+fn after_a_wrong_start(name: &str) -> World {
+    let mut world = cluster(3);
+    start_wrong(&mut world, YEAR, true);
+    world.run_for(2 * SECOND);
+    assert!(put(&mut world, 0, name, "far", "from the future", 1) >= YEAR);
+    world.set_clock(0, 0);
+    world.mend();
+    world.run_for(60 * SECOND);
+    world
+}
+
+#[test]
+fn a_clock_that_jumps_for_three_seconds_leaves_no_trace() {
+    for jump in [YEAR, -YEAR] {
+        let mut world = cluster(3);
+        world.set_clock(0, jump);
+        for second in 0..3 {
+            let ahead = put(&mut world, 0, "lww", "k", "early", 3);
+            assert!(ahead.abs() < 100, "{ahead} ms ahead in second {second}");
+            world.run_for(SECOND);
+        }
+        assert_eq!(clock(&world, 0).jump_ms, Some(jump));
+        assert!(
+            alarms(&world, 0).iter().any(|alarm| alarm.contains("clock jumped")),
+            "{:?}",
+            alarms(&world, 0)
+        );
+        world.set_clock(0, 0);
+        world.run_for(SECOND);
+        assert_eq!((clock(&world, 0).jump_ms, alarms(&world, 0)), (None, vec![]));
+        put(&mut world, RIGHT, "lww", "k", "late", 3);
+        assert_eq!(get(&mut world, 2, "lww", "k", 3), ["late"]);
+    }
+}
+
+#[test]
+fn a_key_from_the_future_drags_no_other_key_along() {
+    let mut world = after_a_wrong_start("default");
+    for node in 0..3 {
+        let far = put(&mut world, node, "default", "far", "sane", 3);
+        assert!(far > YEAR / 2, "above what is there: {far}");
+        assert_eq!(get(&mut world, node, "default", "far", 3), ["sane"]);
+        let other = put(&mut world, node, "default", "other", "sane", 3);
+        assert!(other.abs() < 100, "node {node} writes another key {other} ms ahead");
+        assert!(clock(&world, node).lead_ms < 100);
+    }
+    assert!(alarms(&world, RIGHT).iter().any(|alarm| alarm.contains("stays ahead")));
+    // Nor does what is stored: neither a start that follows a clean stop nor one that does not.
+    world.drain(0);
+    world.crash(2);
+    world.run_for(2 * SECOND);
+    world.start(0);
+    world.start(2);
+    world.run_for(5 * SECOND);
+    for node in [0, 2] {
+        let other = put(&mut world, node, "default", "other", "sane", 3);
+        assert!(other.abs() < 100, "after its restart node {node} writes {other} ms ahead");
+    }
+}
+
+#[test]
+fn of_two_writes_in_turn_the_last_wins_though_a_node_has_met_the_future() {
+    let mut world = after_a_wrong_start("lww");
+    put(&mut world, RIGHT, "lww", "far", "sane", 3);
+    isolate(&mut world, 2);
+    world.run_for(5 * SECOND);
+    put(&mut world, RIGHT, "lww", "k", "early", 2);
+    world.run_for(2 * SECOND);
+    put(&mut world, 2, "lww", "k", "late", 1);
+    world.mend();
+    world.run_for(30 * SECOND);
+    assert_eq!(get(&mut world, 0, "lww", "k", 3), ["late"]);
+}
+
+/// The context names a key that was never near the wrong clock; the owner that is asked lags by a frame.
+#[test]
+fn contexts_of_a_node_that_has_met_the_future_are_taken_everywhere() {
+    let mut world = after_a_wrong_start("default");
+    put(&mut world, RIGHT, "default", "far", "sane", 3);
+    world.hold(RIGHT, 2);
+    let reply = ask(&mut world, RIGHT, "default", "other", value("a", Seen::Local), None);
+    let KvReply::Written(written) = reply else { panic!("{reply:?}") };
+    let seen = Seen::Context(written.context.unwrap());
+    let reply = ask(&mut world, 2, "default", "other", value("b", seen), None);
+    assert!(matches!(reply, KvReply::Written(_)), "{reply:?}");
+}
+
+/// The nodes that are right own some keys and pass others on, to the wrong node too.
+#[test]
+fn no_request_through_a_right_node_fails_because_of_a_wrong_one() {
+    for offset in [120_000, -120_000, YEAR, -YEAR] {
+        for at_start in [true, false] {
+            let mut world = cluster(5);
+            if at_start {
+                start_wrong(&mut world, offset, false);
+            } else {
+                world.set_clock(0, offset);
+            }
+            world.run_for(10 * SECOND);
+            assert_eq!(world.node(0).unwrap().view().may_coordinate(), !at_start, "{offset} {at_start}");
+            for n in 0..12 {
+                let key = format!("k{n}");
+                for node in 0..5 {
+                    put(&mut world, node, "default", &key, "v", 2);
+                    assert_eq!(get(&mut world, node, "default", &key, 2), ["v"], "{key} at {node}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_right_is_followed_as_soon_as_the_peers_say_so() {
+    let mut world = cluster(3);
+    start_wrong(&mut world, -YEAR, false);
+    world.run_for(10 * SECOND);
+    assert!(!world.node(0).unwrap().view().may_coordinate());
+    assert!(clock(&world, 0).offset_ms.is_some_and(|ms| ms < -YEAR / 2));
+    world.set_clock(0, 0);
+    world.run_for(SECOND);
+    assert_eq!(clock(&world, 0).jump_ms, None);
+    assert!(world.node(0).unwrap().view().may_coordinate());
+    assert!(put(&mut world, 0, "default", "k", "v", 3).abs() < 100);
+}
+
+#[test]
+fn a_node_alone_goes_by_the_old_time_until_somebody_says_that_the_new_one_is_right() {
+    let mut world = cluster(3);
+    isolate(&mut world, 0);
+    // What it heard of its peers is too old to decide by.
+    world.run_for(70 * SECOND);
+    world.set_clock(0, YEAR);
+    assert!(put(&mut world, 0, "default", "k", "v", 1).abs() < 100);
+    world.run_for(60 * SECOND);
+    assert!(put(&mut world, 0, "default", "k", "v", 1).abs() < 100);
+    let reply = order(&mut world, 0, AdminRequest::ClockAccept);
+    assert!(
+        matches!(reply, AdminReply::ClockAccepted { moved_ms } if (moved_ms - YEAR).abs() < 100),
+        "{reply:?}"
+    );
+    assert!(put(&mut world, 0, "default", "k", "v", 1) >= YEAR);
+    let again = order(&mut world, 0, AdminRequest::ClockAccept);
+    assert_eq!(again, AdminReply::ClockAccepted { moved_ms: 0 });
+}
+
+/// A restart believes the clock it finds.
+#[test]
+fn a_restart_accepts_the_clock_that_it_finds() {
+    let mut world = cluster(3);
+    isolate(&mut world, 0);
+    world.run_for(70 * SECOND);
+    world.set_clock(0, YEAR);
+    put(&mut world, 0, "default", "k", "v", 1);
+    assert_eq!(clock(&world, 0).jump_ms, Some(YEAR));
+    world.crash(0);
+    world.start(0);
+    world.run_for(2 * SECOND);
+    assert_eq!(clock(&world, 0).jump_ms, None);
+}
+
+#[test]
+fn one_wrong_clock_of_three_stops_nobody_else() {
+    let mut world = cluster(3);
+    start_wrong(&mut world, 5_000, false);
+    world.run_for(30 * SECOND);
+    for node in 0..3 {
+        assert_eq!(world.node(node).unwrap().view().may_coordinate(), node != 0);
+        put(&mut world, node, "default", "k", "v", 3);
+    }
+}
