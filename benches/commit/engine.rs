@@ -23,6 +23,7 @@ impl Subject {
         let surroundings = Surroundings {
             observer: Arc::new(Counter { groups, begun: now() }),
             log_files: SlowFiles::opener(delay),
+            ..Surroundings::default()
         };
         Ok(Self(DurableEngine::open_in(dir, Options::default(), surroundings)?))
     }

@@ -49,10 +49,6 @@ impl Files for SlowFiles {
         Ok(self.slow(self.files.create(name, length)?))
     }
 
-    fn reserve(&self, name: &str, length: u64) -> io::Result<Arc<dyn LogFile>> {
-        Ok(self.slow(self.files.reserve(name, length)?))
-    }
-
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
         Ok(self.slow(self.files.open(name)?))
     }

@@ -13,11 +13,6 @@ use starling_wire::client::{AdminReply, AdminRequest, Seen};
 use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
 
 const SECOND: Duration = Duration::from_secs(1);
-const QUICK: Pace = Pace {
-    period: Duration::from_millis(50),
-    soon: Duration::from_millis(20),
-    gap: Duration::from_millis(1),
-};
 
 /// Three nodes with a bucket in which the last writer wins.
 fn cluster(sweep: Pace) -> World {
@@ -237,16 +232,18 @@ fn a_retry_under_the_old_rule_takes_nothing_over_that_it_cannot_keep() {
     slow_disk(&mut world);
     let ([first, _], late) = (others(&world), late(&world));
     let op = KvOp::Put { value: Bytes::from_static(b"three"), seen: Seen::Nothing, ttl_ms: None };
-    let write = request(&world, first, "k", op, 2, 0);
+    let write = request(&world, first, "k", op, 2, 20_000);
     assert!(matches!(send(&mut world, first, write.clone()), KvReply::Written(_)));
     // As soon as it can be reached.
     first_read(&mut world);
     assert!(!knows_the_new_rules(&world), "the story is about this moment");
-    let retry = KvRequest { attempt: 1, ..write };
+    let retry = KvRequest { attempt: 1, began: world.now_at(late).wall, ..write };
     let KvReply::Failed(failure) = send(&mut world, late, retry.clone()) else { panic!("it cannot") };
     assert_eq!(failure.outcome, Outcome::Unknown, "{failure}");
     world.run_for(5 * SECOND);
-    assert!(matches!(send(&mut world, late, retry), KvReply::Written(_)));
+    let retry = KvRequest { attempt: 2, began: world.now_at(late).wall, ..retry };
+    let reply = send(&mut world, late, retry);
+    assert!(matches!(reply, KvReply::Written(_)), "{reply:?}");
     world.run_for(30 * SECOND);
     (0..3).for_each(|node| assert_eq!(get(&mut world, node, 3).len(), 3, "once, beside the others"));
 }

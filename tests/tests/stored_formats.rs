@@ -192,6 +192,17 @@ fn rows_of(engine: &DurableEngine) -> Rows {
     }
     // What the store writes about itself begins with a zero.
     rows.retain(|(namespace, key), _| *namespace != Namespace::Meta || key[0] != 0);
+    as_written_today(rows)
+}
+
+/// The fixtures' records have version 1. This release reads them, and writes them in a later one.
+fn as_written_today(mut rows: Rows) -> Rows {
+    for ((namespace, _), value) in &mut rows {
+        if *namespace != Namespace::Meta {
+            assert_eq!(value.first(), Some(&1));
+            *value = Record::decode(value).unwrap().encode();
+        }
+    }
     rows
 }
 
@@ -216,7 +227,7 @@ fn a_backup_of_this_format_holds_what_was_written() {
     assert!(reader.verify(|_| {}).is_whole());
     let rows = reader.rows().map(Result::unwrap);
     let rows: Rows = rows.map(|Row { namespace, key, value }| ((namespace, key), value)).collect();
-    assert_eq!(rows, at_last());
+    assert_eq!(as_written_today(rows), at_last());
     assert_eq!((reader.manifest().begun_at, reader.manifest().origin.cluster_id), (MADE, Some(CLUSTER)));
 }
 

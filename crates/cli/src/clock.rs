@@ -30,13 +30,14 @@ pub async fn run(command: ClockArgs, json: bool) -> Result<Exit, Failed> {
     client.close().await;
     match reply? {
         AdminReply::ClockAccepted { moved_ms } => {
-            output::line(match (json, moved_ms) {
+            let text = match (json, moved_ms) {
                 (true, ms) => serde_json::json!({ "moved_ms": ms }).to_string(),
                 (false, 0) => "the node went by its system's clock already".into(),
                 (false, ms) => {
                     format!("the node goes by its system's clock again: {ms} ms from the time before")
                 }
-            });
+            };
+            output::done(json, text)?;
             Ok(Exit::Done)
         }
         AdminReply::Refused(why) => Err(Failed::new(Exit::Refused, why)),

@@ -136,7 +136,7 @@ fn copy_name() -> String {
 
 fn give_up(dir: &Path, files: &[PathBuf], json: bool) -> Result<Exit, Failed> {
     let done = offline::give_up(dir, &copy_name(), files)?;
-    output::line(if json { given_up_json(&done).to_string() } else { given_up_text(&done) });
+    output::done(json, if json { given_up_json(&done).to_string() } else { given_up_text(&done) })?;
     Ok(Exit::Done)
 }
 
@@ -158,7 +158,7 @@ fn given_up_json(done: &GivenUp) -> Value {
 
 fn take_back(dir: &Path, ruin: &Path, json: bool) -> Result<Exit, Failed> {
     let done = offline::take_back(dir, ruin)?;
-    output::line(if json { taken_back_json(&done).to_string() } else { taken_back_text(ruin, &done) });
+    output::done(json, if json { taken_back_json(&done).to_string() } else { taken_back_text(ruin, &done) })?;
     Ok(Exit::Done)
 }
 

@@ -28,11 +28,12 @@ pub enum RepairCommand {
 
 /// Of which partitions.
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").args(["partition", "all"]).required(true)))]
 pub struct AcceptArgs {
     #[command(flatten)]
     pub target: Target,
     /// This partition alone (`starling_losses_to_accept` and the log count and name them).
-    #[arg(long, value_name = "P", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(long, value_name = "P")]
     pub partition: Option<u32>,
     /// All partitions that wait for it.
     #[arg(long)]
@@ -54,9 +55,11 @@ async fn accept(args: &AcceptArgs, json: bool) -> Result<Exit, Failed> {
     for &addr in &args.target.at {
         match ask(args, addr).await {
             Ok(partitions) if json => {
-                output::line(serde_json::json!({ "node": addr, "partitions": partitions }).to_string());
+                output::product(serde_json::json!({ "node": addr, "partitions": partitions }).to_string())?;
             }
-            Ok(partitions) => output::line(format!("{addr}: {partitions} partitions are vouched for again")),
+            Ok(partitions) => {
+                output::remark(format!("{addr}: {partitions} partitions are vouched for again"))
+            }
             Err(failed) => {
                 exit = failed.exit;
                 let failed = Failed::new(failed.exit, format!("{addr}: {}", failed.why));

@@ -16,6 +16,7 @@ pub(crate) mod suspect;
 mod sweep;
 mod timing;
 mod totals;
+mod tried;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -23,6 +23,7 @@
 mod backup;
 mod buckets;
 mod clocks;
+mod disk;
 mod hostile;
 mod kill;
 mod local;

@@ -4,18 +4,26 @@ use std::time::Duration;
 
 use starling_causality::{ContextToken, Hlc, Payload, VersionVector};
 use starling_coordinator::plan::quorum;
-use starling_coordinator::put::{Questions, Subject, Tried};
+use starling_coordinator::put::Subject;
 use starling_coordinator::{Forward, Get, Plan, Put};
 use starling_types::planted::{self, Bug};
-use starling_types::{BucketProps, Now, PartitionId, QualifiedKey, RequestId, WallTime, limits};
-use starling_vnode::{ClientWrite, Refused, Replaces};
+use starling_types::{BucketProps, Now, PartitionId, QualifiedKey, RequestId, limits};
+use starling_vnode::{ClientWrite, Replaces};
 use starling_wire::client::Seen;
 use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest};
 
 use super::suspect::word::Word;
 use super::timing::Timing;
-use super::turn::{BUCKET_INCARNATION, failure};
+use super::turn::BUCKET_INCARNATION;
 use super::{Asked, InFlight, Machine, Route, Shard, Turn, Work};
+
+/// A request that was taken in.
+struct Taken {
+    route: Route,
+    key: QualifiedKey,
+    request: KvRequest,
+    timing: Timing,
+}
 
 impl Shard {
     /// Takes a request in, from a client or passed on by a node that is no owner.
@@ -62,9 +70,9 @@ impl Shard {
         let started = if drives {
             let plan = turn.view.plan(partition, size, strict).ok_or_else(no_cluster)?;
             let plan = plan.with_bucket(&props, number).starting(turn.now.instant, limit);
-            self.coordinate(turn, route, plan, &props, key, request, timing)
+            self.coordinate(turn, plan, &props, Taken { route, key, request, timing })
         } else {
-            self.forward(turn, route, partition, key, request, limit)
+            self.forward(turn, partition, Taken { route, key, request, timing }, limit)
         };
         if started.is_err() {
             self.admission.leave(weight);
@@ -110,14 +118,12 @@ impl Shard {
     /// This node is an owner: it drives the request.
     fn coordinate(
         &mut self,
-        turn: &mut Turn<'_>,
-        route: Route,
+        turn: &Turn<'_>,
         plan: Plan,
         props: &BucketProps,
-        key: QualifiedKey,
-        request: KvRequest,
-        timing: Timing,
+        taken: Taken,
     ) -> Result<(), Failure> {
+        let Taken { route, key, request, timing } = taken;
         let write = client_write(turn, &key, props, &request, &timing)?;
         let deadline = plan.deadline;
         let mut effects = Vec::new();
@@ -146,69 +152,15 @@ impl Shard {
         Ok(())
     }
 
-    /// What is known here of other tries of a write.
-    fn tried(
-        &mut self,
-        turn: &Turn<'_>,
-        request: &KvRequest,
-        write: &ClientWrite,
-        timing: &Timing,
-    ) -> Result<Tried, Failure> {
-        let token = write.key.token();
-        if self.vnodes.recall(request.id, token).is_some() {
-            return Ok(Tried::Here);
-        }
-        let is_only = request.attempt == 0 && write.tries.elsewhere.is_none();
-        if !is_only && !self.vnodes.claim(turn.now, request.id, token, request.attempt) {
-            return Err(failure(&Refused::Claimed));
-        }
-        let is_late = timing.is_late(turn.now.instant);
-        self.counters.writes_late += u64::from(request.attempt == 0 && is_late);
-        Ok(if request.attempt > 0 || is_late { Tried::Elsewhere } else { Tried::Never })
-    }
-
-    /// What a write must know before it is made.
-    fn questions(
-        &self,
-        turn: &Turn<'_>,
-        props: &BucketProps,
-        n: u8,
-        request: &KvRequest,
-        key: &QualifiedKey,
-        timing: &Timing,
-    ) -> Questions {
-        let is_blind =
-            matches!(&request.op, KvOp::Put { seen, .. } | KvOp::Delete { seen } if *seen == Seen::Quorum);
-        let owners = props.read_quorum(n).max(n.saturating_sub(props.write_quorum(n)) + 1).min(n);
-        let word = self.word(turn, key);
-        Questions {
-            issued: timing.issued,
-            owners,
-            names_what_it_replaces: !is_blind,
-            deletes: matches!(request.op, KvOp::Delete { .. }) && word == Word::Full,
-            remembers: self.forgotten_until(turn) < timing.issued,
-            is_sure: word != Word::None,
-        }
-    }
-
-    /// Of requests issued until then, in the cluster's time, this node may have known and have forgotten. It goes by
-    /// when they came: a client's clock may be ahead.
-    pub(super) fn forgotten_until(&self, turn: &Turn<'_>) -> WallTime {
-        let remembers = self.vnodes.remembers_for(turn.now);
-        let now = turn.cluster_time().after(limits::REQUEST_MAX_LEAD).millis();
-        WallTime::from_millis(now.saturating_sub(u64::try_from(remembers.as_millis()).unwrap_or(u64::MAX)))
-    }
-
     /// This node is no owner, or must not coordinate: an owner that can shall, at one hop's distance.
     fn forward(
         &mut self,
-        turn: &mut Turn<'_>,
-        route: Route,
+        turn: &Turn<'_>,
         partition: PartitionId,
-        key: QualifiedKey,
-        request: KvRequest,
+        taken: Taken,
         limit: Duration,
     ) -> Result<(), Failure> {
+        let Taken { route, key, request, .. } = taken;
         if request.forwarded {
             let detail = "this node may not coordinate requests for the key; nothing was changed";
             return Err(Failure::refused(FailureKind::NotReady, detail));

@@ -11,7 +11,6 @@ use super::Ledger;
 use crate::history::{Op, Seen};
 use crate::run::Run;
 
-
 impl Run {
     /// Of what a blind write had seen: what for certain, and what perhaps.
     pub(super) fn blind(
@@ -64,7 +63,8 @@ impl Run {
         }
         // A try that may not be the first replaces nothing younger than the request, and lies above the first's window.
         let window = op.issued.after(limits::FIRST_TRY_WINDOW);
-        let is_first = op.tries.len() == 1 && ledger.dots[index].iter().all(|dot| dot.hlc.millis() < window.millis());
+        let is_first =
+            op.tries.len() == 1 && ledger.dots[index].iter().all(|dot| dot.hlc.millis() < window.millis());
         let reach = if is_first { limits::FIRST_TRY_WINDOW } else { Duration::ZERO };
         let most = op.issued.after(reach).millis();
         let met = self.ops_of(ledger, op.key).filter(|&(other, write)| {

@@ -51,7 +51,8 @@ impl Run {
             let mut dots = ledger.dots[number].iter().chain(&op.acked);
             op.kind == Kind::Delete && (any || dots.any(|&dot| sight.covers.covers(dot)))
         };
-        let seen = self.ops_of(ledger, key).filter(|&(number, op)| op.began <= sight.ended && saw(number, op));
+        let seen =
+            self.ops_of(ledger, key).filter(|&(number, op)| op.began <= sight.ended && saw(number, op));
         seen.map(|(number, _)| Version(number as u64 + 1)).max().unwrap_or_default()
     }
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::engine::ScanLimit;
 
 /// Only a failing test waits so long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What `work` answers while the library's locks are held, as they are while a manifest is synced; none if it waits.
 fn beside_the_library<T: Send>(engine: &DurableEngine, work: impl FnOnce() -> T + Send) -> Option<T> {
