@@ -25,8 +25,8 @@ use bytes::Bytes;
 use starling_antientropy::{self as antientropy, Sweep};
 use starling_coordinator::{self as coordinator, Answer, get, put};
 use starling_handoff::HintReplay;
-use starling_types::planted::{self, Bug};
 use starling_types::hash::TokenMap;
+use starling_types::planted::{self, Bug};
 use starling_types::{
     Conflict, Generation, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey, RequestId,
 };
@@ -116,7 +116,11 @@ impl Shard {
             ceiling: boot.ceiling,
             actors: boot.actors.clone(),
             // Stable over starts, if actors are to outlive unclean stops.
-            seed: if planted::on(Bug::ActorsSurvive) { config.node.bits() } else { config.seed ^ 0x766e_6f64 },
+            seed: if planted::on(Bug::ActorsSurvive) {
+                config.node.bits()
+            } else {
+                config.seed ^ 0x766e_6f64
+            },
             cache_bytes: config.cache_bytes,
             max_value: config.max_value,
         };

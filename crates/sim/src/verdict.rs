@@ -215,7 +215,9 @@ impl Run {
         };
         let (mut seen, mut perhaps) = match &op.seen {
             Seen::Nothing => (BTreeSet::new(), BTreeSet::new()),
-            Seen::Dots(dots, _) => (dots.iter().map(|&dot| ledger.write_of(op.key, dot)).collect(), BTreeSet::new()),
+            Seen::Dots(dots, _) => {
+                (dots.iter().map(|&dot| ledger.write_of(op.key, dot)).collect(), BTreeSet::new())
+            }
             Seen::Local | Seen::Quorum => self.blind(ledger, index, op),
         };
         seen.remove(&id);

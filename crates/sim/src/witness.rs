@@ -73,7 +73,8 @@ impl World {
                 }
             }
             KvReply::Read(read) => {
-                let fleeting = read.siblings.iter().find(|shown| !self.observer.is_committed(&row, shown.dot));
+                let fleeting =
+                    read.siblings.iter().find(|shown| !self.observer.is_committed(&row, shown.dot));
                 if let Some(shown) = fleeting {
                     let words = format!("{} is shown before anybody has it on disk", shown.dot);
                     self.complain(Judge::Acks, node, &key, &words);

@@ -37,7 +37,14 @@ impl Mint {
     pub(crate) fn new(ceiling: Hlc, actors: BTreeMap<PartitionId, ActorId>, seed: u64) -> Self {
         let rng = rand::rngs::ChaCha8Rng::seed_from_u64(seed);
         let inherited = actors;
-        Self { clock: HlcClock::new(ceiling), actors: BTreeMap::new(), inherited, rng, lease_asked: None, seed }
+        Self {
+            clock: HlcClock::new(ceiling),
+            actors: BTreeMap::new(),
+            inherited,
+            rng,
+            lease_asked: None,
+            seed,
+        }
     }
 
     /// A dot above `above`, which covers the key's own record, the newest staged one. That record has every time that

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use starling_causality::Record;
-use starling_types::planted::{self, Bug};
 use starling_types::Now;
+use starling_types::planted::{self, Bug};
 
 use crate::cell::{Cell, Task};
 use crate::event::{CommitFailure, Done, Effect, LoadFailure, OpId, Refused, Space, Ticket};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use starling_causality::{Dot, Record};
-use starling_types::planted::{self, Bug};
 use starling_types::hash::TokenMap;
+use starling_types::planted::{self, Bug};
 use starling_types::{Instant, Now, RequestId, Token, limits};
 
 /// Bounded by time, and by a number that only a flood reaches. It knows how far back it reaches, so that a retry of an

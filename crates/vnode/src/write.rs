@@ -60,7 +60,10 @@ impl Vnodes {
             return;
         }
         if is_dropped(&write, &base) {
-            let dot = Dot { actor: starling_types::ActorId::from_bits(1), hlc: starling_causality::Hlc::from_bits(1) };
+            let dot = Dot {
+                actor: starling_types::ActorId::from_bits(1),
+                hlc: starling_causality::Hlc::from_bits(1),
+            };
             return self.repeat(key, cell, op, dot, &write, &base, now, out);
         }
         let replaced = replaced(&write, &base, first, now.wall).into_owned();

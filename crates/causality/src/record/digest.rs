@@ -5,9 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-use starling_types::planted::{self, Bug};
 use super::{Record, Sibling};
 use crate::version_vector::{ENTRY_BYTES, entry_bytes};
+use starling_types::planted::{self, Bug};
 
 /// Two replicas hold the same record iff their digests are equal (semantics, section 6): xxh3-128 of the context and
 /// of each sibling's dot, kind and expiry. A dot names one value for ever, so values need no hashing; the format

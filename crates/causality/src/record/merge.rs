@@ -1,10 +1,10 @@
 //! Two replicas' records become one.
 
-use starling_types::planted::{self, Bug};
 use super::Record;
 use super::dead::DeadIds;
 use super::sibling::Sibling;
 use crate::walk::{Pair, side_by_side};
+use starling_types::planted::{self, Bug};
 
 /// What [`Record::merge`] made of two records.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -70,7 +70,8 @@ impl Run {
     pub(crate) fn needless_mints(&self, ledger: &Ledger) -> Vec<Complaint> {
         let mut found = Vec::new();
         for (index, dots) in ledger.dots.iter().enumerate().filter(|(_, dots)| dots.len() > 1) {
-            let mints: Vec<&Mint> = dots.iter().map(|&dot| self.mint(ledger, self.workload.ops[index].key, dot)).collect();
+            let mints: Vec<&Mint> =
+                dots.iter().map(|&dot| self.mint(ledger, self.workload.ops[index].key, dot)).collect();
             for (number, later) in mints.iter().enumerate().skip(1) {
                 let why = mints[..number].iter().find_map(|earlier| self.needless(earlier, later));
                 found.extend(why.map(|words| Complaint {

@@ -21,8 +21,9 @@ impl Run {
     ) -> (BTreeSet<WriteId>, BTreeSet<WriteId>) {
         let bases: Vec<&BTreeSet<Dot>> =
             ledger.dots[index].iter().map(|&dot| &self.mint(ledger, op.key, dot).base).collect();
-        let sure = |dot: &&Dot| dot.hlc.millis() <= op.issued.millis();
-        let mut certain = bases.iter().map(|base| base.iter().filter(sure).map(|&dot| ledger.write_of(op.key, dot)));
+        let sure = |dot: &&Dot| dot.hlc.millis() < op.issued.millis();
+        let mut certain =
+            bases.iter().map(|base| base.iter().filter(sure).map(|&dot| ledger.write_of(op.key, dot)));
         let first: BTreeSet<WriteId> = certain.next().map(Iterator::collect).unwrap_or_default();
         let mut seen = certain.fold(first, |all, base| {
             let base: BTreeSet<WriteId> = base.collect();
@@ -49,7 +50,9 @@ impl Run {
     /// the blind one must not replace it, however late it is made.
     fn is_later(&self, ledger: &Ledger, op: &Op, dot: Dot) -> bool {
         let end = op.issued.after(limits::FIRST_TRY_WINDOW + limits::MAX_SKEW);
-        let Some(other) = ledger.op_of(op.key, dot).map(|other| &self.workload.ops[other]) else { return false };
+        let Some(other) = ledger.op_of(op.key, dot).map(|other| &self.workload.ops[other]) else {
+            return false;
+        };
         op.ended.is_some_and(|ended| other.began > ended) && WallTime::from_millis(dot.hlc.millis()) > end
     }
 
@@ -71,7 +74,7 @@ impl Run {
             other != index
                 && self.is_sure(write)
                 && write.acks.iter().any(|ack| {
-                    let is_within = ack.receipt.dot.is_some_and(|dot| dot.hlc.millis() <= most);
+                    let is_within = ack.receipt.dot.is_some_and(|dot| dot.hlc.millis() < most);
                     ack.at < op.began && self.lasting_owners(op.key, ack) >= w && is_within
                 })
         });
