@@ -13,6 +13,7 @@ mod write;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use starling_types::planted::{self, Bug};
 use starling_types::{RequestId, WallTime};
 
 pub use self::codec::RecordError;
@@ -63,6 +64,10 @@ impl Record {
     /// The context stays: the others count as superseded.
     #[must_use]
     pub fn settle_lww(mut self) -> Self {
+        if planted::on(Bug::OldestWins) {
+            self.siblings.truncate(1);
+            return self;
+        }
         if let Some(last) = self.siblings.iter().max_by_key(|sibling| sibling.rank()) {
             self.siblings = vec![last.clone()];
         }

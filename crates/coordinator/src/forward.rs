@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use starling_types::planted::{self, Bug};
 use starling_types::{Instant, NodeId, Now, Outcome, WallTime, limits};
 use starling_wire::{Class, Failure, FailureKind, KvReply, KvRequest, Message};
 
@@ -146,7 +147,7 @@ impl Forward {
         self.request.timeout_ms = millis(left).max(1);
         self.request.patience_ms = self.patience_told(millis(patience));
         self.in_doubt.extend(self.asked.replace(owner));
-        let in_doubt = !self.in_doubt.is_empty();
+        let in_doubt = !self.in_doubt.is_empty() && !planted::on(Bug::RetryUnmarked);
         self.request.attempt = self.request.attempt.saturating_add(u8::from(in_doubt));
         self.sent_once = true;
         self.patience = now + patience;

@@ -8,6 +8,7 @@ mod asked;
 mod rules;
 
 use starling_causality::{Digest, Record};
+use starling_types::planted::{self, Bug};
 use starling_types::{BucketName, BucketProps, Instant, Key, NodeId, Outcome};
 use starling_wire::replica::{Merge, Merged, Read, ReadAnswer, Shown};
 use starling_wire::{Class, Message};
@@ -314,7 +315,7 @@ impl Get {
     }
 
     fn verdict(&self) -> Verdict {
-        let need = usize::from(self.plan.quorum);
+        let need = if planted::on(Bug::ReadsHearOne) { 1 } else { usize::from(self.plan.quorum) };
         if self.holding() >= need {
             Verdict::Succeed
         } else if self.promising() + self.unasked.len() < need {
@@ -367,9 +368,13 @@ impl Get {
     /// Answers: at once if sloppy; if strict, when N−R+1 owners hold the record, so that every later read
     /// quorum meets one of them.
     fn secure(&mut self, out: &mut Vec<Effect>) {
+        if planted::on(Bug::StrictReadsHang) && self.plan.strict {
+            return;
+        }
         let target = self.merged.digest();
         let safe = self.asked.iter().filter(|a| a.state == State::Holds(target)).count();
         let needed = usize::from(self.plan.n - self.plan.quorum) + 1;
+        let needed = if planted::on(Bug::ReadsUnsecured) { 1 } else { needed };
         if self.plan.strict && safe < needed {
             while self.promising() - self.cannot_take() < needed {
                 let Some(node) = self.unasked.pop() else { break };

@@ -4,6 +4,7 @@ mod asking;
 mod inquiry;
 mod resend;
 
+use starling_types::planted::{self, Bug};
 use starling_types::{BucketName, BucketProps, Instant, Key, NodeId, Outcome, RequestId, limits};
 use starling_wire::client::Receipt;
 use starling_wire::replica::{Merge, Merged, Origin, Recalled, Refusal};
@@ -250,6 +251,9 @@ impl Put {
         if self.spare.is_empty() {
             self.hinted += 1;
             out.push(Effect::KeepHint(owner, staged.record.clone()));
+            if planted::on(Bug::HintCounts) {
+                self.tally.answer(owner, Holder::Acked);
+            }
             return;
         }
         let fallback = self.spare.remove(0);
@@ -354,7 +358,8 @@ impl Put {
     }
 
     fn failure(&self, words: fn(Outcome, usize, u8, &str, &str) -> Failure) -> Failure {
-        let outcome = if self.staged.is_some() { Outcome::Unknown } else { Outcome::NotApplied };
+        let is_staged = self.staged.is_some() && !planted::on(Bug::UnknownDenied);
+        let outcome = if is_staged { Outcome::Unknown } else { Outcome::NotApplied };
         words(outcome, self.tally.acked(), self.plan.quorum, "replicas acked", &self.tally.story())
     }
 

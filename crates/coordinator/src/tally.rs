@@ -1,6 +1,7 @@
 //! Who has answered a write, and what that amounts to.
 
 use starling_types::NodeId;
+use starling_types::planted::{self, Bug};
 
 use crate::Verdict;
 use crate::plan::Plan;
@@ -38,7 +39,7 @@ impl Tally {
     pub(crate) fn new(plan: &Plan) -> Self {
         Self {
             asked: Vec::with_capacity(plan.others.len() + 1),
-            need: usize::from(plan.quorum),
+            need: usize::from(plan.quorum) - usize::from(planted::on(Bug::OneAckLess) && plan.quorum > 1),
             strict: plan.strict,
         }
     }
@@ -108,7 +109,9 @@ impl Tally {
     }
 
     fn counting(&self) -> impl Iterator<Item = &Asked> {
-        self.asked.iter().filter(|a| !self.strict || a.stands_for.is_none())
+        self.asked
+            .iter()
+            .filter(|a| !self.strict || a.stands_for.is_none() || planted::on(Bug::FallbackCountsStrict))
     }
 
     /// For a person: who said what.

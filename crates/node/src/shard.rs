@@ -26,6 +26,7 @@ use starling_antientropy::{self as antientropy, Sweep};
 use starling_coordinator::{self as coordinator, Answer, get, put};
 use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
+use starling_types::planted::{self, Bug};
 use starling_types::{
     Conflict, Generation, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey, RequestId,
 };
@@ -114,7 +115,12 @@ impl Shard {
         let vnodes = vnode::Boot {
             ceiling: boot.ceiling,
             actors: boot.actors.clone(),
-            seed: config.seed ^ 0x766e_6f64,
+            // Stable over starts, if actors are to outlive unclean stops.
+            seed: if planted::on(Bug::ActorsSurvive) {
+                config.node.bits()
+            } else {
+                config.seed ^ 0x766e_6f64
+            },
             cache_bytes: config.cache_bytes,
             max_value: config.max_value,
         };
@@ -399,7 +405,9 @@ impl Shard {
         if let Machine::Get(get) = &request.machine {
             self.counters.read_repairs += u64::from(get.repairs());
         }
-        self.admission.leave(request.weight);
+        if !planted::on(Bug::AdmissionLeaks) {
+            self.admission.leave(request.weight);
+        }
     }
 
     fn send(&self, turn: &mut Turn<'_>, exchange: RequestId, node: NodeId, class: Class, message: Message) {

@@ -42,25 +42,25 @@ pub(crate) struct Place<'a> {
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub struct Observer {
-    /// Every minting, by dot.
-    pub mints: BTreeMap<Dot, Mint>,
+    /// Every minting, by row and dot: one dot may belong to two keys.
+    pub mints: BTreeMap<(Bytes, Dot), Mint>,
     /// Which client request made which dots.
     pub origins: BTreeMap<RequestId, BTreeSet<Dot>>,
     /// The actor under which each node last minted in each partition.
     pub actors: BTreeMap<(usize, PartitionId), ActorId>,
     /// Dots that a record covered from the first, without showing a value.
-    pub silent: BTreeMap<Dot, Bytes>,
+    pub silent: BTreeSet<(Bytes, Dot)>,
     /// What each node has had on its disk of a row at any time.
     pub held: BTreeMap<(usize, Bytes), VersionVector>,
     /// Dots whose commit has failed at the node that minted them.
-    pub failed: BTreeSet<Dot>,
+    pub failed: BTreeSet<(Bytes, Dot)>,
     /// Rows that have been damaged: what a node has of them may be less afterwards.
     pub(crate) rotten: BTreeSet<(usize, Bytes)>,
     /// What no node may do.
     pub(crate) complaints: Vec<Complaint>,
     pending: BTreeMap<(usize, CommitId), Vec<Pending>>,
     retired: BTreeSet<ActorId>,
-    committed: BTreeSet<Dot>,
+    committed: BTreeSet<(Bytes, Dot)>,
 }
 
 /// A record on its way to a disk.
@@ -82,7 +82,7 @@ impl Observer {
             let words = format!("n{} replaced a record by one that had seen less", place.node);
             self.complain(Judge::Growth, place, &words);
         }
-        let fresh: Vec<_> = after.siblings().iter().filter(|s| !self.mints.contains_key(&s.dot)).collect();
+        let fresh: Vec<_> = after.siblings().iter().filter(|s| !self.is_minted(place.row, s.dot)).collect();
         let minted: Vec<Dot> = fresh.iter().map(|s| s.dot).collect();
         for sibling in fresh {
             let value = match &sibling.payload {
@@ -111,7 +111,7 @@ impl Observer {
 
     /// A node starts with this record on its disk.
     pub(crate) fn found(&mut self, node: usize, row: Bytes, record: &Record) {
-        self.committed.extend(record.siblings().iter().map(|s| s.dot));
+        self.committed.extend(record.siblings().iter().map(|s| (row.clone(), s.dot)));
         self.held.entry((node, row)).or_default().join(record.context());
     }
 
@@ -132,15 +132,15 @@ impl Observer {
             value,
             base: before.siblings().iter().map(|s| s.dot).collect(),
         };
-        self.mints.insert(dot, mint);
+        self.mints.insert((place.row.clone(), dot), mint);
     }
 
     /// A write that loses at once to another leaves no value, only its dot in the context.
     fn note_silent(&mut self, place: Place<'_>, before: &Record, after: &Record) {
         for (actor, hlc) in after.context().iter().filter(|&(a, hlc)| hlc > before.context().get(a)) {
             let dot = Dot { actor, hlc };
-            if !self.mints.contains_key(&dot) {
-                self.silent.entry(dot).or_insert_with(|| place.row.clone());
+            if !self.is_minted(place.row, dot) {
+                self.silent.insert((place.row.clone(), dot));
             }
         }
     }
@@ -149,11 +149,11 @@ impl Observer {
     pub(crate) fn ended(&mut self, node: usize, id: CommitId, done: bool) {
         for record in self.pending.remove(&(node, id)).into_iter().flatten() {
             if done {
-                self.committed.extend(record.shown);
+                self.committed.extend(record.shown.into_iter().map(|dot| (record.row.clone(), dot)));
                 self.held.entry((node, record.row)).or_default().join(&record.context);
             } else {
                 self.retired.extend(record.minted.iter().map(|dot| dot.actor));
-                self.failed.extend(record.minted);
+                self.failed.extend(record.minted.into_iter().map(|dot| (record.row.clone(), dot)));
             }
         }
     }
@@ -170,8 +170,18 @@ impl Observer {
     }
 
     /// Whether any node has a dot's value on disk.
-    pub(crate) fn is_committed(&self, dot: Dot) -> bool {
-        self.committed.contains(&dot)
+    pub(crate) fn is_committed(&self, row: &Bytes, dot: Dot) -> bool {
+        self.committed.contains(&(row.clone(), dot))
+    }
+
+    /// Whether a dot of a row has been seen.
+    pub(crate) fn is_minted(&self, row: &Bytes, dot: Dot) -> bool {
+        self.mints.contains_key(&(row.clone(), dot))
+    }
+
+    /// Whether it was covered from the first, without a value.
+    pub(crate) fn is_silent(&self, row: &Bytes, dot: Dot) -> bool {
+        self.silent.contains(&(row.clone(), dot))
     }
 
     pub(crate) fn made(&mut self, request: RequestId, dot: Dot) {

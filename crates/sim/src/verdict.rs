@@ -28,7 +28,7 @@ mod sights;
 
 /// Which operation made which dot.
 pub(crate) struct Ledger {
-    of: BTreeMap<Dot, usize>,
+    of: BTreeMap<(usize, Dot), usize>,
     /// The dots of each operation, in the order of their minting.
     pub(crate) dots: Vec<Vec<Dot>>,
     rows: BTreeMap<usize, Bytes>,
@@ -78,7 +78,7 @@ impl Ledger {
                 None => deletes.get(&mint.dot),
             };
             if let Some(&op) = op.filter(|&&op| ledger.rows.get(&ops[op].key) == Some(&mint.row)) {
-                ledger.of.insert(mint.dot, op);
+                ledger.of.insert((ops[op].key, mint.dot), op);
                 ledger.dots[op].push(mint.dot);
             }
         }
@@ -86,13 +86,13 @@ impl Ledger {
     }
 
     /// The write behind a dot. A delete that nobody can be found for is a write of its own.
-    pub(crate) fn write_of(&self, dot: Dot) -> WriteId {
-        self.of.get(&dot).map_or_else(|| stray(dot), |&op| WriteId(op as u64))
+    pub(crate) fn write_of(&self, key: usize, dot: Dot) -> WriteId {
+        self.of.get(&(key, dot)).map_or_else(|| stray(dot), |&op| WriteId(op as u64))
     }
 
     /// The operation behind a dot.
-    pub(crate) fn op_of(&self, dot: Dot) -> Option<usize> {
-        self.of.get(&dot).copied()
+    pub(crate) fn op_of(&self, key: usize, dot: Dot) -> Option<usize> {
+        self.of.get(&(key, dot)).copied()
     }
 }
 
@@ -125,7 +125,7 @@ impl Run {
     fn history(&self, ledger: &Ledger, key: usize) -> KeyHistory {
         let live = |record: &Record| {
             let live = record.siblings().iter().filter(|s| !s.is_tombstone());
-            live.map(|s| ledger.write_of(s.dot)).collect()
+            live.map(|s| ledger.write_of(key, s.dot)).collect()
         };
         let replicas = self.replicas(key);
         let replicas = replicas.into_iter().map(|(_, name, record)| Replica { name, live: live(&record) });
@@ -139,7 +139,7 @@ impl Run {
     fn story(&self, ledger: &Ledger, key: usize) -> Vec<String> {
         let mints = self.mints_of(ledger, key);
         let told = mints.map(|m| {
-            let write = ledger.write_of(m.dot);
+            let write = ledger.write_of(key, m.dot);
             format!("{write} is {} by n{} (life {}) at {:?}", m.dot, m.node, m.life, m.at)
         });
         let ops = self.ops_of(ledger, key).map(|(index, op)| {
@@ -152,7 +152,7 @@ impl Run {
             };
             let acks: Vec<String> = op.acks.iter().map(|a| format!("{:?} {:?}", a.at, a.receipt)).collect();
             let shown = op.answer.as_ref().map(|a| {
-                let shown: Vec<_> = a.shown.iter().map(|(dot, _)| ledger.write_of(*dot)).collect();
+                let shown: Vec<_> = a.shown.iter().map(|(dot, _)| ledger.write_of(key, *dot)).collect();
                 format!("{shown:?} covers {:?}", a.covers)
             });
             let seen = match &op.seen {
@@ -173,7 +173,12 @@ impl Run {
     /// Who minted what of a key.
     pub(crate) fn mints_of<'a>(&'a self, ledger: &'a Ledger, key: usize) -> impl Iterator<Item = &'a Mint> {
         let dots = ledger.mints.get(&key).into_iter().flatten();
-        dots.map(|dot| &self.world.observer.mints[dot])
+        dots.map(move |&dot| self.mint(ledger, key, dot))
+    }
+
+    /// A minting that there was.
+    pub(crate) fn mint(&self, ledger: &Ledger, key: usize, dot: Dot) -> &Mint {
+        &self.world.observer.mints[&(ledger.rows[&key].clone(), dot)]
     }
 
     /// The operations on a key, by their numbers.
@@ -190,13 +195,13 @@ impl Run {
     pub(crate) fn writes(&self, ledger: &Ledger, key: usize) -> Vec<Write> {
         let ops = self.ops_of(ledger, key).filter(|(_, op)| op.is_write());
         let mut writes: Vec<Write> = ops.map(|(index, op)| self.write(ledger, index, op)).collect();
-        let strays = self.mints_of(ledger, key).filter(|mint| ledger.op_of(mint.dot).is_none());
+        let strays = self.mints_of(ledger, key).filter(|mint| ledger.op_of(key, mint.dot).is_none());
         writes.extend(strays.map(|mint| Write {
             id: stray(mint.dot),
             deletes: mint.value.is_none(),
             outcome: if mint.value.is_none() { WriteOutcome::Unknown } else { WriteOutcome::Refused },
             seen: BTreeSet::new(),
-            perhaps: mint.base.iter().map(|&dot| ledger.write_of(dot)).collect(),
+            perhaps: mint.base.iter().map(|&dot| ledger.write_of(key, dot)).collect(),
         }));
         writes
     }
@@ -210,7 +215,9 @@ impl Run {
         };
         let (mut seen, mut perhaps) = match &op.seen {
             Seen::Nothing => (BTreeSet::new(), BTreeSet::new()),
-            Seen::Dots(dots, _) => (dots.iter().map(|&dot| ledger.write_of(dot)).collect(), BTreeSet::new()),
+            Seen::Dots(dots, _) => {
+                (dots.iter().map(|&dot| ledger.write_of(op.key, dot)).collect(), BTreeSet::new())
+            }
             Seen::Local | Seen::Quorum => self.blind(ledger, index, op),
         };
         seen.remove(&id);

@@ -63,8 +63,7 @@ impl World {
                 let Some(dot) = receipt.dot else { return };
                 let all = self.observer.holders(&row, dot, 0..self.hosts.len());
                 let owners = self.observer.holders(&row, dot, self.owners_of(&row).into_iter());
-                let is_there =
-                    self.observer.mints.contains_key(&dot) || self.observer.silent.contains_key(&dot);
+                let is_there = self.observer.is_minted(&row, dot) || self.observer.is_silent(&row, dot);
                 if is_there && (all < usize::from(receipt.acked) || owners < usize::from(receipt.owners)) {
                     let (acked, said) = (receipt.acked, receipt.owners);
                     let words = format!(
@@ -74,7 +73,8 @@ impl World {
                 }
             }
             KvReply::Read(read) => {
-                let fleeting = read.siblings.iter().find(|shown| !self.observer.is_committed(shown.dot));
+                let fleeting =
+                    read.siblings.iter().find(|shown| !self.observer.is_committed(&row, shown.dot));
                 if let Some(shown) = fleeting {
                     let words = format!("{} is shown before anybody has it on disk", shown.dot);
                     self.complain(Judge::Acks, node, &key, &words);

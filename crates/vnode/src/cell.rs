@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use starling_causality::{Digest, Record};
+use starling_types::planted::{self, Bug};
 use starling_wire::replica::Origin;
 
 use starling_types::RequestId;
@@ -74,6 +75,9 @@ impl Cell {
 
     /// What reads see.
     pub(crate) fn shown(&self) -> Option<&Arc<Record>> {
+        if planted::on(Bug::StagedShows) {
+            return self.base();
+        }
         self.committed.as_ref().filter(|_| self.damage.is_none())
     }
 

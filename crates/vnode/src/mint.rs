@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use starling_causality::{Dot, Hlc, HlcClock, VersionVector};
+use starling_types::planted::{self, Bug};
 use starling_types::{ActorId, Now, PartitionId};
 
 /// A dot, and what its commit must carry.
@@ -26,6 +27,8 @@ pub(crate) struct Mint {
     inherited: BTreeMap<PartitionId, ActorId>,
     rng: rand::rngs::ChaCha8Rng,
     lease_asked: Option<Hlc>,
+    /// For [`Bug::ActorsSurvive`].
+    seed: u64,
 }
 
 impl Mint {
@@ -34,13 +37,21 @@ impl Mint {
     pub(crate) fn new(ceiling: Hlc, actors: BTreeMap<PartitionId, ActorId>, seed: u64) -> Self {
         let rng = rand::rngs::ChaCha8Rng::seed_from_u64(seed);
         let inherited = actors;
-        Self { clock: HlcClock::new(ceiling), actors: BTreeMap::new(), inherited, rng, lease_asked: None }
+        Self {
+            clock: HlcClock::new(ceiling),
+            actors: BTreeMap::new(),
+            inherited,
+            rng,
+            lease_asked: None,
+            seed,
+        }
     }
 
     /// A dot above `above`, which covers the key's own record, the newest staged one. That record has every time that
     /// this actor ever minted for the key, and nothing else makes a dot of one (key, actor) unique: not the clock,
     /// which outlying times pass by, nor its ceiling. `None` if time ends there.
     pub(crate) fn dot(&mut self, partition: PartitionId, now: Now, above: Hlc) -> Option<Minting> {
+        let above = if planted::on(Bug::MintsBelow) { Hlc::ZERO } else { above };
         let minted = self.clock.mint(now, above)?;
         let needed = self.clock.rides(now, minted).map(|ceiling| self.lease(ceiling));
         let dot = Dot { actor: self.actor(partition), hlc: minted.hlc };
@@ -48,6 +59,10 @@ impl Mint {
     }
 
     fn actor(&mut self, partition: PartitionId) -> ActorId {
+        if planted::on(Bug::ActorsSurvive) {
+            let seed = self.seed ^ u64::from(partition.0);
+            return ActorId::from_bits(rand::rngs::ChaCha8Rng::seed_from_u64(seed).next_u64());
+        }
         *self.actors.entry(partition).or_insert_with(|| ActorId::from_bits(self.rng.next_u64()))
     }
 

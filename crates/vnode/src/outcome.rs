@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use starling_causality::Record;
 use starling_types::Now;
+use starling_types::planted::{self, Bug};
 
 use crate::cell::{Cell, Task};
 use crate::event::{CommitFailure, Done, Effect, LoadFailure, OpId, Refused, Space, Ticket};
@@ -153,7 +154,7 @@ impl Vnodes {
     /// The dots of this cell's staged writes may live on other nodes while this one forgot them: nobody mints
     /// under the vnode's actor again, and the next access reads the disk.
     fn commit_failed(&mut self, key: &CellKey, failure: &CommitFailure, out: &mut Vec<Effect>) {
-        if key.space == Space::Data {
+        if key.space == Space::Data && !planted::on(Bug::ActorNotRetired) {
             self.mint.retire(self.bits.partition_of(key.key.token()));
         }
         let Some(cell) = self.cells.remove(key) else {

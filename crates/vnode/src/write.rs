@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use starling_causality::{Digest, Dot, Mint, Payload, Record, Relation, VersionVector};
+use starling_types::planted::{self, Bug};
 use starling_types::{Now, RequestId, Token, WallTime, limits};
 use starling_wire::replica::Origin;
 
@@ -58,6 +59,13 @@ impl Vnodes {
             out.push(Effect::Done(op, Ok(Done::Absent)));
             return;
         }
+        if is_dropped(&write, &base) {
+            let dot = Dot {
+                actor: starling_types::ActorId::from_bits(1),
+                hlc: starling_causality::Hlc::from_bits(1),
+            };
+            return self.repeat(key, cell, op, dot, &write, &base, now, out);
+        }
         let replaced = replaced(&write, &base, first, now.wall).into_owned();
         if let Err(refused) = self.admit(now.wall, key, &base, &write, &replaced) {
             out.push(Effect::Done(op, Err(refused)));
@@ -95,7 +103,9 @@ impl Vnodes {
         let (request, token) = (write.request, write.key.token());
         let remembered = self.requests.dot(request, token);
         match remembered {
-            Some(dot) if base.context().covers(dot) => return Some(Ok(dot)),
+            Some(dot) if base.context().covers(dot) || planted::on(Bug::FailedCommitAcked) => {
+                return Some(Ok(dot));
+            }
             // The commit that brought the dot here failed: to repeat would be to ack what is not there.
             Some(_) => self.requests.forget(request, token),
             None => {}
@@ -164,7 +174,11 @@ impl Vnodes {
         }
         self.mint.observe(record.context().max_hlc(), now);
         let base = cell.base().cloned().unwrap_or_default();
-        let merge = base.merge(&record);
+        let base = if has_faded(&base, now.wall) { Arc::default() } else { base };
+        let mut merge = base.merge(&record);
+        if planted::on(Bug::RepairOverwrites) && origin.is_none() && !record.is_empty() {
+            merge.record = record.clone();
+        }
         self.counters.conflicts += u64::from(merge.conflict);
         let record = if lww { merge.record.settle_lww() } else { merge.record };
         let record = self.without_replaced(record, key.key.token());
@@ -197,7 +211,9 @@ impl Vnodes {
 
     /// Answers when the newest staged record is committed as demanded; at once if there is none.
     fn await_base(&mut self, key: &CellKey, cell: &mut Cell, op: OpId, durable: bool, out: &mut Vec<Effect>) {
-        if let Some(in_flight) = cell.newest_in_flight(durable) {
+        if planted::on(Bug::AckBeforeBase) {
+            out.push(Effect::Done(op, Ok(Done::Committed)));
+        } else if let Some(in_flight) = cell.newest_in_flight(durable) {
             in_flight.waiters.push(op);
         } else if cell.is_durable_so_far() && !(durable && self.may_be_unsynced()) {
             out.push(Effect::Done(op, Ok(Done::Committed)));
@@ -219,7 +235,8 @@ impl Vnodes {
         out: &mut Vec<Effect>,
     ) {
         let base = cell.base().cloned().unwrap_or_default();
-        if base.is_empty() || base.digest() != digest {
+        let has_grown = base.digest() != digest && !planted::on(Bug::HintDroppedUnseen);
+        if base.is_empty() || has_grown {
             out.push(Effect::Done(op, Ok(Done::HintDropped(base.is_empty()))));
             return;
         }
@@ -257,6 +274,11 @@ fn replaced<'w>(
     wall: WallTime,
 ) -> Cow<'w, VersionVector> {
     match &write.replaces {
+        Replaces::Seen(_)
+            if planted::on(Bug::DeleteIgnoresContext) && write.payload == Payload::Tombstone =>
+        {
+            Cow::Borrowed(base.context())
+        }
         Replaces::Seen(seen) => Cow::Borrowed(seen),
         Replaces::All(heard) => {
             let all = match base.context().compare(heard) {
@@ -284,9 +306,23 @@ fn describe(record: &Record, before: &Record, dot: Dot, wall: WallTime, repeated
     Staged {
         dot,
         record: record.encode(),
-        context: sole.then(|| record.context().clone()),
+        context: (sole || planted::on(Bug::UnearnedContext)).then(|| record.context().clone()),
         siblings: u32::try_from(siblings).unwrap_or(u32::MAX),
         existed: !before.live(wall).is_empty(),
         repeated,
     }
+}
+
+/// Planted: a write that is acked and not made.
+fn is_dropped(write: &ClientWrite, base: &Record) -> bool {
+    let is_blind = matches!(write.replaces, Replaces::All(_)) && write.request.bits().is_multiple_of(4);
+    (planted::on(Bug::BlindWriteDropped) && is_blind)
+        || (planted::on(Bug::DeleteOfNothing) && base.is_empty() && write.payload == Payload::Tombstone)
+}
+
+/// Planted: a tombstone that is forgotten.
+fn has_faded(base: &Record, wall: WallTime) -> bool {
+    planted::on(Bug::TombstonesFade)
+        && base.is_tombstone(wall)
+        && base.context().max_hlc().millis() + 3_000 < wall.millis()
 }

@@ -6,6 +6,7 @@ use starling_causality::{ContextToken, Hlc, Payload, VersionVector};
 use starling_coordinator::plan::quorum;
 use starling_coordinator::put::Subject;
 use starling_coordinator::{Forward, Get, Plan, Put};
+use starling_types::planted::{self, Bug};
 use starling_types::{BucketProps, Now, PartitionId, QualifiedKey, RequestId, limits};
 use starling_vnode::{ClientWrite, Replaces};
 use starling_wire::client::Seen;
@@ -37,6 +38,9 @@ impl Shard {
     fn begin(&mut self, turn: &mut Turn<'_>, route: Route, request: KvRequest) -> Result<(), Failure> {
         if self.joins_its_first_try(route, &request) {
             return Ok(());
+        }
+        if planted::on(Bug::MostRefused) && !request.forwarded && request.id.bits() % 10 != 0 {
+            return Err(behind());
         }
         let layout = turn.view.layout().ok_or_else(no_cluster)?;
         let props = self.check(turn, &request)?;

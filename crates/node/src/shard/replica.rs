@@ -4,6 +4,7 @@ use starling_antientropy::Errand;
 use starling_causality::{Digest, Dot, Record};
 use starling_coordinator::{forward, get, put};
 use starling_handoff as handoff;
+use starling_types::planted::{self, Bug};
 use starling_types::{BucketName, Key, NodeId, QualifiedKey, RequestId, limits};
 use starling_vnode::{self as vnode, CellKey, Done, Refused};
 use starling_wire::replica::{Held, Merge, Merged, Read, ReadAnswer, Recall, Recalled, Refusal, Shown};
@@ -278,6 +279,9 @@ impl Shard {
                     }
                 };
                 Message::ReadAnswer(answer)
+            }
+            (Remote::Read { key, digest }, _) if planted::on(Bug::UnreadableIsAbsent) => {
+                Message::ReadAnswer(compared(turn, key.bucket(), digest, &Record::default()))
             }
             (Remote::Read { .. }, _) => Message::ReadAnswer(ReadAnswer::Unknown),
             (Remote::Fetch { bucket, digest }, Ok(Done::Read(record))) => {

@@ -34,8 +34,8 @@ impl Run {
     fn falsehoods(&self, ledger: &Ledger, index: usize, op: &Op, ack: &Ack) -> Vec<&'static str> {
         let receipt = &ack.receipt;
         let row = ledger.rows.get(&op.key);
-        let is_minted = |dot| ledger.op_of(dot) == Some(index);
-        let is_silent = |dot| self.world.observer.silent.get(&dot) == row && row.is_some();
+        let is_minted = |dot| ledger.op_of(op.key, dot) == Some(index);
+        let is_silent = |dot| row.is_some_and(|row| self.world.observer.is_silent(row, dot));
         let keeps_one = self.options.rules.keeps_one();
         let owners_suffice = !op.strict || receipt.owners >= receipt.w;
         let mut words = Vec::new();
@@ -70,7 +70,8 @@ impl Run {
     pub(crate) fn needless_mints(&self, ledger: &Ledger) -> Vec<Complaint> {
         let mut found = Vec::new();
         for (index, dots) in ledger.dots.iter().enumerate().filter(|(_, dots)| dots.len() > 1) {
-            let mints: Vec<&Mint> = dots.iter().map(|dot| &self.world.observer.mints[dot]).collect();
+            let mints: Vec<&Mint> =
+                dots.iter().map(|&dot| self.mint(ledger, self.workload.ops[index].key, dot)).collect();
             for (number, later) in mints.iter().enumerate().skip(1) {
                 let why = mints[..number].iter().find_map(|earlier| self.needless(earlier, later));
                 found.extend(why.map(|words| Complaint {
@@ -88,7 +89,7 @@ impl Run {
     /// Why the second of two mints of one operation need not have been.
     fn needless(&self, earlier: &Mint, later: &Mint) -> Option<&'static str> {
         let observer = &self.world.observer;
-        if observer.failed.contains(&earlier.dot) {
+        if observer.failed.contains(&(earlier.row.clone(), earlier.dot)) {
             return None;
         }
         let soon = later.at.since(earlier.at) < REMEMBERED;

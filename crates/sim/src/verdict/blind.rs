@@ -20,9 +20,10 @@ impl Run {
         op: &Op,
     ) -> (BTreeSet<WriteId>, BTreeSet<WriteId>) {
         let bases: Vec<&BTreeSet<Dot>> =
-            ledger.dots[index].iter().map(|dot| &self.world.observer.mints[dot].base).collect();
-        let sure = |dot: &&Dot| dot.hlc.millis() <= op.issued.millis();
-        let mut certain = bases.iter().map(|base| base.iter().filter(sure).map(|&dot| ledger.write_of(dot)));
+            ledger.dots[index].iter().map(|&dot| &self.mint(ledger, op.key, dot).base).collect();
+        let sure = |dot: &&Dot| dot.hlc.millis() < op.issued.millis();
+        let mut certain =
+            bases.iter().map(|base| base.iter().filter(sure).map(|&dot| ledger.write_of(op.key, dot)));
         let first: BTreeSet<WriteId> = certain.next().map(Iterator::collect).unwrap_or_default();
         let mut seen = certain.fold(first, |all, base| {
             let base: BTreeSet<WriteId> = base.collect();
@@ -34,12 +35,12 @@ impl Run {
         let held = bases.iter().copied().flatten().copied();
         let heard = self.may_have_heard(ledger, index, op);
         let perhaps = held.chain(heard).filter(|&dot| !self.is_later(ledger, op, dot));
-        (seen, perhaps.map(|dot| ledger.write_of(dot)).collect())
+        (seen, perhaps.map(|dot| ledger.write_of(op.key, dot)).collect())
     }
 
     /// What owners may have told it of: whatever there was when it was minted.
     fn may_have_heard(&self, ledger: &Ledger, index: usize, op: &Op) -> Vec<Dot> {
-        let mints = ledger.dots[index].iter().map(|dot| self.world.observer.mints[dot].at);
+        let mints = ledger.dots[index].iter().map(|&dot| self.mint(ledger, op.key, dot).at);
         let last = mints.max();
         let earlier = self.mints_of(ledger, op.key).filter(|mint| last.is_some_and(|last| mint.at <= last));
         earlier.map(|mint| mint.dot).collect()
@@ -49,7 +50,9 @@ impl Run {
     /// the blind one must not replace it, however late it is made.
     fn is_later(&self, ledger: &Ledger, op: &Op, dot: Dot) -> bool {
         let end = op.issued.after(limits::FIRST_TRY_WINDOW + limits::MAX_SKEW);
-        let Some(other) = ledger.op_of(dot).map(|other| &self.workload.ops[other]) else { return false };
+        let Some(other) = ledger.op_of(op.key, dot).map(|other| &self.workload.ops[other]) else {
+            return false;
+        };
         op.ended.is_some_and(|ended| other.began > ended) && WallTime::from_millis(dot.hlc.millis()) > end
     }
 
@@ -71,7 +74,7 @@ impl Run {
             other != index
                 && self.is_sure(write)
                 && write.acks.iter().any(|ack| {
-                    let is_within = ack.receipt.dot.is_some_and(|dot| dot.hlc.millis() <= most);
+                    let is_within = ack.receipt.dot.is_some_and(|dot| dot.hlc.millis() < most);
                     ack.at < op.began && self.lasting_owners(op.key, ack) >= w && is_within
                 })
         });

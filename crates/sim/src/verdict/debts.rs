@@ -24,7 +24,7 @@ impl Run {
             for (index, op) in self.ops_of(ledger, key).filter(|(_, op)| self.is_sure(op)) {
                 for ack in op.acks.iter().filter(|ack| self.keeps_hints(op, ack)) {
                     let Some(dot) = ack.receipt.dot else { continue };
-                    let minted = self.world.observer.mints.contains_key(&dot);
+                    let minted = ledger.op_of(key, dot).is_some();
                     let lacks = replicas.iter().find(|(_, _, record)| !record.context().covers(dot));
                     found.extend(lacks.filter(|_| minted).map(|(_, name, _)| Complaint {
                         judge: Judge::Debts,

@@ -40,14 +40,14 @@ impl Run {
             .iter()
             .filter(|(index, op)| op.kind == Kind::Delete || shown.contains(&WriteId(*index as u64)))
             .filter_map(|&(index, _)| {
-                let mints = ledger.dots[index].iter().map(|dot| self.world.observer.mints[dot].at);
+                let mints = ledger.dots[index].iter().map(|&dot| self.mint(ledger, key, dot).at);
                 Some((index, mints.max()?))
             })
             .collect();
         let beaten = |&(index, op): &(usize, &Op)| {
             let later = lasts.iter().any(|&(other, at)| other != index && at + slack >= op.began);
             let strays =
-                self.mints_of(ledger, key).any(|m| m.value.is_none() && ledger.op_of(m.dot).is_none());
+                self.mints_of(ledger, key).any(|m| m.value.is_none() && ledger.op_of(key, m.dot).is_none());
             later || strays
         };
         let lost = ops.iter().filter(|(index, op)| {

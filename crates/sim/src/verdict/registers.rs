@@ -45,7 +45,7 @@ impl Run {
     /// What a read without a value shows: the newest delete that it has seen. Of a delete that cannot be traced to its
     /// operation, any may be meant.
     fn newest_delete(&self, ledger: &Ledger, key: usize, sight: &Sight) -> Version {
-        let mut strays = self.mints_of(ledger, key).filter(|mint| ledger.op_of(mint.dot).is_none());
+        let mut strays = self.mints_of(ledger, key).filter(|mint| ledger.op_of(key, mint.dot).is_none());
         let any = strays.any(|mint| mint.value.is_none() && sight.covers.covers(mint.dot));
         let saw = |number: usize, op: &Op| {
             let mut dots = ledger.dots[number].iter().chain(&op.acked);

@@ -44,7 +44,7 @@ impl Run {
             ended: sight.ended.nanos(),
             r: op.r.min(self.copies()),
             strict: op.strict,
-            shown: sight.shown.iter().map(|(dot, _)| ledger.write_of(*dot)).collect(),
+            shown: sight.shown.iter().map(|(dot, _)| ledger.write_of(key, *dot)).collect(),
             covers: number.iter().filter(|(dot, _)| sight.covers.covers(**dot)).map(|(_, &n)| n).collect(),
         });
         SightHistory {
@@ -71,7 +71,7 @@ impl Run {
         let records = self.replicas(key).into_iter();
         let live = records.flat_map(|(_, _, record)| {
             let live = record.siblings().iter().filter(|s| !s.is_tombstone());
-            live.map(|s| ledger.write_of(s.dot)).collect::<Vec<_>>()
+            live.map(|s| ledger.write_of(key, s.dot)).collect::<Vec<_>>()
         });
         live.collect()
     }

@@ -2,6 +2,7 @@
 
 use starling_antientropy::Held;
 use starling_causality::Record;
+use starling_types::planted::{self, Bug};
 use starling_types::{BucketName, QualifiedKey, Token};
 
 use super::pulled::Needs;
@@ -35,6 +36,7 @@ impl Shard {
     pub(in crate::shard) fn word(&self, turn: &Turn<'_>, key: &QualifiedKey) -> Word {
         let partition = turn.view.layout().map(|layout| layout.partition_of(key.token()));
         let suspect = partition.and_then(|p| Some((p, self.suspects.partitions.get(&p)?)));
+        let suspect = suspect.filter(|_| !planted::on(Bug::SuspectVouches));
         let Some((partition, suspect)) = suspect else { return Word::Full };
         if suspect.held == Held::Synced && !self.suspects.unsynced.contains(key.bucket()) {
             return Word::Full;
@@ -58,6 +60,7 @@ impl Suspect {
         let n = u8::try_from(needs.others.len() + 1).unwrap_or(u8::MAX);
         let props = turn.view.buckets().props(bucket);
         let least = props.map_or(needs.least, |props| usize::from(props.vouchers(n)));
+        let least = if planted::on(Bug::RefillHearsOne) { 1 } else { least };
         let is_synced = props.is_none_or(|props| props.durable);
         let have = self.have(if is_synced { Held::Synced } else { Held::All });
         if have >= least.max(1) {
