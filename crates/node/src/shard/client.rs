@@ -39,7 +39,7 @@ impl Shard {
         if self.joins_its_first_try(route, &request) {
             return Ok(());
         }
-        if planted::on(Bug::MostRefused) && !request.forwarded && request.id.bits() % 10 != 0 {
+        if planted::on(Bug::MostRefused) && !request.forwarded && !request.id.bits().is_multiple_of(10) {
             return Err(behind());
         }
         let layout = turn.view.layout().ok_or_else(no_cluster)?;
