@@ -265,7 +265,7 @@ impl World {
             }
             (Open::Recall(from), how) => {
                 let record = record(9, "first");
-                let held = Held {
+                let nothing = Held {
                     since: WallTime::from_millis(if how == 3 { 9_000 } else { 0 }),
                     context: record.context().clone(),
                     is_empty: how == 4,
@@ -275,7 +275,7 @@ impl World {
                     0 => Recalled::Known { dot: Some(record.siblings()[0].dot), shown: held(&record) },
                     1 => Recalled::Claimed,
                     2 => Recalled::Refused(Refusal::NotReady),
-                    _ => Recalled::Nothing(held),
+                    _ => Recalled::Nothing(nothing),
                 };
                 self.put(put::Event::Recalled(from, recalled));
             }
