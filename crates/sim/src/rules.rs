@@ -29,6 +29,12 @@ impl Rules {
         self.keeps_one() && later == Some(Conflict::Siblings)
     }
 
+    /// One ack is enough, now or later.
+    pub fn asks_one_ack(&self) -> bool {
+        let later = self.later.and_then(|(_, changes)| changes.w);
+        [self.first.w, later].contains(&Some(1))
+    }
+
     /// Every request is strict from the start.
     pub fn is_strict(&self) -> bool {
         self.first.strict == Some(true)

@@ -52,7 +52,11 @@ impl Run {
                 }
             }
         }
-        // What a restarted node cannot tell any more it does not make again: many retries end as unknown.
+        // What a restarted node cannot tell any more it does not make again: many retries end as unknown, and nearly all
+        // where a single ack may have been enough, so that every owner must be asked.
+        if self.options.rules.asks_one_ack() {
+            retries = Floor::default();
+        }
         let floors = floors.into_iter().map(|(name, floor)| (name, floor, 10));
         for (name, floor, share) in floors.chain([("retries", retries, 40)]) {
             if floor.tries >= FEWEST && floor.done * share < floor.tries {
