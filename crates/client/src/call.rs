@@ -52,7 +52,9 @@ impl<'c, R: Answer> Call<'c, R> {
         if let Some(bad) = self.bad {
             return Err(bad.into());
         }
-        let reply = self.client.request(self.request).await?;
+        // It is issued now, however long ago it was put together.
+        let issued = self.client.nodes.time().now();
+        let reply = self.client.request(KvRequest { issued, ..self.request }).await?;
         R::of(reply).ok_or(ClientError::Unexpected("the reply to another operation"))
     }
 }

@@ -69,7 +69,7 @@ impl Client {
     }
 
     /// A request with a fresh id, issued now. To retry one whose outcome is unknown, pass the very same request
-    /// again: within [`starling_types::limits::REQUEST_MEMORY`] it cannot become a second write.
+    /// again, with its attempt number raised: within [`starling_types::limits::REQUEST_MEMORY`] it cannot become a second write.
     pub fn new_request(&self, bucket: BucketName, key: Key, op: KvOp) -> KvRequest {
         KvRequest {
             id: self.new_id(),

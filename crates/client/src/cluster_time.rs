@@ -25,12 +25,16 @@ struct Told {
 }
 
 impl ClusterTime {
-    /// A node that was asked at `asked` has just shown its clock. A slow answer says too little.
+    /// A node that was asked at `asked` has shown its clock some time since. What this machine had taken for the time is
+    /// believed within that span, and no further.
     pub(crate) fn told(&self, asked: Instant, cluster: WallTime) {
-        let instant = clock::now();
-        if instant - asked <= SLOW {
-            self.told.set(Some(Told { instant, own: clock::wall(), cluster }));
-        }
+        let (instant, own) = (clock::now(), clock::wall());
+        let elapsed = instant - asked;
+        let cluster = match elapsed <= SLOW {
+            true => cluster,
+            false => self.now().clamp(cluster, cluster.after(elapsed)),
+        };
+        self.told.set(Some(Told { instant, own, cluster }));
     }
 
     /// The time now: this machine's own before any node has said otherwise.

@@ -95,6 +95,8 @@ pub struct Staged {
     pub existed: bool,
     /// An earlier try made it: nothing was written again.
     pub repeated: bool,
+    /// It was held back from replacing some of what was heard of: another try may have been seen there.
+    pub in_part: bool,
 }
 
 /// Where a request stands. `Wait` until one of the others is certain.

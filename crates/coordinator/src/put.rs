@@ -68,6 +68,8 @@ pub struct Put {
     patience_over: bool,
     /// Another try may have made the write: whatever happens now, it may be there.
     in_doubt: bool,
+    /// Another owner said that the write was made.
+    is_known: bool,
     /// Enough owners said that they know no other try.
     is_new: bool,
     /// Owners were asked about a context that lies far ahead.
@@ -135,6 +137,7 @@ impl Put {
             answered: false,
             patience_over: false,
             in_doubt: tried != Tried::Never,
+            is_known: false,
             is_new: false,
             asked_ahead: false,
             partial: false,
@@ -168,8 +171,8 @@ impl Put {
             Event::MergedHere => self.coordinate(Heard::default(), out),
             Event::Merged(from, answer) => self.merged(from, &answer, out),
             Event::Recalled(from, recalled) => self.recalled(from, recalled, out),
-            Event::LateHere => self.late_here(out),
-            Event::AheadHere(failure) => self.ahead_here(failure, out),
+            Event::LateHere => self.late_here(now, out),
+            Event::AheadHere(failure) => self.ahead_here(now, failure, out),
             Event::AbsentHere => self.succeed_without_a_write(out),
             Event::PropsChanged(props, number) => self.props_changed(&props, number, out),
             Event::PropsAgree(node) => {
@@ -205,10 +208,9 @@ impl Put {
         }
         self.phase = Phase::Replicating;
         // An inquiry or a slow load may have used up the first patience; the replicas get theirs in full.
-        self.plan.patience = self.plan.deadline.min(now + limits::RPC_TIMEOUT);
-        self.patience_over = false;
+        self.be_patient(now);
         // What the try that made it had heard of, nobody remembers.
-        self.partial |= staged.repeated && !self.questions.names_what_it_replaces;
+        self.partial |= (staged.repeated || staged.in_part) && !self.questions.names_what_it_replaces;
         let merge = self.merge(&staged, None);
         self.staged = Some(staged);
         self.tally.ask(self.plan.me, Holder::Waiting, None);
@@ -225,6 +227,11 @@ impl Put {
             self.relieve(peer.node, out);
         }
         self.judge(out);
+    }
+
+    fn be_patient(&mut self, now: Instant) {
+        self.plan.patience = self.plan.deadline.min(now + limits::RPC_TIMEOUT);
+        self.patience_over = false;
     }
 
     fn merge(&self, staged: &Staged, stands_for: Option<NodeId>) -> Merge {

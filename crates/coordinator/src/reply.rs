@@ -18,7 +18,8 @@ pub fn show(record: &Record, context: Option<bytes::Bytes>, wall: WallTime) -> R
             Payload::Tombstone => None,
         })
         .collect();
-    let deleted = record.siblings().iter().rev().find(|s| s.is_tombstone()).map(|s| s.dot);
+    // A value that has expired hides older ones as a delete does: they do not come back with its end.
+    let deleted = record.siblings().iter().rev().find(|s| !s.is_live(wall)).map(|s| s.dot);
     ReadReply { siblings, context, deleted }
 }
 

@@ -107,6 +107,7 @@ fn staged() -> Staged {
         siblings: 1,
         existed: false,
         repeated: false,
+        in_part: false,
     }
 }
 

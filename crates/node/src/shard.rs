@@ -305,6 +305,7 @@ impl Shard {
                         siblings: staged.siblings,
                         existed: staged.existed,
                         repeated: staged.repeated,
+                        in_part: staged.in_part,
                     };
                     self.input(turn, exchange, Input::Put(put::Event::Staged(staged)));
                 }
@@ -452,6 +453,7 @@ fn informed(mut write: ClientWrite, heard: put::Heard) -> ClientWrite {
         *context = heard.context;
     }
     write.tries.is_new = heard.is_new;
+    write.tries.is_known = heard.is_known;
     write.is_absent_elsewhere = heard.is_absent;
     write
 }

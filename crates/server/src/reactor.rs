@@ -179,12 +179,16 @@ impl Reactor {
         self.turn();
     }
 
-    /// When a request that a door reads at this moment may have come, in what the node takes for the cluster's time.
+    /// What the node takes for the cluster's time.
+    pub(crate) fn cluster_time(&self) -> WallTime {
+        self.node.borrow().cluster_wall(self.clock.now())
+    }
+
+    /// When a request that a door reads at this moment may have come: before a pause in which the node stood still.
     pub(crate) fn may_have_come(&self) -> WallTime {
-        let now = self.clock.now();
-        let paused = u64::try_from(self.pulse.stood_still(now.instant).as_millis()).unwrap_or(u64::MAX);
-        let wall = self.node.borrow().cluster_wall(now).millis();
-        WallTime::from_millis(wall.saturating_sub(paused))
+        let paused = self.pulse.stood_still(self.clock.now().instant).as_millis();
+        let paused = u64::try_from(paused).unwrap_or(u64::MAX);
+        WallTime::from_millis(self.cluster_time().millis().saturating_sub(paused))
     }
 
     /// Queues an event for the next turn.

@@ -43,7 +43,7 @@ pub const RPC_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a replica remembers a request id. A retry of an older request is answered `unknown`.
 pub const REQUEST_MEMORY: Duration = Duration::from_secs(2 * MAX_TIMEOUT.as_secs());
 /// How far ahead of the cluster's time a client may date a request; a later date counts as this.
-pub const REQUEST_MAX_LEAD: Duration = Duration::from_secs(10);
+pub const REQUEST_MAX_LEAD: Duration = Duration::from_secs(6);
 /// Most request ids remembered per shard: [`REQUEST_MEMORY`] of 17,000 writes a second. Beyond that the oldest go
 /// first, and retries of requests from their time are answered `unknown`.
 pub const REQUEST_MEMORY_IDS: usize = 1 << 20;

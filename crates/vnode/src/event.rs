@@ -165,6 +165,9 @@ pub struct Staged {
     pub existed: bool,
     /// Whether the request id was known, so that nothing was written again.
     pub repeated: bool,
+    /// Whether a blind write was held back from replacing some of what was heard of: another try may have been seen
+    /// there.
+    pub in_part: bool,
 }
 
 /// What an operation came to.

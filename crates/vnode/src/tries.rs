@@ -25,26 +25,28 @@ pub struct Tries {
     pub elsewhere: Option<Instant>,
     /// Enough owners said that they know no other try.
     pub is_new: bool,
+    /// Another owner said that the write was made.
+    pub is_known: bool,
 }
 
 impl Tries {
     /// A request that is tried once.
     pub const fn only(issued: WallTime) -> Self {
-        Self { attempt: 0, issued, window: issued, elsewhere: None, is_new: false }
+        Self { attempt: 0, issued, window: issued, elsewhere: None, is_new: false, is_known: false }
     }
 
     /// Whether no other try can have been made before.
     pub(crate) fn is_surely_first(&self, now: Instant) -> bool {
-        self.attempt == 0 && !self.is_new && self.elsewhere.is_none_or(|at| now < at)
+        self.attempt == 0 && !self.is_new && !self.is_known && self.elsewhere.is_none_or(|at| now < at)
     }
 
     const fn is_only(&self) -> bool {
         self.attempt == 0 && self.elsewhere.is_none()
     }
 
-    /// What a blind write may replace of `context`. What lies further ahead of `wall` than any right clock is replaced
-    /// by a first try as it is: no later try's dot is there but above such an outlying one, and whoever holds that
-    /// knows the request.
+    /// What a blind write may replace of `context`. What lies further ahead of `wall`, and of the window, than any right
+    /// clock is replaced by a first try as it is: what has seen a later try lies there only if that try was made above
+    /// such an outlying time, and whoever holds that knows the request.
     pub(crate) fn bounded<'c>(
         &self,
         first: bool,
@@ -53,7 +55,7 @@ impl Tries {
     ) -> Cow<'c, VersionVector> {
         let (most, outlying) = match first {
             _ if self.is_only() => return context,
-            true => (at(self.window), at(wall.after(limits::MAX_SKEW))),
+            true => (at(self.window), at(wall.max(self.window).after(limits::MAX_SKEW))),
             false => (at(self.issued), Hlc::from_bits(u64::MAX)),
         };
         let is_within = |hlc: Hlc| hlc <= most || hlc > outlying;

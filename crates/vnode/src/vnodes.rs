@@ -195,6 +195,11 @@ impl Vnodes {
         self.requests.dot(request, token)
     }
 
+    /// Whether anything of the key is under way: what reads see of it may be about to change.
+    pub fn is_busy(&self, key: &CellKey) -> bool {
+        self.cells.contains_key(key)
+    }
+
     /// A try of a request asks whether it is the first; `false` if a higher one has asked before.
     pub fn claim(&mut self, now: Now, request: RequestId, token: Token, attempt: u8) -> bool {
         self.requests.claim(now, request, token, attempt)

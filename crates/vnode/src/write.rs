@@ -83,7 +83,8 @@ impl Vnodes {
         self.counters.minted += 1;
         self.requests.remember(now, write.request, key.key.token(), dot);
         let record = apply(&base, &write, &replaced, dot, first);
-        let staged = describe(&record, &base, dot, now.wall, false);
+        let in_part = is_held_back(&write, &base, &replaced);
+        let staged = Staged { in_part, ..describe(&record, &base, dot, now.wall, false) };
         self.warn_of_siblings(&record);
         let row = Some(staged.record.clone());
         out.push(Effect::Staged(op, staged));
@@ -290,6 +291,18 @@ fn replaced<'w>(
     }
 }
 
+/// Whether a blind write does not replace all that it found.
+fn is_held_back(write: &ClientWrite, base: &Record, replaced: &VersionVector) -> bool {
+    match &write.replaces {
+        Replaces::Seen(_) => false,
+        Replaces::All(heard) => {
+            let covers =
+                |seen: &VersionVector| matches!(replaced.compare(seen), Relation::Equal | Relation::Descends);
+            !covers(base.context()) || !covers(heard)
+        }
+    }
+}
+
 fn apply(base: &Record, write: &ClientWrite, seen: &VersionVector, dot: Dot, first: bool) -> Record {
     let is_value = matches!(write.payload, Payload::Value(_));
     let id = (is_value && !write.lww).then_some(write.request);
@@ -310,6 +323,7 @@ fn describe(record: &Record, before: &Record, dot: Dot, wall: WallTime, repeated
         siblings: u32::try_from(siblings).unwrap_or(u32::MAX),
         existed: !before.live(wall).is_empty(),
         repeated,
+        in_part: false,
     }
 }
 

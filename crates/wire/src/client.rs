@@ -190,7 +190,7 @@ pub struct ReadReply {
     pub siblings: Vec<SiblingView>,
     /// What this read has seen, for the write that follows it; `None` when there never was anything.
     pub context: Option<Bytes>,
-    /// The newest delete that stands beside the values, if one does.
+    /// The newest delete, or value that has expired, that stands beside the values, if one does.
     pub deleted: Option<Dot>,
 }
 

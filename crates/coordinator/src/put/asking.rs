@@ -65,6 +65,7 @@ impl Put {
     fn known(&mut self, origin: Option<Origin>, record: Record, out: &mut Vec<Effect>) {
         self.phase = Phase::Coordinating;
         self.in_doubt = true;
+        self.is_known = true;
         out.push(Effect::MergeHere(record, origin));
     }
 
@@ -132,27 +133,36 @@ impl Put {
     pub(super) fn coordinate(&self, mut heard: Heard, out: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Coordinating) && !self.answered {
             heard.is_new |= self.is_new;
+            heard.is_known |= self.is_known;
             out.push(Effect::Coordinate(heard));
         }
     }
 
     /// Before it was made, the moment passed after which whoever sent it may have tried elsewhere.
-    pub(super) fn late_here(&mut self, out: &mut Vec<Effect>) {
-        if matches!(self.phase, Phase::Coordinating) && !self.answered {
-            self.in_doubt = true;
-            self.inquire(true, out);
+    pub(super) fn late_here(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        if !matches!(self.phase, Phase::Coordinating) || self.answered {
+            return;
         }
+        self.in_doubt = true;
+        if self.is_known {
+            let detail =
+                "another owner has this write, or had it, and this node could not take it over: read the key";
+            return self.fail(Failure::unknown(FailureKind::Storage, detail), out);
+        }
+        self.be_patient(now);
+        self.inquire(true, out);
     }
 
     /// What the writer says it has seen lies further ahead than this node can know of. Owners that hold it vouch for it:
     /// data are never refused for their time.
-    pub(super) fn ahead_here(&mut self, failure: Failure, out: &mut Vec<Effect>) {
+    pub(super) fn ahead_here(&mut self, now: Instant, failure: Failure, out: &mut Vec<Effect>) {
         if !matches!(self.phase, Phase::Coordinating) || self.answered {
             return;
         }
         if std::mem::replace(&mut self.asked_ahead, true) {
             return self.refused_here(failure, out);
         }
+        self.be_patient(now);
         self.begin_inquiry(Inquiry::new(&self.plan, &self.questions, true, false), out);
     }
 

@@ -37,6 +37,8 @@ pub struct Heard {
     pub context: VersionVector,
     /// The owners were asked whether they know the request, as many as it takes.
     pub is_new: bool,
+    /// Another owner said that the write was made: it is not made again.
+    pub is_known: bool,
     /// Every other owner is sure that it holds no record at all.
     pub is_absent: bool,
     /// Fewer contexts were heard than were needed.
@@ -185,6 +187,7 @@ impl Inquiry {
     pub(super) fn end(self) -> Heard {
         Heard {
             is_new: self.is_recall(),
+            is_known: false,
             is_absent: self.absent.is_some_and(|count| count == self.others),
             is_partial: self.contexts < self.needs_contexts,
             context: self.heard,

@@ -261,3 +261,35 @@ fn a_blind_retry_of_what_was_made_before_does_not_claim_to_know_what_it_replaced
     story.event(Event::CommittedHere);
     assert_eq!(story.event(Event::Merged(node(2), DONE)), ["written in part: acked 2 owners 2 hinted 0"]);
 }
+
+#[test]
+fn what_another_owner_has_and_this_one_cannot_take_over_is_unknown_and_not_asked_about_again() {
+    let (mut story, _) = Story::retry(plan(&[(2, UP), (3, UP)], &[]));
+    story.hears(3, known());
+    assert_eq!(story.event(Event::MergedHere), ["coordinate"]);
+    assert_eq!(story.event(Event::LateHere), ["storage unknown"]);
+    assert!(story.put.is_over());
+}
+
+#[test]
+fn an_inquiry_that_begins_late_waits_for_the_silent_like_any_other() {
+    let (mut story, _) = Story::start(plan(&[(2, UP), (3, UP)], &[]), Tried::Never, no_questions());
+    assert_eq!(story.wait(), NONE);
+    story.now = 700;
+    assert_eq!(story.event(Event::LateHere), ["recall 2", "recall 3"]);
+    story.hears(2, nothing_known(2));
+    while story.now < 1_200 {
+        let said = story.wait();
+        assert!(story.now == 1_200 || said == NONE, "{said:?}");
+        assert!(story.now < 1_200 || said == ["coordinate as new over 2"], "{said:?}");
+    }
+}
+
+#[test]
+fn a_blind_write_that_was_held_back_says_so() {
+    let (mut story, _) = Story::blind(plan(&[(2, UP), (3, UP)], &[]));
+    story.hears(2, nothing_known(7));
+    story.event(Event::Staged(Staged { in_part: true, ..staged() }));
+    story.event(Event::CommittedHere);
+    assert_eq!(story.event(Event::Merged(node(3), DONE)), ["written in part: acked 2 owners 2 hinted 0"]);
+}

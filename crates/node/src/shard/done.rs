@@ -6,7 +6,7 @@ use starling_antientropy::{self as antientropy, Errand};
 use starling_coordinator::{get, put};
 use starling_handoff as handoff;
 use starling_types::{BucketName, NodeId, PartitionId, QualifiedKey, RequestId};
-use starling_vnode::{CellKey, Done, Refused};
+use starling_vnode::{Done, Refused};
 
 use super::machine::{Input, Machine};
 use super::turn::failure;
@@ -57,15 +57,13 @@ pub(super) enum Remote {
     Recall {
         key: QualifiedKey,
         request: RequestId,
+        /// What was on its way to disk has been waited for.
+        settled: bool,
     },
     /// The remembered write must be committed before its record is shown.
     RecallSettle {
-        cell: CellKey,
-        dot: starling_causality::Dot,
-    },
-    RecallRead {
-        bucket: BucketName,
-        dot: starling_causality::Dot,
+        key: QualifiedKey,
+        request: RequestId,
     },
 }
 

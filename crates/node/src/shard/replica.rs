@@ -1,7 +1,7 @@
 //! What other nodes ask of this one's replicas, and their answers to what this one asked.
 
 use starling_antientropy::Errand;
-use starling_causality::{Digest, Dot, Record};
+use starling_causality::{Digest, Record};
 use starling_coordinator::{forward, get, put};
 use starling_handoff as handoff;
 use starling_types::planted::{self, Bug};
@@ -174,13 +174,26 @@ impl Shard {
         recall: &Recall,
     ) {
         let (request, token) = (recall.request, key.token());
-        if let Some(dot) = self.vnodes.recall(request, token) {
-            return self.settle_recall(turn, from, exchange, key, dot);
+        if self.vnodes.recall(request, token).is_some() {
+            return self.settle_recall(turn, from, exchange, key, request);
         }
         if !self.vnodes.claim(turn.now, request, token, recall.attempt) {
             return turn.send(exchange, from, Class::Foreground, 0, Message::Recalled(Recalled::Claimed));
         }
-        let op = self.op(Context::Remote(from, exchange, Remote::Recall { key: key.clone(), request }));
+        self.read_for_recall(turn, from, exchange, key, request, false);
+    }
+
+    fn read_for_recall(
+        &mut self,
+        turn: &Turn<'_>,
+        from: NodeId,
+        exchange: RequestId,
+        key: QualifiedKey,
+        request: RequestId,
+        settled: bool,
+    ) {
+        let remote = Remote::Recall { key: key.clone(), request, settled };
+        let op = self.op(Context::Remote(from, exchange, remote));
         self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
     }
 
@@ -191,37 +204,41 @@ impl Shard {
         from: NodeId,
         exchange: RequestId,
         key: QualifiedKey,
-        dot: Dot,
+        request: RequestId,
     ) {
         let lww = turn.view.buckets().is_lww(key.bucket());
-        let cell = CellKey::data(key);
-        let remote = Remote::RecallSettle { cell: cell.clone(), dot };
-        let op = self.op(Context::Remote(from, exchange, remote));
+        let cell = CellKey::data(key.clone());
+        let op = self.op(Context::Remote(from, exchange, Remote::RecallSettle { key, request }));
         let record = Record::default();
         self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
     }
 
-    /// What the record itself says of a request: it outlives the memory of ids.
+    /// What this node knows of a request and holds of its key. The record itself outlives the memory of ids. `None` if
+    /// the write is remembered and not in the record: it is on its way to disk.
     fn knowledge(
         &self,
         turn: &Turn<'_>,
         key: &QualifiedKey,
         request: RequestId,
         record: &Record,
-    ) -> Recalled {
+    ) -> Option<Recalled> {
         // It may have come while the record was loaded.
-        let dot = self.vnodes.recall(request, key.token()).filter(|&dot| record.context().covers(dot));
-        let dot = dot.or_else(|| record.dot_of(request));
+        let remembered = self.vnodes.recall(request, key.token());
+        if remembered.is_some_and(|dot| !record.context().covers(dot)) {
+            return None;
+        }
+        let dot = remembered.or_else(|| record.dot_of(request));
         if dot.is_some() || record.is_superseded(request) {
-            return Recalled::Known { dot, shown: shown(turn, key.bucket(), record) };
+            return Some(Recalled::Known { dot, shown: shown(turn, key.bucket(), record) });
         }
         let word = self.word(turn, key);
-        Recalled::Nothing(Held {
+        let holds_nothing = record.is_empty() && !self.vnodes.is_busy(&CellKey::data(key.clone()));
+        Some(Recalled::Nothing(Held {
             since: self.forgotten_until(turn),
             context: record.context().clone(),
-            is_empty: record.is_empty() && word == Word::Full,
+            is_empty: holds_nothing && word == Word::Full,
             is_sure: word != Word::None,
-        })
+        }))
     }
 
     /// Another owner remembers the request, or does not. Under rules that this node has yet to learn it cannot take the
@@ -289,18 +306,20 @@ impl Shard {
                 return turn.send(exchange, from, Class::Background, 0, Message::Fetched(answer));
             }
             (Remote::Fetch { .. }, _) => Message::Fetched(ReadAnswer::Unknown),
-            (Remote::RecallSettle { cell, dot }, Ok(_)) => {
-                let remote = Remote::RecallRead { bucket: cell.key.bucket().clone(), dot };
-                let op = self.op(Context::Remote(from, exchange, remote));
-                return self.vnode(turn, vnode::Event::Read(op, cell));
+            (Remote::RecallSettle { key, request }, Ok(_)) => {
+                return self.read_for_recall(turn, from, exchange, key, request, true);
             }
-            (Remote::RecallRead { bucket, dot }, Ok(Done::Read(record))) => {
-                Message::Recalled(Recalled::Known { dot: Some(dot), shown: shown(turn, &bucket, &record) })
+            (Remote::Recall { key, request, settled }, Ok(Done::Read(record))) => {
+                match self.knowledge(turn, &key, request, &record) {
+                    Some(knowledge) => Message::Recalled(knowledge),
+                    None if !settled => return self.settle_recall(turn, from, exchange, key, request),
+                    None => {
+                        let why = "the write was made here, and is not on its disk";
+                        Message::Recalled(Recalled::Refused(Refusal::Storage(why.into())))
+                    }
+                }
             }
-            (Remote::Recall { key, request }, Ok(Done::Read(record))) => {
-                Message::Recalled(self.knowledge(turn, &key, request, &record))
-            }
-            (Remote::Recall { .. } | Remote::RecallSettle { .. } | Remote::RecallRead { .. }, result) => {
+            (Remote::Recall { .. } | Remote::RecallSettle { .. }, result) => {
                 let why = result.err().map(|refused| refused.to_string()).unwrap_or_default();
                 Message::Recalled(Recalled::Refused(Refusal::Storage(why)))
             }

@@ -23,11 +23,15 @@ impl Timing {
     pub(super) fn of(now: Now, cluster: WallTime, request: &KvRequest) -> Self {
         let issued = request.issued.min(cluster.after(limits::REQUEST_MAX_LEAD));
         let began = request.began.min(cluster);
-        let left = request.ends().since(cluster).min(request.timeout());
+        // Whoever dated it may be behind.
+        let left = request.ends().after(limits::MAX_SKEW).since(cluster).min(request.timeout());
         let elsewhere = request.may_go_elsewhere().map(|at| {
             let skew = limits::MAX_SKEW.min(at.since(request.began) / 2);
             now.instant + (at.since(request.began) - skew).saturating_sub(cluster.since(began))
         });
+        // A first try that begins long after the issue is no first try, whatever it says of itself.
+        let is_old = began.since(issued) > limits::FIRST_TRY_WINDOW;
+        let elsewhere = if is_old { Some(now.instant) } else { elsewhere };
         Self { issued, window: issued.after(limits::FIRST_TRY_WINDOW), ends: now.instant + left, elsewhere }
     }
 
@@ -43,7 +47,14 @@ impl Timing {
 
     /// What the vnode is told of try number `attempt`.
     pub(super) const fn tries(&self, attempt: u8) -> Tries {
-        Tries { attempt, issued: self.issued, window: self.window, elsewhere: self.elsewhere, is_new: false }
+        Tries {
+            attempt,
+            issued: self.issued,
+            window: self.window,
+            elsewhere: self.elsewhere,
+            is_new: false,
+            is_known: false,
+        }
     }
 
     /// Nobody waits for a write any more when it comes: to make it would be to replace what came after it.

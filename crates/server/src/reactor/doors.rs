@@ -26,12 +26,12 @@ impl KvService for Reactor {
         let mut rng = self.rng.borrow_mut();
         let id = (u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64());
         // The client has said no time: not this node's clock but the cluster's time is what others judge it by.
-        let issued = self.may_have_come();
+        let (issued, began) = (self.cluster_time(), self.may_have_come());
         KvRequest {
             id: RequestId::from_bits(id),
             attempt: 0,
             issued,
-            began: issued,
+            began,
             timeout_ms: 0,
             // Clients of these doors have no ids: nothing they send is ever tried again under the same one.
             patience_ms: 0,

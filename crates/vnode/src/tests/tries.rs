@@ -14,6 +14,7 @@ fn tries(attempt: u8) -> Tries {
         window: WallTime::from_millis(NOON).after(limits::FIRST_TRY_WINDOW),
         elsewhere: Some(at(1_000)),
         is_new: false,
+        is_known: false,
     }
 }
 
@@ -88,7 +89,6 @@ fn a_blind_first_try_replaces_nothing_from_beyond_its_window_but_what_no_right_c
     bench.merge(data("k"), foreign(8, 1_200, "beyond it"), None, true);
     bench.merge(data("k"), foreign(7, 86_400_000, "a day ahead"), None, true);
     bench.settle();
-    bench.pass(900);
     let first = bench.made(try_of("mine", None, tries(0)));
     assert_eq!(values(&bench.look("k")), ["beyond it", "mine"]);
     assert!(bench.dot(first).hlc > Hlc::from_parts(NOON + 86_400_000, 0), "above all that is there");
@@ -103,8 +103,9 @@ fn a_blind_later_try_replaces_only_what_is_older_than_the_request() {
     bench.merge(data("k"), foreign(9, 0, "before"), None, true);
     bench.merge(data("k"), foreign(8, 300, "since"), None, true);
     bench.settle();
-    bench.made(try_of("mine", None, asked(1)));
+    let retry = bench.made(try_of("mine", None, asked(1)));
     assert_eq!(values(&bench.look("k")), ["mine", "since"]);
+    assert!(bench.staged[&retry].in_part, "and says so");
 }
 
 #[test]
@@ -119,6 +120,15 @@ fn a_blind_write_replaces_what_others_were_heard_to_hold_and_what_is_here_at_tha
     bench.merge(data("k"), there, None, true);
     bench.settle();
     assert_eq!(values(&bench.look("k")), ["mine"]);
+}
+
+#[test]
+fn what_another_owner_says_was_made_is_not_made_as_a_first_try() {
+    let mut bench = Bench::warm();
+    let known = Tries { is_known: true, ..tries(0) };
+    let op = bench.write(try_of("mine", None, known));
+    bench.settle();
+    assert_eq!(bench.refusal(op), &Refused::Late);
 }
 
 #[test]
