@@ -8,7 +8,7 @@ use starling_types::{ClusterId, Generation, LayoutVersion, NodeId, WallTime};
 use crate::gossip::MemberInfo;
 
 /// The protocol version that this release speaks.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// What either end says of itself. A client names no node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
