@@ -132,6 +132,8 @@ pub enum Effect {
     },
     /// Try to connect.
     Connect(SocketAddr, Option<NodeId>),
+    /// Close what connects to a node, losing what is under way: it leads to a process that is gone.
+    Disconnect(NodeId),
     /// Make this the durable count of this node's starts: other members know it under a higher one than it had.
     RaiseGeneration(Generation),
     /// Everything is finished and on disk: the process may exit.

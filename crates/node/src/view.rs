@@ -63,6 +63,11 @@ impl View {
         self.reach.get(&node).copied().unwrap_or(Reach::Down)
     }
 
+    /// Whether a node is connected and not suspected.
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.reach(node) == Reach::Up
+    }
+
     /// The latest word on a node counts.
     pub fn set_reach(&mut self, node: NodeId, reach: Reach) {
         self.reach.insert(node, reach);

@@ -262,6 +262,11 @@ impl Reactor {
                     transport.dial(addr, node);
                 }
             }
+            Effect::Disconnect(node) => {
+                if let Some(transport) = self.transport.get() {
+                    transport.disconnect(node);
+                }
+            }
             Effect::RaiseGeneration(generation) => match self.home.borrow_mut().raise(generation) {
                 Ok(()) => self.push(Event::GenerationRaised(generation)),
                 Err(error) => tracing::error!(%error, "the count of starts could not be raised"),

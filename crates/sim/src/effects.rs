@@ -37,6 +37,7 @@ impl World {
             Effect::Scan { id, space, prefix, from } => self.order_scan(node, id, space, prefix, from),
             Effect::Commit { id, rows, durable } => self.commit(node, id, rows, durable, events),
             Effect::Connect(addr, _) => self.connect(node, addr),
+            Effect::Disconnect(peer) => self.disconnect(node, peer),
             Effect::RaiseGeneration(generation) => {
                 self.hosts[node].config.generation = generation;
                 events.push_back(Event::GenerationRaised(generation));

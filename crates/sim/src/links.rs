@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use starling_node::Event;
+use starling_node::{Event, View};
+use starling_types::NodeId;
 use starling_wire::Envelope;
 
 use crate::host;
 use crate::toll::Harm;
 use crate::troubles::Trouble;
 use crate::world::{Happening, IDLE, Passage, World};
+
+/// A closing reaches the other end within this.
+const CLOSED: Duration = Duration::from_millis(5);
 
 impl World {
     pub(crate) fn frame(&mut self, to: usize, from: usize, connection: u64, passage: Passage, bytes: &[u8]) {
@@ -94,6 +98,22 @@ impl World {
             self.counts.disconnections += 1;
             let id = self.hosts[peer].id();
             self.deliver(node, Event::PeerDown(id));
+        }
+    }
+
+    /// Whether a node reaches every other, and knows it.
+    pub(crate) fn sees_all(&self, node: usize) -> bool {
+        let others = self.hosts.iter().enumerate().filter(|(other, _)| *other != node);
+        let sees = |view: &View| others.clone().all(|(_, host)| view.is_up(host.id()));
+        self.node(node).is_some_and(|machine| sees(machine.view()))
+    }
+
+    /// A node closes its connection to another, which notices it if it still has it.
+    pub(crate) fn disconnect(&mut self, node: usize, peer: NodeId) {
+        let Some(peer) = self.hosts.iter().position(|host| host.id() == peer) else { return };
+        if let Some(&connection) = self.hosts[node].links.get(&peer) {
+            self.after(Duration::ZERO, Happening::LinkLost { node, peer, connection });
+            self.after(CLOSED, Happening::LinkLost { node: peer, peer: node, connection });
         }
     }
 

@@ -62,6 +62,7 @@ impl Run {
         };
         let now = self.world.now_at(node);
         self.world.serves(node)
+            && self.world.sees_all(node)
             && machine.data_plane().under_way() == 0
             && self.world.damaged(node) == 0
             && machine.status(now).repair.quiescent

@@ -53,26 +53,34 @@ impl ControlPlane {
         self.lives.said.insert(node, hello.generation);
         self.lives.fenced.remove(&node);
         if let Some(least) = self.least_life(node).filter(|&least| hello.generation < least) {
+            // Whoever has said goodbye and is not gone yet is nothing to be alarmed about.
+            if hello.generation.0 + 1 < least.0 || !self.has_left(node) {
+                turn.out.push(Effect::Log(Log::Alarm(format!(
+                    "node {node} is back from before its generation {}: its disk is an earlier one",
+                    least.0
+                ))));
+            }
             return self.fence(turn, node, least);
         }
         self.remember_life(turn, node);
         set_reach(turn, node, Reach::Up);
     }
 
+    fn last_life(&self, node: NodeId) -> Option<Life> {
+        self.gossip.member(node).and_then(Life::of).max(self.lives.memory.of(node))
+    }
+
     /// A life that has said goodbye is over.
     fn least_life(&self, node: NodeId) -> Option<Generation> {
-        let heard = self.gossip.member(node).and_then(Life::of);
-        heard.max(self.lives.memory.of(node)).map(Life::least)
+        self.last_life(node).map(Life::least)
+    }
+
+    fn has_left(&self, node: NodeId) -> bool {
+        self.last_life(node).is_some_and(|life| life.is_over)
     }
 
     fn fence(&mut self, turn: &mut Turn<'_>, node: NodeId, least: Generation) {
-        if self.lives.fenced.insert(node, least).is_none() {
-            let words = format!(
-                "node {node} is back from before its generation {}: its disk is an earlier one",
-                least.0
-            );
-            turn.out.push(Effect::Log(Log::Alarm(words)));
-        }
+        self.lives.fenced.insert(node, least);
         set_reach(turn, node, Reach::Down);
     }
 
@@ -90,12 +98,14 @@ impl ControlPlane {
         }
     }
 
-    /// Somebody's word of another node.
+    /// Somebody's word of another node. If it has started since it greeted, the connection leads to a process that is
+    /// gone, which this node has not noticed yet: whoever is there now is greeted anew.
     pub(super) fn heard_of_life(&mut self, turn: &mut Turn<'_>, node: NodeId, generation: Generation) {
         self.remember_life(turn, node);
         let said = self.lives.said.get(&node).copied();
         if self.connected.contains(&node) && said.is_some_and(|said| said < generation) {
             self.fence(turn, node, generation);
+            turn.out.push(Effect::Disconnect(node));
         }
     }
 

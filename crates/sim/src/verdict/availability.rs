@@ -46,7 +46,10 @@ impl Run {
                     continue;
                 }
                 if number > 0 {
-                    retries.count(done);
+                    let is_full = one.end == TryEnd::Failed(FailureKind::DiskFull);
+                    if !is_full || !self.is_troubled(owners, one, until) {
+                        retries.count(done);
+                    }
                 } else if op.is_write() || op.strict {
                     floors[usize::from(op.is_write())].1.count(done);
                 }
@@ -68,12 +71,25 @@ impl Run {
 
     /// Whether a try must be done in its time.
     fn is_fair(&self, op: &Op, one: &Try, owners: &[usize], until: Instant) -> bool {
-        let excused = matches!(one.end, TryEnd::Open | TryEnd::Failed(FailureKind::TooManySiblings));
+        let excused = matches!(one.end, TryEnd::Open | TryEnd::Failed(FailureKind::TooManySiblings))
+            || (one.end == TryEnd::Failed(FailureKind::BadRequest) && self.asks_too_few(op));
         let troubled = |node: &usize| self.world.troubles.touch(*node, one.sent, until);
         let count = owners.iter().filter(|node| troubled(node)).count();
         // Who passes it on may pass it on to one who is troubled.
         let spare = if owners.contains(&one.node) { usize::from(self.spare(op)) } else { 0 };
         !excused && !troubled(&one.node) && count <= spare
+    }
+
+    /// Whether any owner, or the node that was asked, is.
+    fn is_troubled(&self, owners: &[usize], one: &Try, until: Instant) -> bool {
+        owners.iter().chain([&one.node]).any(|node| self.world.troubles.touch(*node, one.sent, until))
+    }
+
+    /// A bucket that became strict under way refuses quorums that do not meet.
+    fn asks_too_few(&self, op: &Op) -> bool {
+        let becomes_strict = self.options.rules.later.is_some_and(|(_, rules)| rules.strict == Some(true));
+        let asked = if op.is_write() { op.w } else { op.r };
+        becomes_strict && asked <= self.copies() / 2
     }
 
     /// How many owners may be troubled.

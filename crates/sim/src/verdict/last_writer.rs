@@ -10,7 +10,7 @@ use crate::history::{Kind, Op};
 use crate::judges::{Complaint, Judge};
 use crate::run::Run;
 
-/// Right clocks differ by less, with what a client's differs from them.
+/// Right clocks differ by less, with what a right client's differs from them.
 const SLACK: Duration = Duration::from_secs(1);
 /// After how long whoever can be reached knows of other rules.
 const KNOWN: Duration = Duration::from_secs(2);
@@ -34,7 +34,9 @@ impl Run {
 
     fn older_winner(&self, ledger: &Ledger, key: usize) -> Vec<Complaint> {
         let shown = self.shown_in_the_end(ledger, key);
-        let slack = SLACK + Duration::from_millis(self.world.worst_clock_ms);
+        // Who dates requests by a wrong clock has them placed there.
+        let clients = self.options.workload.clock_skew_ms.unsigned_abs();
+        let slack = SLACK + Duration::from_millis(self.world.worst_clock_ms.max(2 * clients));
         let ops: Vec<(usize, &Op)> = self.ops_of(ledger, key).filter(|(_, op)| op.is_write()).collect();
         let lasts: Vec<(usize, Instant)> = ops
             .iter()

@@ -183,6 +183,37 @@ fn after_a_start_an_earlier_life_is_told_from_the_last_and_from_later_ones() {
     }
 }
 
+fn alarms(effects: &[Effect]) -> usize {
+    effects.iter().filter(|effect| matches!(effect, Effect::Log(Log::Alarm(_)))).count()
+}
+
+#[test]
+fn a_start_that_is_heard_of_before_the_connection_is_noticed_to_be_gone_alarms_nobody() {
+    let (mut node, _) = start(1, &fresh());
+    meet(&mut node, 5);
+    let heard = say(&mut node, news_of(2, 6));
+    let is_closed = |effect: &Effect| matches!(effect, &Effect::Disconnect(OTHER));
+    assert!(heard.iter().any(is_closed), "{heard:?}");
+    assert_eq!((alarms(&heard), node.view().reach(OTHER)), (0, Reach::Down));
+    give(&mut node, Event::PeerDown(OTHER));
+    let met = meet(&mut node, 6);
+    assert_eq!((alarms(&met), node.view().reach(OTHER)), (0, Reach::Up));
+    // A disk from before does not become a later one by being greeted once more.
+    say(&mut node, news_of(2, 9));
+    give(&mut node, Event::PeerDown(OTHER));
+    let met = meet(&mut node, 6);
+    assert_eq!((alarms(&met), node.view().reach(OTHER)), (1, Reach::Down));
+}
+
+#[test]
+fn whoever_has_said_goodbye_and_is_greeted_before_it_is_gone_alarms_nobody() {
+    for (generation, expected) in [(5, 0), (4, 1)] {
+        let mut node = after_a_start(true);
+        let met = meet(&mut node, generation);
+        assert_eq!((alarms(&met), node.view().reach(OTHER)), (expected, Reach::Down));
+    }
+}
+
 /// What node 1 says to node 2 in gossip.
 fn said(effects: Vec<Effect>) -> Vec<Envelope> {
     let envelope = |effect| match effect {
