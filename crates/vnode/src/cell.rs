@@ -59,6 +59,9 @@ pub(crate) struct Cell {
     pub(crate) staged: VecDeque<InFlight>,
     pub(crate) waiting: VecDeque<Task>,
     pub(crate) loading: bool,
+    /// The row is not looked at before this commit has ended: it was staged above one that failed, and what the disk
+    /// shows until then may not last.
+    pub(crate) unsettled: Option<Ticket>,
     /// Why the row cannot be read. What is committed is empty then, which is right for merges and wrong for reads.
     pub(crate) damage: Option<String>,
 }

@@ -203,6 +203,12 @@ pub enum Refused {
     /// Another try of the request may be under way by now: the other owners must be asked first.
     #[error("another try of this request may be under way; nothing was changed by this one")]
     Late,
+    /// Where the last write wins, it would lose at once to what it may not replace: see [`Tries`].
+    #[error(
+        "where the last write wins, this try of the request counts as made before what is there; nothing was changed by \
+         it: read the key, and write again as a new request if the value there is not yours"
+    )]
+    Outranked,
     /// Another try of the request goes on.
     #[error("a later try of this request is under way: ask again with the same request id")]
     Claimed,

@@ -21,7 +21,7 @@ impl Vnodes {
         out: &mut Vec<Effect>,
     ) {
         // The answer to a load from before a failed commit may find a key that is loaded by now.
-        if self.cells.get(&key).is_none_or(|cell| !cell.loading) {
+        if self.cells.get(&key).is_none_or(|cell| !cell.loading || cell.unsettled.is_some()) {
             return;
         }
         let (record, damage) = match decode(row) {
@@ -122,24 +122,39 @@ impl Vnodes {
                 if durable {
                     self.synced = self.synced.max(ticket);
                 }
-                self.settle(now, &key, ticket, out);
+                if !self.is_unsettled(&key, ticket, out) {
+                    self.settle(now, &key, ticket, out);
+                }
             }
             (Some(Pending::Cell { key, bytes, ceiling, .. }), Err(failure)) => {
                 if ceiling.is_some() {
                     self.mint.lease_failed();
                 }
                 self.staged_bytes = self.staged_bytes.saturating_sub(bytes);
-                self.commit_failed(&key, &failure, out);
+                if !self.is_unsettled(&key, ticket, out) {
+                    self.commit_failed(&key, &failure, out);
+                }
             }
         }
     }
 
-    fn settle(&mut self, now: Now, key: &CellKey, ticket: Ticket, out: &mut Vec<Effect>) {
-        let Some(cell) = self.cells.get_mut(key) else {
-            // It was staged above a commit that was refused: the disk holds more than what was loaded since.
-            self.cache.take(key);
-            return;
+    /// Whether a commit was staged above one that failed. The last of these lets the row be looked at.
+    fn is_unsettled(&mut self, key: &CellKey, ticket: Ticket, out: &mut Vec<Effect>) -> bool {
+        let Some(cell) = self.cells.get_mut(key).filter(|cell| cell.unsettled.is_some()) else {
+            return false;
         };
+        if cell.unsettled == Some(ticket) {
+            cell.unsettled = None;
+            match cell.waiting.is_empty() {
+                true => drop(self.cells.remove(key)),
+                false => out.push(Effect::Load(key.clone())),
+            }
+        }
+        true
+    }
+
+    fn settle(&mut self, now: Now, key: &CellKey, ticket: Ticket, out: &mut Vec<Effect>) {
+        let Some(cell) = self.cells.get_mut(key) else { return };
         if let Some(staged) = cell.staged.iter_mut().find(|s| s.ticket == ticket) {
             staged.committed = true;
         }
@@ -152,7 +167,7 @@ impl Vnodes {
     }
 
     /// The dots of this cell's staged writes may live on other nodes while this one forgot them: nobody mints
-    /// under the vnode's actor again, and the next access reads the disk.
+    /// under the vnode's actor again, and the next access reads the disk, once all of them have ended.
     fn commit_failed(&mut self, key: &CellKey, failure: &CommitFailure, out: &mut Vec<Effect>) {
         if key.space == Space::Data && !planted::on(Bug::ActorNotRetired) {
             self.mint.retire(self.bits.partition_of(key.key.token()));
@@ -161,6 +176,11 @@ impl Vnodes {
             return;
         };
         self.count_hint(key, &cell, cell.committed.as_deref().unwrap_or(&Record::default()));
+        let last = cell.staged.back().map(|staged| staged.ticket);
+        if let Some(last) = last.filter(|last| self.tickets.contains_key(last)) {
+            let unsettled = Cell { loading: true, unsettled: Some(last), ..Cell::default() };
+            self.cells.insert(key.clone(), unsettled);
+        }
         for staged in cell.staged {
             staged.request.into_iter().for_each(|request| self.requests.forget(request, key.key.token()));
             let refuse = |op| Effect::Done(op, Err(refused(failure)));

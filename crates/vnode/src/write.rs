@@ -67,6 +67,11 @@ impl Vnodes {
             return self.repeat(key, cell, op, dot, &write, &base, now, out);
         }
         let replaced = replaced(&write, &base, first, now.wall).into_owned();
+        let in_part = is_held_back(&write, &base, &replaced);
+        if write.lww && in_part {
+            out.push(Effect::Done(op, Err(Refused::Outranked)));
+            return;
+        }
         if let Err(refused) = self.admit(now.wall, key, &base, &write, &replaced) {
             out.push(Effect::Done(op, Err(refused)));
             return;
@@ -83,7 +88,6 @@ impl Vnodes {
         self.counters.minted += 1;
         self.requests.remember(now, write.request, key.key.token(), dot);
         let record = apply(&base, &write, &replaced, dot, first);
-        let in_part = is_held_back(&write, &base, &replaced);
         let staged = Staged { in_part, ..describe(&record, &base, dot, now.wall, false) };
         self.warn_of_siblings(&record);
         let row = Some(staged.record.clone());

@@ -132,6 +132,7 @@ impl Shard {
             let tried = self.tried(turn, &request, write, &timing)?;
             let subject = Subject { request: request.id, attempt: request.attempt, bucket, key: name };
             let questions = self.questions(turn, props, plan.n, &request, &key, &timing);
+            let plan = Plan { patience: timing.asks_until(turn.now.instant, plan.patience), ..plan };
             Machine::Put(Put::start(plan, subject, tried, questions, &mut effects))
         } else {
             Machine::Get(Get::start(plan, bucket, name, &mut effects))

@@ -40,6 +40,13 @@ impl Timing {
         self.elsewhere.is_some_and(|at| now >= at)
     }
 
+    /// Until when it may be asked what a write replaces, given a patience: it is to be made, perhaps in part, before
+    /// another try may be under way.
+    pub(super) fn asks_until(&self, now: Instant, patience: Instant) -> Instant {
+        let elsewhere = self.elsewhere.filter(|&at| at > now);
+        elsewhere.map_or(patience, |at| patience.min(now + at.since(now) * 3 / 4))
+    }
+
     /// How long this try may still take.
     pub(super) const fn left(&self, now: Instant) -> Duration {
         self.ends.since(now)

@@ -93,13 +93,17 @@ pub(super) fn failure(refused: &Refused) -> Failure {
     let kind = match refused {
         Refused::TooManySiblings(_) => FailureKind::TooManySiblings,
         Refused::ForgedContext | Refused::FutureContext(_) => FailureKind::BadRequest,
-        Refused::TooLate | Refused::Late | Refused::Claimed | Refused::Superseded => FailureKind::Deadline,
+        Refused::TooLate | Refused::Late | Refused::Outranked | Refused::Claimed | Refused::Superseded => {
+            FailureKind::Deadline
+        }
         Refused::TooLarge { .. } => FailureKind::TooLarge,
         Refused::Load(_) | Refused::Damaged(_) | Refused::Commit(_) => FailureKind::Storage,
         Refused::NoSpace(_) => FailureKind::DiskFull,
     };
     match refused {
-        Refused::Late | Refused::Claimed => return Failure::unknown(kind, refused.to_string()),
+        Refused::Late | Refused::Outranked | Refused::Claimed => {
+            return Failure::unknown(kind, refused.to_string());
+        }
         Refused::Superseded => {
             return Failure { outcome: Outcome::Applied, ..Failure::unknown(kind, refused.to_string()) };
         }
