@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use starling_node::{CommitId, Event, ReplyHandle};
 use starling_storage::CrashMode;
+use starling_types::WallTime;
 use starling_wire::KvRequest;
 use starling_wire::client::AdminRequest;
 
@@ -23,6 +24,13 @@ impl World {
             self.after(delay, Happening::Request { node, handle, request });
         }
         handle
+    }
+
+    /// The life and the time that a node shows to who connects to it.
+    pub(crate) fn greeting(&self, node: usize) -> Option<(u64, WallTime)> {
+        let host = &self.hosts[node];
+        let machine = host.machine.as_ref().filter(|_| !self.is_paused(node))?;
+        Some((host.life, machine.cluster_wall(self.now_at(node))))
     }
 
     /// An operator sends a request.

@@ -157,6 +157,8 @@ pub(crate) struct Run {
     pub(crate) complaints: Vec<Complaint>,
     /// When the change of the bucket's rules was answered.
     pub(crate) changed_at: Option<Instant>,
+    /// Nothing goes wrong any more.
+    pub(crate) is_healed: bool,
 }
 
 impl Run {
@@ -174,6 +176,7 @@ impl Run {
             unrest: Vec::new(),
             complaints: Vec::new(),
             changed_at: None,
+            is_healed: false,
         }
     }
 
@@ -275,7 +278,9 @@ impl Run {
             self.change((token & !CHANGE) as usize);
         } else if token & STEP != 0 {
             let (_, step) = self.schedule[(token & !STEP) as usize];
-            nemesis::carry_out(&mut self.world, step);
+            if !self.is_healed {
+                nemesis::carry_out(&mut self.world, step);
+            }
         } else if token & KILL != 0 {
             let node = (token & !KILL) as usize;
             self.world.crash(node);

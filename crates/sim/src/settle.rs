@@ -42,6 +42,7 @@ impl Run {
     }
 
     fn heal(&mut self) {
+        self.is_healed = true;
         self.world.mend();
         self.world.set_weather(Weather::CALM);
         for node in 0..self.world.len() {

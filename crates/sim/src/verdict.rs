@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use starling_causality::{Dot, Record};
+use starling_causality::{Dot, Record, VersionVector};
 use starling_checker::{KeyHistory, Replica, Write, WriteId, WriteOutcome};
 use starling_types::{BucketName, QualifiedKey};
 use starling_vnode::CellKey;
@@ -215,14 +215,23 @@ impl Run {
         };
         let (mut seen, mut perhaps) = match &op.seen {
             Seen::Nothing => (BTreeSet::new(), BTreeSet::new()),
-            Seen::Dots(dots, _) => {
-                (dots.iter().map(|&dot| ledger.write_of(op.key, dot)).collect(), BTreeSet::new())
-            }
+            Seen::Dots(dots, covers) => (
+                dots.iter().map(|&dot| ledger.write_of(op.key, dot)).collect(),
+                self.expired_among(ledger, op.key, covers),
+            ),
             Seen::Local | Seen::Quorum => self.blind(ledger, index, op),
         };
         seen.remove(&id);
         perhaps.remove(&id);
         Write { id, deletes: op.kind == Kind::Delete, outcome, seen, perhaps }
+    }
+
+    /// What expired before a read is not shown by it, and replaced by who writes with its context.
+    fn expired_among(&self, ledger: &Ledger, key: usize, covers: &VersionVector) -> BTreeSet<WriteId> {
+        let expires = |(index, op): &(usize, &Op)| {
+            op.ttl_ms.is_some() && ledger.dots[*index].iter().any(|&dot| covers.covers(dot))
+        };
+        self.ops_of(ledger, key).filter(expires).map(|(index, _)| WriteId(index as u64)).collect()
     }
 
     /// Whether it was acked, and what its acks rest on cannot have been lost with a disk's unsynced part.

@@ -2,6 +2,7 @@
 //! id, at the same node or another.
 
 mod ask;
+mod clock;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use starling_wire::{KvReply, KvRequest};
 
 use crate::history::{Ack, Op, Seen, Sight, Try, TryEnd};
 use crate::seed::Seed;
+use crate::workload::clock::Clock;
 use crate::world::World;
 
 /// How clients behave.
@@ -39,7 +41,8 @@ pub struct WorkloadOptions {
     pub late_retries: f64,
     /// Copies of every key: the largest quorum.
     pub copies: u8,
-    /// A client's clock differs from the true time by at most this, in milliseconds.
+    /// A client's clock differs from the true time by at most this, in milliseconds. Those that may be off by more than
+    /// right clocks date their requests by what nodes have shown them, as our clients do.
     pub clock_skew_ms: i64,
     /// Longest value, in bytes.
     pub longest: usize,
@@ -72,7 +75,7 @@ pub struct Workload {
 
 struct Client {
     rng: ChaCha8Rng,
-    clock_offset_ms: i64,
+    clock: Clock,
     /// Per key: the newest context, and what it covers.
     seen: BTreeMap<usize, (Bytes, Seen)>,
     /// Keys of which a write of its own may still show up.
@@ -99,8 +102,8 @@ impl Workload {
         let client = |index| {
             let mut rng = seed.stream("client", index as u64);
             let skew = options.clock_skew_ms;
-            let clock_offset_ms = rng.random_range(-skew..=skew);
-            Client { rng, clock_offset_ms, seen: BTreeMap::new(), loose: BTreeSet::new(), open: None }
+            let clock = Clock::new(rng.random_range(-skew..=skew), skew);
+            Client { rng, clock, seen: BTreeMap::new(), loose: BTreeSet::new(), open: None }
         };
         Self {
             clients: (0..options.clients).map(client).collect(),
@@ -113,6 +116,9 @@ impl Workload {
 
     /// Sets them going.
     pub fn start(&mut self, world: &mut World) {
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            client.clock.meet(world, number % world.len());
+        }
         (0..self.clients.len()).for_each(|c| self.pause(world, c, Duration::ZERO));
     }
 
@@ -286,7 +292,9 @@ impl Workload {
 
     fn send(&mut self, world: &mut World, client: usize, open: &mut Open) {
         let node = self.clients[client].rng.random_range(0..world.len());
-        open.request.began = world.true_wall(self.clients[client].clock_offset_ms);
+        let clock = &mut self.clients[client].clock;
+        clock.meet(world, node);
+        open.request.began = clock.wall(world);
         open.handle = world.request(node, open.request.clone());
         self.ops[open.op].tries.push(Try { node, sent: world.now(), end: TryEnd::Open });
         self.handles.insert(open.handle, (open.op, open.request.attempt));

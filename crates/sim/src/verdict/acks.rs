@@ -93,7 +93,8 @@ impl Run {
             return None;
         }
         let soon = later.at.since(earlier.at) < REMEMBERED;
-        if later.base.contains(&earlier.dot) && !self.options.rules.keeps_one() {
+        // Only values carry the request that made them.
+        if later.base.contains(&earlier.dot) && later.value.is_some() && !self.options.rules.keeps_one() {
             return Some("beside its own value");
         }
         if (earlier.node, earlier.life) == (later.node, later.life) && soon {

@@ -11,9 +11,6 @@ use crate::run::Run;
 /// Fewest tries of a kind from which a share says anything.
 const FEWEST: usize = 40;
 
-/// As far as clients that learn the cluster's time are off.
-const MOST_SKEW_MS: i64 = 500;
-
 /// Tries of one kind that may be expected to succeed now and then, and those that did.
 #[derive(Debug, Default, Clone, Copy)]
 struct Floor {
@@ -23,8 +20,7 @@ struct Floor {
 
 impl Run {
     pub(crate) fn unavailable(&self) -> Vec<Complaint> {
-        // Nor is anybody to blame for what clients give too little time by their own wrong clocks.
-        if self.options.crowded || self.options.workload.clock_skew_ms > MOST_SKEW_MS {
+        if self.options.crowded {
             return Vec::new();
         }
         let owners: Vec<Vec<usize>> =

@@ -21,7 +21,9 @@ impl Run {
     ) -> (BTreeSet<WriteId>, BTreeSet<WriteId>) {
         let bases: Vec<&BTreeSet<Dot>> =
             ledger.dots[index].iter().map(|&dot| &self.mint(ledger, op.key, dot).base).collect();
-        let sure = |dot: &&Dot| dot.hlc.millis() < op.issued.millis();
+        // A write that says it was held back may have replaced less.
+        let is_whole = op.acks.iter().all(|ack| !ack.receipt.partial);
+        let sure = |dot: &&Dot| is_whole && dot.hlc.millis() < op.issued.millis();
         let mut certain =
             bases.iter().map(|base| base.iter().filter(sure).map(|&dot| ledger.write_of(op.key, dot)));
         let first: BTreeSet<WriteId> = certain.next().map(Iterator::collect).unwrap_or_default();

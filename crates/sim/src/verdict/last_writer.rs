@@ -34,9 +34,7 @@ impl Run {
 
     fn older_winner(&self, ledger: &Ledger, key: usize) -> Vec<Complaint> {
         let shown = self.shown_in_the_end(ledger, key);
-        // Who dates requests by a wrong clock has them placed there.
-        let clients = self.options.workload.clock_skew_ms.unsigned_abs();
-        let slack = SLACK + Duration::from_millis(self.world.worst_clock_ms.max(2 * clients));
+        let slack = SLACK + Duration::from_millis(self.world.worst_clock_ms);
         let ops: Vec<(usize, &Op)> = self.ops_of(ledger, key).filter(|(_, op)| op.is_write()).collect();
         let lasts: Vec<(usize, Instant)> = ops
             .iter()

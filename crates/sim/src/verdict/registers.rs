@@ -25,7 +25,8 @@ impl Run {
             }
             let did_nothing = !op.acks.is_empty() && op.acked.is_empty();
             if op.is_write() && !did_nothing {
-                let acked = op.acked_at.filter(|_| self.is_sure(op)).map(Instant::nanos);
+                let acked = op.acked_at.filter(|_| self.is_sure(op) && self.meets_reads(op));
+                let acked = acked.map(Instant::nanos);
                 stores.push(Store { version, began, acked });
             }
             if let Some(sight) = &op.answer {
@@ -40,6 +41,12 @@ impl Run {
             Look { version, began: sight.began.nanos(), ended: sight.ended.nanos() }
         });
         RegisterHistory { key: format!("key-{key}"), looks: looks.collect(), stores }
+    }
+
+    /// Whether every strict read hears one of those who acked: W may be one by the rules of the bucket.
+    fn meets_reads(&self, op: &Op) -> bool {
+        let n = self.copies();
+        op.acks.iter().any(|ack| ack.receipt.owners + (n / 2 + 1) > n)
     }
 
     /// What a read without a value shows: the newest delete that it has seen. Of a delete that cannot be traced to its

@@ -39,8 +39,8 @@ impl Workload {
         let request = KvRequest {
             id: RequestId::from_bits(id),
             attempt: 0,
-            issued: world.true_wall(me.clock_offset_ms),
-            began: world.true_wall(me.clock_offset_ms),
+            issued: me.clock.wall(world),
+            began: me.clock.wall(world),
             timeout_ms: u32::try_from(options.patience.as_millis()).unwrap_or(u32::MAX),
             patience_ms: u32::try_from(options.patience.as_millis()).unwrap_or(u32::MAX),
             bucket: BucketName::default_bucket(),
