@@ -63,6 +63,7 @@ impl Run {
         };
         let now = self.world.now_at(node);
         self.world.serves(node)
+            && !self.world.is_paused(node)
             && self.world.sees_all(node)
             && machine.data_plane().under_way() == 0
             && self.world.damaged(node) == 0

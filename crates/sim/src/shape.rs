@@ -32,6 +32,8 @@ pub(crate) struct Shape {
     pub(crate) crowded: bool,
     /// The least W where disks forget.
     pub(crate) least_w: u8,
+    /// Keys that clients share.
+    pub(crate) keys: usize,
 }
 
 impl Shape {
@@ -64,6 +66,7 @@ impl Shape {
             gap: rng.random_bool(0.15).then_some(Duration::from_secs(8)),
             crowded: rng.random_bool(0.05),
             least_w,
+            keys: if rng.random_bool(0.2) { 4 } else { 20 },
         }
     }
 

@@ -93,7 +93,7 @@ impl Options {
             bits: rng.random_range(3..=5),
             workload: WorkloadOptions {
                 clients: rng.random_range(10..=16),
-                keys: 20,
+                keys: shape.keys,
                 registers: 6,
                 least_w: if faults.forget() { shape.least_w } else { 1 },
                 think: Duration::from_millis(rng.random_range(100..=200)),

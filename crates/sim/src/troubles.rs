@@ -72,6 +72,11 @@ impl Troubles {
         if on { self.begin(node, trouble, at) } else { self.end(node, trouble, at) }
     }
 
+    /// Whether a node's disk has ever forgotten something.
+    pub fn has_forgotten(&self, node: usize) -> bool {
+        self.open.contains_key(&(node, Trouble::Forgets))
+    }
+
     /// No way is cut any more.
     pub fn mended(&mut self, at: Instant) {
         let cuts = self.open.keys().filter(|(_, trouble)| matches!(trouble, Trouble::Cut(..)));

@@ -182,7 +182,8 @@ impl Vnodes {
             self.cells.insert(key.clone(), unsettled);
         }
         for staged in cell.staged {
-            staged.request.into_iter().for_each(|request| self.requests.forget(request, key.key.token()));
+            let request = staged.request.filter(|_| !planted::on(Bug::FailedCommitAcked));
+            request.into_iter().for_each(|request| self.requests.forget(request, key.key.token()));
             let refuse = |op| Effect::Done(op, Err(refused(failure)));
             out.extend(staged.waiters.into_iter().map(refuse));
         }

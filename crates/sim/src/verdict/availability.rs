@@ -42,8 +42,8 @@ impl Run {
                     continue;
                 }
                 if number > 0 {
-                    let is_full = one.end == TryEnd::Failed(FailureKind::DiskFull);
-                    if !is_full || !self.is_troubled(owners, one, until) {
+                    let refused = [FailureKind::DiskFull, FailureKind::QuorumNotReached].map(TryEnd::Failed);
+                    if !refused.contains(&one.end) || !self.is_troubled(owners, one, until) {
                         retries.count(done);
                     }
                 } else if op.is_write() || op.strict {

@@ -43,7 +43,7 @@ impl Run {
             began: sight.began.nanos(),
             ended: sight.ended.nanos(),
             r: op.r.min(self.copies()),
-            strict: op.strict,
+            strict: op.strict && !self.may_have_been_lost(sight),
             shown: sight.shown.iter().map(|(dot, _)| ledger.write_of(key, *dot)).collect(),
             covers: number.iter().filter(|(dot, _)| sight.covers.covers(**dot)).map(|(_, &n)| n).collect(),
         });
@@ -59,11 +59,21 @@ impl Run {
         }
     }
 
+    /// Whether what a read showed was in memory only, and some memory is gone since.
+    fn may_have_been_lost(&self, sight: &history::Sight) -> bool {
+        self.options.rules.is_loose() && self.world.unclean.iter().any(|&(_, at)| at >= sight.began)
+    }
+
     /// How many owners hold what was acked for certain: one whose old disk was put back does not know for a while that
-    /// it has forgotten something.
+    /// it has forgotten something; and one that knows it finds with other owners only what W of them had acked.
     pub(super) fn lasting_owners(&self, key: usize, ack: &history::Ack) -> u8 {
-        let forgetful = self.world.put_back.filter(|node| self.owners(key).contains(node));
-        ack.receipt.owners - u8::from(forgetful.is_some() && ack.receipt.owners > 0)
+        let receipt = &ack.receipt;
+        let is_sloppy = receipt.owners < receipt.w;
+        let forgets = |node: &usize| {
+            self.world.put_back == Some(*node) || (is_sloppy && self.world.troubles.has_forgotten(*node))
+        };
+        let forgetful = self.owners(key).iter().any(forgets);
+        receipt.owners.saturating_sub(u8::from(forgetful))
     }
 
     /// The writes that are shown in the end.

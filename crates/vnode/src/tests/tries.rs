@@ -109,6 +109,21 @@ fn a_blind_later_try_replaces_only_what_is_older_than_the_request() {
 }
 
 #[test]
+fn where_the_last_write_wins_a_try_that_would_lose_at_once_is_not_made() {
+    let mut bench = Bench::warm();
+    bench.merge(data("k"), foreign(9, 0, "before"), None, true);
+    bench.merge(data("l"), foreign(8, 300, "since"), None, true);
+    bench.settle();
+    let later = |key| ClientWrite { tries: asked(1), lww: true, ..client_write(X, key, "mine", None) };
+    let outranked = bench.write(later("l"));
+    bench.settle();
+    assert_eq!(bench.refusal(outranked), &Refused::Outranked);
+    assert_eq!(values(&bench.look("l")), ["since"]);
+    bench.made(later("k"));
+    assert_eq!(values(&bench.look("k")), ["mine"]);
+}
+
+#[test]
 fn a_blind_write_replaces_what_others_were_heard_to_hold_and_what_is_here_at_that_moment() {
     let mut bench = Bench::warm();
     let (here, there) = (foreign(9, 10, "here"), foreign(8, 20, "there"));
