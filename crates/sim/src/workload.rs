@@ -174,9 +174,9 @@ impl Workload {
         match reply {
             KvReply::Read(read) => {
                 let covers = read.context.as_ref().and_then(|t| world.open_context(t, key_name(key)));
-                let began = self.ops[index].tries.last().map_or(self.ops[index].began, |t| t.sent);
+                // A later try may get the answer of an earlier one.
                 let sight = Sight {
-                    began,
+                    began: self.ops[index].began,
                     ended: world.now(),
                     shown: read.siblings.iter().map(|s| (s.dot, s.value.clone())).collect(),
                     covers: covers.unwrap_or_default(),

@@ -42,8 +42,10 @@ impl Run {
                     continue;
                 }
                 if number > 0 {
-                    let refused = [FailureKind::DiskFull, FailureKind::QuorumNotReached].map(TryEnd::Failed);
-                    if !refused.contains(&one.end) || !self.is_troubled(owners, one, until) {
+                    let excuses =
+                        [FailureKind::DiskFull, FailureKind::QuorumNotReached, FailureKind::NotReady];
+                    let is_excused = excuses.map(TryEnd::Failed).contains(&one.end);
+                    if !is_excused || !self.is_troubled(owners, one, until) {
                         retries.count(done);
                     }
                 } else if op.is_write() || op.strict {

@@ -23,7 +23,9 @@ impl Run {
             ledger.dots[index].iter().map(|&dot| &self.mint(ledger, op.key, dot).base).collect();
         // A write that says it was held back may have replaced less.
         let is_whole = op.acks.iter().all(|ack| !ack.receipt.partial);
-        let sure = |dot: &&Dot| is_whole && dot.hlc.millis() < op.issued.millis();
+        // Nor does a node believe a date from far ahead.
+        let is_dated = op.issued <= self.world.wall_at(op.began).after(limits::MAX_SKEW);
+        let sure = |dot: &&Dot| is_whole && is_dated && dot.hlc.millis() < op.issued.millis();
         let mut certain =
             bases.iter().map(|base| base.iter().filter(sure).map(|&dot| ledger.write_of(op.key, dot)));
         let first: BTreeSet<WriteId> = certain.next().map(Iterator::collect).unwrap_or_default();

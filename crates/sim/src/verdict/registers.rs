@@ -6,7 +6,7 @@ use starling_checker::{Look, RegisterHistory, Store, Version};
 use starling_types::Instant;
 
 use super::Ledger;
-use crate::history::{Kind, Op, Sight};
+use crate::history::{Ack, Kind, Op, Sight};
 use crate::run::Run;
 
 impl Run {
@@ -43,10 +43,12 @@ impl Run {
         RegisterHistory { key: format!("key-{key}"), looks: looks.collect(), stores }
     }
 
-    /// Whether every strict read hears one of those who acked: W may be one by the rules of the bucket.
+    /// Whether every strict read hears one of those who acked, W may be one by the rules of the bucket; and sees by it
+    /// what was written: a delete that was held back hides nothing.
     fn meets_reads(&self, op: &Op) -> bool {
         let n = self.copies();
-        op.acks.iter().any(|ack| ack.receipt.owners + (n / 2 + 1) > n)
+        let hides = |ack: &Ack| op.kind != Kind::Delete || !ack.receipt.partial;
+        op.acks.iter().any(|ack| ack.receipt.owners + (n / 2 + 1) > n && hides(ack))
     }
 
     /// What a read without a value shows: the newest delete that it has seen. Of a delete that cannot be traced to its
