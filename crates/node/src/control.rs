@@ -151,7 +151,7 @@ impl ControlPlane {
         let founding = self.founding.as_ref().and_then(Founding::next_deadline);
         let dial = self.dial_at.values().min().copied();
         let orders = self.buckets.next_deadline();
-        let memory = self.lives.memory.next_deadline();
+        let memory = self.lives.next_deadline();
         [self.gossip.next_deadline(), founding, dial, orders, memory].into_iter().flatten().min()
     }
 
@@ -165,6 +165,7 @@ impl ControlPlane {
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
         self.gossip(turn, gossip::Event::Tick);
         self.dial_due(turn);
+        self.close_due(turn);
         self.drive_founding(turn, founding::Event::Tick);
         self.answer_orders(turn);
         self.remember_again(turn);

@@ -114,6 +114,7 @@ declare! {
     CONFLICTS "starling_forgotten_past_total" Counter Count [] "Merges in which one side had forgotten its past; must stay 0.";
     LATE "starling_late_writes_total" Counter Count [] "First tries of writes that came so late that another try may have been under way: the other owners were asked before.";
     IN_PART "starling_writes_in_part_total" Counter Count [] "Blind writes acked though too few owners said what there was to replace.";
+    OUTRANKED "starling_writes_outranked_total" Counter Count [] "Tries of writes that were not made because they would have lost at once, where the last write wins.";
     NOTHING "starling_deletes_of_nothing_total" Counter Count [] "Deletes that stored nothing, because no owner held anything.";
     SIBLINGS "starling_many_siblings_total" Counter Count [] "Writes and merges that left 25 siblings or more.";
     LEASES "starling_clock_leases_total" Counter Count [] "Commits that raised the hybrid clock's durable ceiling.";
@@ -392,6 +393,7 @@ fn publish_totals(node: &Node) {
         (LATE, shard.writes_late),
         (IN_PART, shard.writes_in_part),
         (NOTHING, vnodes.deletes_of_nothing),
+        (OUTRANKED, vnodes.outranked),
         (CONFLICTS, vnodes.conflicts),
         (SIBLINGS, vnodes.many_siblings),
         (LEASES, vnodes.leases),

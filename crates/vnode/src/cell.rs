@@ -1,6 +1,6 @@
 //! One key's queue: the committed record, the records staged above it, and the tasks that wait.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use starling_causality::{Digest, Record};
@@ -50,6 +50,15 @@ pub(crate) struct InFlight {
     pub(crate) committed: bool,
 }
 
+/// Commits of a key that were on their way when another one failed.
+#[derive(Debug)]
+pub(crate) struct Unsettled {
+    /// Their records.
+    pub(crate) commits: BTreeMap<Ticket, Arc<Record>>,
+    /// What is on disk, as far as they have ended.
+    pub(crate) stored: Arc<Record>,
+}
+
 /// A key that has work. An idle key is in the cache, or only on disk.
 #[derive(Debug, Default)]
 pub(crate) struct Cell {
@@ -59,9 +68,9 @@ pub(crate) struct Cell {
     pub(crate) staged: VecDeque<InFlight>,
     pub(crate) waiting: VecDeque<Task>,
     pub(crate) loading: bool,
-    /// The row is not looked at before this commit has ended: it was staged above one that failed, and what the disk
-    /// shows until then may not last.
-    pub(crate) unsettled: Option<Ticket>,
+    /// The row is not looked at before these commits have ended: another of the key has failed, and what the disk shows
+    /// until then may not last.
+    pub(crate) unsettled: Option<Unsettled>,
     /// Why the row cannot be read. What is committed is empty then, which is right for merges and wrong for reads.
     pub(crate) damage: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! What the disk answers: rows, or why there are none; commits, or why they were not made.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use starling_causality::Record;
 use starling_types::Now;
 use starling_types::planted::{self, Bug};
 
-use crate::cell::{Cell, Task};
+use crate::cell::{Cell, Task, Unsettled};
 use crate::event::{CommitFailure, Done, Effect, LoadFailure, OpId, Refused, Space, Ticket};
 use crate::rows::CellKey;
 use crate::vnodes::{Pending, Stage, Vnodes};
@@ -122,7 +123,7 @@ impl Vnodes {
                 if durable {
                     self.synced = self.synced.max(ticket);
                 }
-                if !self.is_unsettled(&key, ticket, out) {
+                if !self.is_unsettled(&key, ticket, true, out) {
                     self.settle(now, &key, ticket, out);
                 }
             }
@@ -131,25 +132,32 @@ impl Vnodes {
                     self.mint.lease_failed();
                 }
                 self.staged_bytes = self.staged_bytes.saturating_sub(bytes);
-                if !self.is_unsettled(&key, ticket, out) {
+                if !self.is_unsettled(&key, ticket, false, out) {
                     self.commit_failed(&key, &failure, out);
                 }
             }
         }
     }
 
-    /// Whether a commit was staged above one that failed. The last of these lets the row be looked at.
-    fn is_unsettled(&mut self, key: &CellKey, ticket: Ticket, out: &mut Vec<Effect>) -> bool {
-        let Some(cell) = self.cells.get_mut(key).filter(|cell| cell.unsettled.is_some()) else {
-            return false;
-        };
-        if cell.unsettled == Some(ticket) {
-            cell.unsettled = None;
-            match cell.waiting.is_empty() {
-                true => drop(self.cells.remove(key)),
-                false => out.push(Effect::Load(key.clone())),
+    /// Whether another commit of the key has failed while this one was on its way. The last of these lets the row be
+    /// looked at.
+    fn is_unsettled(&mut self, key: &CellKey, ticket: Ticket, done: bool, out: &mut Vec<Effect>) -> bool {
+        let Some(cell) = self.cells.get_mut(key) else { return false };
+        let is_wanted = !cell.waiting.is_empty();
+        let Some(unsettled) = &mut cell.unsettled else { return false };
+        let Some(record) = unsettled.commits.remove(&ticket) else { return false };
+        let is_last = unsettled.commits.is_empty();
+        let after = if done { record } else { unsettled.stored.clone() };
+        let before = std::mem::replace(&mut unsettled.stored, after.clone());
+        match (is_last, is_wanted) {
+            (true, true) => {
+                cell.unsettled = None;
+                out.push(Effect::Load(key.clone()));
             }
+            (true, false) => drop(self.cells.remove(key)),
+            (false, _) => {}
         }
+        self.tally_hint(key, &before, &after);
         true
     }
 
@@ -175,11 +183,13 @@ impl Vnodes {
         let Some(cell) = self.cells.remove(key) else {
             return;
         };
-        self.count_hint(key, &cell, cell.committed.as_deref().unwrap_or(&Record::default()));
-        let last = cell.staged.back().map(|staged| staged.ticket);
-        if let Some(last) = last.filter(|last| self.tickets.contains_key(last)) {
-            let unsettled = Cell { loading: true, unsettled: Some(last), ..Cell::default() };
-            self.cells.insert(key.clone(), unsettled);
+        let stored = cell.committed.clone().unwrap_or_default();
+        self.count_hint(key, &cell, &stored);
+        let others = cell.staged.iter().filter(|staged| self.tickets.contains_key(&staged.ticket));
+        let commits: BTreeMap<_, _> = others.map(|s| (s.ticket, s.record.clone())).collect();
+        if !commits.is_empty() {
+            let unsettled = Some(Unsettled { commits, stored });
+            self.cells.insert(key.clone(), Cell { loading: true, unsettled, ..Cell::default() });
         }
         for staged in cell.staged {
             let request = staged.request.filter(|_| !planted::on(Bug::FailedCommitAcked));

@@ -85,6 +85,12 @@ impl Tries {
         };
         Some(time.max(highest)).filter(|&rank| rank != hlc)
     }
+
+    /// The highest that [`Self::rank`] may be, whatever its dot.
+    pub(crate) fn highest_rank(&self, first: bool, highest: Hlc) -> Hlc {
+        let hlc = Hlc::from_bits(u64::MAX);
+        self.rank(first, hlc, highest).unwrap_or(hlc)
+    }
 }
 
 const fn at(wall: WallTime) -> Hlc {

@@ -52,6 +52,8 @@ pub struct Counters {
     pub conflicts: u64,
     /// Deletes that stored nothing, because no owner held anything.
     pub deletes_of_nothing: u64,
+    /// Tries that were not made because they would have lost at once, where the last write wins.
+    pub outranked: u64,
     /// Writes that left more siblings than [`starling_types::limits::SIBLINGS_WARN`].
     pub many_siblings: u64,
     /// Commits that carried the clock's ceiling.
@@ -378,13 +380,19 @@ impl Vnodes {
     }
 
     pub(crate) fn count_hint(&mut self, key: &CellKey, cell: &Cell, after: &Record) {
+        if let Space::Hint(_) = key.space {
+            self.tally_hint(key, &cell.base().cloned().unwrap_or_default(), after);
+        }
+    }
+
+    /// The row of a hint becomes another.
+    pub(crate) fn tally_hint(&mut self, key: &CellKey, before: &Record, after: &Record) {
         let Space::Hint(target) = key.space else { return };
         let weight = |r: &Record| if r.is_empty() { 0 } else { r.weight() as u64 };
-        let before = cell.base().cloned().unwrap_or_default();
         let tally = self.hints.entry(target).or_default();
         tally.rows =
             (tally.rows + u64::from(!after.is_empty())).saturating_sub(u64::from(!before.is_empty()));
-        tally.bytes = (tally.bytes + weight(after)).saturating_sub(weight(&before));
+        tally.bytes = (tally.bytes + weight(after)).saturating_sub(weight(before));
         if tally.rows == 0 {
             self.hints.remove(&target);
         }

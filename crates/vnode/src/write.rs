@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use starling_causality::{Digest, Dot, Mint, Payload, Record, Relation, VersionVector};
+use starling_causality::{Digest, Dot, Hlc, Mint, Payload, Record, Relation, Sibling, VersionVector};
 use starling_types::planted::{self, Bug};
-use starling_types::{Now, RequestId, Token, WallTime, limits};
+use starling_types::{ActorId, Now, RequestId, Token, WallTime, limits};
 use starling_wire::replica::Origin;
 
 use crate::cell::Cell;
@@ -60,15 +60,13 @@ impl Vnodes {
             return;
         }
         if is_dropped(&write, &base) {
-            let dot = Dot {
-                actor: starling_types::ActorId::from_bits(1),
-                hlc: starling_causality::Hlc::from_bits(1),
-            };
+            let dot = Dot { actor: ActorId::from_bits(1), hlc: Hlc::from_bits(1) };
             return self.repeat(key, cell, op, dot, &write, &base, now, out);
         }
         let replaced = replaced(&write, &base, first, now.wall).into_owned();
         let in_part = is_held_back(&write, &base, &replaced);
-        if write.lww && in_part {
+        if write.lww && in_part && is_outranked(&write, &base, &replaced, first) {
+            self.counters.outranked += 1;
             out.push(Effect::Done(op, Err(Refused::Outranked)));
             return;
         }
@@ -305,6 +303,18 @@ fn is_held_back(write: &ClientWrite, base: &Record, replaced: &VersionVector) ->
             !covers(base.context()) || !covers(heard)
         }
     }
+}
+
+/// Whether a blind write would lose at once to what it may not replace, here or as far as others were heard.
+fn is_outranked(write: &ClientWrite, base: &Record, replaced: &VersionVector, first: bool) -> bool {
+    let rank = write.tries.highest_rank(first, replaced.max_hlc());
+    let Replaces::All(heard) = &write.replaces else { return false };
+    let is_elsewhere = |(actor, hlc): (ActorId, Hlc)| {
+        let dot = Dot { actor, hlc };
+        !replaced.covers(dot) && !base.context().covers(dot) && hlc > rank
+    };
+    let is_above = |sibling: &Sibling| !replaced.covers(sibling.dot) && sibling.rank().0 > rank;
+    base.siblings().iter().any(is_above) || heard.iter().any(is_elsewhere)
 }
 
 fn apply(base: &Record, write: &ClientWrite, seen: &VersionVector, dot: Dot, first: bool) -> Record {

@@ -6,10 +6,11 @@
 mod memory;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use starling_coordinator::Reach;
 use starling_gossip as gossip;
-use starling_types::{Generation, NodeId};
+use starling_types::{Generation, Instant, NodeId};
 use starling_wire::gossip::LAST_COUNT;
 use starling_wire::hello::NodeHello;
 
@@ -25,6 +26,8 @@ pub(super) struct Lives {
     said: BTreeMap<NodeId, Generation>,
     /// Connected nodes of an earlier life, and the least generation that they must say.
     fenced: BTreeMap<NodeId, Generation>,
+    /// When the connections to these are closed, if they have not said a later life by then.
+    closing: BTreeMap<NodeId, Instant>,
     /// How often this node has counted up on the word of others. Not all know its last life; but without a bound two
     /// processes that share an identity would outbid each other for ever.
     raised: u8,
@@ -32,11 +35,19 @@ pub(super) struct Lives {
 }
 
 impl Lives {
+    /// When something is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.closing.values().copied().chain(self.memory.next_deadline()).min()
+    }
+
     /// Those that earlier runs of this node have heard of.
     pub(super) fn remembered(stored: &BTreeMap<NodeId, Life>) -> Self {
         Self { memory: Memory::new(stored), ..Self::default() }
     }
 }
+
+/// A node that counts up says so itself within this.
+const OWN_WORD: Duration = Duration::from_millis(500);
 
 /// How often a node counts up in one run.
 const MOST_RAISES: u8 = 8;
@@ -52,6 +63,7 @@ impl ControlPlane {
         let node = hello.node;
         self.lives.said.insert(node, hello.generation);
         self.lives.fenced.remove(&node);
+        self.lives.closing.remove(&node);
         if let Some(least) = self.least_life(node).filter(|&least| hello.generation < least) {
             // Whoever has said goodbye and is not gone yet is nothing to be alarmed about.
             if hello.generation.0 + 1 < least.0 || !self.has_left(node) {
@@ -98,15 +110,24 @@ impl ControlPlane {
         }
     }
 
-    /// Somebody's word of another node. If it has started since it greeted, the connection leads to a process that is
-    /// gone, which this node has not noticed yet: whoever is there now is greeted anew.
+    /// Somebody's word of another node. If it does not say so itself soon, it has started since it greeted, and the
+    /// connection leads to a process that is gone: whoever is there now is greeted anew.
     pub(super) fn heard_of_life(&mut self, turn: &mut Turn<'_>, node: NodeId, generation: Generation) {
         self.remember_life(turn, node);
         let said = self.lives.said.get(&node).copied();
         if self.connected.contains(&node) && said.is_some_and(|said| said < generation) {
             self.fence(turn, node, generation);
-            turn.out.push(Effect::Disconnect(node));
+            self.lives.closing.entry(node).or_insert(turn.now.instant + OWN_WORD);
         }
+    }
+
+    /// Closes connections to processes that are gone.
+    pub(super) fn close_due(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now.instant;
+        let due: Vec<NodeId> =
+            self.lives.closing.extract_if(.., |_, at| *at <= now).map(|(node, _)| node).collect();
+        let is_gone = |node: &NodeId| self.is_fenced(*node) && self.connected.contains(node);
+        turn.out.extend(due.into_iter().filter(is_gone).map(Effect::Disconnect));
     }
 
     /// Somebody's word of this node, which it never gave.

@@ -132,7 +132,12 @@ impl Shard {
             let tried = self.tried(turn, &request, write, &timing)?;
             let subject = Subject { request: request.id, attempt: request.attempt, bucket, key: name };
             let questions = self.questions(turn, props, plan.n, &request, &key, &timing);
-            let plan = Plan { patience: timing.asks_until(turn.now.instant, plan.patience), ..plan };
+            let plan = match tried {
+                starling_coordinator::put::Tried::Never => {
+                    Plan { patience: timing.asks_until(turn.now.instant, plan.patience), ..plan }
+                }
+                _ => plan,
+            };
             Machine::Put(Put::start(plan, subject, tried, questions, &mut effects))
         } else {
             Machine::Get(Get::start(plan, bucket, name, &mut effects))

@@ -7,6 +7,9 @@ use starling_types::{Instant, Now, WallTime, limits};
 use starling_vnode::Tries;
 use starling_wire::{Failure, FailureKind, KvRequest};
 
+/// Time for a question to an owner, and for one to another owner if the first is silent.
+const LEAST_ASKING: Duration = Duration::from_millis(200);
+
 /// When a try may do what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Timing {
@@ -40,11 +43,11 @@ impl Timing {
         self.elsewhere.is_some_and(|at| now >= at)
     }
 
-    /// Until when it may be asked what a write replaces, given a patience: it is to be made, perhaps in part, before
-    /// another try may be under way.
+    /// Until when it may be asked what a first try replaces, given a patience: it is to be made, perhaps in part, before
+    /// another try may be under way. Where that is too soon to hear from anybody, it is asked as a later one.
     pub(super) fn asks_until(&self, now: Instant, patience: Instant) -> Instant {
-        let elsewhere = self.elsewhere.filter(|&at| at > now);
-        elsewhere.map_or(patience, |at| patience.min(now + at.since(now) * 3 / 4))
+        let left = self.elsewhere.map_or(Duration::MAX, |at| at.since(now));
+        if left < LEAST_ASKING || left == Duration::MAX { patience } else { patience.min(now + left * 3 / 4) }
     }
 
     /// How long this try may still take.

@@ -101,7 +101,12 @@ pub(super) fn failure(refused: &Refused) -> Failure {
         Refused::NoSpace(_) => FailureKind::DiskFull,
     };
     match refused {
-        Refused::Late | Refused::Outranked | Refused::Claimed => {
+        // Nothing that is asked again at once would change that.
+        Refused::Outranked => {
+            let failure = Failure::unknown(kind, refused.to_string());
+            return Failure { retry_after_ms: Some(1_000), ..failure };
+        }
+        Refused::Late | Refused::Claimed => {
             return Failure::unknown(kind, refused.to_string());
         }
         Refused::Superseded => {

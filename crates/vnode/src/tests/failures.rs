@@ -200,6 +200,45 @@ fn a_full_disk_refuses_a_write_that_is_on_its_way_and_later_ones_go_on() {
 }
 
 #[test]
+fn a_commit_that_is_refused_before_an_earlier_one_has_ended_hides_nothing_of_that() {
+    let mut bench = Bench::warm();
+    let first = bench.put("k", "a", nothing());
+    let second = bench.put("k", "b", nothing());
+    bench.load();
+    let earlier = bench.commits.pop_front().unwrap();
+    bench.refuse_commit();
+    for op in [first, second] {
+        assert!(!bench.refusal(op).nothing_staged(), "the first may yet be there");
+    }
+    let read = bench.read(data("k"));
+    assert!(bench.loads.is_empty(), "the disk does not show the first yet");
+    bench.commits.push_front(earlier);
+    bench.commit();
+    bench.load();
+    assert_eq!(values(&bench.shown(read)), ["a"]);
+    assert_eq!(values(&bench.look("k")), ["a"]);
+}
+
+#[test]
+fn hints_are_counted_by_what_the_disk_holds_after_a_commit_has_failed() {
+    for fails in [false, true] {
+        let mut bench = Bench::warm();
+        let cell = hint(7, "k");
+        bench.merge(cell.clone(), foreign(9, 0, "a"), None, true);
+        bench.merge(cell, foreign(8, 0, "b"), None, true);
+        bench.load();
+        bench.refuse_commit();
+        match fails {
+            true => bench.refuse_commit(),
+            false => bench.commit(),
+        }
+        let rows: u64 = bench.vnodes.hints().values().map(|tally| tally.rows).sum();
+        assert_eq!(rows, u64::from(!fails));
+        assert!(bench.vnodes.is_quiet());
+    }
+}
+
+#[test]
 fn a_damaged_row_is_written_again_from_memory() {
     let mut bench = Bench::warm();
     bench.put("k", "v", None);

@@ -115,6 +115,12 @@ fn where_the_last_write_wins_a_try_that_would_lose_at_once_is_not_made() {
     bench.merge(data("l"), foreign(8, 300, "since"), None, true);
     bench.settle();
     let later = |key| ClientWrite { tries: asked(1), lww: true, ..client_write(X, key, "mine", None) };
+    // Of what was issued before it, though minted late, it is the later one.
+    let issued_before = Hlc::from_parts(NOON - 1, 0);
+    let late = foreign_of_rank(7, 300, issued_before);
+    bench.merge(data("m"), late, None, true);
+    bench.settle();
+    bench.made(ClientWrite { request: RequestId::from_bits(78), ..later("m") });
     let outranked = bench.write(later("l"));
     bench.settle();
     assert_eq!(bench.refusal(outranked), &Refused::Outranked);
@@ -216,4 +222,12 @@ fn a_delete_stores_nothing_where_nobody_holds_anything() {
     bench.settle();
     assert!(bench.is_committed(stored), "this replica holds something");
     assert!(bench.look("k").is_tombstone(bench.now.wall));
+}
+
+/// What another node made of a try that came late.
+fn foreign_of_rank(actor: u64, ms: u64, rank: Hlc) -> Record {
+    let dot = Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_parts(NOON + ms, 0) };
+    let seen = VersionVector::new();
+    let mint = Mint::plain(&seen, dot, value("late"));
+    Record::default().write(Mint { rank: Some(rank), ..mint })
 }

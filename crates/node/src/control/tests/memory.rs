@@ -191,17 +191,25 @@ fn alarms(effects: &[Effect]) -> usize {
 fn a_start_that_is_heard_of_before_the_connection_is_noticed_to_be_gone_alarms_nobody() {
     let (mut node, _) = start(1, &fresh());
     meet(&mut node, 5);
-    let heard = say(&mut node, news_of(2, 6));
-    let is_closed = |effect: &Effect| matches!(effect, &Effect::Disconnect(OTHER));
-    assert!(heard.iter().any(is_closed), "{heard:?}");
+    let is_closed = |effects: &[Effect]| effects.iter().any(|e| matches!(e, &Effect::Disconnect(OTHER)));
+    // One that counts up says so itself.
+    say(&mut node, news_of(2, 6));
+    assert_eq!(node.view().reach(OTHER), Reach::Down);
+    say(&mut node, gossip(6, Vec::new()));
+    assert!(!is_closed(&tick(&mut node, 1)));
+    assert_eq!(node.view().reach(OTHER), Reach::Up);
+
+    let heard = say(&mut node, news_of(2, 7));
+    assert!(!is_closed(&heard));
     assert_eq!((alarms(&heard), node.view().reach(OTHER)), (0, Reach::Down));
+    assert!(is_closed(&tick(&mut node, 2)));
     give(&mut node, Event::PeerDown(OTHER));
-    let met = meet(&mut node, 6);
+    let met = meet(&mut node, 7);
     assert_eq!((alarms(&met), node.view().reach(OTHER)), (0, Reach::Up));
     // A disk from before does not become a later one by being greeted once more.
     say(&mut node, news_of(2, 9));
     give(&mut node, Event::PeerDown(OTHER));
-    let met = meet(&mut node, 6);
+    let met = meet(&mut node, 7);
     assert_eq!((alarms(&met), node.view().reach(OTHER)), (1, Reach::Down));
 }
 
