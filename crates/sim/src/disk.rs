@@ -64,6 +64,12 @@ impl Disk {
         }
     }
 
+    /// A full disk refuses some batches on sight, others when it comes to write them.
+    pub(crate) fn refuses(&mut self) -> Option<CommitFailure> {
+        let is_refused = self.engine.is_full() && self.rng.random_bool(0.5);
+        is_refused.then(|| CommitFailure::NoSpace("the simulated disk has no room".into()))
+    }
+
     /// Takes a batch in. Returns when its group is done, if it starts one.
     pub(crate) fn commit(&mut self, order: Order, rows: Vec<RowWrite>, lie: Sabotage) -> Option<Duration> {
         let rows = rows.into_iter().filter(|row| !self.is_dropped(row, lie));

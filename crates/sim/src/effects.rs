@@ -190,6 +190,12 @@ impl World {
             }
         }
         let lie = self.options.sabotage;
+        if let Some(full) = self.hosts[node].disk.refuses() {
+            // What was handed over before may not have ended yet.
+            self.observer.ended(node, id, false);
+            self.feel_fullness(node);
+            return events.push_back(Event::Committed(id, Err(full)));
+        }
         let at_once = lie == Sabotage::AckBeforeDurable;
         if at_once {
             events.push_back(Event::Committed(id, Ok(())));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use starling_causality::{Dot, Payload, Record, Relation, VersionVector};
 use starling_node::CommitId;
-use starling_types::{ActorId, Instant, PartitionId, RequestId};
+use starling_types::{ActorId, Instant, PartitionId, RequestId, WallTime};
 
 use crate::judges::{Complaint, Judge};
 
@@ -17,6 +17,8 @@ pub struct Mint {
     pub dot: Dot,
     /// When.
     pub at: Instant,
+    /// What its node took for the time of the cluster.
+    pub wall: WallTime,
     /// The node that minted it.
     pub node: usize,
     /// In which of its lives.
@@ -33,6 +35,7 @@ pub struct Mint {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) at: Instant,
+    pub(crate) wall: WallTime,
     pub(crate) node: usize,
     pub(crate) life: u64,
     pub(crate) partition: PartitionId,
@@ -126,6 +129,7 @@ impl Observer {
         let mint = Mint {
             dot,
             at: place.at,
+            wall: place.wall,
             node: place.node,
             life: place.life,
             row: place.row.clone(),

@@ -34,6 +34,8 @@ pub struct Troubles {
     open: BTreeMap<(usize, Trouble), Instant>,
     past: BTreeMap<usize, Vec<(Instant, Instant)>>,
     absent: BTreeMap<usize, Vec<(Instant, Instant)>>,
+    /// When a disk last forgot something.
+    forgot: BTreeMap<usize, Instant>,
 }
 
 impl Troubles {
@@ -54,6 +56,9 @@ impl Troubles {
 
     /// A trouble begins.
     pub fn begin(&mut self, node: usize, trouble: Trouble, at: Instant) {
+        if trouble == Trouble::Forgets {
+            self.forgot.insert(node, at);
+        }
         self.open.entry((node, trouble)).or_insert(at);
     }
 
@@ -72,9 +77,9 @@ impl Troubles {
         if on { self.begin(node, trouble, at) } else { self.end(node, trouble, at) }
     }
 
-    /// Whether a node's disk has ever forgotten something.
-    pub fn has_forgotten(&self, node: usize) -> bool {
-        self.open.contains_key(&(node, Trouble::Forgets))
+    /// Whether a node's disk forgets something at that moment or later.
+    pub fn forgets_after(&self, node: usize, at: Instant) -> bool {
+        self.forgot.get(&node).is_some_and(|&last| last >= at)
     }
 
     /// No way is cut any more.

@@ -217,7 +217,7 @@ impl Run {
             Seen::Nothing => (BTreeSet::new(), BTreeSet::new()),
             Seen::Dots(dots, covers) => (
                 dots.iter().map(|&dot| ledger.write_of(op.key, dot)).collect(),
-                self.expired_among(ledger, op.key, covers),
+                self.expired_among(ledger, op, covers),
             ),
             Seen::Local | Seen::Quorum => self.blind(ledger, index, op),
         };
@@ -227,11 +227,18 @@ impl Run {
     }
 
     /// What expired before a read is not shown by it, and replaced by who writes with its context.
-    fn expired_among(&self, ledger: &Ledger, key: usize, covers: &VersionVector) -> BTreeSet<WriteId> {
-        let expires = |(index, op): &(usize, &Op)| {
-            op.ttl_ms.is_some() && ledger.dots[*index].iter().any(|&dot| covers.covers(dot))
+    fn expired_among(&self, ledger: &Ledger, writer: &Op, covers: &VersionVector) -> BTreeSet<WriteId> {
+        let expired = |(index, op): &(usize, &Op)| {
+            let is_covered = ledger.dots[*index].iter().any(|&dot| covers.covers(dot));
+            is_covered && self.hides_from(op).is_some_and(|at| at <= writer.began.nanos())
         };
-        self.ops_of(ledger, key).filter(expires).map(|(index, _)| WriteId(index as u64)).collect()
+        self.ops_of(ledger, writer.key).filter(expired).map(|(index, _)| WriteId(index as u64)).collect()
+    }
+
+    /// From when on a value that expires may be hidden: whenever it was minted, and whatever that clock said.
+    fn hides_from(&self, op: &Op) -> Option<u64> {
+        let expires = op.began.nanos().saturating_add(op.ttl_ms?.saturating_sub(1_000) * 1_000_000);
+        Some(if self.world.worst_clock_ms > 500 { 0 } else { expires })
     }
 
     /// Whether it was acked, and what its acks rest on cannot have been lost with a disk's unsynced part.

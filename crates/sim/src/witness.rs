@@ -20,10 +20,12 @@ impl World {
         let before = host.newest.insert(row.key.clone(), row.value.clone()).flatten();
         let (before, after) = (decode(before), decode(row.value.clone()));
         let life = host.life;
+        let told = host.now(self.now);
+        let wall = host.machine.as_ref().map_or(told.wall, |machine| machine.cluster_wall(told));
         let layout = host.machine.as_ref().and_then(|m| m.view().layout().cloned());
         let (Some(layout), Some(token)) = (layout, token(&row.key)) else { return };
         let partition = layout.partition_of(token);
-        let place = Place { at: self.now, node, life, partition, row: &row.key };
+        let place = Place { at: self.now, wall, node, life, partition, row: &row.key };
         if self.observer.staged(id, place, &before, &after) {
             self.feel_clock(node);
         }

@@ -12,7 +12,7 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use starling_causality::Dot;
 use starling_node::ReplyHandle;
-use starling_types::{Key, Outcome};
+use starling_types::{Instant, Key, Outcome};
 use starling_wire::{KvReply, KvRequest};
 
 use crate::history::{Ack, Op, Seen, Sight, Try, TryEnd};
@@ -93,6 +93,8 @@ struct Open {
 const CLIENT: u64 = 1 << 48;
 const GIVE_UP: u64 = 1 << 49;
 const RETRY: u64 = 1 << 47;
+/// For how long a request may be under way beyond its client's patience.
+const UNDER_WAY: Duration = Duration::from_secs(1);
 /// After how long a write that was given up can win over nothing that came later, whatever the clocks say.
 const TOO_LATE: Duration = Duration::from_secs(5);
 
@@ -174,9 +176,8 @@ impl Workload {
         match reply {
             KvReply::Read(read) => {
                 let covers = read.context.as_ref().and_then(|t| world.open_context(t, key_name(key)));
-                // A later try may get the answer of an earlier one.
                 let sight = Sight {
-                    began: self.ops[index].began,
+                    began: self.answers_since(index),
                     ended: world.now(),
                     shown: read.siblings.iter().map(|s| (s.dot, s.value.clone())).collect(),
                     covers: covers.unwrap_or_default(),
@@ -199,6 +200,16 @@ impl Workload {
             }
         }
         self.end(world, client);
+    }
+
+    /// When what an answer shows may have been read first: a later try may get the answer of an earlier one that is
+    /// still under way.
+    fn answers_since(&self, index: usize) -> Instant {
+        let op = &self.ops[index];
+        let last = op.tries.last().map_or(op.began, |one| one.sent);
+        let lasts = self.options.patience + UNDER_WAY;
+        let first = op.tries.iter().map(|one| one.sent).find(|&sent| sent + lasts >= last);
+        first.unwrap_or(last)
     }
 
     fn learn(&mut self, world: &World, client: usize, key: usize, token: Option<Bytes>, dots: BTreeSet<Dot>) {

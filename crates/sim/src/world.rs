@@ -283,11 +283,6 @@ impl World {
         host::wall(self.now, offset_ms)
     }
 
-    /// What the true wall time was at a moment.
-    pub(crate) fn wall_at(&self, at: Instant) -> WallTime {
-        host::wall(at, 0)
-    }
-
     /// The time as a node sees it.
     pub fn now_at(&self, node: usize) -> Now {
         self.hosts[node].now(self.now)

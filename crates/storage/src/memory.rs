@@ -114,6 +114,11 @@ impl MemoryEngine {
         self.disk().full = full;
     }
 
+    /// Whether the disk is full.
+    pub fn is_full(&self) -> bool {
+        self.disk().full
+    }
+
     /// Damages a row's stored bytes: it answers [`StorageError::Corrupt`] until it is written again. Says
     /// whether the row exists.
     pub fn corrupt(&self, namespace: Namespace, key: &[u8]) -> bool {

@@ -1,6 +1,8 @@
 //! Requests succeed in time while at most so many owners are troubled that the others make up the quorum; and as long
 //! as a majority is up, some of each kind do.
 
+use std::time::Duration;
+
 use starling_types::Instant;
 use starling_wire::FailureKind;
 
@@ -8,6 +10,8 @@ use crate::history::{Op, Seen, Try, TryEnd};
 use crate::judges::{Complaint, Judge};
 use crate::run::Run;
 
+/// Some nodes know of new rules so long before the change is answered.
+const CHANGING: Duration = Duration::from_secs(4);
 /// Fewest tries of a kind from which a share says anything.
 const FEWEST: usize = 40;
 
@@ -42,10 +46,7 @@ impl Run {
                     continue;
                 }
                 if number > 0 {
-                    let excuses =
-                        [FailureKind::DiskFull, FailureKind::QuorumNotReached, FailureKind::NotReady];
-                    let is_excused = excuses.map(TryEnd::Failed).contains(&one.end);
-                    if !is_excused || !self.is_troubled(owners, one, until) {
+                    if !self.is_excused(op, one, owners, until) {
                         retries.count(done);
                     }
                 } else if op.is_write() || op.strict {
@@ -78,14 +79,24 @@ impl Run {
         !excused && !troubled(&one.node) && count <= spare
     }
 
-    /// Whether any owner, or the node that was asked, is.
-    fn is_troubled(&self, owners: &[usize], one: &Try, until: Instant) -> bool {
-        owners.iter().chain([&one.node]).any(|node| self.world.troubles.touch(*node, one.sent, until))
+    /// Whether a retry rightly failed: too few owners are there that would remember the request, or the disk of one is
+    /// full, or the node that was asked stops.
+    fn is_excused(&self, op: &Op, one: &Try, owners: &[usize], until: Instant) -> bool {
+        let troubled = |node: &usize| self.world.troubles.touch(*node, one.sent, until);
+        let count = owners.iter().filter(|node| troubled(node)).count();
+        match one.end {
+            // N-W+1 owners must remember it.
+            TryEnd::Failed(FailureKind::QuorumNotReached) => count >= usize::from(op.w),
+            TryEnd::Failed(FailureKind::DiskFull) => count > 0,
+            TryEnd::Failed(FailureKind::NotReady) => troubled(&one.node),
+            _ => false,
+        }
     }
 
     /// A bucket that became strict under way refuses quorums that do not meet.
     fn asks_too_few(&self, op: &Op) -> bool {
         let becomes_strict = self.options.rules.later.is_some_and(|(_, rules)| rules.strict == Some(true));
+        let becomes_strict = becomes_strict && self.changed_at.is_some_and(|at| op.began + CHANGING >= at);
         let asked = if op.is_write() { op.w } else { op.r };
         becomes_strict && asked <= self.copies() / 2
     }

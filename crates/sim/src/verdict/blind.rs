@@ -9,6 +9,7 @@ use starling_types::{WallTime, limits};
 
 use super::Ledger;
 use crate::history::{Op, Seen};
+use crate::observer::Mint;
 use crate::run::Run;
 
 impl Run {
@@ -19,24 +20,20 @@ impl Run {
         index: usize,
         op: &Op,
     ) -> (BTreeSet<WriteId>, BTreeSet<WriteId>) {
-        let bases: Vec<&BTreeSet<Dot>> =
-            ledger.dots[index].iter().map(|&dot| &self.mint(ledger, op.key, dot).base).collect();
-        // A write that says it was held back may have replaced less.
-        let is_whole = op.acks.iter().all(|ack| !ack.receipt.partial);
-        // Nor does a node believe a date from far ahead.
-        let is_dated = op.issued <= self.world.wall_at(op.began).after(limits::MAX_SKEW);
-        let sure = |dot: &&Dot| is_whole && is_dated && dot.hlc.millis() < op.issued.millis();
-        let mut certain =
-            bases.iter().map(|base| base.iter().filter(sure).map(|&dot| ledger.write_of(op.key, dot)));
-        let first: BTreeSet<WriteId> = certain.next().map(Iterator::collect).unwrap_or_default();
-        let mut seen = certain.fold(first, |all, base| {
-            let base: BTreeSet<WriteId> = base.collect();
-            all.intersection(&base).copied().collect()
+        let mints: Vec<&Mint> =
+            ledger.dots[index].iter().map(|&dot| self.mint(ledger, op.key, dot)).collect();
+        let mut certain = mints.iter().map(|mint| {
+            // A node believes no date from further ahead of its own time.
+            let issued = op.issued.min(mint.wall.after(limits::REQUEST_MAX_LEAD));
+            let sure = mint.base.iter().filter(|dot| dot.hlc.millis() < issued.millis());
+            sure.map(|&dot| ledger.write_of(op.key, dot)).collect::<BTreeSet<WriteId>>()
         });
+        let first = certain.next().unwrap_or_default();
+        let mut seen = certain.fold(first, |all, base| all.intersection(&base).copied().collect());
         if op.seen == Seen::Quorum {
             seen.extend(self.acked_before(ledger, index, op));
         }
-        let held = bases.iter().copied().flatten().copied();
+        let held = mints.iter().flat_map(|mint| &mint.base).copied();
         let heard = self.may_have_heard(ledger, index, op);
         let perhaps = held.chain(heard).filter(|&dot| !self.is_later(ledger, op, dot));
         (seen, perhaps.map(|dot| ledger.write_of(op.key, dot)).collect())

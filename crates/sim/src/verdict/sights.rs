@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use starling_causality::Dot;
 use starling_checker::sights::{Ack, Sight, SightHistory};
 use starling_checker::{Missight, WriteId};
+use starling_types::Instant;
 
 use super::Ledger;
 use crate::history;
@@ -33,17 +34,13 @@ impl Run {
             });
             acks.collect::<Vec<_>>()
         });
-        let hides = writes().filter_map(|(index, op)| {
-            // Whenever it was minted, and whatever that clock said.
-            let expires = op.began.nanos().saturating_add(op.ttl_ms?.saturating_sub(1_000) * 1_000_000);
-            Some((WriteId(index as u64), if self.world.worst_clock_ms > 500 { 0 } else { expires }))
-        });
+        let hides = writes().filter_map(|(index, op)| Some((WriteId(index as u64), self.hides_from(op)?)));
         let reads = self.ops_of(ledger, key).filter_map(|(_, op)| Some((op, op.answer.as_ref()?)));
         let sights = reads.map(|(op, sight)| Sight {
             began: sight.began.nanos(),
             ended: sight.ended.nanos(),
             r: op.r.min(self.copies()),
-            strict: op.strict && !self.may_have_been_lost(sight),
+            strict: op.strict && !self.may_have_been_lost(key, sight),
             shown: sight.shown.iter().map(|(dot, _)| ledger.write_of(key, *dot)).collect(),
             covers: number.iter().filter(|(dot, _)| sight.covers.covers(**dot)).map(|(_, &n)| n).collect(),
         });
@@ -60,8 +57,10 @@ impl Run {
     }
 
     /// Whether what a read showed was in memory only, and some memory is gone since.
-    fn may_have_been_lost(&self, sight: &history::Sight) -> bool {
-        self.options.rules.is_loose() && self.world.unclean.iter().any(|&(_, at)| at >= sight.began)
+    fn may_have_been_lost(&self, key: usize, sight: &history::Sight) -> bool {
+        let owners = self.owners(key);
+        let is_gone = |&(node, at): &(usize, Instant)| at >= sight.began && owners.contains(&node);
+        self.options.rules.is_loose() && self.world.unclean.iter().any(is_gone)
     }
 
     /// How many owners hold what was acked for certain: one whose old disk was put back does not know for a while that
@@ -70,7 +69,8 @@ impl Run {
         let receipt = &ack.receipt;
         let is_sloppy = receipt.owners < receipt.w;
         let forgets = |node: &usize| {
-            self.world.put_back == Some(*node) || (is_sloppy && self.world.troubles.has_forgotten(*node))
+            self.world.put_back == Some(*node)
+                || (is_sloppy && self.world.troubles.forgets_after(*node, ack.at))
         };
         let forgetful = self.owners(key).iter().any(forgets);
         receipt.owners.saturating_sub(u8::from(forgetful))
