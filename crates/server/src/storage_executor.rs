@@ -32,7 +32,7 @@ pub struct StorageExecutor {
 }
 
 impl StorageExecutor {
-    /// The way to `engine`. Answers come in order.
+    /// The way to `engine`. Answers come in order, but for what the engine refuses at once.
     pub fn new(engine: Arc<dyn Engine>) -> (Self, UnboundedReceiver<Answer>) {
         let (answers, answered) = unbounded_channel();
         (Self { engine, answers }, answered)

@@ -18,13 +18,15 @@ pub type Done = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
 pub trait Engine: Send + Sync {
     /// Hands batches over for commit, in order, and returns at once (it waits only while more is queued than the
     /// engine bounds). `done` is called from a thread of the engine when all of them are durable as asked and visible
-    /// to every later read; submissions are answered in the order in which they were made. Each batch survives a crash
+    /// to every later read; submissions are answered in the order in which they were made, but that one which cannot be
+    /// taken is refused at once. Each batch survives a crash
     /// whole or not at all. A [`Durability::Synced`] submission also makes every earlier buffered one durable; without
     /// batches it does only that.
     ///
     /// # Errors
     /// [`StorageError::KeyLength`], [`StorageError::ValueLength`], [`StorageError::NoSpace`] and
-    /// [`StorageError::Scarce`] refuse the submission whole, before anything is written; the engine goes on. Any other error poisons the engine: whether the batches
+    /// [`StorageError::Scarce`] refuse the submission whole, before anything is written; the engine goes on. Any other
+    /// error poisons the engine: whether the batches
     /// survive is unknown until it is opened again, and every later call answers [`StorageError::Poisoned`].
     fn submit(&self, batches: Vec<Batch>, durability: Durability, done: Done);
 

@@ -14,7 +14,8 @@ pub use crate::tries::Tries;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub u64);
 
-/// The promise that a commit becomes durable; tickets are resolved in the order they were issued.
+/// The promise that a commit becomes durable; tickets are resolved in the order they were issued, but that a full disk
+/// refuses at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
