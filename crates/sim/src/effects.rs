@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rand::RngExt;
-use starling_node::event::LoadFailure;
+use starling_node::event::{CommitFailure, LoadFailure};
 use starling_node::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 use starling_storage::{CrashMode, Engine, KeyRange, ScanLimit};
 use starling_types::{NodeId, QualifiedKey, limits};
@@ -17,6 +17,7 @@ use crate::disk::{self, Order};
 use crate::host;
 use crate::sabotage::Sabotage;
 use crate::toll::Harm;
+use crate::troubles::Trouble;
 use crate::world::{Happening, LOSS_FELT, Notice, Passage, SLOW, ScanOrder, World};
 
 /// Log lines kept for the report of a failure.
@@ -192,9 +193,8 @@ impl World {
         let lie = self.options.sabotage;
         if let Some(full) = self.hosts[node].disk.refuses() {
             // What was handed over before may not have ended yet.
-            self.observer.ended(node, id, false);
-            self.feel_fullness(node);
-            return events.push_back(Event::Committed(id, Err(full)));
+            let life = self.hosts[node].life;
+            return self.after(Duration::from_micros(20), Happening::Refused { node, life, id, full });
         }
         let at_once = lie == Sabotage::AckBeforeDurable;
         if at_once {
@@ -203,6 +203,43 @@ impl World {
         let order = Order { id, durable, answered: at_once };
         let next = self.hosts[node].disk.commit(order, rows, lie);
         self.next_group(node, next);
+    }
+
+    pub(crate) fn synced(&mut self, node: usize) {
+        let (told, next) = self.hosts[node].disk.synced();
+        self.next_group(node, next);
+        if told.iter().any(|(_, result)| matches!(result, Err(CommitFailure::Failed(_)))) {
+            if !std::mem::replace(&mut self.hosts[node].poisoned, true) {
+                self.toll.count(Harm::FailedDisk);
+                self.troubles.begin(node, Trouble::FailedDisk, self.now);
+                self.unclean.push((node, self.now));
+            }
+            self.notices.push_back(Notice::Poisoned(node));
+        }
+        let life = self.hosts[node].life;
+        for (id, result) in told {
+            self.tell(node, life, id, result);
+        }
+    }
+
+    /// A node is told what became of a commit.
+    pub(crate) fn tell(&mut self, node: usize, life: u64, id: CommitId, result: Result<(), CommitFailure>) {
+        self.observer.ended(node, id, result.is_ok());
+        if matches!(result, Err(CommitFailure::NoSpace(_))) {
+            self.feel_fullness(node);
+        }
+        self.counts.commits += 1;
+        self.counts.commits_failed += u64::from(result.is_err());
+        if self.lives(node, life) {
+            self.deliver(node, Event::Committed(id, result));
+        }
+    }
+
+    pub(crate) fn next_group(&mut self, node: usize, next: Option<Duration>) {
+        let life = self.hosts[node].life;
+        if let Some(span) = next {
+            self.after(span, Happening::Synced { node, life, slow: span > SLOW });
+        }
     }
 
     /// A jump of a node's wall clock has had an effect.

@@ -54,6 +54,7 @@ impl Happening {
             | Self::Dial { from: node, .. }
             | Self::LinkLost { node, .. }
             | Self::Synced { node, .. }
+            | Self::Refused { node, .. }
             | Self::Load { node, .. }
             | Self::Scan { node, .. }
             | Self::Tick { node, .. }

@@ -304,7 +304,7 @@ impl Run {
         let ledger = Ledger::new(&self);
         let histories = self.histories(&ledger);
         let findings = histories.iter().flat_map(starling_checker::judge);
-        let findings: Vec<Finding> = findings.filter(|f| self.is_kept(f)).collect();
+        let findings: Vec<Finding> = findings.filter(|f| self.is_kept(&ledger, f)).collect();
         let misreads: Vec<Misread> = self.registers(&ledger).iter().flat_map(register::judge).collect();
         self.hear_all(&ledger);
         self.compare_records();
@@ -351,8 +351,14 @@ impl Run {
     }
 
     /// Where only the last writer is kept, another may be lost; what was written after that had ended may not.
-    fn is_kept(&self, finding: &Finding) -> bool {
-        let Finding::Lost { write, .. } = finding else { return true };
+    fn is_kept(&self, ledger: &Ledger, finding: &Finding) -> bool {
+        let write = match finding {
+            Finding::Lost { write, .. } => write,
+            Finding::Resurrected { write, .. } | Finding::FalseSibling { older: write, .. } => {
+                return !self.may_stand_beside(ledger, *write, self.world.now());
+            }
+            _ => return true,
+        };
         let op = usize::try_from(write.0).ok().and_then(|index| self.workload.ops.get(index));
         !self.options.rules.keeps_one() || op.is_some_and(|op| self.is_past_last_writer(op))
     }

@@ -13,7 +13,7 @@ use starling_checker::{KeyHistory, Replica, Write, WriteId, WriteOutcome};
 use starling_types::{BucketName, QualifiedKey};
 use starling_vnode::CellKey;
 
-use crate::history::{Kind, Op, Seen};
+use crate::history::{Ack, Kind, Op, Seen};
 use crate::observer::Mint;
 use crate::run::Run;
 use crate::workload::key_name;
@@ -243,7 +243,11 @@ impl Run {
 
     /// Whether it was acked, and what its acks rest on cannot have been lost with a disk's unsynced part.
     pub(crate) fn is_sure(&self, op: &Op) -> bool {
-        let durable = op.acks.iter().any(|ack| ack.receipt.durable);
+        let owners = self.owners(op.key);
+        let forgets = |at| owners.iter().any(|&node| self.world.troubles.forgets_after(node, at));
+        // Nobody answers for an ack below the bucket's least W when a disk is lost.
+        let lasts = |ack: &Ack| ack.receipt.durable && !(ack.receipt.unvouched && forgets(ack.at));
+        let durable = op.acks.iter().any(lasts);
         let crashed = || self.world.unclean.iter().any(|&(_, at)| at >= op.began);
         !op.acks.is_empty() && (durable || !crashed())
     }

@@ -10,7 +10,7 @@ use rand::rngs::ChaCha8Rng;
 use starling_causality::{ContextToken, Record, VersionVector};
 use starling_node::event::CommitFailure;
 use starling_node::node::Phase;
-use starling_node::{Effect, Event, Log, Node, Pace, ReplyHandle, ScanId};
+use starling_node::{CommitId, Effect, Event, Log, Node, Pace, ReplyHandle, ScanId};
 use starling_storage::{Engine, Namespace};
 use starling_types::{BucketName, ClusterId, Instant, Key, NodeId, Now, QualifiedKey, WallTime};
 use starling_vnode::CellKey;
@@ -101,19 +101,76 @@ pub enum Notice {
 /// What is to happen.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    Frame { to: usize, from: usize, connection: u64, passage: Passage, bytes: Vec<u8> },
-    Dial { from: usize, to: usize, life: u64 },
-    LinkLost { node: usize, peer: usize, connection: u64 },
-    IdleCheck { a: usize, b: usize },
-    Synced { node: usize, life: u64, slow: bool },
-    Load { node: usize, life: u64, cell: CellKey, slow: bool },
-    Scan { node: usize, life: u64, id: ScanId, effect: ScanOrder },
-    Tick { node: usize, life: u64 },
-    Pressure { node: usize },
-    Request { node: usize, handle: ReplyHandle, request: KvRequest },
-    Reply { handle: ReplyHandle, reply: KvReply },
-    Admin { node: usize, handle: ReplyHandle, request: AdminRequest },
-    AdminReply { handle: ReplyHandle, reply: AdminReply },
+    Frame {
+        to: usize,
+        from: usize,
+        connection: u64,
+        passage: Passage,
+        bytes: Vec<u8>,
+    },
+    Dial {
+        from: usize,
+        to: usize,
+        life: u64,
+    },
+    LinkLost {
+        node: usize,
+        peer: usize,
+        connection: u64,
+    },
+    IdleCheck {
+        a: usize,
+        b: usize,
+    },
+    Synced {
+        node: usize,
+        life: u64,
+        slow: bool,
+    },
+    /// A commit was refused on sight.
+    Refused {
+        node: usize,
+        life: u64,
+        id: CommitId,
+        full: CommitFailure,
+    },
+    Load {
+        node: usize,
+        life: u64,
+        cell: CellKey,
+        slow: bool,
+    },
+    Scan {
+        node: usize,
+        life: u64,
+        id: ScanId,
+        effect: ScanOrder,
+    },
+    Tick {
+        node: usize,
+        life: u64,
+    },
+    Pressure {
+        node: usize,
+    },
+    Request {
+        node: usize,
+        handle: ReplyHandle,
+        request: KvRequest,
+    },
+    Reply {
+        handle: ReplyHandle,
+        reply: KvReply,
+    },
+    Admin {
+        node: usize,
+        handle: ReplyHandle,
+        request: AdminRequest,
+    },
+    AdminReply {
+        handle: ReplyHandle,
+        reply: AdminReply,
+    },
     Wake(u64),
 }
 
@@ -364,6 +421,9 @@ impl World {
             Happening::LinkLost { node, peer, connection } => self.link_lost(node, peer, connection),
             Happening::IdleCheck { a, b } if self.is_silent(a, b) => self.part(a, b),
             Happening::IdleCheck { .. } => {}
+            Happening::Refused { node, life, id, full } if self.lives(node, life) => {
+                self.tell(node, life, id, Err(full));
+            }
             Happening::Synced { node, life, slow } if self.lives(node, life) => {
                 if slow {
                     self.toll.count(Harm::SlowDisk);
@@ -382,6 +442,7 @@ impl World {
             }
             Happening::Tick { node, life } if self.lives(node, life) => self.tick(node),
             Happening::Synced { .. }
+            | Happening::Refused { .. }
             | Happening::Load { .. }
             | Happening::Scan { .. }
             | Happening::Tick { .. } => {}
@@ -403,38 +464,6 @@ impl World {
         if self.hosts[node].tick_at == Some(self.now) {
             self.hosts[node].tick_at = None;
             self.deliver(node, Event::Tick);
-        }
-    }
-
-    fn synced(&mut self, node: usize) {
-        let (told, next) = self.hosts[node].disk.synced();
-        self.next_group(node, next);
-        if told.iter().any(|(_, result)| matches!(result, Err(CommitFailure::Failed(_)))) {
-            if !std::mem::replace(&mut self.hosts[node].poisoned, true) {
-                self.toll.count(Harm::FailedDisk);
-                self.troubles.begin(node, Trouble::FailedDisk, self.now);
-                self.unclean.push((node, self.now));
-            }
-            self.notices.push_back(Notice::Poisoned(node));
-        }
-        let life = self.hosts[node].life;
-        for (id, result) in told {
-            self.observer.ended(node, id, result.is_ok());
-            if matches!(result, Err(CommitFailure::NoSpace(_))) {
-                self.feel_fullness(node);
-            }
-            self.counts.commits += 1;
-            self.counts.commits_failed += u64::from(result.is_err());
-            if self.lives(node, life) {
-                self.deliver(node, Event::Committed(id, result));
-            }
-        }
-    }
-
-    pub(crate) fn next_group(&mut self, node: usize, next: Option<Duration>) {
-        let life = self.hosts[node].life;
-        if let Some(span) = next {
-            self.after(span, Happening::Synced { node, life, slow: span > SLOW });
         }
     }
 

@@ -3,19 +3,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use starling_causality::Dot;
-use starling_checker::sights::{Ack, Sight, SightHistory};
+use starling_checker::sights::{Ack, Sight, SightHistory, Why};
 use starling_checker::{Missight, WriteId};
-use starling_types::Instant;
+use starling_types::{Instant, limits};
 
 use super::Ledger;
 use crate::history;
+use crate::observer::Mint;
 use crate::run::Run;
 
 impl Run {
     /// What is wrong with the reads of every key.
     pub(crate) fn missights(&self, ledger: &Ledger) -> Vec<Missight> {
         let keys = 0..self.options.workload.all_keys();
-        keys.flat_map(|key| starling_checker::sights::judge(&self.sights(ledger, key))).collect()
+        let found = keys.flat_map(|key| starling_checker::sights::judge(&self.sights(ledger, key)));
+        let is_excused = |missight: &Missight| match missight.why {
+            Why::Undead(write, _) => {
+                self.may_stand_beside(ledger, write, Instant::from_nanos(missight.began))
+            }
+            _ => false,
+        };
+        found.filter(|missight| !is_excused(missight)).collect()
+    }
+
+    /// Whether a request that was minted twice may have been forgotten, because so many others were replaced since: then
+    /// its second dot may stand beside what replaced the first.
+    pub(crate) fn may_stand_beside(&self, ledger: &Ledger, write: WriteId, until: Instant) -> bool {
+        let op = usize::try_from(write.0).ok().filter(|&op| op < self.workload.ops.len());
+        let Some(op) = op.filter(|&op| ledger.dots[op].len() > 1) else { return false };
+        let key = self.workload.ops[op].key;
+        let made = ledger.dots[op].iter().map(|&dot| self.mint(ledger, key, dot).at).max();
+        let since = |mint: &&Mint| Some(mint.at) > made && mint.at <= until;
+        self.mints_of(ledger, key).filter(since).count() > limits::DEAD_IDS
     }
 
     fn sights(&self, ledger: &Ledger, key: usize) -> SightHistory {
