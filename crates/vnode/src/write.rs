@@ -175,6 +175,7 @@ impl Vnodes {
         if let Some(origin) = origin {
             self.requests.remember(now, origin.request, key.key.token(), origin.dot);
         }
+        self.remember_made(now, key.key.token(), &record);
         self.mint.observe(record.context().max_hlc(), now);
         let base = cell.base().cloned().unwrap_or_default();
         let base = if has_faded(&base, now.wall) { Arc::default() } else { base };
@@ -202,6 +203,17 @@ impl Vnodes {
             Stage { record, row, durable, waiter: op, request, done: Done::Committed },
             out,
         );
+    }
+
+    /// Hints, repairs and sweeps bring no word of requests but what the record itself bears: its values' ids. Who answers
+    /// for having heard of no try must know them too, also when many others have been replaced since.
+    fn remember_made(&mut self, now: Now, token: Token, record: &Record) {
+        for sibling in record.siblings() {
+            let age = now.wall.since(WallTime::from_millis(sibling.dot.hlc.millis()));
+            if let Some(id) = sibling.id.filter(|_| age < limits::REQUEST_MEMORY) {
+                self.requests.remember(now, id, token, sibling.dot);
+            }
+        }
     }
 
     /// A late dot of a request whose write is known here to be replaced is replaced with it.

@@ -153,6 +153,26 @@ fn what_another_owner_says_was_made_is_not_made_as_a_first_try() {
 }
 
 #[test]
+fn a_request_is_remembered_by_whatever_way_its_write_came() {
+    let mut bench = Bench::warm();
+    let mut other = Bench::warm();
+    other.made(try_of("mine", None, tries(0)));
+    let record = Record::clone(&other.look("k"));
+    // A hint, a repair or a sweep: nobody says which request it was.
+    bench.merge(data("k"), record, None, true);
+    bench.settle();
+    // So many are replaced afterwards that the record has forgotten it.
+    for n in 0..=limits::DEAD_IDS {
+        bench.put("k", &n.to_string(), None);
+        bench.settle();
+    }
+    assert!(!bench.look("k").is_superseded(X));
+    let retry = bench.made(try_of("mine", None, asked(1)));
+    assert!(bench.staged[&retry].repeated, "it was made before");
+    assert_eq!(values(&bench.look("k")), [limits::DEAD_IDS.to_string()]);
+}
+
+#[test]
 fn a_retry_is_known_by_the_record_after_a_restart_and_when_its_write_was_replaced() {
     let mut bench = Bench::warm();
     let first = bench.made(try_of("mine", nothing(), tries(0)));
