@@ -49,7 +49,7 @@ impl Ledger {
                 Kind::Put(value) => drop(puts.insert(value, index)),
                 Kind::Delete => {
                     let made = observer.origins.get(&op.request).into_iter().flatten();
-                    deletes.extend(made.chain(&op.acked).map(|&dot| (dot, index)));
+                    deletes.extend(made.chain(&op.acked).map(|&dot| ((op.key, dot), index)));
                 }
                 Kind::Get => {}
             }
@@ -73,9 +73,11 @@ impl Ledger {
         let mut mints: Vec<&Mint> = observer.mints.values().collect();
         mints.sort_by_key(|mint| mint.at);
         for mint in mints {
-            let op = match &mint.value {
-                Some(value) => puts.get(value),
-                None => deletes.get(&mint.dot),
+            // One dot may belong to two keys.
+            let op = match (&mint.value, keys.get(&mint.row)) {
+                (Some(value), _) => puts.get(value),
+                (None, Some(&key)) => deletes.get(&(key, mint.dot)),
+                (None, None) => None,
             };
             if let Some(&op) = op.filter(|&&op| ledger.rows.get(&ops[op].key) == Some(&mint.row)) {
                 ledger.of.insert((ops[op].key, mint.dot), op);
