@@ -36,23 +36,26 @@ impl EndpointSecrets {
         Ok(Self(bytes))
     }
 
-    /// Those of `dir` (file `endpoint.key`, mode 0600), made if there are none.
+    /// Those of `dir` (file `endpoint.key`, mode 0600), made if there are none, or if the file is empty or holds zeros
+    /// instead: some file systems leave that after a power cut, and with such keys anybody could end this node's
+    /// connections. New ones cost no more than that peers notice this start later.
     pub fn open_or_create(dir: &Path) -> Result<Self, IdentityError> {
         let _held = files::lock_dir(dir)?;
         let path = dir.join(FILE);
         if !path.exists() {
             files::write(&path, &Self::random()?.0, Readers::Owner)?;
         }
-        let bytes = files::read(&path, "it was there a moment ago: start again")?;
+        let mut bytes = files::read(&path, "it was there a moment ago: start again")?;
+        if bytes.iter().take(RESET).all(|byte| *byte == 0) {
+            tracing::warn!(path = %path.display(), "it held no secret, as after a power cut: it is made anew");
+            bytes = Self::random()?.0.to_vec();
+            files::write(&path, &bytes, Readers::Owner)?;
+        }
         let unusable = |what| {
             let advice = "it may be deleted, a new one is made at the next start";
             malformed(path.display().to_string(), format!("{what}; {advice}"))
         };
         let bytes: [u8; LENGTH] = bytes.try_into().map_err(|_| unusable("wrong length"))?;
-        // What some file systems leave after a power cut: with such keys anybody could end this node's connections.
-        if bytes[..RESET].iter().all(|byte| *byte == 0) {
-            return Err(unusable("it holds zeros instead of a secret"));
-        }
         Ok(Self(bytes))
     }
 
@@ -90,15 +93,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         EndpointSecrets::open_or_create(dir.path()).unwrap();
         let path = dir.path().join(FILE);
-        let mut bytes = std::fs::read(&path).unwrap();
-        for zeros in [RESET, LENGTH] {
-            bytes[..zeros].fill(0);
-            std::fs::write(&path, &bytes).unwrap();
-            let error = EndpointSecrets::open_or_create(dir.path()).unwrap_err().to_string();
-            assert!(error.contains("zeros") && error.contains(FILE), "{error}");
-            assert_eq!(std::fs::read(&path).unwrap(), bytes, "nothing was changed");
+        let mut zeros = std::fs::read(&path).unwrap();
+        zeros[..RESET].fill(0);
+        for left in [zeros, vec![0; LENGTH], Vec::new()] {
+            std::fs::write(&path, &left).unwrap();
+            let made = EndpointSecrets::open_or_create(dir.path()).unwrap();
+            assert!(made.0[..RESET].iter().any(|byte| *byte != 0));
+            assert_eq!(std::fs::read(&path).unwrap(), made.0, "for the next start as well");
         }
-        std::fs::remove_file(&path).unwrap();
-        EndpointSecrets::open_or_create(dir.path()).unwrap();
     }
 }
