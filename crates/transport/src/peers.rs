@@ -33,7 +33,7 @@ pub(crate) enum Arrival {
     New,
     /// It was: this link is one more.
     Another,
-    /// It was, but has restarted since: these links lead nowhere.
+    /// It was, but has restarted since, or thinks nothing of these links any more: they lead nowhere.
     Restarted(Vec<Rc<Link>>),
 }
 
@@ -54,7 +54,11 @@ impl Peers {
         self.next_serial += 1;
         let links = self.links.entry(peer).or_default();
         let known = !links.is_empty();
-        let stale: Vec<_> = links.extract_if(.., |known| known.generation != generation).collect();
+        // Nobody dials a peer that it is connected to: whoever does has lost its earlier dial, or is another process, be
+        // it under the same count of starts because an old disk was put back.
+        let is_dialed_again = |known: &PeerLink| !dialed_by_me && !known.dialed_by_me;
+        let is_stale = |known: &mut PeerLink| known.generation != generation || is_dialed_again(known);
+        let stale: Vec<_> = links.extract_if(.., is_stale).collect();
         links.push(PeerLink { link, generation, dialed_by_me, serial });
         let i_am_lower = self.me < peer;
         links.sort_by_key(|l| (l.dialed_by_me != i_am_lower, std::cmp::Reverse(l.serial)));

@@ -154,6 +154,22 @@ fn a_restart_with_the_same_secrets_is_noticed_at_the_next_frame() {
 }
 
 #[test]
+fn a_peer_that_dials_again_has_lost_its_earlier_connection() {
+    run(async |authority: Authority| {
+        let two = Node::new(&authority, 2);
+        let old = Node::new(&authority, 1);
+        old.dial(&two);
+        two.inbox.up(1).await;
+        // Another process with the same count of starts, and secrets of its own: no reset tells of it.
+        let new = Node::new(&authority, 1);
+        new.dial(&two);
+        assert_eq!(two.inbox.down().await, "the peer has restarted");
+        assert_eq!(two.send(1, Class::Foreground, &merge(1, 10)), Sent::Queued);
+        assert_eq!(new.inbox.frames(1).await, [merge(1, 10)]);
+    });
+}
+
+#[test]
 fn a_new_generation_replaces_the_connections_of_the_old_one() {
     run(async |authority: Authority| {
         let two = Node::new(&authority, 2);
