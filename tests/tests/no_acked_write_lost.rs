@@ -111,9 +111,9 @@ fn hints_that_are_not_kept_are_noticed() {
 
 #[test]
 fn actors_that_outlive_an_unclean_stop_are_noticed() {
-    // One disk lags: the other two ack, and its node crashes before it has what it coordinated.
+    // One disk lags: the other two ack, and its node crashes, or its disk fails, before it has what it coordinated.
     let mut options = Options::stormy(3).under(Sabotage::ForgeCleanMark);
-    options.faults = Faults { crashes: true, ..Faults::NONE };
+    options.faults = Faults { crashes: true, failing_disks: true, ..Faults::NONE };
     options.world.laggard = Some((Duration::from_millis(40), Duration::from_millis(250)));
     options.workload.keys = 20;
     let red = red(&options, 0..80);

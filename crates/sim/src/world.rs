@@ -101,76 +101,20 @@ pub enum Notice {
 /// What is to happen.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    Frame {
-        to: usize,
-        from: usize,
-        connection: u64,
-        passage: Passage,
-        bytes: Vec<u8>,
-    },
-    Dial {
-        from: usize,
-        to: usize,
-        life: u64,
-    },
-    LinkLost {
-        node: usize,
-        peer: usize,
-        connection: u64,
-    },
-    IdleCheck {
-        a: usize,
-        b: usize,
-    },
-    Synced {
-        node: usize,
-        life: u64,
-        slow: bool,
-    },
-    /// A commit was refused on sight.
-    Refused {
-        node: usize,
-        life: u64,
-        id: CommitId,
-        full: CommitFailure,
-    },
-    Load {
-        node: usize,
-        life: u64,
-        cell: CellKey,
-        slow: bool,
-    },
-    Scan {
-        node: usize,
-        life: u64,
-        id: ScanId,
-        effect: ScanOrder,
-    },
-    Tick {
-        node: usize,
-        life: u64,
-    },
-    Pressure {
-        node: usize,
-    },
-    Request {
-        node: usize,
-        handle: ReplyHandle,
-        request: KvRequest,
-    },
-    Reply {
-        handle: ReplyHandle,
-        reply: KvReply,
-    },
-    Admin {
-        node: usize,
-        handle: ReplyHandle,
-        request: AdminRequest,
-    },
-    AdminReply {
-        handle: ReplyHandle,
-        reply: AdminReply,
-    },
+    Frame { to: usize, from: usize, connection: u64, passage: Passage, bytes: Vec<u8> },
+    Dial { from: usize, to: usize, life: u64 },
+    LinkLost { node: usize, peer: usize, connection: u64 },
+    IdleCheck { a: usize, b: usize },
+    Synced { node: usize, life: u64, slow: bool },
+    Refused { node: usize, life: u64, id: CommitId, full: CommitFailure },
+    Load { node: usize, life: u64, cell: CellKey, slow: bool },
+    Scan { node: usize, life: u64, id: ScanId, effect: ScanOrder },
+    Tick { node: usize, life: u64 },
+    Pressure { node: usize },
+    Request { node: usize, handle: ReplyHandle, request: KvRequest },
+    Reply { handle: ReplyHandle, reply: KvReply },
+    Admin { node: usize, handle: ReplyHandle, request: AdminRequest },
+    AdminReply { handle: ReplyHandle, reply: AdminReply },
     Wake(u64),
 }
 
