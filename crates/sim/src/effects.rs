@@ -192,7 +192,7 @@ impl World {
         }
         let lie = self.options.sabotage;
         if let Some(full) = self.hosts[node].disk.refuses() {
-            // What was handed over before may not have ended yet.
+            // Earlier commits may still be under way.
             let life = self.hosts[node].life;
             return self.after(Duration::from_micros(20), Happening::Refused { node, life, id, full });
         }

@@ -17,7 +17,7 @@ pub struct Mint {
     pub dot: Dot,
     /// When.
     pub at: Instant,
-    /// What its node took for the time of the cluster.
+    /// The cluster time of the minting node at that moment.
     pub wall: WallTime,
     /// The node that minted it.
     pub node: usize,

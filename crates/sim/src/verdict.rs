@@ -228,7 +228,7 @@ impl Run {
         Write { id, deletes: op.kind == Kind::Delete, outcome, seen, perhaps }
     }
 
-    /// What expired before a read is not shown by it, and replaced by who writes with its context.
+    /// Values that had expired before a read: it does not show them, and a write with its context replaces them.
     fn expired_among(&self, ledger: &Ledger, writer: &Op, covers: &VersionVector) -> BTreeSet<WriteId> {
         let expired = |(index, op): &(usize, &Op)| {
             let is_covered = ledger.dots[*index].iter().any(|&dot| covers.covers(dot));
@@ -247,7 +247,7 @@ impl Run {
     pub(crate) fn is_sure(&self, op: &Op) -> bool {
         let owners = self.owners(op.key);
         let forgets = |at| owners.iter().any(|&node| self.world.troubles.forgets_after(node, at));
-        // Nobody answers for an ack below the bucket's least W when a disk is lost.
+        // An ack below the bucket's least W is not vouched for when a disk is lost.
         let lasts = |ack: &Ack| ack.receipt.durable && !(ack.receipt.unvouched && forgets(ack.at));
         let durable = op.acks.iter().any(lasts);
         let crashed = || self.world.unclean.iter().any(|&(_, at)| at >= op.began);

@@ -55,7 +55,7 @@ pub(crate) struct InFlight {
 pub(crate) struct Unsettled {
     /// Their records.
     pub(crate) commits: BTreeMap<Ticket, Arc<Record>>,
-    /// What is on disk, as far as they have ended.
+    /// The stored record, as far as they have ended.
     pub(crate) stored: Arc<Record>,
 }
 

@@ -65,7 +65,7 @@ impl ControlPlane {
         self.lives.fenced.remove(&node);
         self.lives.closing.remove(&node);
         if let Some(least) = self.least_life(node).filter(|&least| hello.generation < least) {
-            // Whoever has said goodbye and is not gone yet is nothing to be alarmed about.
+            // A node that has said goodbye and is still draining is no reason for an alarm.
             if hello.generation.0 + 1 < least.0 || !self.has_left(node) {
                 turn.out.push(Effect::Log(Log::Alarm(format!(
                     "node {node} is back from before its generation {}: its disk is an earlier one",

@@ -1,4 +1,4 @@
-//! What a client takes for the time.
+//! The clock by which a client dates its requests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -244,7 +244,7 @@ fn a_delete_stores_nothing_where_nobody_holds_anything() {
     assert!(bench.look("k").is_tombstone(bench.now.wall));
 }
 
-/// What another node made of a try that came late.
+/// The record of a late try at another node.
 fn foreign_of_rank(actor: u64, ms: u64, rank: Hlc) -> Record {
     let dot = Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_parts(NOON + ms, 0) };
     let seen = VersionVector::new();
