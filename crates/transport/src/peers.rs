@@ -54,8 +54,8 @@ impl Peers {
         self.next_serial += 1;
         let links = self.links.entry(peer).or_default();
         let known = !links.is_empty();
-        // A node never dials a peer that it is connected to: one that does has lost its earlier dial, or is another process, be
-        // it under the same count of starts because an old disk was put back.
+        // A node never dials a peer that it is connected to: one that does has lost its earlier dial, or is another
+        // process, be it under the same count of starts because an old disk was put back.
         let is_dialed_again = |known: &PeerLink| !dialed_by_me && !known.dialed_by_me;
         let is_stale = |known: &mut PeerLink| known.generation != generation || is_dialed_again(known);
         let stale: Vec<_> = links.extract_if(.., is_stale).collect();

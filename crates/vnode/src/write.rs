@@ -175,7 +175,7 @@ impl Vnodes {
         if let Some(origin) = origin {
             self.requests.remember(now, origin.request, key.key.token(), origin.dot);
         }
-        self.remember_made(now, key.key.token(), &record);
+        self.remember_made(now, key.key.token(), &record, origin);
         self.mint.observe(record.context().max_hlc(), now);
         let base = cell.base().cloned().unwrap_or_default();
         let base = if has_faded(&base, now.wall) { Arc::default() } else { base };
@@ -207,8 +207,10 @@ impl Vnodes {
 
     /// Hints, repairs and sweeps bring no word of requests but what the record itself bears: its values' ids. Who answers
     /// for having heard of no try must know them too, also when many others have been replaced since.
-    fn remember_made(&mut self, now: Now, token: Token, record: &Record) {
-        for sibling in record.siblings() {
+    fn remember_made(&mut self, now: Now, token: Token, record: &Record, origin: Option<Origin>) {
+        // Nearly every record of a client's write has that write alone, which is remembered already.
+        let told = origin.map(|origin| origin.dot);
+        for sibling in record.siblings().iter().filter(|sibling| Some(sibling.dot) != told) {
             let age = now.wall.since(WallTime::from_millis(sibling.dot.hlc.millis()));
             if let Some(id) = sibling.id.filter(|_| age < limits::REQUEST_MEMORY) {
                 self.requests.remember(now, id, token, sibling.dot);
