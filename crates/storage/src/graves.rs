@@ -17,7 +17,7 @@ use crate::range::KeyRange;
 const PREFIX: &[u8] = b"\0dropped\0";
 
 /// The dead ranges of a store.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Graves {
     /// Disjoint ranges of tokens: first token to last token and generation.
     ranges: BTreeMap<u64, (u64, u32)>,

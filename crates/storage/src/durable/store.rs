@@ -236,7 +236,10 @@ impl Store {
         to_be_sealed.try_for_each(Tree::seal)?;
         // No table may hold what the log has not: half of a batch would outlive a power cut, or the log would seem to have
         // lost its end. A failure poisons, and nothing is flushed any more.
-        self.sync_applied()
+        if self.trees.iter().any(|tree| tree.published().oldest_sealed().is_some()) {
+            self.sync_applied()?;
+        }
+        Ok(())
     }
 
     /// Sees to it that what was applied so far is durable.

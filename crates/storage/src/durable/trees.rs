@@ -143,6 +143,9 @@ impl Trees {
         let buffers = self.buffers();
         let graves = self.graves().clone();
         drop(buffers);
+        if *self.durable_graves.read().unwrap_or_else(PoisonError::into_inner) == graves {
+            return Ok(());
+        }
         durable()?;
         *self.durable_graves.write().unwrap_or_else(PoisonError::into_inner) = graves;
         Ok(())
