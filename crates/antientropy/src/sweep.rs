@@ -40,6 +40,8 @@ pub struct Sweep {
     pub(crate) counters: Counters,
     pub(crate) stopped: bool,
     pub(crate) refill: Refill,
+    /// Looked for after each event: a node asks for it in every turn.
+    next: Option<Instant>,
 }
 
 /// This node and another that share partitions.
@@ -87,6 +89,7 @@ impl Sweep {
             counters: Counters::default(),
             stopped: false,
             refill: Refill::default(),
+            next: None,
         }
     }
 
@@ -122,10 +125,15 @@ impl Sweep {
         }
         self.pull(now.instant, out);
         self.work(now, out);
+        self.next = self.find_deadline();
     }
 
     /// When [`Event::Tick`] is due.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub const fn next_deadline(&self) -> Option<Instant> {
+        self.next
+    }
+
+    fn find_deadline(&self) -> Option<Instant> {
         let full = self.walking() >= Pace::AT_ONCE;
         let walked = self.pairs.iter().filter(|(peer, _)| self.walks(**peer));
         let deadlines = walked.filter_map(|(_, pair)| match &pair.pass {

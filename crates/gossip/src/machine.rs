@@ -156,6 +156,8 @@ pub struct Gossip {
     impostor: Option<Generation>,
     recognised: bool,
     tally: Tally,
+    /// Looked for after each event: a node asks for it in every turn, however many members there are.
+    next: Option<Instant>,
 }
 
 impl Gossip {
@@ -192,6 +194,7 @@ impl Gossip {
             impostor: None,
             recognised: false,
             tally: Tally::default(),
+            next: None,
             config,
         };
         machine.rumours.push(Rumour::Record(machine.table.me().record()));
@@ -200,6 +203,7 @@ impl Gossip {
                 machine.admit(Record { info, incarnation: HEARSAY, status });
             }
         }
+        machine.next = machine.find_deadline();
         machine
     }
 
@@ -219,11 +223,16 @@ impl Gossip {
             Event::Reborn(generation) => self.reborn(generation),
         }
         self.turn(out);
+        self.next = self.find_deadline();
     }
 
     /// When the next Tick is due; `None` if only an event can bring work. Always later than the `now` last
     /// handled.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub const fn next_deadline(&self) -> Option<Instant> {
+        self.next
+    }
+
+    fn find_deadline(&self) -> Option<Instant> {
         let rumours = self.has_rumours_to_send().then_some(self.rumours_at);
         if self.has_left() {
             return rumours;

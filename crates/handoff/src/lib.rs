@@ -80,6 +80,8 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct HintReplay {
     targets: BTreeMap<NodeId, Target>,
     delivered: u64,
+    /// Looked for after each event: a node asks for it in every turn.
+    next: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -128,11 +130,12 @@ impl HintReplay {
         for (&node, target) in &mut self.targets {
             target.work(now, node, out);
         }
+        self.next = self.targets.values().filter(|t| t.up).filter_map(Target::next_deadline).min();
     }
 
     /// When [`Event::Tick`] is due.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.targets.values().filter(|t| t.up).filter_map(Target::next_deadline).min()
+    pub const fn next_deadline(&self) -> Option<Instant> {
+        self.next
     }
 
     /// Whether nothing is being delivered, or waits to be, to a target that answers.
