@@ -67,10 +67,11 @@ pub struct Shard {
     contexts: TokenMap<OpId, Context>,
     deliveries: BTreeMap<RequestId, (NodeId, QualifiedKey)>,
     /// The partitions of records on their way to disk.
-    staged: BTreeMap<vnode::Ticket, PartitionId>,
+    staged: TokenMap<vnode::Ticket, PartitionId>,
     looks: BTreeMap<ReplyHandle, local::Look>,
     timers: BTreeSet<(Instant, RequestId)>,
     work: VecDeque<Work>,
+    room: Room,
     exchange_base: u128,
     next_exchange: u64,
     next_op: u64,
@@ -89,6 +90,15 @@ struct InFlight {
     weight: usize,
     deadline: Instant,
     timer: Option<Instant>,
+    /// Its effects among the work.
+    queued: usize,
+}
+
+/// Room for the effects of one event, kept for the next.
+#[derive(Default)]
+struct Room {
+    vnode: Vec<vnode::Effect>,
+    request: Vec<coordinator::Effect>,
 }
 
 /// The part of a request that two tries have in common.
@@ -142,10 +152,11 @@ impl Shard {
             by_client: TokenMap::default(),
             contexts: TokenMap::default(),
             deliveries: BTreeMap::new(),
-            staged: BTreeMap::new(),
+            staged: TokenMap::default(),
             looks: BTreeMap::new(),
             timers: BTreeSet::new(),
             work: VecDeque::new(),
+            room: Room::default(),
             exchange_base,
             next_exchange: 0,
             next_op: 0,
@@ -272,9 +283,8 @@ impl Shard {
     }
 
     fn vnode(&mut self, turn: &Turn<'_>, event: vnode::Event) {
-        let mut effects = Vec::new();
-        self.vnodes.handle(turn.now, event, &mut effects);
-        self.work.extend(effects.into_iter().map(Work::Vnode));
+        self.vnodes.handle(turn.now, event, &mut self.room.vnode);
+        self.work.extend(self.room.vnode.drain(..).map(Work::Vnode));
     }
 
     fn op(&mut self, context: Context) -> OpId {
@@ -324,9 +334,9 @@ impl Shard {
         let Some(request) = self.in_flight.get_mut(&exchange) else {
             return;
         };
-        let mut effects = Vec::new();
-        request.machine.handle(turn.now.instant, input, &mut effects);
-        self.work.extend(effects.into_iter().map(|e| Work::Request(exchange, e)));
+        request.machine.handle(turn.now.instant, input, &mut self.room.request);
+        request.queued += self.room.request.len();
+        self.work.extend(self.room.request.drain(..).map(|e| Work::Request(exchange, e)));
         self.reschedule(exchange);
         // The last answer may end it without another word.
         self.put_away(exchange);
@@ -348,6 +358,13 @@ impl Shard {
     }
 
     fn request_effect(&mut self, turn: &mut Turn<'_>, exchange: RequestId, effect: coordinator::Effect) {
+        let request = self.in_flight.get_mut(&exchange);
+        request.into_iter().for_each(|request| request.queued -= 1);
+        self.carry_out(turn, exchange, effect);
+        self.put_away(exchange);
+    }
+
+    fn carry_out(&mut self, turn: &mut Turn<'_>, exchange: RequestId, effect: coordinator::Effect) {
         match effect {
             coordinator::Effect::Send(node, class, message) => {
                 self.send(turn, exchange, node, class, message)
@@ -384,14 +401,11 @@ impl Shard {
                 self.keep_hint(turn, target, key, &record);
             }
         }
-        self.put_away(exchange);
     }
 
     /// A machine that is over has no effect left behind it but those already queued.
     fn put_away(&mut self, exchange: RequestId) {
-        let over = self.in_flight.get(&exchange).is_some_and(|r| r.machine.is_over());
-        let queued = |w: &Work| matches!(w, Work::Request(other, _) if *other == exchange);
-        if !over || self.work.iter().any(queued) {
+        if !self.in_flight.get(&exchange).is_some_and(|r| r.queued == 0 && r.machine.is_over()) {
             return;
         }
         let Some(request) = self.in_flight.remove(&exchange) else {

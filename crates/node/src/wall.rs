@@ -42,20 +42,21 @@ impl Wall {
 
     /// What to believe when the system says `told`.
     pub fn believe(&self, told: Now) -> Now {
-        if self.follows(told) { told } else { self.carried(told.instant) }
+        let follows = self.ahead(told).unsigned_abs() <= self.slack_at(told.instant).unsigned_abs();
+        if follows { told } else { self.carried(told.instant) }
     }
 
     /// As [`Self::believe`], and takes note of it.
     pub fn tell(&mut self, told: Now) -> Now {
-        let (now, ahead) = (self.believe(told), offset(told).saturating_sub(self.offset));
-        if self.follows(told) {
-            let slack = if self.jump.is_some() { ticks(STEP) } else { self.slack_at(told.instant) };
-            let slack = slack.saturating_sub_unsigned(ahead.unsigned_abs());
-            *self = Self { offset: offset(told), seen: told.instant, slack: slack.max(0), jump: None };
-        } else {
-            self.seen = told.instant;
-            self.jump = Some(ahead);
+        let (ahead, slack) = (self.ahead(told), self.slack_at(told.instant));
+        let left = slack.saturating_sub_unsigned(ahead.unsigned_abs());
+        if left >= 0 {
+            let offset = self.offset.saturating_add(ahead);
+            *self = Self { offset, seen: told.instant, slack: left, jump: None };
+            return told;
         }
+        let now = self.carried(told.instant);
+        (self.seen, self.jump) = (told.instant, Some(ahead));
         now
     }
 
@@ -86,12 +87,15 @@ impl Wall {
         self.jump.map(|ahead| ahead >> TICK_BITS)
     }
 
-    fn follows(&self, told: Now) -> bool {
-        let slack = if self.jump.is_some() { ticks(STEP) } else { self.slack_at(told.instant) };
-        offset(told).saturating_sub(self.offset).unsigned_abs() <= slack.unsigned_abs()
+    fn ahead(&self, told: Now) -> i64 {
+        offset(told).saturating_sub(self.offset)
     }
 
+    /// By how much the system's clock may differ from what is believed and be followed: after a jump, as at a start.
     fn slack_at(&self, instant: Instant) -> i64 {
+        if self.jump.is_some() {
+            return ticks(STEP);
+        }
         let earned = ticks(instant.since(self.seen)) / SLEW;
         self.slack.saturating_add(earned).min(ticks(STEP))
     }
@@ -113,7 +117,8 @@ fn monotonic(instant: Instant) -> i64 {
 }
 
 fn ticks(span: Duration) -> i64 {
-    let millis = u64::try_from(span.as_millis()).unwrap_or(MAX_MILLIS).min(MAX_MILLIS);
+    let millis = span.as_secs().saturating_mul(1_000).saturating_add(u64::from(span.subsec_millis()));
+    let millis = millis.min(MAX_MILLIS);
     let fraction = Now::fraction_of(u64::from(span.subsec_nanos()));
     (millis.cast_signed() << TICK_BITS) | i64::from(fraction)
 }

@@ -37,6 +37,8 @@ pub struct Reactor {
     node: RefCell<Node>,
     events: RefCell<VecDeque<Event>>,
     in_turn: Cell<bool>,
+    /// The room of the last turn's effects, for the next one's.
+    room: Cell<Vec<Effect>>,
     waiting: RefCell<TokenMap<u64, Waiting>>,
     next_handle: Cell<u64>,
     rng: RefCell<ChaCha12Rng>,
@@ -147,6 +149,7 @@ impl Reactor {
             node: RefCell::new(parts.node),
             events: RefCell::default(),
             in_turn: Cell::new(false),
+            room: Cell::default(),
             waiting: RefCell::default(),
             next_handle: Cell::new(0),
             rng: RefCell::new(parts.rng),
@@ -204,7 +207,7 @@ impl Reactor {
         }
         self.pulse.beat(self.clock.now().instant);
         let before = self.node.borrow().phase();
-        let mut effects = Vec::new();
+        let mut effects = self.room.take();
         let mut jobs = Vec::new();
         while let Some(event) = self.next_event() {
             self.node.borrow_mut().handle(self.clock.now(), event, &mut effects);
@@ -212,6 +215,7 @@ impl Reactor {
                 self.effect(effect, &mut jobs);
             }
         }
+        self.room.set(effects);
         self.hand_over(jobs);
         self.in_turn.set(false);
         self.reset_timer();

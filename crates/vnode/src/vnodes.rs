@@ -96,7 +96,7 @@ pub struct Vnodes {
     pub(crate) hints: BTreeMap<NodeId, HintTally>,
     pub(crate) staged_bytes: usize,
     pub(crate) given_up: Amnesty,
-    pub(crate) tickets: BTreeMap<Ticket, Pending>,
+    pub(crate) tickets: TokenMap<Ticket, Pending>,
     next_ticket: u64,
     /// When the last mint was far ahead of the wall for its key's sake, and by how much.
     pub(crate) outlying: Option<(Instant, Duration)>,
@@ -127,7 +127,7 @@ impl Vnodes {
             hints: BTreeMap::new(),
             staged_bytes: 0,
             given_up: Amnesty::default(),
-            tickets: BTreeMap::new(),
+            tickets: TokenMap::default(),
             next_ticket: 0,
             outlying: None,
             unsynced: Ticket(0),

@@ -153,6 +153,7 @@ impl Shard {
             weight: request.weight(),
             deadline,
             timer: None,
+            queued: 0,
         };
         self.launch(exchange, in_flight, effects);
         Ok(())
@@ -188,6 +189,7 @@ impl Shard {
             weight,
             deadline,
             timer: None,
+            queued: 0,
         };
         self.launch(exchange, in_flight, effects);
         Ok(())
@@ -196,9 +198,10 @@ impl Shard {
     fn launch(
         &mut self,
         exchange: RequestId,
-        in_flight: InFlight,
+        mut in_flight: InFlight,
         effects: Vec<starling_coordinator::Effect>,
     ) {
+        in_flight.queued = effects.len();
         self.by_client.insert(in_flight.client, exchange);
         self.in_flight.insert(exchange, in_flight);
         self.work.extend(effects.into_iter().map(|e| Work::Request(exchange, e)));
