@@ -67,8 +67,8 @@ fn bucket(name: &str) -> BucketName {
 }
 
 /// A request that says when it was made by the time that the node which is asked goes by, as a door does.
-fn ask(world: &mut World, node: usize, name: &str, key: &str, op: KvOp, quorum: Option<u8>) -> KvReply {
-    let request = KvRequest {
+fn request(world: &World, node: usize, name: &str, key: &str, op: KvOp, quorum: Option<u8>) -> KvRequest {
+    KvRequest {
         id: RequestId::from_bits(u128::from(world.now().nanos())),
         attempt: 0,
         issued: world.node(node).unwrap().cluster_wall(world.now_at(node)),
@@ -80,7 +80,15 @@ fn ask(world: &mut World, node: usize, name: &str, key: &str, op: KvOp, quorum: 
         op,
         quorum: QuorumChoice { r: quorum, w: quorum, strict: None },
         forwarded: false,
-    };
+    }
+}
+
+fn ask(world: &mut World, node: usize, name: &str, key: &str, op: KvOp, quorum: Option<u8>) -> KvReply {
+    let request = request(world, node, name, key, op, quorum);
+    send(world, node, request)
+}
+
+fn send(world: &mut World, node: usize, request: KvRequest) -> KvReply {
     let handle = world.request(node, request);
     let until = world.now() + 4 * SECOND;
     while let Some(notice) = world.next(until) {
@@ -310,4 +318,53 @@ fn one_wrong_clock_of_three_stops_nobody_else() {
         assert_eq!(world.node(node).unwrap().view().may_coordinate(), node != 0);
         put(&mut world, node, "default", "k", "v", 3);
     }
+}
+
+#[test]
+fn a_node_shows_no_time_before_it_has_heard_the_others() {
+    for offset in [-YEAR, -20_000, 20_000] {
+        let mut world = cluster(3);
+        start_wrong(&mut world, offset, false);
+        for _ in 0..1_000 {
+            world.run_for(Duration::from_millis(5));
+            let shown = world.node(0).unwrap().shown_time(world.now_at(0));
+            let off = shown.map_or(0, |shown| shown.millis().abs_diff(world.true_wall(0).millis()));
+            assert!(off < 500, "{off} ms off");
+        }
+        assert!(world.node(0).unwrap().shown_time(world.now_at(0)).is_some());
+    }
+}
+
+/// The writes after it are so many that the record does not tell of it any more.
+#[test]
+fn a_retry_whose_clock_is_ahead_is_not_made_again_after_restarts() {
+    for ahead in [5_000, 20_000, 60_000].map(Duration::from_millis) {
+        let mut world = cluster(3);
+        let mut first = request(&world, 0, "default", "k", value("v", Seen::Local), Some(2));
+        first.issued = first.issued.after(ahead);
+        first.began = first.issued;
+        assert!(matches!(send(&mut world, 0, first.clone()), KvReply::Written(_)));
+        for n in 0..20 {
+            let op = if n == 19 { KvOp::Delete { seen: Seen::Quorum } } else { value("x", Seen::Quorum) };
+            assert!(matches!(ask(&mut world, n % 3, "default", "k", op, Some(3)), KvReply::Written(_)));
+        }
+        for node in 0..3 {
+            world.drain(node);
+            world.run_for(2 * SECOND);
+            world.start(node);
+            world.run_for(3 * SECOND);
+        }
+        let again = KvRequest { attempt: 1, began: world.true_wall(0).after(ahead), ..first };
+        assert!(!matches!(send(&mut world, 0, again), KvReply::Written(_)), "{ahead:?} ahead");
+        assert!(get(&mut world, RIGHT, "default", "k", 3).is_empty());
+    }
+}
+
+#[test]
+fn a_node_that_had_nothing_to_do_knows_that_it_has_forgotten_nothing() {
+    let mut world = cluster(3);
+    world.run_for(30 * SECOND);
+    let first = request(&world, 0, "default", "k", value("v", Seen::Quorum), Some(2));
+    let again = KvRequest { attempt: 1, ..first };
+    assert!(matches!(send(&mut world, 2, again), KvReply::Written(_)));
 }

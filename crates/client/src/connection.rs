@@ -7,6 +7,7 @@ use starling_transport::{Channel, Dialer, GreetingError, Sent};
 use starling_types::{ClusterId, LayoutVersion, NodeId, RequestId, WallTime};
 use starling_wire::{Envelope, Message};
 use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::pending::{Pending, sweep};
@@ -16,6 +17,7 @@ pub(crate) struct Connection {
     channel: Channel,
     pending: Rc<Pending>,
     sweep: AbortHandle,
+    opened: Instant,
 }
 
 /// Why a call brought no answer.
@@ -39,7 +41,7 @@ impl Connection {
         let pending = Rc::new(Pending::default());
         let channel = dialer.connect(addr, cluster, pending.clone()).await?;
         let sweep = spawn_local(sweep(Rc::downgrade(&pending))).abort_handle();
-        Ok(Self { channel, pending, sweep })
+        Ok(Self { channel, pending, sweep, opened: clock::now() })
     }
 
     /// The node's cluster when the connection was made.
@@ -62,9 +64,10 @@ impl Connection {
         self.pending.epoch()
     }
 
-    /// Whether new requests can go here.
+    /// Whether new requests can go here. A node that could not tell the time is asked again, by a new connection.
     pub(crate) fn is_usable(&self) -> bool {
-        self.channel.is_usable()
+        let may_know_by_now = self.wall().is_none() && clock::now() - self.opened > TIME_AGAIN;
+        self.channel.is_usable() && !may_know_by_now
     }
 
     /// Sends a message and waits for the answer, at most `patience`.
@@ -97,3 +100,6 @@ impl Drop for Connection {
         self.sweep.abort();
     }
 }
+
+/// A node has heard its peers by then, if it can.
+const TIME_AGAIN: Duration = Duration::from_secs(1);

@@ -166,7 +166,12 @@ impl Inbox for Stub {
             layout: LayoutVersion::NONE,
             version: "test".into(),
         };
-        Hello { protocols: (PROTOCOL, PROTOCOL), cluster: self.cluster, node: Some(node), wall: None }
+        Hello {
+            protocols: (PROTOCOL, PROTOCOL),
+            cluster: self.cluster,
+            node: Some(node),
+            wall: Some(crate::clock::wall()),
+        }
     }
 
     fn client_frame(&self, client: ClientId, envelope: Envelope) {

@@ -67,7 +67,7 @@ impl Node {
         let bits = layout.as_ref().map_or(PartitionBits::DEFAULT, |l| l.bits());
         let mut node = Self {
             control: ControlPlane::new(config, boot, now),
-            shard: Shard::new(config, boot, bits),
+            shard: Shard::new(config, boot, bits, now.instant),
             view: View::new(config.node, layout, boot.buckets.clone()),
             wall: Wall::new(now),
             weigh_at: now.instant,

@@ -121,10 +121,11 @@ enum Work {
 
 impl Shard {
     /// The shard of a node that just started.
-    pub fn new(config: &Config, boot: &Boot, bits: PartitionBits) -> Self {
+    pub fn new(config: &Config, boot: &Boot, bits: PartitionBits, started: Instant) -> Self {
         let vnodes = vnode::Boot {
             ceiling: boot.ceiling,
             actors: boot.actors.clone(),
+            started,
             // Stable over starts, if actors are to outlive unclean stops.
             seed: if planted::on(Bug::ActorsSurvive) {
                 config.node.bits()

@@ -82,8 +82,7 @@ impl View {
     /// and its own. Right nodes agree in it to within [`starling_types::limits::MAX_SKEW`], and a node whose clock is
     /// wrong judges nobody else's time by it.
     pub const fn cluster_wall(&self, now: Now) -> WallTime {
-        let ahead = self.clock_offset_ms.saturating_neg();
-        WallTime::from_millis(now.wall.millis().saturating_add_signed(ahead))
+        now.wall.ahead_by(self.clock_offset_ms.saturating_neg())
     }
 
     /// Takes note of our wall clock's distance from the median of our peers'.

@@ -189,9 +189,7 @@ impl Reactor {
 
     /// When a request that a door reads at this moment may have come: before a pause in which the node stood still.
     pub(crate) fn may_have_come(&self) -> WallTime {
-        let paused = self.pulse.stood_still(self.clock.now().instant).as_millis();
-        let paused = u64::try_from(paused).unwrap_or(u64::MAX);
-        WallTime::from_millis(self.cluster_time().millis().saturating_sub(paused))
+        self.cluster_time().before(self.pulse.stood_still(self.clock.now().instant))
     }
 
     /// Queues an event for the next turn.

@@ -30,7 +30,7 @@ impl World {
     pub(crate) fn greeting(&self, node: usize) -> Option<(u64, WallTime)> {
         let host = &self.hosts[node];
         let machine = host.machine.as_ref().filter(|_| !self.is_paused(node))?;
-        Some((host.life, machine.cluster_wall(self.now_at(node))))
+        Some((host.life, machine.shown_time(self.now_at(node))?))
     }
 
     /// An operator sends a request.

@@ -68,6 +68,16 @@ impl WallTime {
         Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// What a clock shows that is `ms` ahead of this.
+    pub const fn ahead_by(self, ms: i64) -> Self {
+        Self(self.0.saturating_add_signed(ms))
+    }
+
+    /// `span` earlier, saturating.
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// Time from `earlier` to `self`, zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))

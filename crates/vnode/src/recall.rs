@@ -20,7 +20,7 @@ pub(crate) struct RequestMemory {
     twins: BTreeMap<(RequestId, Token), Vec<Dot>>,
     ages: VecDeque<(Instant, RequestId, Token)>,
     /// What arrived until then may be forgotten: the start of this life, or what was crowded out.
-    since: Option<Instant>,
+    since: Instant,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,9 +30,9 @@ struct Known {
 }
 
 impl RequestMemory {
-    /// This life begins, if it has not.
-    pub(crate) fn wake(&mut self, now: Instant) {
-        self.since.get_or_insert(now);
+    /// The memory of a life that began at `started`.
+    pub(crate) fn new(started: Instant) -> Self {
+        Self { since: started, ..Self::default() }
     }
 
     /// The first dot known of a request.
@@ -82,7 +82,7 @@ impl RequestMemory {
 
     /// How long ago the last request arrived that may be forgotten.
     pub(crate) fn reaches_back(&self, now: Instant) -> Duration {
-        self.since.map_or(Duration::ZERO, |since| now.since(since)).min(limits::REQUEST_MEMORY)
+        now.since(self.since).min(limits::REQUEST_MEMORY)
     }
 
     fn entry(&mut self, now: Now, request: RequestId, token: Token) -> &mut Known {
@@ -101,7 +101,7 @@ impl RequestMemory {
                 break;
             }
             if is_young {
-                self.since = self.since.max(Some(at));
+                self.since = self.since.max(at);
             }
             self.ages.pop_front();
             self.forget(request, token);
@@ -135,8 +135,7 @@ mod tests {
 
     #[test]
     fn it_reaches_back_to_its_start_and_no_further_than_what_was_crowded_out() {
-        let mut memory = RequestMemory::default();
-        memory.wake(at(1_000).instant);
+        let mut memory = RequestMemory::new(at(1_000).instant);
         assert_eq!(memory.reaches_back(at(4_000).instant), Duration::from_secs(3));
         memory.remember(at(5_000), ID, TOKEN, dot(1));
         for id in 2..=limits::REQUEST_MEMORY_IDS as u128 {

@@ -61,7 +61,7 @@ struct Bench {
 }
 
 fn boot(actors: BTreeMap<starling_types::PartitionId, ActorId>, ceiling: Hlc, seed: u64) -> Boot {
-    Boot { ceiling, actors, seed, cache_bytes: 1 << 20, max_value: 1 << 10 }
+    Boot { ceiling, actors, started: Instant::ORIGIN, seed, cache_bytes: 1 << 20, max_value: 1 << 10 }
 }
 
 impl Bench {

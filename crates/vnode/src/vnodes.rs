@@ -25,6 +25,8 @@ pub struct Boot {
     pub ceiling: Hlc,
     /// The actors of a clean stop; empty after any other. They go on only after [`Vnodes::inherit_actors`].
     pub actors: BTreeMap<PartitionId, ActorId>,
+    /// When this life began: what came before it is not remembered.
+    pub started: Instant,
     /// Seed of the machine's randomness.
     pub seed: u64,
     /// Bytes of records to keep for reads.
@@ -120,7 +122,7 @@ impl Vnodes {
             cells: TokenMap::default(),
             cache: RecordCache::new(boot.cache_bytes),
             mint: Mint::new(boot.ceiling, boot.actors, boot.seed),
-            requests: RequestMemory::default(),
+            requests: RequestMemory::new(boot.started),
             counters: Counters::default(),
             max_record: boot.max_value.saturating_mul(2),
             max_written: starling_types::limits::max_written(boot.max_value),
@@ -137,7 +139,6 @@ impl Vnodes {
 
     /// The one entrance.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
-        self.requests.wake(now.instant);
         match event {
             Event::Coordinate(op, write) => {
                 let cell = CellKey::data(write.key.clone());

@@ -40,6 +40,17 @@ impl Node {
         self.view.cluster_wall(self.believed(told))
     }
 
+    /// The cluster's time, for clients that will date their requests by it: nothing while a node of three or more has
+    /// not heard enough of the others to tell whether its own clock is right.
+    pub fn shown_time(&self, told: Now) -> Option<WallTime> {
+        let now = self.believed(told);
+        match self.control.members().clock_offset(now) {
+            Some(offset_ms) => Some(now.wall.ahead_by(offset_ms.saturating_neg())),
+            None if self.view.layout().is_some_and(|layout| layout.members().len() > 2) => None,
+            None => Some(now.wall),
+        }
+    }
+
     /// What is known of the clocks.
     pub fn clock_status(&self, told: Now) -> ClockStatus {
         let now = self.believed(told);

@@ -15,6 +15,8 @@ const LEAST_ASKING: Duration = Duration::from_millis(200);
 pub(super) struct Timing {
     /// When the request was issued, in the cluster's time; no later than a client's clock may be ahead.
     pub(super) issued: WallTime,
+    /// No later than that, whatever the client's clock shows: it cannot begin a try before it is here.
+    pub(super) no_later: WallTime,
     window: WallTime,
     /// When nobody waits for this try any more.
     pub(super) ends: Instant,
@@ -35,7 +37,15 @@ impl Timing {
         // A first try that begins long after the issue is no first try, whatever it says of itself.
         let is_old = began.since(issued) > limits::FIRST_TRY_WINDOW;
         let elsewhere = if is_old { Some(now.instant) } else { elsewhere };
-        Self { issued, window: issued.after(limits::FIRST_TRY_WINDOW), ends: now.instant + left, elsewhere }
+        let ahead = request.began.since(cluster);
+        let no_later = issued.min(request.issued.before(ahead));
+        Self {
+            issued,
+            no_later,
+            window: issued.after(limits::FIRST_TRY_WINDOW),
+            ends: now.instant + left,
+            elsewhere,
+        }
     }
 
     /// Whether another try may be under way by now.

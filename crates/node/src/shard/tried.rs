@@ -48,11 +48,11 @@ impl Shard {
         let owners = props.read_quorum(n).max(n.saturating_sub(props.write_quorum(n)) + 1).min(n);
         let word = self.word(turn, key);
         Questions {
-            issued: timing.issued,
+            issued: timing.no_later,
             owners,
             names_what_it_replaces: !is_blind,
             deletes: matches!(request.op, KvOp::Delete { .. }) && word == Word::Full,
-            remembers: self.forgotten_until(turn) < timing.issued,
+            remembers: self.forgotten_until(turn) < timing.no_later,
             is_sure: word != Word::None,
         }
     }
@@ -61,7 +61,6 @@ impl Shard {
     /// when they came: a client's clock may be ahead.
     pub(super) fn forgotten_until(&self, turn: &Turn<'_>) -> WallTime {
         let remembers = self.vnodes.remembers_for(turn.now);
-        let now = turn.cluster_time().after(limits::REQUEST_MAX_LEAD).millis();
-        WallTime::from_millis(now.saturating_sub(u64::try_from(remembers.as_millis()).unwrap_or(u64::MAX)))
+        turn.cluster_time().after(limits::REQUEST_MAX_LEAD).before(remembers)
     }
 }

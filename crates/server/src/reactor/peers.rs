@@ -18,7 +18,7 @@ impl Inbox for Reactor {
             protocols: (PROTOCOL, PROTOCOL),
             cluster: node.view().cluster(),
             node: Some(node.control_plane().hello().clone()),
-            wall: Some(node.cluster_wall(self.clock.now())),
+            wall: node.shown_time(self.clock.now()),
         }
     }
 
