@@ -2,12 +2,12 @@
 //! instructions if asked.
 
 use std::hint::black_box;
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Parser;
 use starling_benches::args::Common;
+use starling_benches::callgrind::instructions;
 use starling_benches::meter::{median, now};
 use starling_benches::table::{Table, fine, rate};
 use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
@@ -47,7 +47,11 @@ fn main() -> Result<()> {
     let nanos = nanos(&mut cases, &args.common);
     let mut table = Table::new(TITLE, COLUMNS);
     for (case, nanos) in cases.iter().zip(nanos) {
-        let instructions = if args.instructions { instructions(case.name)? } else { f64::NAN };
+        let instructions = if args.instructions {
+            instructions("measured_loop", &["--case", case.name])? / f64::from(COUNTED)
+        } else {
+            f64::NAN
+        };
         table.push(vec![case.name.into(), case.bytes.into(), fine(nanos), rate(instructions)]);
     }
     table.print(args.common.json);
@@ -78,20 +82,6 @@ fn measured_loop(case: &mut Case, times: u32) {
     for _ in 0..times {
         (case.once)();
     }
-}
-
-/// Instructions of one repetition, by callgrind.
-fn instructions(name: &str) -> Result<f64> {
-    let out = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*measured_loop*"])
-        .arg(std::env::current_exe()?)
-        .args(["--case", name])
-        .output()
-        .context("valgrind does not start: install it, or leave out --instructions")?;
-    let report = String::from_utf8_lossy(&out.stderr);
-    ensure!(out.status.success(), "valgrind failed: {report}");
-    let count = report.lines().find_map(|line| line.split_once("Collected : ")).context("no count")?.1;
-    Ok(count.trim().parse::<f64>()? / f64::from(COUNTED))
 }
 
 fn cases() -> Result<Vec<Case>> {

@@ -13,9 +13,11 @@
 //! **Deliberately absent.** A whole cluster under load: `starling bench` measures that. Thresholds that fail a
 //! build: a shared machine cannot hold them.
 //!
-//! **How to read this crate.** [`args`] what all benchmarks understand; [`meter`] one measurement; [`table`] what is
-//! printed. Then the benchmarks: `rpc/`, `codec.rs`, `commit/`. Results: docs/benchmarks.md.
+//! **How to read this crate.** [`args`] what all benchmarks understand; [`meter`] one measurement; [`callgrind`] instructions; [`table`] what is
+//! printed. Then the benchmarks: `rpc/`, `codec.rs`, `commit/`, `store/`, `gauge/`. Results: docs/benchmarks.md.
 
 pub mod args;
+pub mod callgrind;
 pub mod meter;
+
 pub mod table;
