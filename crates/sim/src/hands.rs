@@ -147,6 +147,11 @@ impl World {
         self.hosts[node].disk.engine.fail_next_commit();
     }
 
+    /// Takes back what waits for a node's next write: it may come long after everything has healed.
+    pub fn spare_disk(&mut self, node: usize) {
+        self.hosts[node].disk.engine.spare_next_commit();
+    }
+
     /// Sets how far a node's wall clock is off.
     pub fn set_clock(&mut self, node: usize, offset_ms: i64) {
         self.hosts[node].jump_felt = (offset_ms != 0).then_some(false);

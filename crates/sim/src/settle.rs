@@ -49,6 +49,7 @@ impl Run {
             carry_out(&mut self.world, Step::Fsync(node, 0));
             carry_out(&mut self.world, Step::Clock(node, 0));
             carry_out(&mut self.world, Step::Fill(node, false, false));
+            self.world.spare_disk(node);
             self.world.start(node);
         }
     }

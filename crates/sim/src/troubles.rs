@@ -97,6 +97,12 @@ impl Troubles {
         open || past.into_iter().any(|&(began, ended)| began <= to && from <= ended)
     }
 
+    /// When a node is there again that was absent between two moments; the later one if it was not.
+    pub fn back(&self, node: usize, from: Instant, to: Instant) -> Instant {
+        let absent = self.absent.get(&node).into_iter().flatten();
+        absent.filter(|&&(a, b)| a <= to && from <= b).map(|&(_, b)| b).fold(to, Instant::max)
+    }
+
     /// Whether it was absent at any time between two moments.
     pub fn absent(&self, node: usize, from: Instant, to: Instant) -> bool {
         let open = self.open.iter().any(|(&(n, t), &began)| n == node && t.is_absence() && began <= to);

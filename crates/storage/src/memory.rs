@@ -109,6 +109,11 @@ impl MemoryEngine {
         self.disk().fsync_fails = true;
     }
 
+    /// Takes [`Self::fail_next_commit`] back, if no commit has come since.
+    pub fn spare_next_commit(&self) {
+        self.disk().fsync_fails = false;
+    }
+
     /// Fills the disk, or makes room again. On a full disk a commit is refused and writes nothing.
     pub fn set_no_space(&self, full: bool) {
         self.disk().full = full;

@@ -42,7 +42,8 @@ impl Run {
         else {
             return false;
         };
-        let until = ack.at + LINGERS;
+        // One that stood still comes to it afterwards.
+        let until = self.world.troubles.back(node, op.began, ack.at + LINGERS);
         !self.fell(node, op.began, until) && !self.world.was_full(node)
     }
 }
