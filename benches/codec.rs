@@ -11,7 +11,7 @@ use starling_benches::callgrind::instructions;
 use starling_benches::meter::{median, now};
 use starling_benches::table::{Table, fine, rate};
 use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
-use starling_types::{ActorId, BucketName, ClusterId, Key, LayoutVersion, RequestId, WallTime};
+use starling_types::{ActorId, BucketName, ClusterId, ExchangeId, Key, LayoutVersion, RequestId, WallTime};
 use starling_wire::client::{KvOp, KvRequest, QuorumChoice, Seen};
 use starling_wire::replica::{Merge, Origin, ReadAnswer, Shown};
 use starling_wire::{Envelope, Message};
@@ -100,7 +100,7 @@ fn message(cases: &mut Vec<Case>, names: [&'static str; 2], message: Message) ->
     let envelope = Envelope {
         cluster: ClusterId::from_bits(9),
         epoch: LayoutVersion::FIRST,
-        request: RequestId::from_bits(0x1234_5678_9abc),
+        exchange: ExchangeId::from_bits(0x1234_5678_9abc),
         deadline_ms: 2_000,
         message,
     };

@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use starling_benches::meter::{Meter, Sample, now};
 use starling_transport::{ClientId, Config, EndpointSecrets, GreetingError, Inbox, Sent, Transport};
-use starling_types::{BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, RequestId};
+use starling_types::{BucketName, ClusterId, ExchangeId, Generation, Key, LayoutVersion, NodeId};
 use starling_wire::hello::{Hello, NodeHello, PROTOCOL};
 use starling_wire::replica::{Merge, Merged};
 use starling_wire::{Class, Envelope, Message};
@@ -80,7 +80,7 @@ fn config(load: &Load<'_>, node: NodeId) -> Result<Config> {
 #[derive(Default)]
 struct Replica {
     transport: OnceCell<Rc<Transport>>,
-    asked: RefCell<Vec<RequestId>>,
+    asked: RefCell<Vec<ExchangeId>>,
 }
 
 impl Inbox for Replica {
@@ -90,7 +90,7 @@ impl Inbox for Replica {
 
     fn peer_frame(&self, _from: NodeId, envelope: Envelope) {
         if matches!(envelope.message, Message::Merge(_)) {
-            self.asked.borrow_mut().push(envelope.request);
+            self.asked.borrow_mut().push(envelope.exchange);
         }
     }
 
@@ -113,7 +113,7 @@ struct Caller {
     transport: OnceCell<Rc<Transport>>,
     merge: Merge,
     begun: RefCell<Vec<Instant>>,
-    answered: RefCell<Vec<RequestId>>,
+    answered: RefCell<Vec<ExchangeId>>,
     sent: Cell<u64>,
     meter: RefCell<Meter>,
     span: Duration,
@@ -125,7 +125,7 @@ impl Caller {
     fn ask(&self, slot: usize, now: Instant) {
         self.begun.borrow_mut()[slot] = now;
         self.sent.set(self.sent.get() + 1);
-        let request = RequestId::from_bits(u128::from(self.sent.get()) << 64 | slot as u128);
+        let request = ExchangeId::from_bits(u128::from(self.sent.get()) << 64 | slot as u128);
         let merge = envelope(request, Message::Merge(self.merge.clone()));
         match self.transport.get().map(|transport| transport.send(SERVER, Class::Foreground, &merge)) {
             Some(Sent::Queued) => {}
@@ -155,7 +155,7 @@ impl Inbox for Caller {
 
     fn peer_frame(&self, _from: NodeId, envelope: Envelope) {
         if matches!(envelope.message, Message::Merged(Merged::Done { .. })) {
-            self.answered.borrow_mut().push(envelope.request);
+            self.answered.borrow_mut().push(envelope.exchange);
         }
     }
 
@@ -203,8 +203,8 @@ fn hello(node: NodeId) -> Hello {
     Hello { protocols: (PROTOCOL, PROTOCOL), cluster: CLUSTER, node: Some(node), wall: None }
 }
 
-fn envelope(request: RequestId, message: Message) -> Envelope {
-    Envelope { cluster: CLUSTER, epoch: LayoutVersion::FIRST, request, deadline_ms: 2_000, message }
+fn envelope(exchange: ExchangeId, message: Message) -> Envelope {
+    Envelope { cluster: CLUSTER, epoch: LayoutVersion::FIRST, exchange, deadline_ms: 2_000, message }
 }
 
 /// Such that its frame has [`REQUEST`] bytes.
@@ -222,7 +222,7 @@ fn merge() -> Merge {
     let frame = |length| {
         let mut bytes = Vec::new();
         let message = Message::Merge(merge(length));
-        envelope(RequestId::from_bits(1), message).encode(&mut bytes).map(|()| bytes.len())
+        envelope(ExchangeId::from_bits(1), message).encode(&mut bytes).map(|()| bytes.len())
     };
     let empty = frame(1_000).map_or(0, |length| length - 1_000);
     merge(REQUEST - empty)

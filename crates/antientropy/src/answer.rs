@@ -1,6 +1,6 @@
 //! The other half of a pass: pages that a peer asks to have compared.
 
-use starling_types::{NodeId, Now, RequestId, limits};
+use starling_types::{ExchangeId, NodeId, Now, limits};
 use starling_wire::Message;
 use starling_wire::replica::Refusal;
 use starling_wire::sync::{Compare, Compared, Swept};
@@ -15,7 +15,7 @@ impl Sweep {
         &mut self,
         now: Now,
         from: NodeId,
-        exchange: RequestId,
+        exchange: ExchangeId,
         compare: Compare,
         out: &mut Vec<Effect>,
     ) {

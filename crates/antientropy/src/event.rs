@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use starling_causality::Record;
-use starling_types::{NodeId, PartitionId, QualifiedKey, RequestId, Token};
+use starling_types::{ExchangeId, NodeId, PartitionId, QualifiedKey, Token};
 use starling_wire::Message;
 use starling_wire::replica::ReadAnswer;
 use starling_wire::sync::{Compare, Compared, Swept};
@@ -22,7 +22,7 @@ pub struct Errand {
     /// The peer.
     pub peer: NodeId,
     /// The number that frames and answers bear.
-    pub exchange: RequestId,
+    pub exchange: ExchangeId,
 }
 
 /// Input.
@@ -46,9 +46,9 @@ pub enum Event {
     /// The answer to [`Effect::Scan`]; none if there is damage.
     Scanned(ScanTicket, Option<Rows>),
     /// A peer that walks asks to compare a page.
-    Asked(NodeId, RequestId, Compare),
+    Asked(NodeId, ExchangeId, Compare),
     /// A peer has compared a page.
-    Compared(NodeId, RequestId, Compared),
+    Compared(NodeId, ExchangeId, Compared),
     /// The answer to [`Effect::ReadHere`]; none if the row is damaged.
     ReadHere(Errand, Option<Arc<Record>>),
     /// A peer's record.
@@ -77,7 +77,7 @@ pub enum Effect {
     /// Read a page of the data rows, from the first one at this token.
     Scan(ScanTicket, Token),
     /// Send to a peer, in the background.
-    Send(NodeId, RequestId, Message),
+    Send(NodeId, ExchangeId, Message),
     /// Show this node's record.
     ReadHere(Errand, QualifiedKey),
     /// Merge a peer's record into this node's, durably.

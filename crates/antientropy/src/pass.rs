@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use starling_causality::Record;
-use starling_types::{Instant, NodeId, QualifiedKey, RequestId, Token, WallTime, limits};
+use starling_types::{ExchangeId, Instant, NodeId, QualifiedKey, Token, WallTime, limits};
 use starling_wire::Message;
 use starling_wire::replica::{Merge, Read, ReadAnswer};
 
@@ -41,7 +41,7 @@ pub(crate) enum Step {
     /// A page is being read here.
     Scanning(ScanTicket),
     /// The peer compares it with its own.
-    Asking { exchange: RequestId, page: Page, since: Instant },
+    Asking { exchange: ExchangeId, page: Page, since: Instant },
     /// What differs is being repaired.
     Repairing(Repairs),
 }
@@ -52,7 +52,7 @@ pub(crate) struct Repairs {
     /// The page's last token.
     through: Token,
     queue: VecDeque<QualifiedKey>,
-    under_way: BTreeMap<RequestId, Repair>,
+    under_way: BTreeMap<ExchangeId, Repair>,
 }
 
 #[derive(Debug)]
@@ -131,12 +131,12 @@ impl Pass {
     }
 
     /// Whether `exchange` is a repair of this pass.
-    pub(crate) fn awaits(&self, exchange: RequestId) -> bool {
+    pub(crate) fn awaits(&self, exchange: ExchangeId) -> bool {
         matches!(&self.step, Step::Repairing(repairs) if repairs.under_way.contains_key(&exchange))
     }
 
     /// The key that it is about.
-    pub(crate) fn key_of(&self, exchange: RequestId) -> Option<&QualifiedKey> {
+    pub(crate) fn key_of(&self, exchange: ExchangeId) -> Option<&QualifiedKey> {
         match &self.step {
             Step::Repairing(repairs) => repairs.under_way.get(&exchange).map(|repair| &repair.key),
             _ => None,
@@ -173,7 +173,7 @@ impl Pass {
         &mut self,
         now: Instant,
         peer: NodeId,
-        mut number: impl FnMut() -> RequestId,
+        mut number: impl FnMut() -> ExchangeId,
         out: &mut Vec<Effect>,
     ) {
         let Step::Repairing(repairs) = &mut self.step else {
@@ -253,7 +253,13 @@ impl Pass {
     }
 
     /// One side has merged, or refused to.
-    pub(crate) fn merged(&mut self, exchange: RequestId, is_here: bool, done: bool, counters: &mut Counters) {
+    pub(crate) fn merged(
+        &mut self,
+        exchange: ExchangeId,
+        is_here: bool,
+        done: bool,
+        counters: &mut Counters,
+    ) {
         let Some(repair) = self.repair_of(exchange) else { return };
         let Stage::Settling { here, there } = &mut repair.stage else { return };
         let side = if is_here { here } else { there };
@@ -263,27 +269,27 @@ impl Pass {
         self.put_away_settled(exchange);
     }
 
-    fn repair_of(&mut self, exchange: RequestId) -> Option<&mut Repair> {
+    fn repair_of(&mut self, exchange: ExchangeId) -> Option<&mut Repair> {
         match &mut self.step {
             Step::Repairing(repairs) => repairs.under_way.get_mut(&exchange),
             _ => None,
         }
     }
 
-    fn put_away_settled(&mut self, exchange: RequestId) {
+    fn put_away_settled(&mut self, exchange: ExchangeId) {
         if self.repair_of(exchange).is_some_and(|repair| repair.stage.is_settled()) {
             self.put_away(exchange);
         }
     }
 
-    fn put_away(&mut self, exchange: RequestId) {
+    fn put_away(&mut self, exchange: ExchangeId) {
         if let Step::Repairing(repairs) = &mut self.step {
             repairs.under_way.remove(&exchange);
         }
     }
 
     /// The key is left to the next pass.
-    fn give_up(&mut self, exchange: RequestId) {
+    fn give_up(&mut self, exchange: ExchangeId) {
         self.is_clean = false;
         self.has_gaps = true;
         self.put_away(exchange);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::RngExt;
-use starling_types::{Instant, NodeId, PartitionId, RequestId, Token, limits};
+use starling_types::{ExchangeId, Instant, NodeId, PartitionId, Token, limits};
 use starling_wire::Message;
 use starling_wire::sync::{Compare, Compared};
 
@@ -103,7 +103,7 @@ impl Refill {
     }
 
     /// Whether the peer was asked for a page under this number.
-    pub(crate) fn asks(&self, peer: NodeId, exchange: RequestId) -> bool {
+    pub(crate) fn asks(&self, peer: NodeId, exchange: ExchangeId) -> bool {
         let step = self.pulls.get(&peer).map(|pull| &pull.pass.step);
         matches!(step, Some(Step::Asking { exchange: asked, .. }) if *asked == exchange)
     }

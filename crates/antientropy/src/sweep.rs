@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use starling_types::{Instant, NodeId, Now, QualifiedKey, RequestId, Token, WallTime, limits};
+use starling_types::{ExchangeId, Instant, NodeId, Now, QualifiedKey, Token, WallTime, limits};
 use starling_wire::Message;
 use starling_wire::sync::{Compare, Compared, Swept};
 
@@ -67,12 +67,12 @@ pub(crate) struct Pair {
 pub(crate) enum Purpose {
     Walk(NodeId),
     Pull(NodeId),
-    Answer(NodeId, RequestId, Compare),
+    Answer(NodeId, ExchangeId, Compare),
 }
 
 impl Sweep {
     /// A node that has compared nothing yet. Its exchanges are numbered from `first_exchange` on.
-    pub fn new(me: NodeId, pace: Pace, seed: u64, first_exchange: RequestId) -> Self {
+    pub fn new(me: NodeId, pace: Pace, seed: u64, first_exchange: ExchangeId) -> Self {
         Self {
             me,
             pace,
@@ -337,7 +337,7 @@ impl Sweep {
         out.push(Effect::Send(peer, exchange, Message::Compare(compare)));
     }
 
-    fn compared(&mut self, from: NodeId, exchange: RequestId, answer: Compared) {
+    fn compared(&mut self, from: NodeId, exchange: ExchangeId, answer: Compared) {
         if self.refill.asks(from, exchange) {
             return self.pull_compared(from, answer);
         }
@@ -420,7 +420,7 @@ impl Pair {
     }
 }
 
-pub(crate) fn number(first: u128, count: &mut u64) -> RequestId {
+pub(crate) fn number(first: u128, count: &mut u64) -> ExchangeId {
     *count += 1;
-    RequestId::from_bits(first.wrapping_add(u128::from(*count)))
+    ExchangeId::from_bits(first.wrapping_add(u128::from(*count)))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use starling_causality::{Dot, Hlc, Mint, Payload, Record};
 use starling_types::{
-    ActorId, BucketName, Instant, Key, NodeId, Now, PartitionBits, PartitionId, QualifiedKey, RequestId,
+    ActorId, BucketName, ExchangeId, Instant, Key, NodeId, Now, PartitionBits, PartitionId, QualifiedKey,
     Token, WallTime,
 };
 
@@ -56,7 +56,7 @@ fn all() -> Shared {
 }
 
 fn sweep(me: u64) -> Sweep {
-    Sweep::new(node(me), PACE, me, RequestId::from_bits(u128::from(me) << 64))
+    Sweep::new(node(me), PACE, me, ExchangeId::from_bits(u128::from(me) << 64))
 }
 
 /// What a replica holds, committed.

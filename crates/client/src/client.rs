@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng};
 use starling_transport::{Credentials, Dialer};
-use starling_types::{BucketName, ClusterId, Key, LayoutVersion, Outcome, RequestId};
+use starling_types::{BucketName, ClusterId, ExchangeId, Key, LayoutVersion, Outcome, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest, ReadReply, WriteReply};
 use starling_wire::{KvOp, KvReply, KvRequest, Message, QuorumChoice, Seen};
 use tokio::task::spawn_local;
@@ -72,7 +72,7 @@ impl Client {
     /// again, with its attempt number raised: within [`starling_types::limits::REQUEST_MEMORY`] it cannot become a second write.
     pub fn new_request(&self, bucket: BucketName, key: Key, op: KvOp) -> KvRequest {
         KvRequest {
-            id: self.new_id(),
+            id: RequestId::from_bits(self.rng.borrow_mut().random()),
             attempt: 0,
             issued: self.nodes.time().now(),
             began: self.nodes.time().now(),
@@ -124,9 +124,8 @@ impl Client {
 
     /// Asks one node to do an operator's task. Not retried once it was sent.
     pub async fn admin(&self, request: AdminRequest) -> Result<AdminReply, ClientError> {
-        let id = self.new_id();
         let connection = self.first_connection().await?;
-        match connection.call(id, Message::Admin(request), ADMIN_TIME).await {
+        match connection.call(self.new_exchange(), Message::Admin(request), ADMIN_TIME).await {
             Ok(Message::AdminReply(reply)) => Ok(reply),
             Ok(other) => Err(ClientError::Unexpected(other.name())),
             Err(NoAnswer::TooLarge) => Err(ClientError::TooLarge),
@@ -165,7 +164,9 @@ impl Client {
         let began = self.nodes.time().now();
         let patience_ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX).max(1);
         let asked = KvRequest { began, patience_ms, ..request.clone() };
-        let answer = connection.call(request.id, Message::Request(asked), patience).await;
+        let answer = connection
+            .call(ExchangeId::from_bits(request.id.bits()), Message::Request(asked), patience)
+            .await;
         self.nodes.answered(node, !matches!(answer, Err(NoAnswer::Unanswered)));
         self.review(&connection, owners.contains(&node), &answer);
         match answer {
@@ -222,7 +223,7 @@ impl Client {
     /// Asks a node for its layout. One that shows none is as good as before: it passes requests on.
     async fn learn(&self, connection: &Connection) {
         let asked = Message::Admin(AdminRequest::Layout);
-        let answer = connection.call(self.new_id(), asked, LAYOUT_TIME).await;
+        let answer = connection.call(self.new_exchange(), asked, LAYOUT_TIME).await;
         self.routes.done(clock::now());
         if let Ok(Message::AdminReply(AdminReply::Layout(Some(layout)))) = answer {
             let cluster = match connection.cluster() {
@@ -237,8 +238,8 @@ impl Client {
         }
     }
 
-    fn new_id(&self) -> RequestId {
-        RequestId::from_bits(self.rng.borrow_mut().random())
+    fn new_exchange(&self) -> ExchangeId {
+        ExchangeId::from_bits(self.rng.borrow_mut().random())
     }
 }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use starling_transport::{Channel, Dialer, GreetingError, Sent};
-use starling_types::{ClusterId, LayoutVersion, NodeId, RequestId, WallTime};
+use starling_types::{ClusterId, ExchangeId, LayoutVersion, NodeId, WallTime};
 use starling_wire::{Envelope, Message};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
@@ -73,22 +73,22 @@ impl Connection {
     /// Sends a message and waits for the answer, at most `patience`.
     pub(crate) async fn call(
         &self,
-        request: RequestId,
+        exchange: ExchangeId,
         message: Message,
         patience: Duration,
     ) -> Result<Message, NoAnswer> {
         let envelope = Envelope {
             cluster: self.channel.cluster(),
             epoch: LayoutVersion::NONE,
-            request,
+            exchange,
             deadline_ms: u32::try_from(patience.as_millis()).unwrap_or(u32::MAX).max(1),
             message,
         };
-        let waiting = self.pending.wait(request, clock::now() + patience).ok_or(NoAnswer::Unsent)?;
+        let waiting = self.pending.wait(exchange, clock::now() + patience).ok_or(NoAnswer::Unsent)?;
         match self.channel.send(&envelope) {
             Sent::Queued => waiting.await.map_err(|_| NoAnswer::Unanswered),
             not_sent => {
-                self.pending.forget(request);
+                self.pending.forget(exchange);
                 Err(if not_sent == Sent::TooLarge { NoAnswer::TooLarge } else { NoAnswer::Unsent })
             }
         }

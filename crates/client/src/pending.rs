@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use starling_transport::ChannelInbox;
 use starling_types::hash::TokenMap;
-use starling_types::{LayoutVersion, RequestId};
+use starling_types::{ExchangeId, LayoutVersion};
 use starling_wire::{Envelope, Message};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use crate::clock;
 /// the deadline has passed or the connection is gone.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    waiting: RefCell<TokenMap<RequestId, Waiting>>,
+    waiting: RefCell<TokenMap<ExchangeId, Waiting>>,
     /// No deadline is before it.
     earliest: Cell<Option<Instant>>,
     gone: Cell<bool>,
@@ -36,7 +36,7 @@ struct Waiting {
 impl Pending {
     /// Registers a request; whoever waited for the same id on this connection waits no more. `None` if the
     /// connection is gone.
-    pub(crate) fn wait(&self, request: RequestId, deadline: Instant) -> Option<oneshot::Receiver<Message>> {
+    pub(crate) fn wait(&self, request: ExchangeId, deadline: Instant) -> Option<oneshot::Receiver<Message>> {
         if self.gone.get() {
             return None;
         }
@@ -56,7 +56,7 @@ impl Pending {
     }
 
     /// Takes back a request that was not sent.
-    pub(crate) fn forget(&self, request: RequestId) {
+    pub(crate) fn forget(&self, request: ExchangeId) {
         self.waiting.borrow_mut().remove(&request);
     }
 
@@ -80,7 +80,7 @@ impl ChannelInbox for Pending {
     /// What nobody waits for is late: its deadline has passed, or it was answered by an earlier try.
     fn frame(&self, envelope: Envelope) {
         self.epoch.set(self.epoch.get().max(envelope.epoch));
-        let waiting = self.waiting.borrow_mut().remove(&envelope.request);
+        let waiting = self.waiting.borrow_mut().remove(&envelope.exchange);
         if let Some(waiting) = waiting {
             // Fails when the caller has lost interest.
             let _ = waiting.answer.send(envelope.message);
@@ -116,8 +116,8 @@ mod tests {
 
     use super::*;
 
-    fn id(bits: u128) -> RequestId {
-        RequestId::from_bits(bits)
+    fn id(bits: u128) -> ExchangeId {
+        ExchangeId::from_bits(bits)
     }
 
     #[test]
@@ -130,9 +130,9 @@ mod tests {
         assert!(matches!(soon.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
         assert!(matches!(late.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
         let message = Message::GoAway(GoAway { reason: "x".into() });
-        for request in [id(1), id(2)] {
+        for exchange in [id(1), id(2)] {
             let (cluster, epoch) = (ClusterId::NONE, LayoutVersion::NONE);
-            pending.frame(Envelope { cluster, epoch, request, deadline_ms: 0, message: message.clone() });
+            pending.frame(Envelope { cluster, epoch, exchange, deadline_ms: 0, message: message.clone() });
         }
         assert_eq!(late.try_recv(), Ok(message));
         assert!(pending.waiting.borrow().is_empty());

@@ -6,18 +6,7 @@ use starling_types::planted::{self, Bug};
 use starling_types::{Instant, NodeId, Now, Outcome, WallTime, limits};
 use starling_wire::{Class, Failure, FailureKind, KvReply, KvRequest, Message};
 
-use crate::{Answer, Effect};
-
-/// What happens to a forwarded request.
-#[derive(Debug)]
-pub enum Event {
-    /// The owner answered.
-    Replied(NodeId, KvReply),
-    /// A node is gone.
-    PeerDown(NodeId),
-    /// Time has passed.
-    Tick,
-}
+use crate::{Answer, Effect, Event};
 
 /// One forwarded request.
 #[derive(Debug)]
@@ -71,10 +60,9 @@ impl Forward {
         match event {
             Event::Replied(from, reply) => self.replied(now, from, reply, out),
             Event::PeerDown(node) if self.asked == Some(node) => self.ask_next(now, out),
-            Event::PeerDown(_) => {}
             Event::Tick if now >= self.deadline => self.give_up("no owner answered in time", out),
             Event::Tick if now >= self.patience => self.ask_next(now, out),
-            Event::Tick => {}
+            _ => {}
         }
     }
 

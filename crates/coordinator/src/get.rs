@@ -9,37 +9,14 @@ mod rules;
 
 use starling_causality::{Digest, Record};
 use starling_types::planted::{self, Bug};
-use starling_types::{BucketName, BucketProps, Instant, Key, NodeId, Outcome};
+use starling_types::{BucketName, Instant, Key, NodeId, Outcome};
 use starling_wire::replica::{Merge, Merged, Read, ReadAnswer, Shown};
 use starling_wire::{Class, Message};
 
 use self::asked::{Asked, State};
 use crate::plan::{Peer, Plan, Reach};
 use crate::reply::{no_quorum, too_late};
-use crate::{Answer, Effect, Verdict};
-
-/// What happens to a read.
-#[derive(Debug)]
-pub enum Event {
-    /// This replica's record.
-    ReadHere(Record),
-    /// What this replica has, though it may have lost more: joins the answer, counts towards nothing.
-    ReadHerePartly(Record),
-    /// This replica cannot vouch for the key.
-    RefusedHere(String),
-    /// A repair of this replica is committed.
-    MergedHere,
-    /// Another node answered.
-    Answered(NodeId, ReadAnswer),
-    /// Another node answered a repair.
-    Merged(NodeId, Merged),
-    /// This node knows newer properties of the bucket, and their number.
-    PropsChanged(BucketProps, u64),
-    /// A node is gone.
-    PeerDown(NodeId),
-    /// Time has passed.
-    Tick,
-}
+use crate::{Answer, Effect, Event, Verdict};
 
 /// One read under way.
 #[derive(Debug)]
@@ -104,7 +81,7 @@ impl Get {
             Event::ReadHerePartly(record) => {
                 self.partly(self.plan.me, Some((&record, self.plan.props)), out);
             }
-            Event::RefusedHere(_) => self.partly(self.plan.me, None, out),
+            Event::UnreadHere(_) => self.partly(self.plan.me, None, out),
             Event::MergedHere => self.repaired(self.plan.me, out),
             Event::Answered(from, answer) => self.answered(from, answer, out),
             Event::Merged(from, Merged::Done { durable }) if durable || !self.plan.durable => {
@@ -114,6 +91,7 @@ impl Get {
             Event::PropsChanged(props, number) => self.props_changed(&props, number, out),
             Event::PeerDown(node) => self.gone(node, out),
             Event::Tick => {}
+            _ => return,
         }
         self.check_time(now, out);
         self.judge(out);

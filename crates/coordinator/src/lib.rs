@@ -14,21 +14,25 @@
 //! sockets. Effects name the vnode only as "here".
 //!
 //! **How to read this crate.** [`plan`] what is decided at the start, [`put`] and [`get`] the two requests,
-//! [`forward`] a request passed on to an owner, [`reply`] what clients are told.
+//! [`forward`] a request passed on to an owner; [`Request`] is one of the three, [`Event`] what happens to it; [`reply`] what clients are told.
 
+mod event;
 pub mod forward;
 pub mod get;
 pub mod plan;
 pub mod put;
 pub mod reply;
+mod request;
 mod tally;
 #[cfg(test)]
 mod tests;
 
+pub use event::Event;
 pub use forward::Forward;
 pub use get::Get;
 pub use plan::{Peer, Plan, Reach};
 pub use put::Put;
+pub use request::Request;
 
 use bytes::Bytes;
 use starling_causality::{Dot, Record, VersionVector};

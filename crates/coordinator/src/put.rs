@@ -5,50 +5,19 @@ mod inquiry;
 mod resend;
 
 use starling_types::planted::{self, Bug};
-use starling_types::{BucketName, BucketProps, Instant, Key, NodeId, Outcome, RequestId, limits};
+use starling_types::{BucketName, Instant, Key, NodeId, Outcome, RequestId, limits};
 use starling_wire::client::Receipt;
-use starling_wire::replica::{Merge, Merged, Origin, Recalled, Refusal};
+use starling_wire::replica::{Merge, Merged, Origin, Refusal};
 use starling_wire::{Class, Failure, FailureKind, Message};
 
 use crate::plan::{Plan, Reach};
 use crate::reply::{no_quorum, too_late};
 use crate::tally::{Holder, Tally};
-use crate::{Answer, Effect, Staged, Verdict, Written};
+use crate::{Answer, Effect, Event, Staged, Verdict, Written};
 
 use self::inquiry::Inquiry;
 pub use self::inquiry::{Heard, Questions};
 use self::resend::Resend;
-
-/// What happens to a write.
-#[derive(Debug)]
-pub enum Event {
-    /// The vnode here has a dot for it.
-    Staged(Staged),
-    /// The vnode here has committed it as demanded.
-    CommittedHere,
-    /// The vnode here refused; the failure says whether anything was staged.
-    RefusedHere(Failure),
-    /// A merge asked of this node's vnode (after a recall) is committed.
-    MergedHere,
-    /// Another node answered a merge.
-    Merged(NodeId, Merged),
-    /// Another owner answered what it was asked.
-    Recalled(NodeId, Recalled),
-    /// The vnode here did not make the write: another try of the request may be under way by now.
-    LateHere,
-    /// The vnode here refused a context for lying further ahead than what it knows of.
-    AheadHere(Failure),
-    /// The vnode here holds no record either: there is nothing to delete.
-    AbsentHere,
-    /// This node knows newer properties of the bucket, and their number.
-    PropsChanged(BucketProps, u64),
-    /// Another node knows the same properties as this one now.
-    PropsAgree(NodeId),
-    /// A node is gone.
-    PeerDown(NodeId),
-    /// Time has passed.
-    Tick,
-}
 
 /// One write under way.
 #[derive(Debug)]
@@ -182,6 +151,7 @@ impl Put {
             }
             Event::PeerDown(node) => self.gone(node, out),
             Event::Tick => {}
+            _ => return,
         }
         self.check_time(now, out);
     }

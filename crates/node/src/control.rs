@@ -14,7 +14,7 @@ use std::sync::Arc;
 use starling_coordinator::Reach;
 use starling_gossip::{self as gossip, Gossip, Notice, Status};
 use starling_ring::{Acceptor, Layout, Verdict};
-use starling_types::{Generation, Instant, LayoutVersion, NodeId, Now, RequestId};
+use starling_types::{ExchangeId, Generation, Instant, LayoutVersion, NodeId, Now};
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::cluster::{Decide, Propose, SharedState};
 use starling_wire::gossip::MemberInfo;
@@ -56,9 +56,9 @@ pub struct ControlPlane {
 
 enum AfterCommit {
     /// The verdict on a proposal or decision, for another node or for this node's own founding.
-    Answer(NodeId, RequestId, Verdict),
+    Answer(NodeId, ExchangeId, Verdict),
     /// The decided layout comes into force, then the verdict is given.
-    Adopt(Layout, Option<(NodeId, RequestId)>),
+    Adopt(Layout, Option<(NodeId, ExchangeId)>),
 }
 
 /// One turn of the control plane.
@@ -203,7 +203,7 @@ impl ControlPlane {
     }
 
     pub(crate) fn peer_message(&mut self, turn: &mut Turn<'_>, from: NodeId, envelope: Envelope) {
-        let exchange = envelope.request;
+        let exchange = envelope.exchange;
         match envelope.message {
             Message::Gossip(message) => {
                 self.note_life(turn, from, message.generation);
@@ -386,9 +386,9 @@ impl ControlPlane {
         turn.out.push(Effect::Log(log));
     }
 
-    fn exchange(&mut self) -> RequestId {
+    fn exchange(&mut self) -> ExchangeId {
         self.next_exchange += 1;
-        RequestId::from_bits((u128::from(self.me.node.bits()) << 64) | u128::from(self.next_exchange))
+        ExchangeId::from_bits((u128::from(self.me.node.bits()) << 64) | u128::from(self.next_exchange))
     }
 
     fn say(&mut self, turn: &mut Turn<'_>, to: NodeId, message: Message) {
@@ -396,9 +396,13 @@ impl ControlPlane {
         self.send(turn, to, exchange, Class::Control, message);
     }
 
-    fn send(&self, turn: &mut Turn<'_>, to: NodeId, request: RequestId, class: Class, message: Message) {
+    fn send(&self, turn: &mut Turn<'_>, to: NodeId, exchange: ExchangeId, class: Class, message: Message) {
         let (cluster, epoch) = (turn.view.cluster(), turn.view.epoch());
-        turn.out.push(Effect::Send(to, class, Envelope { cluster, epoch, request, deadline_ms: 0, message }));
+        turn.out.push(Effect::Send(
+            to,
+            class,
+            Envelope { cluster, epoch, exchange, deadline_ms: 0, message },
+        ));
     }
 }
 

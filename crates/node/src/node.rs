@@ -223,7 +223,7 @@ impl Node {
             None => self.shard(now, out, |s, turn| s.peer_message(turn, from, envelope)),
             Some(why) => {
                 let mut turn = shard::Turn { now, view: &self.view, out };
-                replica::not_ready(&mut turn, from, envelope.request, &envelope.message, &why);
+                replica::not_ready(&mut turn, from, envelope.exchange, &envelope.message, &why);
             }
         }
     }

@@ -17,7 +17,7 @@ use starling_node::{Effect, Event, Log, Node, ReplyHandle, ScanId};
 use starling_storage::{Engine, KeyRange, Page, ScanLimit, StorageError};
 use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
-use starling_types::{Instant, Outcome, RequestId, WallTime, limits};
+use starling_types::{ExchangeId, Instant, Outcome, WallTime, limits};
 use starling_vnode::RowSpace;
 use starling_wire::client::AdminReply;
 use starling_wire::local::LocalPage;
@@ -91,7 +91,7 @@ struct Waiting {
 
 enum Whom {
     Door(ReplyTo),
-    Quic(ClientId, RequestId),
+    Quic(ClientId, ExchangeId),
     Local(oneshot::Sender<Result<LocalPage, Failure>>),
 }
 
@@ -335,18 +335,18 @@ impl Reactor {
     }
 
     /// Answers a client. What does not fit its queue is replaced by words that do.
-    fn reply(&self, client: ClientId, request: RequestId, message: Message) {
+    fn reply(&self, client: ClientId, exchange: ExchangeId, message: Message) {
         let unsent = unsent(&message);
-        let refused = [Sent::Full, Sent::TooLarge].contains(&self.say(client, request, message));
+        let refused = [Sent::Full, Sent::TooLarge].contains(&self.say(client, exchange, message));
         if let (true, Some(failure)) = (refused, unsent) {
-            let _ = self.say(client, request, Message::Reply(KvReply::Failed(failure)));
+            let _ = self.say(client, exchange, Message::Reply(KvReply::Failed(failure)));
         }
     }
 
-    fn say(&self, client: ClientId, request: RequestId, message: Message) -> Sent {
+    fn say(&self, client: ClientId, exchange: ExchangeId, message: Message) -> Sent {
         let node = self.node.borrow();
         let (cluster, epoch) = (node.view().cluster(), node.view().epoch());
-        let envelope = Envelope { cluster, epoch, request, deadline_ms: 0, message };
+        let envelope = Envelope { cluster, epoch, exchange, deadline_ms: 0, message };
         self.transport.get().map_or(Sent::NotConnected, |transport| transport.reply(client, &envelope))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quinn::{Connection, ReadExactError, RecvStream, SendStream, WriteError};
 use rustls::pki_types::CertificateDer;
-use starling_types::{LayoutVersion, NodeId, RequestId, limits};
+use starling_types::{ExchangeId, LayoutVersion, NodeId, limits};
 use starling_wire::frame::{Envelope, FrameError, frame_length};
 use starling_wire::hello::{Hello, HelloRefusal, NodeHello, common_protocol, same_cluster};
 use starling_wire::{Class, Message};
@@ -167,7 +167,7 @@ pub(crate) fn envelope(ours: &Hello, message: Message) -> Envelope {
     Envelope {
         cluster: ours.cluster,
         epoch: ours.node.as_ref().map_or(LayoutVersion::NONE, |node| node.layout),
-        request: RequestId::from_bits(0),
+        exchange: ExchangeId::from_bits(0),
         deadline_ms: 0,
         message,
     }

@@ -169,7 +169,7 @@ const PIECE: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
-    use starling_types::{ClusterId, LayoutVersion, RequestId};
+    use starling_types::{ClusterId, ExchangeId, LayoutVersion};
     use starling_wire::Message;
     use starling_wire::message::GoAway;
 
@@ -179,7 +179,7 @@ mod tests {
         Envelope {
             cluster: ClusterId::NONE,
             epoch: LayoutVersion::NONE,
-            request: RequestId::from_bits(1),
+            exchange: ExchangeId::from_bits(1),
             deadline_ms: 0,
             message: Message::GoAway(GoAway { reason: "x".repeat(length) }),
         }

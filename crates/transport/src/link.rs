@@ -141,7 +141,7 @@ impl Link {
         match class {
             _ if self.lanes.len() == 1 => 0,
             Class::Control | Class::Datagram => CONTROL,
-            Class::Foreground => FOREGROUND + spread(envelope.request.bits()),
+            Class::Foreground => FOREGROUND + spread(envelope.exchange.bits()),
             Class::Background => BACKGROUND,
         }
     }

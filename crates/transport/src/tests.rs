@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_types::{BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, RequestId};
+use starling_types::{BucketName, ClusterId, ExchangeId, Generation, Key, LayoutVersion, NodeId};
 use starling_wire::hello::{Hello, NodeHello, PROTOCOL};
 use starling_wire::replica::Merge;
 use starling_wire::{Class, Envelope, Message};
@@ -214,7 +214,7 @@ fn merge(request: u128, length: usize) -> Envelope {
     Envelope {
         cluster: ClusterId::from_bits(9),
         epoch: LayoutVersion::FIRST,
-        request: RequestId::from_bits(request),
+        exchange: ExchangeId::from_bits(request),
         deadline_ms: 500,
         message,
     }

@@ -93,6 +93,11 @@ hex_id!(
     RequestId, u128, 32, serialize_u128
 );
 hex_id!(
+    /// One question to another node, or of a client on its connection, and its answer. A request that is tried again
+    /// keeps its id and goes by another exchange.
+    ExchangeId, u128, 32, serialize_u128
+);
+hex_id!(
     /// The identity that may mint dots: one vnode's history between two unclean stops (semantics, section 2).
     ActorId, u64, 16, serialize_u64
 );

@@ -26,7 +26,7 @@ pub mod time;
 pub mod token;
 
 pub use bucket::{BadProps, BucketChanges, BucketProps, Conflict, PropsStamp};
-pub use id::{ActorId, ClusterId, Generation, LayoutVersion, NodeId, RequestId};
+pub use id::{ActorId, ClusterId, ExchangeId, Generation, LayoutVersion, NodeId, RequestId};
 pub use key::{BucketName, Key, QualifiedKey, Value};
 pub use outcome::Outcome;
 pub use span::BadSpan;

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! u32 length of what follows | u8 frame version | u8 zero | u16 op | u128 cluster | u64 epoch
-//! | u128 request | u32 deadline in ms from sending, 0 for none | body
+//! | u128 exchange | u32 deadline in ms from sending, 0 for none | body
 //! ```
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, Deserializer as _, Visitor};
-use starling_types::{ClusterId, LayoutVersion, RequestId, limits};
+use starling_types::{ClusterId, ExchangeId, LayoutVersion, limits};
 
 use crate::message::Message;
 
@@ -27,7 +27,7 @@ pub struct Envelope {
     /// The newest layout the sender knows.
     pub epoch: LayoutVersion,
     /// The exchange this frame belongs to: the answer bears the number of the question.
-    pub request: RequestId,
+    pub exchange: ExchangeId,
     /// Milliseconds until the sender loses interest; 0 for no deadline.
     pub deadline_ms: u32,
     /// What is said.
@@ -81,7 +81,7 @@ impl Envelope {
         out.put_u16(self.message.op());
         out.put_u128(self.cluster.bits());
         out.put_u64(self.epoch.0);
-        out.put_u128(self.request.bits());
+        out.put_u128(self.exchange.bits());
         out.put_u32(self.deadline_ms);
         if let Err(error) = self.message.encode(out) {
             // What is in `out` already must stay a stream of whole frames.
@@ -114,12 +114,12 @@ impl Envelope {
         let op = header.get_u16();
         let cluster = ClusterId::from_bits(header.get_u128());
         let epoch = LayoutVersion(header.get_u64());
-        let request = RequestId::from_bits(header.get_u128());
+        let exchange = ExchangeId::from_bits(header.get_u128());
         let deadline_ms = header.get_u32();
         let message = Message::decode(op, header)
             .ok_or(FrameError::Op(op))?
             .map_err(|error| FrameError::Body { op, error })?;
-        Ok(Self { cluster, epoch, request, deadline_ms, message })
+        Ok(Self { cluster, epoch, exchange, deadline_ms, message })
     }
 }
 

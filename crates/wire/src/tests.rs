@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use bytes::BufMut;
 use proptest::prelude::*;
-use starling_types::{ClusterId, LayoutVersion, RequestId, limits};
+use starling_types::{ClusterId, ExchangeId, LayoutVersion, limits};
 
 use crate::frame::{Envelope, FrameBuffer, FrameError, HEADER, frame_length};
 use crate::message::Message;
@@ -18,7 +18,7 @@ fn envelope(message: Message) -> Envelope {
     Envelope {
         cluster: ClusterId::from_bits(0xc1),
         epoch: LayoutVersion(3),
-        request: RequestId::from_bits(0x4e),
+        exchange: ExchangeId::from_bits(0x4e),
         deadline_ms: 1_500,
         message,
     }

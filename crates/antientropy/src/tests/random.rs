@@ -18,7 +18,7 @@ const KEYS: u64 = 12;
 /// What is under way.
 #[derive(Debug, Clone)]
 enum Happening {
-    Frame { to: usize, from: usize, exchange: RequestId, message: Message },
+    Frame { to: usize, from: usize, exchange: ExchangeId, message: Message },
     Scan { me: usize, ticket: ScanTicket, from: Token },
     Read { me: usize, errand: Errand, key: QualifiedKey },
     Commit { me: usize, key: QualifiedKey, record: Record, then: Option<Then> },
@@ -28,7 +28,7 @@ enum Happening {
 #[derive(Debug, Clone)]
 enum Then {
     Here(Errand),
-    Answer { to: usize, exchange: RequestId },
+    Answer { to: usize, exchange: ExchangeId },
 }
 
 struct Days {
@@ -128,7 +128,7 @@ impl Days {
         self.owed.keys().any(|&(who, what, _)| (who, what) == (me, partition))
     }
 
-    fn send(&mut self, from: usize, to: usize, exchange: RequestId, message: Message) {
+    fn send(&mut self, from: usize, to: usize, exchange: ExchangeId, message: Message) {
         let copies = match self.is_stormy {
             true => [0, 1, 1, 1, 2][self.rng.random_range(0..5)],
             false => 1,
@@ -173,7 +173,7 @@ impl Days {
         }
     }
 
-    fn arrive(&mut self, me: usize, from: usize, exchange: RequestId, message: Message) {
+    fn arrive(&mut self, me: usize, from: usize, exchange: ExchangeId, message: Message) {
         let errand = Errand { peer: id(from), exchange };
         match message {
             Message::Compare(compare) => self.event(me, Event::Asked(id(from), exchange, compare)),

@@ -85,7 +85,7 @@ impl Two {
         self.event(me, Event::Committed(partition(&key)));
     }
 
-    fn send(&mut self, from: usize, exchange: RequestId, message: Message) {
+    fn send(&mut self, from: usize, exchange: ExchangeId, message: Message) {
         let word = match &message {
             Message::Compare(_) => "compare".into(),
             Message::Compared(Compared::Same) => "same".into(),
@@ -106,7 +106,7 @@ impl Two {
         }
     }
 
-    fn deliver(&mut self, me: usize, exchange: RequestId, message: Message) {
+    fn deliver(&mut self, me: usize, exchange: ExchangeId, message: Message) {
         let peer = node(2 - me as u64);
         let errand = Errand { peer, exchange };
         match message {
@@ -244,7 +244,7 @@ fn a_difference_that_is_gone_when_it_is_looked_at_again_is_none() {
     let answer = Compared::Different { through, entries: page.list() };
     two.replicas[1] = two.replicas[0].clone();
     // The first question is the first number: it is still open.
-    two.event(0, Event::Compared(node(2), RequestId::from_bits((1 << 64) + 1), answer));
+    two.event(0, Event::Compared(node(2), ExchangeId::from_bits((1 << 64) + 1), answer));
     assert_eq!(two.until(1_700), ["fetch a", "same by now", "all equal"]);
     assert_eq!(two.sweeps[0].counters().differences, 0);
     assert_eq!(two.behind()[0], 0);
@@ -270,7 +270,7 @@ fn a_repeated_first_page_does_not_move_the_beginning_of_a_pass() {
     let (from, through) = (Token::from_bits(0), Token::from_bits(u64::MAX));
     let nothing = Page::cut(&all(), from, through, Rows::default());
     let compare = |first| Compare { pass: 5, first, from, through, fingerprint: nothing.fingerprint() };
-    let exchange = RequestId::from_bits(1);
+    let exchange = ExchangeId::from_bits(1);
     two.event(1, Event::Asked(node(1), exchange, compare(true)));
     two.event(1, Event::Committed(partition(&key("a"))));
     two.event(1, Event::Asked(node(1), exchange, compare(true)));
@@ -357,7 +357,7 @@ fn partitions_that_are_not_shared_are_not_compared() {
 
 #[test]
 fn switched_off_it_answers_and_never_asks() {
-    let mut off = Sweep::new(node(1), Pace::OFF, 1, RequestId::from_bits(1 << 64));
+    let mut off = Sweep::new(node(1), Pace::OFF, 1, ExchangeId::from_bits(1 << 64));
     let shared = [(node(2), all())].into();
     let mut out = Vec::new();
     off.handle(at(0), Event::Layout { seed: 0, shared }, &mut out);

@@ -118,7 +118,13 @@ async fn answer(node: &Node, request: KvRequest) -> Message {
     let channel = dialer.connect(node.quic, ClusterId::NONE, listener).await.unwrap();
     let (cluster, id) = (channel.cluster(), request.id);
     let message = Message::Request(request);
-    let envelope = Envelope { cluster, epoch: LayoutVersion::NONE, request: id, deadline_ms: 5_000, message };
+    let envelope = Envelope {
+        cluster,
+        epoch: LayoutVersion::NONE,
+        exchange: starling_types::ExchangeId::from_bits(id.bits()),
+        deadline_ms: 5_000,
+        message,
+    };
     assert_eq!(channel.send(&envelope), Sent::Queued);
     receiver.await.unwrap()
 }

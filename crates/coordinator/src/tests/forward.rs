@@ -3,7 +3,8 @@ use starling_wire::client::{ReadReply, Seen};
 use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
 
 use super::*;
-use crate::forward::{Event, Forward};
+use crate::Event;
+use crate::forward::Forward;
 
 struct Story {
     forward: Forward,

@@ -2,7 +2,8 @@ use starling_types::Outcome;
 use starling_wire::replica::ReadAnswer;
 
 use super::*;
-use crate::get::{Event, Get};
+use crate::Event;
+use crate::get::Get;
 
 struct Story {
     get: Get,
@@ -131,7 +132,7 @@ fn one_that_goes_is_followed_by_the_next() {
 #[test]
 fn a_replica_here_that_cannot_vouch_leaves_it_to_the_others() {
     let mut story = Story::start(both_up());
-    let asked = story.event(Event::RefusedHere("damaged".into()));
+    let asked = story.event(Event::UnreadHere("damaged".into()));
     assert_eq!(asked, ["read 2", "read 3"], "nothing to compare with");
     assert_eq!(story.answer(2, shown(&record(9, "v"))), nothing());
     assert_eq!(story.answer(3, shown(&record(9, "v"))), ["says v"]);
@@ -169,7 +170,7 @@ fn what_comes_partly_after_the_verdict_repairs_those_who_answered() {
 #[test]
 fn same_as_nothing_is_no_answer() {
     let mut story = Story::start(both_up());
-    story.event(Event::RefusedHere("damaged".into()));
+    story.event(Event::UnreadHere("damaged".into()));
     assert_eq!(story.answer(2, ReadAnswer::Same), ["quorum_not_reached not_applied"]);
 }
 
@@ -357,7 +358,7 @@ fn a_strict_read_does_not_change_what_it_secures_when_the_disk_here_is_late() {
     let mut story = Story::start(strict(both_up()));
     story.wait();
     assert_eq!(story.answer(2, shown(&record(9, "a"))), nothing());
-    story.event(Event::RefusedHere("slow".into()));
+    story.event(Event::UnreadHere("slow".into()));
     // 2 and 3 make up the quorum; only 2 holds the value.
     assert_eq!(story.answer(3, shown(&Record::default())), ["merge a at 3"]);
     assert_eq!(story.event(Event::ReadHere(record(8, "b"))), ["merge a here"]);

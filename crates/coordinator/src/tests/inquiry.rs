@@ -4,7 +4,8 @@ use starling_types::Outcome;
 use starling_wire::replica::{Held, Recalled};
 
 use super::*;
-use crate::put::{Event, Put, Tried};
+use crate::Event;
+use crate::put::{Put, Tried};
 
 struct Story {
     put: Put,

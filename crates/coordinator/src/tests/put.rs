@@ -1,7 +1,8 @@
 use starling_types::{BucketProps, Outcome};
 
 use super::*;
-use crate::put::{Event, Put, Tried};
+use crate::Event;
+use crate::put::{Put, Tried};
 
 struct Story {
     put: Put,

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use starling_wire::replica::{Held, ReadAnswer, Recalled};
 
 use super::*;
-use crate::{Get, Put, get, put};
+use crate::Event;
+use crate::{Get, Put, put};
 
 #[derive(Debug, Clone)]
 struct Setting {
@@ -81,8 +82,8 @@ enum Machine {
 }
 
 enum Input {
-    Put(put::Event),
-    Get(get::Event),
+    Put(Event),
+    Get(Event),
 }
 
 /// What has been asked and not answered.
@@ -173,11 +174,11 @@ impl World {
         self.take(out);
     }
 
-    fn put(&mut self, event: put::Event) {
+    fn put(&mut self, event: Event) {
         self.input(Input::Put(event));
     }
 
-    fn get(&mut self, event: get::Event) {
+    fn get(&mut self, event: Event) {
         self.input(Input::Get(event));
     }
 
@@ -214,10 +215,10 @@ impl World {
                 self.answer(open, how);
             }
             Step::Answer { .. } => {}
-            Step::PeerDown(n) if self.is_write() => self.put(put::Event::PeerDown(node(n))),
-            Step::PeerDown(n) => self.get(get::Event::PeerDown(node(n))),
-            Step::Stranger if self.is_write() => self.put(put::Event::Merged(node(99), DONE)),
-            Step::Stranger => self.get(get::Event::Answered(node(99), ReadAnswer::Same)),
+            Step::PeerDown(n) if self.is_write() => self.put(Event::PeerDown(node(n))),
+            Step::PeerDown(n) => self.get(Event::PeerDown(node(n))),
+            Step::Stranger if self.is_write() => self.put(Event::Merged(node(99), DONE)),
+            Step::Stranger => self.get(Event::Answered(node(99), ReadAnswer::Same)),
             Step::Pass(ms) => {
                 let until = self.now + Duration::from_millis(ms);
                 while let Some(due) = self.next_deadline().filter(|&due| due <= until) {
@@ -232,31 +233,31 @@ impl World {
         assert!(due >= self.now, "a deadline in the past would spin");
         self.now = due;
         match self.is_write() {
-            true => self.put(put::Event::Tick),
-            false => self.get(get::Event::Tick),
+            true => self.put(Event::Tick),
+            false => self.get(Event::Tick),
         }
     }
 
     fn answer(&mut self, open: Open, how: u8) {
         match (open, how) {
-            (Open::Coordinate(..), 0) => self.put(put::Event::RefusedHere(local_failure())),
-            (Open::Coordinate(_, false), 1) => self.put(put::Event::LateHere),
-            (Open::Coordinate(..), 2) => self.put(put::Event::AheadHere(local_failure())),
-            (Open::Coordinate(true, _), _) => self.put(put::Event::AbsentHere),
+            (Open::Coordinate(..), 0) => self.put(Event::RefusedHere(local_failure())),
+            (Open::Coordinate(_, false), 1) => self.put(Event::LateHere),
+            (Open::Coordinate(..), 2) => self.put(Event::AheadHere(local_failure())),
+            (Open::Coordinate(true, _), _) => self.put(Event::AbsentHere),
             (Open::Coordinate(..), _) => {
                 self.open.push(Open::CommitHere);
-                self.put(put::Event::Staged(staged()));
+                self.put(Event::Staged(staged()));
             }
-            (Open::CommitHere, 0) => self.put(put::Event::RefusedHere(local_failure())),
+            (Open::CommitHere, 0) => self.put(Event::RefusedHere(local_failure())),
             (Open::CommitHere, _) => {
                 self.acked.insert(self.plan.me);
-                self.put(put::Event::CommittedHere);
+                self.put(Event::CommittedHere);
             }
-            (Open::ReadHere, 0) => self.get(get::Event::RefusedHere("damaged".into())),
-            (Open::ReadHere, 1) => self.get(get::Event::ReadHere(Record::default())),
-            (Open::ReadHere, _) => self.get(get::Event::ReadHere(record(1, "v"))),
-            (Open::MergeHere, _) if self.is_write() => self.put(put::Event::MergedHere),
-            (Open::MergeHere, _) => self.get(get::Event::MergedHere),
+            (Open::ReadHere, 0) => self.get(Event::UnreadHere("damaged".into())),
+            (Open::ReadHere, 1) => self.get(Event::ReadHere(Record::default())),
+            (Open::ReadHere, _) => self.get(Event::ReadHere(record(1, "v"))),
+            (Open::MergeHere, _) if self.is_write() => self.put(Event::MergedHere),
+            (Open::MergeHere, _) => self.get(Event::MergedHere),
             (Open::Merge(from), 0) => self.merged(from, refused()),
             (Open::Merge(from), 1) => self.merged(from, Merged::Done { durable: false }),
             (Open::Merge(from), _) => {
@@ -277,7 +278,7 @@ impl World {
                     2 => Recalled::Refused(Refusal::NotReady),
                     _ => Recalled::Nothing(nothing),
                 };
-                self.put(put::Event::Recalled(from, recalled));
+                self.put(Event::Recalled(from, recalled));
             }
             (Open::Read(from, compared), how) => {
                 let answer = match how {
@@ -288,15 +289,15 @@ impl World {
                     _ if compared => ReadAnswer::Same,
                     _ => ReadAnswer::Record(held(&record(1, "v"))),
                 };
-                self.get(get::Event::Answered(from, answer));
+                self.get(Event::Answered(from, answer));
             }
         }
     }
 
     fn merged(&mut self, from: NodeId, answer: Merged) {
         match self.is_write() {
-            true => self.put(put::Event::Merged(from, answer)),
-            false => self.get(get::Event::Merged(from, answer)),
+            true => self.put(Event::Merged(from, answer)),
+            false => self.get(Event::Merged(from, answer)),
         }
     }
 }

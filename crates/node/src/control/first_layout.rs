@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use starling_ring::{Layout, Refusal, Verdict};
-use starling_types::{ClusterId, NodeId, Now, RequestId};
+use starling_types::{ClusterId, ExchangeId, NodeId, Now};
 use starling_vnode::RowWrite;
 use starling_wire::client::AdminReply;
 use starling_wire::cluster::{Decide, Propose};
@@ -96,7 +96,7 @@ impl ControlPlane {
         &mut self,
         turn: &mut Turn<'_>,
         from: NodeId,
-        exchange: RequestId,
+        exchange: ExchangeId,
         layout: &Layout,
     ) {
         let verdict = match Refusal::of_values(self.max_value, layout) {
@@ -109,7 +109,7 @@ impl ControlPlane {
     pub(super) fn decided(
         &mut self,
         turn: &mut Turn<'_>,
-        asker: Option<(NodeId, RequestId)>,
+        asker: Option<(NodeId, ExchangeId)>,
         layout: &Layout,
     ) {
         let verdict = self.acceptor.decide(layout);
@@ -127,7 +127,7 @@ impl ControlPlane {
         &mut self,
         turn: &mut Turn<'_>,
         to: NodeId,
-        exchange: RequestId,
+        exchange: ExchangeId,
         verdict: Verdict,
     ) {
         if self.acceptor == self.stored {
@@ -138,7 +138,7 @@ impl ControlPlane {
     }
 
     /// A verdict goes to whoever asked; this node's own founding is asked and told without a network.
-    pub(super) fn give(&mut self, turn: &mut Turn<'_>, to: NodeId, exchange: RequestId, verdict: Verdict) {
+    pub(super) fn give(&mut self, turn: &mut Turn<'_>, to: NodeId, exchange: ExchangeId, verdict: Verdict) {
         if to == self.me.node {
             return self.drive_founding(turn, founding::Event::Verdict(to, verdict));
         }

@@ -54,7 +54,7 @@ fn hear(node: &mut Node, message: Message) -> (Vec<Verdict>, Vec<CommitId>) {
     let envelope = Envelope {
         cluster: ClusterId::NONE,
         epoch: LayoutVersion::NONE,
-        request: RequestId::from_bits(9),
+        exchange: ExchangeId::from_bits(9),
         deadline_ms: 0,
         message,
     };

@@ -5,17 +5,18 @@ use std::time::Duration;
 use starling_causality::{ContextToken, Hlc, Payload, VersionVector};
 use starling_coordinator::plan::quorum;
 use starling_coordinator::put::Subject;
-use starling_coordinator::{Forward, Get, Plan, Put};
+use starling_coordinator::{Forward, Get, Plan, Put, Request};
 use starling_types::planted::{self, Bug};
-use starling_types::{BucketProps, Now, PartitionId, QualifiedKey, RequestId, limits};
+use starling_types::{BucketProps, Now, PartitionId, QualifiedKey, limits};
 use starling_vnode::{ClientWrite, Replaces};
 use starling_wire::client::Seen;
 use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest};
 
+use super::requests::InFlight;
 use super::suspect::word::Word;
 use super::timing::Timing;
 use super::turn::BUCKET_INCARNATION;
-use super::{Asked, InFlight, Machine, Route, Shard, Turn, Work};
+use super::{Route, Shard, Turn};
 
 /// A request that was taken in.
 struct Taken {
@@ -36,7 +37,7 @@ impl Shard {
     }
 
     fn begin(&mut self, turn: &mut Turn<'_>, route: Route, request: KvRequest) -> Result<(), Failure> {
-        if self.joins_its_first_try(route, &request) {
+        if self.requests.joins_its_first_try(route, &request) {
             return Ok(());
         }
         if planted::on(Bug::MostRefused) && !request.forwarded && !request.id.bits().is_multiple_of(10) {
@@ -66,7 +67,7 @@ impl Shard {
         if drives {
             self.check_room(turn, &request.op)?;
         }
-        self.admission.enter(weight)?;
+        self.requests.admission.enter(weight)?;
         let started = if drives {
             let plan = turn.view.plan(partition, size, strict).ok_or_else(no_cluster)?;
             let plan = plan.with_bucket(&props, number).starting(turn.now.instant, limit);
@@ -75,23 +76,9 @@ impl Shard {
             self.forward(turn, partition, Taken { route, key, request, timing }, limit)
         };
         if started.is_err() {
-            self.admission.leave(weight);
+            self.requests.admission.leave(weight);
         }
         started
-    }
-
-    /// A retry that arrives while its first try is unanswered waits for the same answer.
-    fn joins_its_first_try(&mut self, route: Route, request: &KvRequest) -> bool {
-        let Some(exchange) = self.by_client.get(&request.id) else {
-            return false;
-        };
-        match self.in_flight.get_mut(exchange) {
-            Some(first) if !first.routes.is_empty() && first.is_tried_again_by(request) => {
-                first.routes.push(route);
-                true
-            }
-            _ => false,
-        }
     }
 
     fn check(&self, turn: &Turn<'_>, request: &KvRequest) -> Result<BucketProps, Failure> {
@@ -138,24 +125,13 @@ impl Shard {
                 }
                 _ => plan,
             };
-            Machine::Put(Put::start(plan, subject, tried, questions, &mut effects))
+            Request::Put(Put::start(plan, subject, tried, questions, &mut effects))
         } else {
-            Machine::Get(Get::start(plan, bucket, name, &mut effects))
+            Request::Get(Get::start(plan, bucket, name, &mut effects))
         };
-        let exchange = self.exchange();
-        let in_flight = InFlight {
-            machine,
-            key,
-            write,
-            routes: vec![route],
-            client: request.id,
-            asked: Asked::of(&request),
-            weight: request.weight(),
-            deadline,
-            timer: None,
-            queued: 0,
-        };
-        self.launch(exchange, in_flight, effects);
+        let mut in_flight = InFlight::new(machine, &request, route, key, deadline);
+        in_flight.write = write;
+        self.launch(in_flight, effects);
         Ok(())
     }
 
@@ -172,40 +148,19 @@ impl Shard {
             let detail = "this node may not coordinate requests for the key; nothing was changed";
             return Err(Failure::refused(FailureKind::NotReady, detail));
         }
-        let (exchange, weight, client) = (self.exchange(), request.weight(), request.id);
-        let asked = Asked::of(&request);
         let deadline = turn.now.instant + limit;
         let candidates = turn.view.reachable_owners(partition);
         let mut effects = Vec::new();
         let now = Now { wall: turn.cluster_time(), ..turn.now };
-        let machine = Machine::Forward(Forward::start(now, request, limit, candidates, &mut effects));
-        let in_flight = InFlight {
-            machine,
-            key,
-            write: None,
-            routes: vec![route],
-            client,
-            asked,
-            weight,
-            deadline,
-            timer: None,
-            queued: 0,
-        };
-        self.launch(exchange, in_flight, effects);
+        let machine = Forward::start(now, request.clone(), limit, candidates, &mut effects);
+        let in_flight = InFlight::new(Request::Forward(machine), &request, route, key, deadline);
+        self.launch(in_flight, effects);
         Ok(())
     }
 
-    fn launch(
-        &mut self,
-        exchange: RequestId,
-        mut in_flight: InFlight,
-        effects: Vec<starling_coordinator::Effect>,
-    ) {
-        in_flight.queued = effects.len();
-        self.by_client.insert(in_flight.client, exchange);
-        self.in_flight.insert(exchange, in_flight);
-        self.work.extend(effects.into_iter().map(|e| Work::Request(exchange, e)));
-        self.reschedule(exchange);
+    fn launch(&mut self, in_flight: InFlight, effects: Vec<starling_coordinator::Effect>) {
+        let exchange = self.requests.number();
+        self.requests.launch(exchange, in_flight, effects, &mut self.work);
     }
 }
 
@@ -246,13 +201,6 @@ fn open(turn: &Turn<'_>, key: &QualifiedKey, seen: &Seen) -> Result<Replaces, Fa
         Seen::Context(token) => ContextToken::open(token, turn.view.cluster(), BUCKET_INCARNATION, key)
             .map(Replaces::Seen)
             .map_err(|e| Failure::refused(FailureKind::BadRequest, e.to_string())),
-    }
-}
-
-impl InFlight {
-    fn is_tried_again_by(&self, request: &KvRequest) -> bool {
-        let same_key = *self.key.bucket() == request.bucket && *self.key.key() == request.key;
-        same_key && self.asked == Asked::of(request)
     }
 }
 

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use starling_antientropy::{self as antientropy, Errand};
-use starling_coordinator::{get, put};
+use starling_coordinator::Event;
 use starling_handoff as handoff;
-use starling_types::{BucketName, NodeId, PartitionId, QualifiedKey, RequestId};
+use starling_types::{BucketName, ExchangeId, NodeId, PartitionId, QualifiedKey, RequestId};
 use starling_vnode::{Done, Refused};
 
-use super::machine::{Input, Machine};
 use super::turn::failure;
 use super::{Shard, Turn, local};
 use crate::event::ReplyHandle;
@@ -16,11 +15,11 @@ use crate::event::ReplyHandle;
 /// What an operation of the vnodes was for.
 pub(super) enum Context {
     /// A coordinated write, or a merge, of the request with this number.
-    Write(RequestId),
-    MergeHere(RequestId),
-    Read(RequestId),
+    Write(ExchangeId),
+    MergeHere(ExchangeId),
+    Read(ExchangeId),
     /// Another node's.
-    Remote(NodeId, RequestId, Remote),
+    Remote(NodeId, ExchangeId, Remote),
     /// A hint that this node keeps.
     Hint(NodeId),
     /// A delivered hint's row.
@@ -71,36 +70,36 @@ impl Shard {
     pub(super) fn done(&mut self, turn: &mut Turn<'_>, context: Context, result: Result<Done, Refused>) {
         match (context, result) {
             (Context::Write(exchange), Ok(Done::Absent)) => {
-                self.input(turn, exchange, Input::Put(put::Event::AbsentHere));
+                self.tell(turn, exchange, Event::AbsentHere);
             }
             (Context::Write(exchange), Err(Refused::Late)) => {
                 self.counters.writes_late += 1;
-                self.input(turn, exchange, Input::Put(put::Event::LateHere));
+                self.tell(turn, exchange, Event::LateHere);
             }
             (Context::Write(exchange), Ok(_)) => {
-                self.input(turn, exchange, Input::Put(put::Event::CommittedHere));
+                self.tell(turn, exchange, Event::CommittedHere);
             }
             (Context::Write(exchange), Err(refused @ Refused::FutureContext(_))) => {
-                self.input(turn, exchange, Input::Put(put::Event::AheadHere(failure(&refused))));
+                self.tell(turn, exchange, Event::AheadHere(failure(&refused)));
             }
             (Context::Write(exchange), Err(refused)) => {
-                self.input(turn, exchange, Input::Put(put::Event::RefusedHere(failure(&refused))));
+                self.tell(turn, exchange, Event::RefusedHere(failure(&refused)));
             }
             (Context::MergeHere(exchange), result) => self.merged_here(turn, exchange, result),
             (Context::Read(exchange), Ok(Done::Read(record))) => {
                 let record = Arc::unwrap_or_clone(record);
-                let event = match self.in_flight.get(&exchange) {
+                let event = match self.requests.get(exchange) {
                     Some(request) if !self.word(turn, &request.key).counts_for(&record) => {
                         self.counters.reads_partial += 1;
-                        get::Event::ReadHerePartly(record)
+                        Event::ReadHerePartly(record)
                     }
-                    _ => get::Event::ReadHere(record),
+                    _ => Event::ReadHere(record),
                 };
-                self.input(turn, exchange, Input::Get(event));
+                self.tell(turn, exchange, event);
             }
             (Context::Read(exchange), other) => {
                 let why = other.err().map(|e| e.to_string()).unwrap_or_default();
-                self.input(turn, exchange, Input::Get(get::Event::RefusedHere(why)));
+                self.tell(turn, exchange, Event::UnreadHere(why));
             }
             (Context::Remote(node, exchange, remote), result) => {
                 self.remote_done(turn, node, exchange, remote, result);
@@ -118,14 +117,11 @@ impl Shard {
         }
     }
 
-    fn merged_here(&mut self, turn: &mut Turn<'_>, exchange: RequestId, result: Result<Done, Refused>) {
-        let is_put = self.in_flight.get(&exchange).is_some_and(|r| matches!(r.machine, Machine::Put(_)));
-        let input = match (is_put, result) {
-            (true, Ok(_)) => Input::Put(put::Event::MergedHere),
-            (true, Err(refused)) => Input::Put(put::Event::RefusedHere(failure(&refused))),
-            (false, Ok(_)) => Input::Get(get::Event::MergedHere),
-            (false, Err(_)) => return,
+    fn merged_here(&mut self, turn: &mut Turn<'_>, exchange: ExchangeId, result: Result<Done, Refused>) {
+        let event = match result {
+            Ok(_) => Event::MergedHere,
+            Err(refused) => Event::RefusedHere(failure(&refused)),
         };
-        self.input(turn, exchange, input);
+        self.tell(turn, exchange, event);
     }
 }

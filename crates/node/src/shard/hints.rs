@@ -72,7 +72,7 @@ impl Shard {
     }
 
     fn deliver(&mut self, turn: &mut Turn<'_>, target: NodeId, row: HintRow) {
-        let exchange = self.exchange();
+        let exchange = self.requests.number();
         // A target that has heard of newer rules takes it under these; one that has not must learn them first.
         let props = turn.view.buckets().number(row.key.bucket());
         let merge = Merge {

@@ -2,17 +2,17 @@
 
 use starling_antientropy::Errand;
 use starling_causality::{Digest, Record};
-use starling_coordinator::{forward, get, put};
+use starling_coordinator::Event;
 use starling_handoff as handoff;
 use starling_types::planted::{self, Bug};
-use starling_types::{BucketName, Key, NodeId, QualifiedKey, RequestId, limits};
+use starling_types::{BucketName, ExchangeId, Key, NodeId, QualifiedKey, RequestId, limits};
 use starling_vnode::{self as vnode, CellKey, Done, Refused};
 use starling_wire::replica::{Held, Merge, Merged, Read, ReadAnswer, Recall, Recalled, Refusal, Shown};
 use starling_wire::sync::Compared;
 use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
 
 use super::suspect::word::Word;
-use super::{Context, Input, Machine, Remote, Route, Shard, Turn};
+use super::{Context, Remote, Route, Shard, Turn};
 
 /// Operations on the vnodes that may wait for the disk before other nodes' are refused.
 pub(super) const MAX_OPERATIONS: usize = 4 * limits::DEFAULT_MAX_IN_FLIGHT;
@@ -20,7 +20,7 @@ pub(super) const MAX_OPERATIONS: usize = 4 * limits::DEFAULT_MAX_IN_FLIGHT;
 impl Shard {
     /// A frame of the data plane.
     pub(crate) fn peer_message(&mut self, turn: &mut Turn<'_>, from: NodeId, envelope: Envelope) {
-        let exchange = envelope.request;
+        let exchange = envelope.exchange;
         match envelope.message {
             Message::Merge(merge) => {
                 let verdict = self.admit_replica(turn, envelope.epoch.0, &merge.bucket, &merge.key);
@@ -54,11 +54,11 @@ impl Shard {
                 if let ReadAnswer::Record(shown) | ReadAnswer::Partial(shown) = &answer {
                     self.knows_rules_of(turn, from, exchange, shown.props);
                 }
-                self.input(turn, exchange, Input::Get(get::Event::Answered(from, answer)));
+                self.tell(turn, exchange, Event::Answered(from, answer));
             }
             Message::Recalled(answer) => self.recalled(turn, from, exchange, answer),
             Message::Reply(reply) => {
-                self.input(turn, exchange, Input::Forward(forward::Event::Replied(from, reply)));
+                self.tell(turn, exchange, Event::Replied(from, reply));
             }
             // A sweep's: control messages never come here.
             message => self.sweep_message(turn, from, exchange, envelope.epoch.0, message),
@@ -66,7 +66,7 @@ impl Shard {
         self.pump(turn);
     }
 
-    fn refuse_merge(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, why: Refusal) {
+    fn refuse_merge(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: ExchangeId, why: Refusal) {
         self.counters.remote_refused += 1;
         turn.send(exchange, from, Class::Foreground, 0, Message::Merged(Merged::Refused(why)));
     }
@@ -97,7 +97,7 @@ impl Shard {
         &mut self,
         turn: &mut Turn<'_>,
         from: NodeId,
-        exchange: RequestId,
+        exchange: ExchangeId,
         key: QualifiedKey,
         merge: Merge,
     ) -> Result<(), Refusal> {
@@ -149,7 +149,7 @@ impl Shard {
         &mut self,
         turn: &mut Turn<'_>,
         from: NodeId,
-        exchange: RequestId,
+        exchange: ExchangeId,
         key: QualifiedKey,
         read: &Read,
     ) {
@@ -169,7 +169,7 @@ impl Shard {
         &mut self,
         turn: &mut Turn<'_>,
         from: NodeId,
-        exchange: RequestId,
+        exchange: ExchangeId,
         key: QualifiedKey,
         recall: &Recall,
     ) {
@@ -187,7 +187,7 @@ impl Shard {
         &mut self,
         turn: &Turn<'_>,
         from: NodeId,
-        exchange: RequestId,
+        exchange: ExchangeId,
         key: QualifiedKey,
         request: RequestId,
         settled: bool,
@@ -202,7 +202,7 @@ impl Shard {
         &mut self,
         turn: &Turn<'_>,
         from: NodeId,
-        exchange: RequestId,
+        exchange: ExchangeId,
         key: QualifiedKey,
         request: RequestId,
     ) {
@@ -243,20 +243,20 @@ impl Shard {
 
     /// Another owner remembers the request, or does not. Under rules that this node has yet to learn it cannot take the
     /// record; and to mint anew would be to make the write twice.
-    fn recalled(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, answer: Recalled) {
+    fn recalled(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: ExchangeId, answer: Recalled) {
         let props = if let Recalled::Known { shown, .. } = &answer { shown.props } else { 0 };
         if self.knows_rules_of(turn, from, exchange, props) {
-            return self.input(turn, exchange, Input::Put(put::Event::Recalled(from, answer)));
+            return self.tell(turn, exchange, Event::Recalled(from, answer));
         }
         let detail = "an earlier try is known to another owner, under rules of the bucket that this node is just \
                       learning: send the same request again";
         let failure = Failure::unknown(FailureKind::NotReady, detail);
-        self.input(turn, exchange, Input::Put(put::Event::RefusedHere(failure)));
+        self.tell(turn, exchange, Event::RefusedHere(failure));
     }
 
     /// Whether this node knows the rules under which another shows a record; if it does not, it asks for them.
-    fn knows_rules_of(&mut self, turn: &Turn<'_>, from: NodeId, exchange: RequestId, props: u64) -> bool {
-        let bucket = self.in_flight.get(&exchange).map(|request| request.key.bucket());
+    fn knows_rules_of(&mut self, turn: &Turn<'_>, from: NodeId, exchange: ExchangeId, props: u64) -> bool {
+        let bucket = self.requests.get(exchange).map(|request| request.key.bucket());
         let knows = bucket.is_none_or(|bucket| props <= turn.view.buckets().number(bucket));
         if !knows {
             self.differing = Some(from);
@@ -268,7 +268,7 @@ impl Shard {
         &mut self,
         turn: &mut Turn<'_>,
         from: NodeId,
-        exchange: RequestId,
+        exchange: ExchangeId,
         remote: Remote,
         result: Result<Done, Refused>,
     ) {
@@ -327,7 +327,7 @@ impl Shard {
         turn.send(exchange, from, Class::Foreground, 0, message);
     }
 
-    fn merge_answered(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, answer: Merged) {
+    fn merge_answered(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: ExchangeId, answer: Merged) {
         if let Some((target, key)) = self.deliveries.remove(&exchange) {
             let done = matches!(answer, Merged::Done { durable: true });
             return self.hint_event(turn, handoff::Event::Delivered { target, key, done });
@@ -335,19 +335,11 @@ impl Shard {
         if self.swept_there(turn, Errand { peer: from, exchange }, &answer) {
             return;
         }
-        let Some(request) = self.in_flight.get(&exchange) else {
-            return;
-        };
-        let input = match request.machine {
-            Machine::Put(_) => Input::Put(put::Event::Merged(from, answer)),
-            Machine::Get(_) => Input::Get(get::Event::Merged(from, answer)),
-            Machine::Forward(_) => return,
-        };
-        self.input(turn, exchange, input);
+        self.tell(turn, exchange, Event::Merged(from, answer));
     }
 }
 
-fn refuse_recall(turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, why: Refusal) {
+fn refuse_recall(turn: &mut Turn<'_>, from: NodeId, exchange: ExchangeId, why: Refusal) {
     turn.send(exchange, from, Class::Foreground, 0, Message::Recalled(Recalled::Refused(why)));
 }
 
@@ -367,7 +359,7 @@ fn compared(turn: &Turn<'_>, bucket: &BucketName, digest: Option<Digest>, record
 pub(crate) fn not_ready(
     turn: &mut Turn<'_>,
     from: NodeId,
-    exchange: RequestId,
+    exchange: ExchangeId,
     message: &Message,
     why: &str,
 ) {

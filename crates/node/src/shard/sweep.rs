@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use starling_antientropy::{Effect as Wanted, Errand, Event, Rows, ScanTicket, Shared};
 use starling_causality::Record;
-use starling_types::{NodeId, QualifiedKey, RequestId, Token};
+use starling_types::{ExchangeId, NodeId, QualifiedKey, Token};
 use starling_vnode::{self as vnode, CellKey, Done, Refused, RowSpace, RowWrite};
 use starling_wire::replica::{Merged, Read, ReadAnswer, Refusal};
 use starling_wire::sync::{Compare, Compared};
@@ -104,7 +104,7 @@ impl Shard {
         &mut self,
         turn: &mut Turn<'_>,
         from: NodeId,
-        exchange: RequestId,
+        exchange: ExchangeId,
         epoch: u64,
         message: Message,
     ) {
@@ -140,7 +140,7 @@ impl Shard {
         &mut self,
         turn: &mut Turn<'_>,
         from: NodeId,
-        exchange: RequestId,
+        exchange: ExchangeId,
         epoch: u64,
         compare: Compare,
     ) {
@@ -152,7 +152,7 @@ impl Shard {
         turn.send(exchange, from, Class::Background, 0, refused);
     }
 
-    fn fetch(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: RequestId, epoch: u64, read: &Read) {
+    fn fetch(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: ExchangeId, epoch: u64, read: &Read) {
         match self.admit_replica(turn, epoch, &read.bucket, &read.key) {
             Ok(key) if self.owns(turn, &key) => {
                 let remote = Remote::Fetch { bucket: read.bucket.clone(), digest: read.digest };

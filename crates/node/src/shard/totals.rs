@@ -1,6 +1,8 @@
 //! What a shard has counted, at one moment.
 
+use starling_coordinator::Request;
 use starling_vnode as vnode;
+use starling_wire::KvReply;
 
 /// What the shard has counted since it started.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,25 @@ pub struct Counters {
     pub read_repairs: u64,
     /// Values, and copies for absent owners, refused because the disk was nearly full.
     pub refused_disk_full: u64,
+}
+
+impl Counters {
+    /// A request was answered.
+    pub(super) fn count(&mut self, request: &Request, reply: &KvReply) {
+        if let KvReply::Written(written) = reply {
+            let is_here = matches!(request, Request::Put(_));
+            self.writes_in_part += u64::from(is_here && written.receipt.partial);
+        }
+        let failed = matches!(reply, KvReply::Failed(_));
+        let counter = match request {
+            Request::Forward(_) => &mut self.forwarded,
+            Request::Get(_) if failed => &mut self.reads_missed,
+            Request::Get(_) => &mut self.reads_ok,
+            Request::Put(_) if failed => &mut self.writes_missed,
+            Request::Put(_) => &mut self.writes_ok,
+        };
+        *counter += 1;
+    }
 }
 
 /// Everything there is to count, at one moment.

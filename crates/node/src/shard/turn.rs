@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use starling_causality::{ContextToken, VersionVector};
 use starling_coordinator::{Answer, reply};
-use starling_types::{NodeId, Now, Outcome, QualifiedKey, RequestId, WallTime};
+use starling_types::{ExchangeId, NodeId, Now, Outcome, QualifiedKey, WallTime};
 use starling_vnode::Refused;
 use starling_wire::client::WriteReply;
 use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
@@ -27,13 +27,13 @@ pub(crate) enum Route {
     /// To a client of this node.
     Client(ReplyHandle),
     /// To the node that passed the request on, under its number.
-    Node(NodeId, RequestId),
+    Node(NodeId, ExchangeId),
 }
 
 impl Turn<'_> {
     pub(crate) fn send(
         &mut self,
-        exchange: RequestId,
+        exchange: ExchangeId,
         node: NodeId,
         class: Class,
         deadline_ms: u32,
@@ -42,7 +42,7 @@ impl Turn<'_> {
         let envelope = Envelope {
             cluster: self.view.cluster(),
             epoch: self.view.epoch(),
-            request: exchange,
+            exchange,
             deadline_ms,
             message,
         };

@@ -39,7 +39,7 @@ impl Inbox for Reactor {
     }
 
     fn client_frame(&self, client: ClientId, envelope: Envelope) {
-        let exchange = envelope.request;
+        let exchange = envelope.exchange;
         match envelope.message {
             Message::Request(mut request) => {
                 if let Err(bad) = request.check() {

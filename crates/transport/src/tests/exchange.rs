@@ -14,7 +14,7 @@ fn frames_cross_in_every_lane_and_in_both_directions() {
         }
         for node in [&one, &two] {
             let mut frames = node.inbox.frames(4).await;
-            frames.sort_by_key(|frame| frame.request);
+            frames.sort_by_key(|frame| frame.exchange);
             let expected: Vec<_> = (1..=4).map(|request| merge(request, 1_000)).collect();
             assert_eq!(frames, expected);
             let stats = node.transport.stats();
@@ -32,7 +32,7 @@ fn large_messages_and_large_datagrams_arrive_whole() {
         assert_eq!(one.send(2, Class::Datagram, &merge(2, 30_000)), Sent::Queued);
         assert_eq!(one.send(2, Class::Background, &merge(3, 100_000)), Sent::Queued);
         let mut frames = two.inbox.frames(3).await;
-        frames.sort_by_key(|frame| frame.request);
+        frames.sort_by_key(|frame| frame.exchange);
         assert!(frames == [merge(1, 20 << 20), merge(2, 30_000), merge(3, 100_000)]);
     });
 }
@@ -46,7 +46,7 @@ fn a_lane_keeps_order_over_many_frames() {
         }
         let frames = two.inbox.frames(3_000).await;
         assert!(
-            frames.iter().zip(1..).all(|(frame, request)| frame.request == RequestId::from_bits(request))
+            frames.iter().zip(1..).all(|(frame, request)| frame.exchange == ExchangeId::from_bits(request))
         );
         assert!(two.inbox.batches.get() < 3_000, "frames that arrive together are delivered together");
     });

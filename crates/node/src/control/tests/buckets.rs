@@ -199,7 +199,7 @@ fn a_table_that_is_on_its_way_to_disk_is_not_told() {
     let envelope = Envelope {
         cluster: layout(5).cluster(),
         epoch: layout(5).version(),
-        request: RequestId::from_bits(9),
+        exchange: ExchangeId::from_bits(9),
         deadline_ms: 0,
         message: Message::Shared(asked),
     };

@@ -27,7 +27,7 @@ pub(super) fn give(node: &mut Node, event: Event) -> Vec<Effect> {
 
 pub(super) fn say(node: &mut Node, message: Message) -> Vec<Effect> {
     let (cluster, epoch) = (node.view().cluster(), node.view().epoch());
-    let envelope = Envelope { cluster, epoch, request: RequestId::from_bits(9), deadline_ms: 0, message };
+    let envelope = Envelope { cluster, epoch, exchange: ExchangeId::from_bits(9), deadline_ms: 0, message };
     give(node, Event::PeerMessage(OTHER, envelope))
 }
 
