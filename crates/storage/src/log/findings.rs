@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::Sequence;
+use super::sequence::Sequence;
 
 /// What was found in a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::Sequence;
+use super::sequence::Sequence;
 
 /// Bytes of a frame in front of its payload.
 pub(super) const FRAME_HEADER: usize = 48;

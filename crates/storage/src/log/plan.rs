@@ -2,10 +2,12 @@
 
 use std::ops::RangeInclusive;
 
+use super::findings::Findings;
+use super::opening::Known;
 use super::segment::SEGMENT_HEADER;
+use super::sequence::Sequence;
 use super::survey::{Run, Survey, Surveyed};
 use super::verdict::{Verdict, without};
-use super::{Findings, Known, Sequence};
 
 /// The repair of a log. Made without changing anything.
 #[derive(Debug)]

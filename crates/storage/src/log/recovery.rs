@@ -8,14 +8,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::error::LogError;
+use super::findings::Findings;
 use super::frame::FrameHeader;
+use super::opening::{Known, Reading, Settings};
 use super::plan::Plan;
 use super::segment::SEGMENT_HEADER;
+use super::sequence::Sequence;
 use super::spares::Spares;
 use super::survey::{Run, Survey, Surveyed};
 use super::verdict::Verdict;
+use super::writer::Log;
 use super::writer::{Active, Closed};
-use super::{Findings, Known, Log, LogError, Reading, Sequence, Settings, losses, ruin, segment};
+use super::{losses, ruin, segment};
 use crate::files::Files;
 
 impl Log {

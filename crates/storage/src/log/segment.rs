@@ -2,7 +2,8 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{LogError, Sequence};
+use super::error::LogError;
+use super::sequence::Sequence;
 
 /// Where the frames of a segment begin.
 pub(super) const SEGMENT_HEADER: usize = 4096;

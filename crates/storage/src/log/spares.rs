@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{LogError, segment};
+use super::error::LogError;
+use super::segment;
 use crate::files::{Files, LogFile};
 
 /// Spares kept at most.

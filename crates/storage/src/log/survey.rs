@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use super::error::LogError;
 use super::frame::{ALIGNMENT, FRAME_HEADER, FrameHeader};
+use super::opening::Reading;
+use super::segment;
 use super::segment::{HEADER_BYTES, SEGMENT_HEADER, SegmentHeader};
-use super::{LogError, Reading, Sequence, segment};
+use super::sequence::Sequence;
 use crate::files::{Files, LogFile, read_start};
 
 /// The segments in order.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
 
+use super::group::{Frames, Group};
 use super::*;
-use crate::files::{FaultyFiles, Files, Unsynced, WriteFault};
+use crate::files::{FaultyFiles, Files, Patience, Unsynced, WriteFault};
 
 mod crash;
 mod damage;

@@ -2,9 +2,10 @@
 
 use std::ops::RangeInclusive;
 
+use super::opening::Known;
 use super::segment::SEGMENT_HEADER;
+use super::sequence::Sequence;
 use super::survey::{Run, Survey, Surveyed};
-use super::{Known, Sequence};
 
 /// The judgement of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]

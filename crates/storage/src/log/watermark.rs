@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{LogError, Reading, Sequence, ruin};
+use super::error::LogError;
+use super::opening::Reading;
+use super::ruin;
+use super::sequence::Sequence;
 use crate::files::{Files, LogFile, read_all};
 
 /// The watermark of an open store.

@@ -5,10 +5,15 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::error::LogError;
 use super::frame::Place;
+use super::group::{Frames, Group};
+use super::opening::Settings;
 use super::segment::{SEGMENT_HEADER, SegmentHeader};
+use super::sequence::Sequence;
+use super::spares::SpareMaker;
 use super::spares::Spares;
-use super::{Frames, Group, LogError, Sequence, Settings, SpareMaker, losses, ruin, segment};
+use super::{losses, ruin, segment};
 use crate::files::{Files, LogFile, Trouble};
 
 /// An open commit log.
