@@ -4,8 +4,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use bytes::Bytes;
 
-use crate::batch::{Batch, Namespace};
+use crate::batch::Batch;
 use crate::error::StorageError;
+use crate::namespace::Namespace;
 use crate::range::{KeyRange, successor};
 
 /// Called once, with what became of a submission.
@@ -170,7 +171,7 @@ pub struct Sizes {
     pub flush_backlog: usize,
     /// Runs of tables that compaction has not merged yet, of the tree that has most: commits are slowed down when they pile
     /// up, and refused when they cannot be merged.
-    pub young_runs: usize,
+    pub l0_runs: usize,
     /// Whether tables cannot be made or merged for want of space, when last tried.
     pub is_short_of_space: bool,
     /// Bytes of table blocks in memory.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::batch::Namespace;
 use crate::files::Trouble;
 use crate::log::LogError;
-use crate::row::{MAX_ROW_KEY, MAX_ROW_VALUE};
+use crate::namespace::Namespace;
+use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
 
 /// A failed call. Cloneable, because every caller of a failed group commit hears of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

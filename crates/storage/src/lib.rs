@@ -17,7 +17,7 @@
 //! (`starling-node`).
 //!
 //! **How to read this crate.** [`batch`] what is written, [`range`] what is scanned, [`engine`] the contract,
-//! [`error`] how it fails; `row` one stored row, `graves` what was dropped. Then [`durable`]: `pipeline` how a commit
+//! [`error`] how it fails; `row` one stored row, `range_tombstones` what was dropped. Then [`durable`]: `pipeline` how a commit
 //! goes, `trees` where rows rest, `upkeep` what goes on beside; [`log`] the commit log, over [`files`]; `directory` and
 //! `marks` the data directory. [`memory`] is the other engine. `conformance` holds both to the contract.
 
@@ -29,16 +29,18 @@ pub mod durable;
 pub mod engine;
 pub mod error;
 pub mod files;
-mod graves;
 pub mod log;
 mod marks;
 pub mod memory;
+pub mod namespace;
 mod observer;
 mod payload;
 pub mod range;
+mod range_tombstones;
 mod row;
+mod ruins;
 
-pub use batch::{Batch, Namespace, Op};
+pub use batch::{Batch, Op};
 pub use durable::{
     DurableEngine, Excavation, OpenReport, Options, Salvage, Surroundings, SyncMode, excavate, inspect_log,
 };
@@ -46,6 +48,6 @@ pub use engine::{Done, Durability, Engine, Page, ScanLimit, Sizes, Snapshot, Tic
 pub use error::StorageError;
 pub use files::Patience;
 pub use memory::{CrashMode, MemoryEngine};
+pub use namespace::Namespace;
 pub use observer::{Group, Observer};
 pub use range::KeyRange;
-pub use row::{MAX_ROW_KEY, MAX_ROW_VALUE};

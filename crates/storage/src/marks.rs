@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::batch::Namespace;
 use crate::directory::sync_directory;
-use crate::durable::set_aside;
 use crate::log::{LogError, Reading, Sequence};
+use crate::namespace::Namespace;
+use crate::ruins;
 
 const FILE: &str = "marks";
 const TITLE: &str = "starling marks 1";
@@ -53,7 +53,7 @@ impl Marks {
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => Facts::default(),
             Err(_) if reading.given_up.contains(FILE) => {
-                set_aside(&file).map_err(LogError::during("setting the marks of the store aside"))?;
+                ruins::set_aside(&file).map_err(LogError::during("setting the marks of the store aside"))?;
                 Facts { lost: true, ..Facts::default() }
             }
             Err(error) => return Err(LogError::reading(FILE)(error)),

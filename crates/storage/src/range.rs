@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::row::MAX_ROW_KEY;
+use starling_types::limits::MAX_ROW_KEY;
 
 /// A range of row keys in byte order.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ pub(crate) fn set_aside(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// The first name that is free: the path with `mark` and a number, or, if there is no mark, as it is.
-pub(super) fn free_name(path: &Path, mark: &str) -> io::Result<PathBuf> {
+pub(crate) fn free_name(path: &Path, mark: &str) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_owned();
     let numbered = |number: u32| {
         let mut name = name.clone();
@@ -35,13 +35,13 @@ pub(super) fn free_name(path: &Path, mark: &str) -> io::Result<PathBuf> {
 }
 
 /// How many ruins there are in directories. What cannot be listed counts as none.
-pub(super) fn count(dirs: &[PathBuf]) -> usize {
+pub(crate) fn count(dirs: &[PathBuf]) -> usize {
     let entries = dirs.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
     entries.filter(|entry| is_ruin(&entry.file_name().to_string_lossy())).count()
 }
 
 /// Whether a name is that of a ruin.
-pub(super) fn is_ruin(name: &str) -> bool {
+pub(crate) fn is_ruin(name: &str) -> bool {
     name.rsplit_once(MARK).is_some_and(|(_, number)| number.parse::<u32>().is_ok())
 }
 

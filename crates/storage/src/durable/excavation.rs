@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::salvage;
-use crate::batch::Namespace;
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::files::{Files as _, OsFiles, Patience};
+use crate::namespace::Namespace;
 use crate::{log, payload, row};
 
 /// What a ruin gave.

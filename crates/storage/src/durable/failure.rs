@@ -5,9 +5,9 @@ use std::io::ErrorKind;
 use bytes::Bytes;
 use lsm_tree::Error;
 
-use crate::batch::Namespace;
 use crate::error::StorageError;
 use crate::files::Trouble;
+use crate::namespace::Namespace;
 
 /// A row, or the block around it, could not be read.
 pub(super) fn of_read(namespace: Namespace, key: &[u8], error: &Error) -> StorageError {
@@ -49,7 +49,7 @@ const DAMAGE: [ErrorKind; 4] =
     [ErrorKind::UnexpectedEof, ErrorKind::NotFound, ErrorKind::InvalidData, ErrorKind::InvalidInput];
 
 /// Whether nobody knows of tables that were being made: they are in the way, and another try makes others.
-pub(super) fn leaves_litter(error: &Error) -> bool {
+pub(super) fn leaves_orphans(error: &Error) -> bool {
     !matches!(Reason::of(error), Reason::Damage(_))
 }
 

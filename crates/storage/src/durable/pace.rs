@@ -15,7 +15,7 @@ const HURRY: usize = 8;
 /// What is known of one tree by those who commit to it and those who compact it.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    young_runs: Mutex<usize>,
+    l0_runs: Mutex<usize>,
     changed: Condvar,
     has_commits: AtomicBool,
     /// The error of the system's with which compaction fails; 0: it does not.
@@ -26,7 +26,7 @@ pub(super) struct Pace {
 impl Pace {
     /// So many runs are to be compacted.
     pub(super) fn runs_are(&self, runs: usize) {
-        *self.young_runs() = runs;
+        *self.l0_runs() = runs;
         self.changed.notify_all();
     }
 
@@ -38,14 +38,14 @@ impl Pace {
     /// Leaves the machine to others for a while, but not if nobody has committed since the last rest.
     fn rest(&self) {
         if self.has_commits.swap(false, Ordering::Relaxed) {
-            let runs = self.young_runs();
+            let runs = self.l0_runs();
             let span = longest_rest(*runs);
             drop(self.changed.wait_timeout_while(runs, span, |runs| *runs < HURRY));
         }
     }
 
-    fn young_runs(&self) -> MutexGuard<'_, usize> {
-        self.young_runs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn l0_runs(&self) -> MutexGuard<'_, usize> {
+        self.l0_runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::SyncMode;
+use super::options::SyncMode;
 use super::queue::{Answer, Submission};
 use super::store::Store;
-use crate::batch::{Batch, Namespace};
+use crate::batch::Batch;
 use crate::engine::Durability;
 use crate::error::StorageError;
 use crate::log::Sequence;
+use crate::namespace::Namespace;
 use crate::observer::{Group, Stopwatch};
 use crate::payload;
 
@@ -182,6 +183,6 @@ impl Applier {
         for answer in group.answers {
             answer.give(group.result.clone());
         }
-        self.store.wait_for_room();
+        self.store.backpressure().wait_for_room();
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Published {
 struct Tables {
     find: Box<Find>,
     scan: Box<Scan>,
-    young_runs: usize,
+    l0_runs: usize,
     bytes: u64,
 }
 
@@ -88,8 +88,8 @@ impl Published {
     }
 
     /// Runs of tables that no compaction has merged yet.
-    pub(super) fn young_runs(&self) -> usize {
-        self.tables.young_runs
+    pub(super) fn l0_runs(&self) -> usize {
+        self.tables.l0_runs
     }
 
     /// Bytes of its tables.
@@ -102,7 +102,7 @@ impl Tables {
     fn of(tree: &AnyTree) -> Self {
         let whole = tree.get_version_history_lock().latest_version();
         let version = tree.current_version();
-        let young_runs = version.level(0).map_or(0, |level| level.run_count());
+        let l0_runs = version.level(0).map_or(0, |level| level.run_count());
         let bytes = version.iter_levels().map(|level| level.size()).sum();
         let find = move |key: &[u8], below| {
             #[cfg(test)]
@@ -127,7 +127,7 @@ impl Tables {
             let rows = faults::until(before, rows);
             Box::new(rows) as StoredRows
         };
-        Self { find: Box::new(find), scan: Box::new(scan), young_runs, bytes }
+        Self { find: Box::new(find), scan: Box::new(scan), l0_runs, bytes }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::salvage::Salvage;
-use crate::batch::Namespace;
 use crate::log::{Findings, Sequence};
+use crate::namespace::Namespace;
 
 /// What the open of a store found. A store that lost something is open all the same, with what is left: its caller must
 /// not take a missing row for one that never was, until it has been compared with other replicas.

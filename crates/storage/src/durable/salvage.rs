@@ -12,22 +12,21 @@ use std::fs;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use lsm_tree::{AbstractTree, Cache, Checksum, InternalValue, Slice, Table, ValueType};
 
 use super::failure::Reason;
+use super::shared::Shared;
 use super::tree::Tree;
-use super::trees::Shared;
-use super::{damage, failure, ruins};
-use crate::batch::Namespace;
+use super::{damage, failure};
 use crate::directory::{remove_tree, sync_directory};
 use crate::error::StorageError;
 use crate::files::Patience;
-use crate::graves::Graves;
+use crate::namespace::Namespace;
 use crate::range::successor;
-use crate::row;
+use crate::{row, ruins};
 
 /// What a rebuild found. Whether there were other files nobody can tell: a rebuild always counts as a loss.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,7 +64,6 @@ impl Rebuilt {
         dir: &Path,
         namespace: Namespace,
         shared: &Shared,
-        graves: Arc<RwLock<Graves>>,
         reading: &Reading,
     ) -> Result<Self, StorageError> {
         let failed = StorageError::during("rebuilding damaged tables");
@@ -77,7 +75,7 @@ impl Rebuilt {
         }
         remove_tree(&finished).map_err(&failed)?;
         let mut salvage = Salvage::default();
-        let made = make_in(&site, dir, namespace, shared, graves, reading, &mut salvage);
+        let made = make_in(&site, dir, namespace, shared, reading, &mut salvage);
         if let Err(error) = made {
             // It would only take room.
             let _ = remove_tree(&site);
@@ -132,12 +130,11 @@ fn make_in(
     dir: &Path,
     namespace: Namespace,
     shared: &Shared,
-    graves: Arc<RwLock<Graves>>,
     reading: &Reading,
     salvage: &mut Salvage,
 ) -> Result<(), StorageError> {
     let sources = open_tables(&dir.join("tables"), reading, salvage)?;
-    let fresh = Tree::open(site, namespace, shared, graves).map_err(|error| failure::of_write(&error))?;
+    let fresh = Tree::open(site, namespace, shared).map_err(|error| failure::of_write(&error))?;
     copy(sources, &fresh, salvage)
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::{fs, io};
 
-use super::ruins::free_name;
+use crate::ruins::free_name;
 
 /// Moves what is strange in the directory of a tree to one beside it, `NAME.strange`, where nobody looks at it.
 pub(super) fn move_aside(tree: &Path) -> io::Result<()> {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::batch::Namespace;
 use crate::engine::Page;
 use crate::error::StorageError;
+use crate::namespace::Namespace;
 
 /// Failed reads of an open store.
 #[derive(Debug, Default)]

@@ -8,11 +8,11 @@ const ROWS: u32 = 32;
 
 /// Counts rows, and rests now and then.
 #[derive(Debug, Default)]
-pub(super) struct Breather(u32);
+pub(super) struct Yielder(u32);
 
-impl Breather {
+impl Yielder {
     /// One row more is done.
-    pub(super) fn breathe(&mut self) {
+    pub(super) fn row_done(&mut self) {
         self.0 += 1;
         if self.0 == ROWS {
             self.0 = 0;

@@ -121,7 +121,7 @@ fn what_a_node_must_know_of_itself_is_synced_in_every_mode() {
     engine.commit(&[batch], Durability::Synced).unwrap();
     engine.commit(&[put("a", "1")], Durability::Synced).unwrap();
     // Upkeep with nothing to do, as after each start, pays for no sync either.
-    engine.with_store(|store| store.flush(false).and_then(|()| store.bury())).unwrap();
+    engine.with_store(|store| store.flush(false).and_then(|()| store.apply_tombstones())).unwrap();
     disk.crash(Unsynced::Lost);
     drop(engine);
     let engine = open_on(&home, &disk).unwrap();

@@ -211,7 +211,7 @@ fn compaction_that_fails_for_now_marks_no_damage_and_is_done_later() {
         fill(&engine, 70..80);
         store.trees.iter().for_each(|tree| tree.pace.fails_with.store(0, Ordering::Relaxed));
         engine.compact().unwrap();
-        assert!(engine.sizes().young_runs < 4);
+        assert!(engine.sizes().l0_runs < 4);
         drop((store, engine));
         let engine = home.open();
         assert!(!engine.report().has_losses(), "{}", engine.report());
