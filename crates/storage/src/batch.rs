@@ -1,4 +1,4 @@
-//! What is written: ordered operations that take effect together.
+//! Batches: ordered operations that take effect together.
 
 use bytes::Bytes;
 

@@ -106,7 +106,7 @@ impl DurableEngine {
         Self::open_in(dir, options, Surroundings::default())
     }
 
-    /// [`DurableEngine::open`], with somebody who is told what the store does, or other files under its log.
+    /// [`DurableEngine::open`], with an observer, or other files under its log.
     ///
     /// # Errors
     /// As there.
@@ -130,7 +130,7 @@ impl DurableEngine {
         Ok(Self { running: RwLock::new(Some(Running { store, pipeline, upkeep, _lock: lock })), report })
     }
 
-    /// What the open found.
+    /// The findings of the open.
     pub const fn report(&self) -> &OpenReport {
         &self.report
     }
@@ -140,7 +140,7 @@ impl DurableEngine {
         self.with_store(|_| Ok(())).err().filter(|error| *error != StorageError::Closed)
     }
 
-    /// The losses that the report tells of have been noted durably by who makes them good: the next open does not tell
+    /// The losses that the report tells of have been noted durably where they are made good: the next open does not tell
     /// of them again.
     ///
     /// # Errors
@@ -186,7 +186,7 @@ impl DurableEngine {
         self.store()?.compact_all()
     }
 
-    /// The store, for who waits long: a close does not wait for them.
+    /// The store, for a call that may wait long: a close does not wait for it.
     fn store(&self) -> Result<Arc<Store>, StorageError> {
         self.with_store(|store| Ok(store.clone()))
     }
@@ -251,7 +251,7 @@ impl Engine for DurableEngine {
 }
 
 impl Drop for DurableEngine {
-    /// Ends the threads; what was only submitted is finished, as after a close, but nobody hears how the last fsync went.
+    /// Ends the threads; what was only submitted is finished, as after a close, but how the last fsync went is not told.
     fn drop(&mut self) {
         drop(self.close());
     }
@@ -265,7 +265,7 @@ fn create(directory: &DataDirectory, options: Options) -> Result<u64, StorageErr
         let tree = Tree::open(&site.join(namespace.name()), namespace, &shared);
         tree.map_err(|error| failure::of_write(&error))?;
     }
-    // Nobody needs to guess it: it tells files of one store from those of another.
+    // It is no secret: it tells files of one store from those of another.
     let number = RandomState::new().hash_one(directory.path());
     directory.install(&site, number)?;
     Ok(number)
@@ -289,7 +289,7 @@ fn recover(
     let (mut watermark, acknowledged) = Watermark::open(meta_files, number, &reading).map_err(in_meta)?;
     let persisted = trees.iter().map(Tree::persisted).max().unwrap_or_default();
     let known = log::Known { flushed: marks.flushed(), persisted, acknowledged };
-    // What a rebuild could not read may still be in the log, below what it could.
+    // Rows that a rebuild could not read may still be in the log, below those that it could.
     let rebuilt: Vec<Namespace> = report.salvaged.iter().map(|(namespace, _)| *namespace).collect();
     let held = Namespace::ALL.map(|namespace| match rebuilt.contains(&namespace) {
         true => Sequence::default(),
@@ -309,14 +309,14 @@ fn recover(
         marks.set_lost(true).map_err(&failed)?;
     }
     for namespace in rebuilt {
-        // What the log gave back lies below what the tables hold: no later open would take it from there again.
+        // The rows that the log gave back lie below what the tables hold: no later open would take them from there.
         let tree = trees.of(namespace);
         tree.seal()?;
         tree.flush(view_after(log.last())).map_err(|error| failure::of_write(&error))?;
         marks.set_rebuilt(namespace).map_err(StorageError::during("noting the rebuild of tables"))?;
     }
     log.acknowledge_findings()?;
-    // What was replayed is durable by now, and about to be read, whoever was told of it before.
+    // All that was replayed is durable by now, and about to be read, whether it was acknowledged before or not.
     watermark.record(log.last())?;
     Ok((Store::new(directory.path(), options, trees, log, (watermark, marks)), report))
 }
@@ -333,7 +333,7 @@ fn replay(
         tree.seal()?;
         tree.flush(view_after(sequence)).map_err(|error| failure::of_write(&error))?;
         if tree.published().l0_runs() >= MAX_RUNS {
-            // What cannot be merged now is met again in the background, where it is told.
+            // A failure is met again in the background, where it is reported.
             let _ = tree.compact(view_after(sequence));
         }
     }

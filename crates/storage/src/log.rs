@@ -3,7 +3,7 @@
 //! ```text
 //! 0000000007.log     a segment: header, then one frame after another, then zeros or what an earlier use left
 //! spare-3            a file made or given back for a later segment; spare-3.new while it is made
-//! known-losses       the losses that somebody has taken note of
+//! known-losses       the losses that were acknowledged
 //!
 //! segment  = magic u64 | format u32 | 0 u32 | store u64 | number u64 | first sequence u64 | synced u64 | chain u64
 //!            | xxh3-64 of these, then zeros up to 4096 bytes
@@ -24,9 +24,9 @@
 //! lost   =  missing  and  <= max(synced of any frame or segment, watermark, what tables hold)
 //! torn   =  missing or behind something missing, and above that
 //! ```
-//! What is lost is reported, and the rest kept; what is torn is cut off. If the watermark cannot be read, all that is
-//! found counts as synced: then something may be reported that nobody was promised, never the other way round. What
-//! cannot be told is a torn group from a damaged one when it was the very last, and the watermark, which is written
+//! Losses are reported, and the rest kept; a torn end is cut off. If the watermark cannot be read, all that is
+//! found counts as synced: then something may be reported that was never promised, never the other way round. It
+//! cannot be told a torn group from a damaged one when it was the very last, and the watermark, which is written
 //! without a sync, had not reached the disk before the power was cut.
 //!
 //! The log is the work of one thread at a time; [`SpareMaker`] may work beside it.

@@ -4,7 +4,7 @@
 //! starling marks 1
 //! flushed 4711            tables hold every batch up to this one: the log may begin behind it
 //! damaged data            compaction met damage in these tables: rebuild them at the next open
-//! lost all                acknowledged rows may be missing, and nobody has taken note of it yet
+//! lost all                acknowledged rows may be missing, and that is not acknowledged yet
 //! sum 0123456789abcdef    xxh3-64 of the lines above
 //! ```
 
@@ -30,7 +30,7 @@ pub(crate) struct Marks {
     facts: Facts,
 }
 
-/// What they say.
+/// Their content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) flushed: Sequence,

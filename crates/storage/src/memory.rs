@@ -24,7 +24,7 @@ pub struct MemoryEngine {
     disk: Mutex<Disk>,
 }
 
-/// What a crash leaves of the batches committed since the last fsync. What was synced is kept by all but one.
+/// The part that a crash leaves of the batches committed since the last fsync. All but one keep what was synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrashMode {
     /// Power loss at its worst: none.
@@ -59,7 +59,7 @@ impl MemoryEngine {
         self.disk().lost
     }
 
-    /// Rows of the namespace that [`MemoryEngine::corrupt`] has damaged and nobody has written since.
+    /// Rows of the namespace that [`MemoryEngine::corrupt`] has damaged and no batch has written since.
     pub fn damaged(&self, namespace: Namespace) -> usize {
         self.disk().rows.space(namespace).values().filter(|row| row.damaged).count()
     }
@@ -244,7 +244,7 @@ struct Rows {
     tombstones: RangeTombstones,
 }
 
-/// What a batch replaced, in the order of its operations.
+/// The rows that a batch replaced, in the order of its operations.
 type Replaced = Vec<(Namespace, Bytes, Option<Row>)>;
 
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ pub enum Namespace {
     Data,
     /// Copies kept for absent owners.
     Hints,
-    /// What the node must know about itself: layouts, generations, leases, marks.
+    /// The node's knowledge of itself: layouts, generations, leases, marks.
     Meta,
 }
 

@@ -1,4 +1,4 @@
-//! What is scanned: keys from a start, inclusive, to an end, exclusive or open.
+//! Ranges to scan: keys from a start, inclusive, to an end, exclusive or open.
 
 use bytes::Bytes;
 

@@ -1,9 +1,9 @@
-//! Dropped ranges: which rows of [`Namespace::Data`] are dead, whatever the tables still hold of them.
+//! Range tombstones: which rows of [`Namespace::Data`] are dead, whatever the tables still hold of them.
 //!
 //! A data row's key begins `token u64 | generation u32`, big-endian. To drop a partition is to write one row into
-//! [`Namespace::Meta`] that says "tokens a to b are dead below generation g", a range tombstone: from its commit on no read shows those
-//! rows, and their bytes go when compaction or the sweeper gets to them. A partition that comes back gets a higher
-//! generation, so nothing old can reappear.
+//! [`Namespace::Meta`], a range tombstone, that says "tokens a to b are dead below generation g": from its commit on no
+//! read shows those rows, and their bytes go when compaction or the sweeper gets to them. A partition that comes back
+//! gets a higher generation, so nothing old can reappear.
 //!
 //! Nothing in production drops a range yet: the transfer of partitions, after a change of the layout, will.
 
@@ -16,7 +16,7 @@ use crate::batch::{Batch, Op};
 use crate::namespace::Namespace;
 use crate::range::KeyRange;
 
-/// What the meta rows that name dropped ranges begin with.
+/// The keys of meta rows that are range tombstones begin with it.
 const PREFIX: &[u8] = b"\0dropped\0";
 
 /// The range tombstones of a store, laid over each other.

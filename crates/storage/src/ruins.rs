@@ -1,5 +1,5 @@
-//! What something was lost of is set aside, and never used again or removed by this program: a person may want to look at
-//! it, and take back what can be read after all.
+//! A file of which something was lost is set aside, and never used again or removed by this program: a person may want
+//! to look at it, and take back what can be read after all.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -34,7 +34,7 @@ pub(crate) fn free_name(path: &Path, mark: &str) -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// How many ruins there are in directories. What cannot be listed counts as none.
+/// How many ruins there are in directories. One that cannot be listed counts as none.
 pub(crate) fn count(dirs: &[PathBuf]) -> usize {
     let entries = dirs.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
     entries.filter(|entry| is_ruin(&entry.file_name().to_string_lossy())).count()

@@ -24,7 +24,7 @@ const MAX_BUFFERS: u64 = 7;
 const SLOW_RUNS: usize = 20;
 /// L0 runs from which on commits wait.
 pub(super) const MAX_RUNS: usize = 64;
-/// L0 runs from which on commits are refused: nothing merges them. What was taken in before fills less than as many again.
+/// L0 runs from which on commits are refused: nothing merges them. Batches taken in before fill less than as many again.
 const MOST_RUNS: usize = 112;
 /// By how much a group is slowed down for each buffer and run too many,
 const PAUSE: Duration = Duration::from_millis(1);
@@ -94,8 +94,8 @@ impl Backpressure<'_> {
         is_crowded
     }
 
-    /// Why no commit can be taken at present, if so. After a full disk the volume is asked, not the clock: who comes when
-    /// there is room again is taken in, and tables are tried at once if there is enough of it for what is in memory.
+    /// Why no commit can be taken at present, if so. After a full disk the volume is asked, not the clock: a commit that
+    /// comes when there is room again is taken in, and tables are tried at once if there is enough of it for what is in memory.
     pub(super) fn check_room(&self) -> Result<(), StorageError> {
         if self.crowd.is_crowded.load(Ordering::Relaxed) && self.look_for_crowds() {
             return Err(StorageError::NoSpace { cause: TOO_MANY_RUNS.into() });

@@ -1,14 +1,14 @@
-//! What is to be done in the background, and what stands in the way: how the threads of a store ask each other for work.
+//! The work that the threads of a store ask of each other, and what stands in its way.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::StorageError;
 
-/// Who waits for a condition looks again after this long, whether it was woken or not.
+/// A thread that waits for a condition looks again after this long, whether it was woken or not.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// What is to be done, and what stands in the way.
+/// Work to be done in the background, and what stands in its way.
 #[derive(Default)]
 pub(super) struct Chores {
     state: Mutex<State>,
@@ -29,7 +29,7 @@ pub(super) struct State {
     stop: bool,
     /// There may be room again for each kind of work.
     try_again: [bool; 2],
-    /// What keeps each kind of work from making tables.
+    /// The failure that keeps each kind of work from making tables.
     lacks: [Option<Lack>; 2],
 }
 
@@ -48,7 +48,7 @@ impl Lack {
     }
 }
 
-/// What makes tables.
+/// Kinds of work that make tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
     Flush,
@@ -137,7 +137,7 @@ impl Chores {
         self.lock().stop
     }
 
-    /// Lets everybody who waits look again.
+    /// Lets every thread that waits look again.
     pub(super) fn wake(&self) {
         self.changed.notify_all();
     }
@@ -188,7 +188,7 @@ impl Chores {
         }
     }
 
-    /// Somebody wants to know whether there is room again.
+    /// Has the work tried again at once: there may be room.
     pub(super) fn try_again(&self, work: Work) {
         self.lock().try_again[work as usize] = true;
         self.changed.notify_all();

@@ -1,4 +1,4 @@
-//! Rows that can be read of a ruin, for who merges them as writes: a ruin is never put back in its place, because what was
+//! Rows that can be read of a ruin, to be merged as writes: a ruin is never put back in its place, because what was
 //! written since would be forgotten.
 
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::files::{Files as _, OsFiles, Patience};
 use crate::namespace::Namespace;
 use crate::{log, payload, row};
 
-/// What a ruin gave.
+/// The yield of a ruin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Excavation {
     /// Rows that were whole.

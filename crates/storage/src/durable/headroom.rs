@@ -21,7 +21,7 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// What the volume of `dir` says; none if it does not.
+    /// Of the volume of `dir`; none if it does not say.
     pub(super) fn of(dir: &Path) -> Option<Self> {
         let volume = rustix::fs::statvfs(dir).ok()?;
         let bytes = |blocks| blocks * volume.f_frsize;

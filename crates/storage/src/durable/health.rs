@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Zero as long as all tables are what was written, as far as is known. Only gets worse while a store is open: the next open makes damaged tables anew.
+/// Zero as long as all tables are what was written, as far as is known. It only gets worse while a store is open: the
+/// next open makes damaged tables anew.
 #[derive(Debug, Default)]
 pub(super) struct Health(AtomicU8);
 

@@ -1,4 +1,4 @@
-//! Who is making tables at present, so that writeback follows them and sleeps otherwise.
+//! Whether tables are being made at present: writeback follows them, and sleeps otherwise.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,7 @@ struct State {
     stop: bool,
 }
 
-/// Somebody is making tables.
+/// A thread is making tables, until this is dropped.
 pub(super) struct Maker<'a>(&'a Making);
 
 impl Making {
@@ -36,7 +36,7 @@ impl Making {
         self.changed.notify_all();
     }
 
-    /// Waits until somebody makes tables. False: stop.
+    /// Waits until tables are made. False: stop.
     pub(super) fn wait(&self) -> bool {
         let idle = |state: &mut State| state.makers == 0 && !state.stop;
         !self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner).stop

@@ -10,7 +10,7 @@ pub(super) const STEP: u64 = 256;
 /// The view of a read of what there is now.
 pub(super) const NOW: u64 = u64::MAX;
 
-/// What a snapshot after `sequence` sees: everything below.
+/// A snapshot after `sequence` sees everything below this number.
 pub(super) const fn view_after(sequence: Sequence) -> u64 {
     (sequence.0 + 1) * STEP
 }

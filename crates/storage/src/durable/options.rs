@@ -12,7 +12,7 @@ pub struct Options {
     /// larger ones save compaction.
     pub write_buffer_bytes: u64,
     /// Bytes of log from which on rows are moved to tables whether their write buffer is full or not, so that the log
-    /// can be given back. What the next open has to read.
+    /// can be given back. The next open has to read as much.
     pub log_bytes: u64,
     /// Bytes of one file of the log, written ahead with zeros: a new store has two.
     pub log_segment_bytes: u64,
@@ -35,7 +35,7 @@ impl Default for Options {
     }
 }
 
-/// What a [`Durability::Synced`] commit waits for.
+/// How far a [`crate::Durability::Synced`] commit waits for the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SyncMode {
     /// Its fsync.

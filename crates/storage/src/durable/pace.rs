@@ -7,12 +7,12 @@ use std::time::Duration;
 
 /// Bytes of rows between two rests,
 const PIECE: usize = 64 << 10;
-/// each so long if there were no young runs at all: a piece takes about as much work.
+/// each so long if there were no L0 runs at all: a piece takes about as much work.
 const LONGEST_REST: Duration = Duration::from_micros(600);
-/// Young runs from which on there is no rest any more. Compaction begins at four of them.
+/// L0 runs from which on there is no rest any more. Compaction begins at four of them.
 const HURRY: usize = 8;
 
-/// What is known of one tree by those who commit to it and those who compact it.
+/// Shared by the threads that commit to a tree and the one that compacts it.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     l0_runs: Mutex<usize>,
@@ -35,7 +35,7 @@ impl Pace {
         self.has_commits.store(true, Ordering::Relaxed);
     }
 
-    /// Leaves the machine to others for a while, but not if nobody has committed since the last rest.
+    /// Leaves the machine to others for a while, unless no group was committed since the last rest.
     fn rest(&self) {
         if self.has_commits.swap(false, Ordering::Relaxed) {
             let runs = self.l0_runs();

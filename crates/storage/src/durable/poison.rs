@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use crate::error::StorageError;
 
-/// The first failure after which nobody knows what the disk holds.
+/// The first failure after which it is unknown what the disk holds.
 #[derive(Default)]
 pub(super) struct Poison(OnceLock<String>);
 
@@ -20,7 +20,7 @@ impl Poison {
         self.0.get().is_some()
     }
 
-    /// Refuses all work from now on. Who meets the first failure hears of it, later ones of the poison.
+    /// Refuses all work from now on. The caller that met the first failure is told of it, later ones of the poison.
     pub(super) fn put(&self, error: StorageError) -> StorageError {
         let first = self.0.get_or_init(|| {
             tracing::error!(%error, "the store failed and refuses all further work");

@@ -13,12 +13,12 @@ const MOST_RANGES: usize = 1_024;
 pub(super) struct Progress {
     pub(super) bytes: AtomicU64,
     pub(super) passes: AtomicU64,
-    /// Ranges of data rows that cannot be read, of which nobody has been told.
+    /// Ranges of data rows that cannot be read, that were not fetched yet.
     found: Mutex<Vec<KeyRange>>,
 }
 
 impl Progress {
-    /// What was found since the last call.
+    /// The ranges found since the last call.
     pub(super) fn take_found(&self) -> Vec<KeyRange> {
         std::mem::take(&mut *self.lock())
     }

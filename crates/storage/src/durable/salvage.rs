@@ -3,7 +3,7 @@
 //! The readable rows of every table file go into a new tree, the newest version of each; the old tree is set aside as
 //! `NAMESPACE.ruin-1`, or the next such name. A row whose newest version was in the damaged part comes back in an older
 //! version, or a deleted one comes back: the caller must know that this replica has lost something
-//! ([`super::OpenReport`]), and merge the rows with those of other replicas. What the disk does not give is no damage:
+//! ([`super::OpenReport`]), and merge the rows with those of other replicas. A failed read is no damage:
 //! a rebuild that meets it ends without having changed anything.
 
 use std::cmp::{Ordering, Reverse};
@@ -28,7 +28,7 @@ use crate::namespace::Namespace;
 use crate::range::successor;
 use crate::{row, ruins};
 
-/// What a rebuild found. Whether there were other files nobody can tell: a rebuild always counts as a loss.
+/// The findings of a rebuild. Whether there were other files cannot be told: a rebuild always counts as a loss.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Salvage {
     /// Table files read from end to end.
@@ -201,7 +201,7 @@ struct Source {
     entries: Entries,
     reached: Bytes,
     is_damaged: bool,
-    /// What the disk did not give: there are no more entries, and what was taken is of no use.
+    /// The disk did not give something: there are no more entries, and what was taken is of no use.
     failure: Option<StorageError>,
 }
 
@@ -324,7 +324,7 @@ impl Merge {
     /// Counts the tables that were read to their end, whole or damaged.
     ///
     /// # Errors
-    /// What the disk did not give: then that was not the end.
+    /// If the disk did not give something: then that was not the end.
     fn finish(&mut self, salvage: &mut Salvage) -> Result<(), StorageError> {
         if let Some(failure) = self.sources.iter_mut().find_map(|source| source.failure.take()) {
             return Err(failure);

@@ -1,4 +1,4 @@
-//! Tables that nobody reads are read all the same, slowly, and held against their checksums: a bit that rots in one
+//! Scrubbing: all tables are read, slowly, and held against their checksums, asked for or not: a bit that rots in one
 //! should be found while other nodes still have the row.
 
 use std::collections::BTreeSet;

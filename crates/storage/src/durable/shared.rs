@@ -1,4 +1,4 @@
-//! What the trees of a store share.
+//! Resources that the trees of a store share.
 
 use std::sync::{Arc, RwLock};
 
@@ -11,7 +11,7 @@ use crate::range_tombstones::RangeTombstones;
 /// Open table files.
 const OPEN_FILES: usize = 256;
 
-/// What the trees share.
+/// Shared by all trees.
 pub(super) struct Shared {
     pub(super) cache: Arc<Cache>,
     pub(super) files: Arc<DescriptorTable>,

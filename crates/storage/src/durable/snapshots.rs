@@ -1,11 +1,11 @@
-//! What the open snapshots of a store see: let go of when the store is closed.
+//! The views of the open snapshots of a store: let go of when the store is closed.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use super::trees::View;
 
-/// None once the store is closed. A table that was replaced is removed when the last view of it goes: that must not be after
-/// somebody else has opened the directory, and may have made another table of that number.
+/// None once the store is closed. A table that was replaced is removed when the last view of it goes: that must not be
+/// after another process has opened the directory, and may have made another table of that number.
 pub(super) type Held = RwLock<Option<View>>;
 
 /// The open snapshots.

@@ -1,4 +1,4 @@
-//! What the threads of an open store share.
+//! The state that the threads of an open store share.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -36,7 +36,7 @@ pub(super) struct Store {
     applied: AtomicU64,
     /// The last batch that is known to be durable.
     synced: AtomicU64,
-    /// Bytes of the log, for who must not wait for the thread that writes it.
+    /// Bytes of the log, known without waiting for the thread that writes it.
     log_bytes: AtomicU64,
     pub(super) poison: Poison,
     pub(super) snapshots: Snapshots,
@@ -45,7 +45,7 @@ pub(super) struct Store {
     pub(super) queue: Queue,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) scrubbed: Progress,
-    /// What the disk did not give.
+    /// Failed reads.
     pub(super) unread: Unread,
     /// Ruins in the data directory, when last counted.
     ruins: AtomicUsize,
@@ -138,12 +138,12 @@ impl Store {
         spare.prepare().map_err(StorageError::from)
     }
 
-    /// What panics under this lock leaves a log that refuses everything, or one as it was.
+    /// A panic under this lock leaves a log that refuses everything, or one as it was.
     pub(super) fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What durable marks say of this store.
+    /// The durable marks of this store.
     pub(super) fn marks(&self) -> MutexGuard<'_, Marks> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -178,7 +178,7 @@ impl Store {
         self.applied.store(last.0, Ordering::Release);
     }
 
-    /// Whoever waits for batches up to `last` is about to know of them.
+    /// Batches up to `last` are about to be acknowledged.
     pub(super) fn acknowledged(&self, last: Sequence) {
         let mut watermark = self.watermark.lock().unwrap_or_else(PoisonError::into_inner);
         // It may lag, and is only a witness: what it says counts at the next open, where its absence is reported.
@@ -259,7 +259,7 @@ impl Store {
 
     /// Turns all rows in write buffers into tables.
     pub(super) fn flush_all(&self) -> Result<(), StorageError> {
-        // What was submitted until now is applied when this is answered.
+        // All that was submitted until now is applied when this is answered.
         let (answer, answered) = sync_channel(1);
         let done = Box::new(move |result| drop(answer.send(result)));
         self.submit(Submission::new(Vec::new(), Durability::Synced, done));
@@ -276,7 +276,7 @@ impl Store {
 
     /// Waits for work in the background, unless it comes to nothing.
     fn wait_for(&self, work: Work, is_done: impl Fn() -> bool) -> Result<(), StorageError> {
-        // What was said before is tried again now.
+        // A failure of before is forgotten, and the work tried again now.
         self.chores.set_lack(work, None);
         self.chores.try_again(work);
         let failed = || self.chores.lack_for(work);

@@ -1,4 +1,4 @@
-//! What an engine runs in: who is told what it does, and where the files of its log are.
+//! The surroundings of an engine: its observer, and the files of its log.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,17 +9,17 @@ use crate::files::{Files, OsFiles, Patience};
 use crate::log;
 use crate::observer::Observer;
 
-/// What an engine runs in.
+/// The environment of an engine.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// Who is told what it does.
+    /// Told what it does.
     pub observer: Arc<dyn Observer>,
     /// Where the files of the log in a directory are.
     pub log_files: OpenFiles,
     /// How often what cannot be read is tried again.
     pub patience: Patience,
     /// Files of the store, by their whole path, of which a person has given up what cannot be read: that counts as
-    /// lost. What can be read is kept aside.
+    /// lost. The readable rest is kept aside.
     pub given_up: BTreeSet<PathBuf>,
 }
 
@@ -36,7 +36,7 @@ impl Surroundings {
 pub type OpenFiles = Arc<dyn Fn(&Path) -> io::Result<Arc<dyn Files>> + Send + Sync>;
 
 impl Default for Surroundings {
-    /// Nobody is told, and the files are the operating system's.
+    /// No observer, and the operating system's files.
     fn default() -> Self {
         Self {
             observer: Arc::new(()),

@@ -81,3 +81,29 @@ impl Tombstones {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_take_no_lock_before_the_first_drop_and_see_it_from_then_on() {
+        let (has_any, durable) = (AtomicBool::new(false), Arc::<RwLock<RangeTombstones>>::default());
+        let tombstones = Tombstones { has_any, recorded: RwLock::default(), durable: durable.clone() };
+        let key = [&7u64.to_be_bytes()[..], &1u32.to_be_bytes()].concat();
+        let held = tombstones.recorded.write().unwrap();
+        assert!(!tombstones.cover(Namespace::Data, &key) && tombstones.recorded().is_none());
+        drop(held);
+        assert!(!tombstones.record(b"a row like any other"));
+        assert!(tombstones.recorded().is_none());
+        assert!(tombstones.record(RangeTombstone { tokens: 7..=7, below: 2 }.row().key()));
+        assert!(tombstones.cover(Namespace::Data, &key));
+        let before = tombstones.recorded().unwrap();
+        assert!(tombstones.record(RangeTombstone { tokens: 8..=8, below: 2 }.row().key()));
+        assert_ne!(tombstones.recorded(), Some(before.clone()), "a view keeps those of its moment");
+        tombstones.apply(&before, || Err(StorageError::Closed)).unwrap_err();
+        assert_eq!(*durable.read().unwrap(), RangeTombstones::default());
+        tombstones.apply(&before, || Ok(())).unwrap();
+        assert_eq!(*durable.read().unwrap(), *before);
+    }
+}

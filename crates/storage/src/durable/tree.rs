@@ -1,6 +1,6 @@
 //! One namespace's tree: its write buffer, its sealed buffers, its tables.
 //!
-//! Two threads change it, and neither makes those wait who read or commit: *flush* seals buffers and makes tables of them,
+//! Two threads change it, and neither makes reads or commits wait: *flush* seals buffers and makes tables of them,
 //! *compact* merges tables. A buffer is sealed between two groups: the thread that applies is handed a new one when readers
 //! look at both.
 
@@ -51,16 +51,16 @@ pub(super) struct Tree {
     pub(super) buffer_bytes: u64,
     /// Where rows go. Held while a group is applied.
     active: Mutex<Arc<Buffer>>,
-    /// What readers look at. Held for an instant.
+    /// The view of readers. Held for an instant.
     published: RwLock<Arc<Published>>,
-    /// Held while what readers look at is made from what they looked at so far.
+    /// Held while the next view of readers is made from the last one.
     publishing: Mutex<()>,
-    /// Held for reading by who makes tables.
+    /// Held for reading while tables are made.
     alone: RwLock<()>,
     orphans: Mutex<Orphans>,
     pub(super) pace: Arc<Pace>,
     pub(super) health: Health,
-    /// Who is told that they are being made.
+    /// Told that tables are being made.
     making: Arc<Making>,
 }
 
@@ -106,9 +106,9 @@ impl Tree {
         Sequence(self.tree.get_highest_persisted_seqno().unwrap_or(0) / STEP)
     }
 
-    /// What can be read now.
+    /// The view of readers now.
     pub(super) fn published(&self) -> Arc<Published> {
-        // Nobody panics while it is replaced.
+        // Its replacement does not panic.
         self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -125,7 +125,7 @@ impl Tree {
         !buffer.is_empty() && (all || buffer.bytes() >= self.buffer_bytes)
     }
 
-    /// Seals the write buffer, if it holds anything. Afterwards nobody writes to it.
+    /// Seals the write buffer, if it holds anything. Afterwards it does not change.
     ///
     /// # Errors
     /// If a batch was applied to it by half. That must not be found in a table: [`Tree::flush`] must not follow.
@@ -204,7 +204,7 @@ impl Tree {
 
     /// Removes what makers have left from table `first` on, and what could not be removed before.
     fn clear_up(&self, first: u64) {
-        // Nobody makes a table meanwhile.
+        // No table is made meanwhile.
         let _alone = self.alone.write().unwrap_or_else(PoisonError::into_inner);
         let mut orphans = self.orphans();
         let from = orphans.from.map_or(first, |from| from.min(first));
@@ -284,7 +284,7 @@ impl Tree {
     }
 }
 
-/// What is known of the files of tables that were not finished.
+/// Orphan tables: files of tables that were begun, and that no version of the tree names.
 #[derive(Default)]
 struct Orphans {
     /// Tables that belong to the tree, or did since the open.

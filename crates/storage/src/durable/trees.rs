@@ -47,14 +47,14 @@ impl Trees {
         self.trees.iter()
     }
 
-    /// What can be read now.
+    /// The view of a read that begins now.
     pub(super) fn now(&self) -> View {
         let published = self.trees.each_ref().map(Tree::published);
         View { below: NOW, published, tombstones: self.tombstones.recorded() }
     }
 
-    /// What can be read after the last batch that is applied, whatever is applied later; and which batch that is, as `last`
-    /// says between two groups.
+    /// The view after the last batch that is applied, whatever is applied later; and which batch that is, as `last` says
+    /// between two groups.
     pub(super) fn frozen(&self, last: impl FnOnce() -> Sequence) -> (Sequence, View) {
         let buffers = self.buffers();
         let last = last();
@@ -171,7 +171,7 @@ impl Buffers<'_> {
     }
 }
 
-/// What goes into a write buffer. Rows of data are slices of what was logged; they fill the buffer and go with it. The few
+/// Bytes for a write buffer. Rows of data are slices of what was logged; they fill the buffer and go with it. The few
 /// others would each keep a whole group in memory for as long.
 fn keep(namespace: Namespace, bytes: Bytes) -> Slice {
     match namespace {

@@ -1,4 +1,4 @@
-//! What the disk did not give: counted, and left as it is.
+//! Failed reads: counted, and what they asked for left as it is.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};

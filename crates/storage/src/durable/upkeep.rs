@@ -1,4 +1,4 @@
-//! What goes on in the background: write buffers become tables, tables are compacted, dead rows are swept out.
+//! Work in the background: write buffers become tables, tables are compacted, dead rows are swept out.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -73,7 +73,7 @@ impl Upkeep {
     }
 }
 
-/// Lets threads that somebody waits for go first, where threads have priorities of their own.
+/// Lets threads that commit or read go first, where threads have priorities of their own.
 fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND) {
@@ -92,7 +92,7 @@ fn flush(store: &Store) {
                 store.chores.set_lack(Work::Flush, None);
                 let _ = store.chores.want_compaction();
                 store.chores.flush_done(asked);
-                // Filled meanwhile: who applies may wait for it, and ask no more.
+                // Filled meanwhile: the thread that applies may wait for it, and ask no more.
                 if store.has_full_buffer() {
                     let _ = store.chores.want_flush(false);
                 }
@@ -160,7 +160,7 @@ fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Whether the disk failed to read the old tables or to write new ones nobody can tell here. As long as the manifest in
+/// It cannot be told here whether a read of the old tables or a write of new ones failed. As long as the manifest in
 /// force names the old ones alone, nothing rests on the new: what was made of them is thrown away, and made again.
 fn unsettled(tree: &Tree, error: &lsm_tree::Error, cause: String) -> StorageError {
     match tree.is_in_force() {
@@ -169,7 +169,7 @@ fn unsettled(tree: &Tree, error: &lsm_tree::Error, cause: String) -> StorageErro
     }
 }
 
-/// What may pass is waited for. After anything else nobody knows what the disk holds.
+/// Waits for a failure to pass. After one that does not pass it is unknown what the disk holds.
 fn wait_for_better(store: &Store, work: Work, retry: Duration, error: StorageError) {
     if !may_pass(&error) {
         return drop(store.poison.put(error));
@@ -199,7 +199,7 @@ fn sweep(store: &Store) {
     }
 }
 
-/// What is acknowledged before it is synced is not left so for longer than `span`.
+/// Leaves nothing that is acknowledged unsynced for longer than `span`.
 fn sync(store: &Store, span: Duration) {
     while !store.chores.is_stopped() {
         store.chores.pause(span);

@@ -43,7 +43,7 @@ struct Table {
 impl Growing {
     fn follow(&mut self, tree: &Tree) {
         if let Err(error) = self.push_out(tree) {
-            // Whoever makes the table meets the same failure, and says so.
+            // The thread that makes the table meets the same failure, and says so.
             tracing::debug!(%error, namespace = %tree.namespace, "a growing table could not be followed");
         }
     }

@@ -3,10 +3,10 @@
 
 use std::thread::yield_now;
 
-/// Rows between two rests: some tens of microseconds.
+/// Rows between two yields: some tens of microseconds.
 const ROWS: u32 = 32;
 
-/// Counts rows, and rests now and then.
+/// Counts rows, and yields the processor now and then.
 #[derive(Debug, Default)]
 pub(super) struct Yielder(u32);
 

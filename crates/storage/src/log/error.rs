@@ -31,7 +31,7 @@ pub enum LogError {
     /// The operating system failed us. An open log refuses everything from now on.
     #[error("{action} failed ({cause})")]
     Io {
-        /// What was being done.
+        /// The action that failed.
         action: &'static str,
         /// The system's words.
         cause: String,

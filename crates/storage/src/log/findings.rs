@@ -1,11 +1,11 @@
-//! What an open says of the log, to programs and to people.
+//! The report of an open on the log, to programs and to people.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::sequence::Sequence;
 
-/// What was found in a log.
+/// The state in which a log was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Segments that hold it.
@@ -15,7 +15,7 @@ pub struct Findings {
     /// The highest batch that the log holds or once held; 0 if there is no log.
     pub last: Sequence,
     /// At most how many bytes at the end were written in part, or followed something that was, when the power was cut or
-    /// the process ended. Nobody was promised what they held; it is cut off.
+    /// the process ended. Their content was never promised; it is cut off.
     pub torn_bytes: Option<u64>,
     /// Whole batches among these.
     pub dropped: u64,

@@ -11,7 +11,7 @@ pub(super) const ALIGNMENT: usize = 8;
 
 const MAGIC: [u8; 4] = *b"SLfr";
 
-/// What stands in front of a payload.
+/// The header in front of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FrameHeader {
     pub(super) length: u32,

@@ -1,4 +1,4 @@
-//! The losses that somebody has taken note of: a short text, replaced by rename and synced.
+//! The losses that were acknowledged: a short text, replaced by rename and synced.
 //!
 //! ```text
 //! starling known losses 1

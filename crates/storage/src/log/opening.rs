@@ -1,4 +1,4 @@
-//! What a log is told when it is opened: how it runs, what others know of it, how it is read.
+//! Arguments of an open: how the log runs, what others know of it, how it is read.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ impl Default for Settings {
     }
 }
 
-/// What others know when a log is opened.
+/// Evidence from outside the log, when it is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Known {
     /// Tables hold every batch up to this one: the log need not have them, and they are not replayed.
@@ -40,7 +40,7 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// What the file of this name holds.
+    /// The bytes of the file of this name.
     pub(super) fn all(&self, name: &str, file: &dyn LogFile) -> Result<Vec<u8>, LogError> {
         match self.patience.try_read(|| read_all(file)) {
             Err(_) if self.given_up.contains(name) => read_what_can_be(file),

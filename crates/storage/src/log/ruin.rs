@@ -1,4 +1,4 @@
-//! What is left of a file in which something was lost is set aside, never used again or removed.
+//! A file in which something was lost is set aside, never used again or removed.
 
 use std::io;
 

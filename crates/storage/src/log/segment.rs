@@ -15,7 +15,7 @@ pub(super) const FORMAT: u32 = 1;
 const MAGIC: u64 = u64::from_le_bytes(*b"SLseg\r\n\0");
 const WORDS: usize = HEADER_BYTES / size_of::<u64>();
 
-/// What a segment says of itself.
+/// A segment's statement of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     pub(super) store: u64,

@@ -48,7 +48,7 @@ impl Watermark {
         Ok((Self::create(&*files, store).map_err(failed)?, None))
     }
 
-    /// What the watermark among `files` says. Changes nothing.
+    /// Reads the watermark among `files`. Changes nothing.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -60,7 +60,8 @@ impl Watermark {
         }
     }
 
-    /// Batches up to `sequence` are acknowledged, synced or not: whatever is missing of them somebody counts on. Lower ones than before change nothing.
+    /// Batches up to `sequence` are acknowledged, synced or not: if one of them is missing later, that is a loss. Lower
+    /// ones than before change nothing.
     ///
     /// # Errors
     /// If it cannot be written. It lags then, which does no harm by itself.

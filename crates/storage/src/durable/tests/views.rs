@@ -198,7 +198,7 @@ fn table_files(home: &Directory) -> usize {
     fs::read_dir(home.path().join("tables/data/tables")).unwrap().count()
 }
 
-/// When it goes, nothing of it is left that could remove files of who opens the store next.
+/// When it goes, nothing of it is left that could remove files of the next open.
 #[test]
 fn a_snapshot_answers_no_more_and_keeps_no_tables_when_the_store_is_closed() {
     let mut home = Directory::new();
