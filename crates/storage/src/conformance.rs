@@ -47,7 +47,7 @@ impl Home for Memory {
     }
 }
 
-/// What every read must agree with.
+/// The state that every read must agree with.
 #[derive(Default)]
 struct Model([BTreeMap<Bytes, Bytes>; Namespace::ALL.len()]);
 

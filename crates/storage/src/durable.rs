@@ -308,17 +308,28 @@ fn recover(
         tracing::error!(%report, "the store has lost something");
         marks.set_lost(true).map_err(&failed)?;
     }
-    for namespace in rebuilt {
-        // The rows that the log gave back lie below what the tables hold: no later open would take them from there.
-        let tree = trees.of(namespace);
-        tree.seal()?;
-        tree.flush(view_after(log.last())).map_err(|error| failure::of_write(&error))?;
-        marks.set_rebuilt(namespace).map_err(StorageError::during("noting the rebuild of tables"))?;
-    }
+    finish_rebuilds(&rebuilt, &trees, log.last(), &mut marks)?;
     log.acknowledge_findings()?;
     // All that was replayed is durable by now, and about to be read, whether it was acknowledged before or not.
     watermark.record(log.last())?;
     Ok((Store::new(directory.path(), options, trees, log, (watermark, marks)), report))
+}
+
+/// Makes tables of the rows that the log gave back to rebuilt trees. They lie below what the tables hold: no later open
+/// would take them from the log.
+fn finish_rebuilds(
+    rebuilt: &[Namespace],
+    trees: &Trees,
+    last: Sequence,
+    marks: &mut Marks,
+) -> Result<(), StorageError> {
+    for namespace in rebuilt {
+        let tree = trees.of(*namespace);
+        tree.seal()?;
+        tree.flush(view_after(last)).map_err(|error| failure::of_write(&error))?;
+        marks.set_rebuilt(*namespace).map_err(StorageError::during("noting the rebuild of tables"))?;
+    }
+    Ok(())
 }
 
 /// Applies a logged batch where tables do not hold it already: they held those up to `held`, by [`Namespace::code`].

@@ -29,7 +29,7 @@
 //! cannot be told a torn group from a damaged one when it was the very last, and the watermark, which is written
 //! without a sync, had not reached the disk before the power was cut.
 //!
-//! The log is the work of one thread at a time; [`SpareMaker`] may work beside it.
+//! The log is the work of one thread at a time; `SpareMaker` may work beside it.
 
 mod error;
 mod findings;

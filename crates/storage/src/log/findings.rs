@@ -19,7 +19,7 @@ pub struct Findings {
     pub torn_bytes: Option<u64>,
     /// Whole batches among these.
     pub dropped: u64,
-    /// Batches that were durable once and are gone, in order. Those of which [`super::Log::acknowledge_findings`] was
+    /// Batches that were durable once and are gone, in order. Those of which `Log::acknowledge_findings` was
     /// told are not among them.
     pub lost: Vec<RangeInclusive<Sequence>>,
     /// The highest batch that the store knew to have acknowledged. None if that cannot be read: then every batch found

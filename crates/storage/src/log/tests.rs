@@ -20,7 +20,7 @@ const STORE: u64 = 0x5747_0b57_0b57_0b57;
 /// Small, so that there are many segments.
 const SETTINGS: Settings = Settings { segment_bytes: 3 * 4096 };
 
-/// What an open gave.
+/// The result of an open.
 struct Opened {
     log: Log,
     findings: Findings,

@@ -1,4 +1,4 @@
-//! What an open view goes on seeing while tables change under it.
+//! An open view goes on seeing the same while tables change under it.
 
 use lsm_tree::AbstractTree;
 use starling_sys::{MemoryVolume, or_skip};
@@ -81,7 +81,7 @@ fn more_runs_than_can_be_told_apart_are_not_made_and_no_more_is_taken_in() {
     // One or the other commit may come before anybody has looked.
     assert!((112..120).contains(&runs()), "{}", runs());
     assert_eq!(engine.sizes().l0_runs, runs());
-    // What was taken in before still becomes tables, as long as they can be counted.
+    // Batches taken in before still become tables, as long as they can be counted.
     let tree = store.trees.of(Namespace::Data);
     let full = (10_000..).find_map(|n: u64| {
         let mut batch = bytes::BytesMut::new();
@@ -219,7 +219,7 @@ const PLACES: u32 = 4;
 /// Keys, one for every mixture of what the places say of it.
 const MIXTURES: u64 = 3u64.pow(PLACES);
 
-/// What was written of a key to a place: nothing, a deletion, or the place's number.
+/// The write of a key to a place: nothing, a deletion, or the place's number.
 fn written(key: u64, place: u32) -> Option<Option<Bytes>> {
     match key / 3u64.pow(place) % 3 {
         0 => None,
