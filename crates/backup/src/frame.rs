@@ -12,7 +12,8 @@
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
-use starling_storage::{MAX_ROW_KEY, MAX_ROW_VALUE, Namespace};
+use starling_storage::Namespace;
+use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What a chunk begins with: the version of the format is in it.

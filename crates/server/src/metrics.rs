@@ -202,7 +202,7 @@ impl Telemetry {
         gauge(UNFLUSHED).set(storage.unflushed_bytes as f64);
         gauge(LOG).set(storage.log_bytes as f64);
         gauge(BACKLOG).set(storage.flush_backlog as f64);
-        gauge(YOUNG_RUNS).set(storage.young_runs as f64);
+        gauge(YOUNG_RUNS).set(storage.l0_runs as f64);
         gauge(SHORT_OF_SPACE).set(f64::from(u8::from(storage.is_short_of_space)));
         gauge(BLOCK_CACHE).set(storage.cache_bytes as f64);
         gauge(DAMAGED_TABLES).set(storage.damaged_tables as f64);

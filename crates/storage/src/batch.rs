@@ -1,56 +1,8 @@
-//! What is written: ordered operations that take effect together.
-
-use std::fmt;
-use std::ops::RangeInclusive;
+//! Batches: ordered operations that take effect together.
 
 use bytes::Bytes;
 
-use crate::graves::Grave;
-
-/// A keyspace of the store. The set is fixed: every one costs memory and pins log segments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Namespace {
-    /// Records of the partitions this node holds.
-    Data,
-    /// Copies kept for absent owners.
-    Hints,
-    /// What the node must know about itself: layouts, generations, leases, marks.
-    Meta,
-}
-
-impl Namespace {
-    /// Every namespace, in [`Namespace::code`] order.
-    pub const ALL: [Self; 3] = [Self::Data, Self::Hints, Self::Meta];
-
-    /// Its number in row checksums, and its index in [`Namespace::ALL`]. Never changes.
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Data => 0,
-            Self::Hints => 1,
-            Self::Meta => 2,
-        }
-    }
-
-    /// The namespace of a code; none if there is none.
-    pub(crate) fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(code)).copied()
-    }
-
-    /// Its name on disk and in messages. Never changes.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Data => "data",
-            Self::Hints => "hints",
-            Self::Meta => "meta",
-        }
-    }
-}
-
-impl fmt::Display for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use crate::namespace::Namespace;
 
 /// One change to one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,16 +11,16 @@ pub enum Op {
     Put {
         /// Where.
         namespace: Namespace,
-        /// The row's key, 1 to [`crate::MAX_ROW_KEY`] bytes.
+        /// The row's key, 1 to [`starling_types::limits::MAX_ROW_KEY`] bytes.
         key: Bytes,
-        /// The row's value, at most [`crate::MAX_ROW_VALUE`] bytes.
+        /// The row's value, at most [`starling_types::limits::MAX_ROW_VALUE`] bytes.
         value: Bytes,
     },
     /// Removes a row, if it is there.
     Delete {
         /// Where.
         namespace: Namespace,
-        /// The row's key, 1 to [`crate::MAX_ROW_KEY`] bytes.
+        /// The row's key, 1 to [`starling_types::limits::MAX_ROW_KEY`] bytes.
         key: Bytes,
     },
 }
@@ -123,12 +75,6 @@ impl Batch {
         self.push(Op::Delete { namespace, key });
     }
 
-    /// Drops the data rows whose key begins with one of `tokens` and a generation below `below` (both big-endian, 8
-    /// and 4 bytes): from the commit on no read shows them, however many they are. Their space comes back later.
-    pub fn drop_below(&mut self, tokens: RangeInclusive<u64>, below: u32) {
-        self.push(Grave { tokens, below }.row());
-    }
-
     /// Adds an operation.
     pub fn push(&mut self, op: Op) {
         self.byte_size += op.key().len() + op.value().map_or(0, Bytes::len);
@@ -173,13 +119,6 @@ impl FromIterator<Op> for Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn codes_are_the_places_in_all() {
-        for (index, namespace) in Namespace::ALL.into_iter().enumerate() {
-            assert_eq!(usize::from(namespace.code()), index);
-        }
-    }
 
     #[test]
     fn a_batch_weighs_its_keys_and_values() {

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::durable::tests::Directory;
-use crate::row::{MAX_ROW_KEY, MAX_ROW_VALUE};
 use crate::{
     Batch, CrashMode, Durability, Engine, KeyRange, MemoryEngine, Namespace, Op, Page, ScanLimit,
     StorageError,
 };
+use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
 
 /// Where an engine lives from one opening to the next.
 pub(crate) trait Home {
@@ -47,7 +47,7 @@ impl Home for Memory {
     }
 }
 
-/// What every read must agree with.
+/// The state that every read must agree with.
 #[derive(Default)]
 struct Model([BTreeMap<Bytes, Bytes>; Namespace::ALL.len()]);
 

@@ -152,7 +152,7 @@ impl DataDirectory {
     }
 }
 
-/// What a store says of itself: a damaged number would make its log another store's.
+/// A store's statement of itself: a damaged number would make its log another store's.
 fn identity(number: u64) -> String {
     let words = format!("{FORMAT_WORDS} {STORE_FORMAT} {number:016x}");
     let sum = xxh3_64(words.as_bytes());

@@ -3,150 +3,80 @@
 //! A commit goes to the log, is made durable there, then becomes visible in a write buffer, then is answered. Write
 //! buffers become tables in the background, and the log in front of them is given back.
 
-use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::batch::{Batch, Namespace};
+use crate::batch::Batch;
 use crate::directory::{DataDirectory, DirectoryLock};
 use crate::engine::{Done, Durability, Engine, Page, ScanLimit, Sizes, Snapshot};
 use crate::error::StorageError;
-use crate::files::{Files, OsFiles, Patience};
-use crate::log::{self, Log, Sequence, Watermark};
+use crate::files::OsFiles;
+use crate::log::{self, Log, LogError, Sequence, Watermark};
 use crate::marks::Marks;
-use crate::observer::Observer;
+use crate::namespace::Namespace;
 use crate::range::KeyRange;
 
-mod breather;
+mod backpressure;
 mod buffer;
+mod chores;
 mod damage;
 mod excavation;
 mod failure;
+mod found;
 mod headroom;
+mod health;
 mod inspect;
+mod making;
 mod manifest;
+mod numbers;
 mod opening;
+mod options;
 mod pace;
 mod pipeline;
+mod poison;
+mod progress;
 mod published;
 mod queue;
 mod reclaim;
 mod report;
-mod ruins;
 mod salvage;
 mod scrub;
+mod shared;
+mod snapshot;
 mod snapshots;
 mod store;
 mod strangers;
+mod surroundings;
 mod sweeper;
+mod tombstones;
 mod tree;
 mod trees;
 mod unread;
 mod upkeep;
 mod writeback;
+mod yielder;
 
 pub use excavation::{Excavation, excavate};
 pub use inspect::inspect_log;
+pub use options::{Options, SyncMode};
 pub use report::OpenReport;
-pub(crate) use ruins::set_aside;
 pub use salvage::Salvage;
+pub use surroundings::{OpenFiles, Surroundings};
 
+use backpressure::MAX_RUNS;
+use numbers::view_after;
 use opening::{is_unread, open_trees};
 use pipeline::Pipeline;
 use queue::Submission;
-use snapshots::OpenSnapshot;
-use store::{MAX_RUNS, Store};
+use shared::Shared;
+use snapshot::OpenSnapshot;
+use store::Store;
 use tree::Tree;
-use trees::{Shared, Trees, view_after};
+use trees::Trees;
 use upkeep::Upkeep;
-
-/// How an engine runs. May differ from open to open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Bytes of table blocks kept in memory. Filled by reads; a larger one saves disk reads of rows that the
-    /// record cache above does not hold.
-    pub cache_bytes: u64,
-    /// Bytes at which a write buffer becomes a table. Up to seven of them are in memory for each of data and hints;
-    /// larger ones save compaction.
-    pub write_buffer_bytes: u64,
-    /// Bytes of log from which on rows are moved to tables whether their write buffer is full or not, so that the log
-    /// can be given back. What the next open has to read.
-    pub log_bytes: u64,
-    /// Bytes of one file of the log, written ahead with zeros: a new store has two.
-    pub log_segment_bytes: u64,
-    /// When a synced commit is really synced.
-    pub sync: SyncMode,
-    /// Bytes a second at which tables are read and verified, whether anybody asks for them or not; 0: they are not.
-    pub scrub_rate: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            cache_bytes: 32 << 20,
-            write_buffer_bytes: 16 << 20,
-            log_bytes: 128 << 20,
-            log_segment_bytes: 32 << 20,
-            sync: SyncMode::Always,
-            scrub_rate: 0,
-        }
-    }
-}
-
-/// What a [`Durability::Synced`] commit waits for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SyncMode {
-    /// Its fsync.
-    #[default]
-    Always,
-    /// Nothing: an fsync follows within about this time. A power cut loses what was acknowledged since.
-    Interval(Duration),
-    /// Nothing: the operating system writes when it likes, within about half a minute.
-    Os,
-}
-
-/// What an engine runs in.
-#[derive(Clone)]
-pub struct Surroundings {
-    /// Who is told what it does.
-    pub observer: Arc<dyn Observer>,
-    /// Where the files of the log in a directory are.
-    pub log_files: OpenFiles,
-    /// How often what cannot be read is tried again.
-    pub patience: Patience,
-    /// Files of the store, by their whole path, of which a person has given up what cannot be read: that counts as
-    /// lost. What can be read is kept aside.
-    pub given_up: BTreeSet<PathBuf>,
-}
-
-impl Surroundings {
-    /// How the files in a directory are read.
-    fn reading(&self, dir: &Path) -> log::Reading {
-        let within = self.given_up.iter().filter(|file| file.parent() == Some(dir));
-        let names = within.filter_map(|file| Some(file.file_name()?.to_str()?.to_owned()));
-        log::Reading { patience: self.patience.clone(), given_up: names.collect() }
-    }
-}
-
-/// Opens the files of a directory.
-pub type OpenFiles = Arc<dyn Fn(&Path) -> io::Result<Arc<dyn Files>> + Send + Sync>;
-
-impl Default for Surroundings {
-    /// Nobody is told, and the files are the operating system's.
-    fn default() -> Self {
-        Self {
-            observer: Arc::new(()),
-            log_files: Arc::new(|dir| Ok(Arc::new(OsFiles::open(dir)?))),
-            patience: Patience::default(),
-            given_up: BTreeSet::new(),
-        }
-    }
-}
 
 /// A store in a data directory.
 pub struct DurableEngine {
@@ -176,7 +106,7 @@ impl DurableEngine {
         Self::open_in(dir, options, Surroundings::default())
     }
 
-    /// [`DurableEngine::open`], with somebody who is told what the store does, or other files under its log.
+    /// [`DurableEngine::open`], with an observer, or other files under its log.
     ///
     /// # Errors
     /// As there.
@@ -200,7 +130,7 @@ impl DurableEngine {
         Ok(Self { running: RwLock::new(Some(Running { store, pipeline, upkeep, _lock: lock })), report })
     }
 
-    /// What the open found.
+    /// The findings of the open.
     pub const fn report(&self) -> &OpenReport {
         &self.report
     }
@@ -210,7 +140,7 @@ impl DurableEngine {
         self.with_store(|_| Ok(())).err().filter(|error| *error != StorageError::Closed)
     }
 
-    /// The losses that the report tells of have been noted durably by who makes them good: the next open does not tell
+    /// The losses that the report tells of have been noted durably where they are made good: the next open does not tell
     /// of them again.
     ///
     /// # Errors
@@ -256,7 +186,7 @@ impl DurableEngine {
         self.store()?.compact_all()
     }
 
-    /// The store, for who waits long: a close does not wait for them.
+    /// The store, for a call that may wait long: a close does not wait for it.
     fn store(&self) -> Result<Arc<Store>, StorageError> {
         self.with_store(|store| Ok(store.clone()))
     }
@@ -321,7 +251,7 @@ impl Engine for DurableEngine {
 }
 
 impl Drop for DurableEngine {
-    /// Ends the threads; what was only submitted is finished, as after a close, but nobody hears how the last fsync went.
+    /// Ends the threads; what was only submitted is finished, as after a close, but how the last fsync went is not told.
     fn drop(&mut self) {
         drop(self.close());
     }
@@ -332,10 +262,10 @@ fn create(directory: &DataDirectory, options: Options) -> Result<u64, StorageErr
     let site = directory.construction_site()?;
     let shared = Shared::new(options);
     for namespace in Namespace::ALL {
-        let tree = Tree::open(&site.join(namespace.name()), namespace, &shared, Arc::default());
+        let tree = Tree::open(&site.join(namespace.name()), namespace, &shared);
         tree.map_err(|error| failure::of_write(&error))?;
     }
-    // Nobody needs to guess it: it tells files of one store from those of another.
+    // It is no secret: it tells files of one store from those of another.
     let number = RandomState::new().hash_one(directory.path());
     directory.install(&site, number)?;
     Ok(number)
@@ -349,7 +279,7 @@ fn recover(
     surroundings: &Surroundings,
 ) -> Result<(Store, OpenReport), StorageError> {
     let failed = StorageError::during("opening the store");
-    let in_meta = |error: log::LogError| StorageError::from(error).in_directory(directory.path(), "meta");
+    let in_meta = |error: LogError| StorageError::from(error).in_directory(directory.path(), "meta");
     let reading = surroundings.reading(&directory.meta());
     let mut marks = Marks::open(&directory.meta(), &reading).map_err(in_meta)?;
     let mut report = OpenReport { lost_before: marks.facts().lost, ..OpenReport::default() };
@@ -359,7 +289,7 @@ fn recover(
     let (mut watermark, acknowledged) = Watermark::open(meta_files, number, &reading).map_err(in_meta)?;
     let persisted = trees.iter().map(Tree::persisted).max().unwrap_or_default();
     let known = log::Known { flushed: marks.flushed(), persisted, acknowledged };
-    // What a rebuild could not read may still be in the log, below what it could.
+    // Rows that a rebuild could not read may still be in the log, below those that it could.
     let rebuilt: Vec<Namespace> = report.salvaged.iter().map(|(namespace, _)| *namespace).collect();
     let held = Namespace::ALL.map(|namespace| match rebuilt.contains(&namespace) {
         true => Sequence::default(),
@@ -378,17 +308,28 @@ fn recover(
         tracing::error!(%report, "the store has lost something");
         marks.set_lost(true).map_err(&failed)?;
     }
-    for namespace in rebuilt {
-        // What the log gave back lies below what the tables hold: no later open would take it from there again.
-        let tree = trees.of(namespace);
-        tree.seal()?;
-        tree.flush(view_after(log.last())).map_err(|error| failure::of_write(&error))?;
-        marks.set_rebuilt(namespace).map_err(StorageError::during("noting the rebuild of tables"))?;
-    }
+    finish_rebuilds(&rebuilt, &trees, log.last(), &mut marks)?;
     log.acknowledge_findings()?;
-    // What was replayed is durable by now, and about to be read, whoever was told of it before.
+    // All that was replayed is durable by now, and about to be read, whether it was acknowledged before or not.
     watermark.record(log.last())?;
     Ok((Store::new(directory.path(), options, trees, log, (watermark, marks)), report))
+}
+
+/// Makes tables of the rows that the log gave back to rebuilt trees. They lie below what the tables hold: no later open
+/// would take them from the log.
+fn finish_rebuilds(
+    rebuilt: &[Namespace],
+    trees: &Trees,
+    last: Sequence,
+    marks: &mut Marks,
+) -> Result<(), StorageError> {
+    for namespace in rebuilt {
+        let tree = trees.of(*namespace);
+        tree.seal()?;
+        tree.flush(view_after(last)).map_err(|error| failure::of_write(&error))?;
+        marks.set_rebuilt(*namespace).map_err(StorageError::during("noting the rebuild of tables"))?;
+    }
+    Ok(())
 }
 
 /// Applies a logged batch where tables do not hold it already: they held those up to `held`, by [`Namespace::code`].
@@ -402,8 +343,8 @@ fn replay(
     for tree in trees.iter().filter(|tree| tree.is_to_be_sealed(false)) {
         tree.seal()?;
         tree.flush(view_after(sequence)).map_err(|error| failure::of_write(&error))?;
-        if tree.published().young_runs() >= MAX_RUNS {
-            // What cannot be merged now is met again in the background, where it is told.
+        if tree.published().l0_runs() >= MAX_RUNS {
+            // A failure is met again in the background, where it is reported.
             let _ = tree.compact(view_after(sequence));
         }
     }

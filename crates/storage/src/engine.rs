@@ -4,8 +4,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use bytes::Bytes;
 
-use crate::batch::{Batch, Namespace};
+use crate::batch::Batch;
 use crate::error::StorageError;
+use crate::namespace::Namespace;
 use crate::range::{KeyRange, successor};
 
 /// Called once, with what became of a submission.
@@ -33,7 +34,7 @@ pub trait Engine: Send + Sync {
     /// [`Engine::submit`], with a ticket to wait for.
     fn stage(&self, batches: Vec<Batch>, durability: Durability) -> Ticket {
         let (answer, answered) = sync_channel(1);
-        // Who no longer waits does not want to know.
+        // A caller that no longer waits does not want to know.
         self.submit(batches, durability, Box::new(move |result| drop(answer.send(result))));
         Ticket(answered)
     }
@@ -122,7 +123,7 @@ impl Ticket {
     }
 }
 
-/// What a commit waits for.
+/// How durable a batch is when its commit is answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Durability {
     /// On the disk: survives a power cut.
@@ -157,7 +158,7 @@ pub struct Page {
     pub unread: Vec<KeyRange>,
 }
 
-/// What an engine holds.
+/// How much an engine holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// Bytes on disk: tables and log, with what compaction has yet to drop.
@@ -168,9 +169,9 @@ pub struct Sizes {
     pub unflushed_bytes: u64,
     /// How many write buffers the rows would fill that no table holds yet: commits are slowed down when they pile up.
     pub flush_backlog: usize,
-    /// Runs of tables that compaction has not merged yet, of the tree that has most: commits are slowed down when they pile
-    /// up, and refused when they cannot be merged.
-    pub young_runs: usize,
+    /// L0 runs, runs of tables that compaction has not merged yet, of the tree that has most: commits are slowed down
+    /// when they pile up, and refused when they cannot be merged.
+    pub l0_runs: usize,
     /// Whether tables cannot be made or merged for want of space, when last tried.
     pub is_short_of_space: bool,
     /// Bytes of table blocks in memory.
@@ -189,13 +190,13 @@ pub struct Sizes {
     pub ruins: usize,
 }
 
-/// What a scan meets.
+/// One finding of a scan.
 pub(crate) enum Found {
     /// A row.
     Row(Bytes, Bytes),
     /// Damage.
     Damage(KeyRange),
-    /// What the disk did not give.
+    /// A range that the disk did not give.
     Unread(KeyRange),
 }
 
@@ -224,7 +225,7 @@ impl Page {
                 page.next = Some(key);
                 break;
             }
-            // What comes after the last row is not looked at: its damage is the next page's.
+            // The walk does not look beyond the last row: damage there is the next page's.
             let last = page.rows.len() + 1 >= limit.rows;
             page.next = last.then(|| successor(&key));
             page.rows.push((key, value));

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::batch::Namespace;
 use crate::files::Trouble;
 use crate::log::LogError;
-use crate::row::{MAX_ROW_KEY, MAX_ROW_VALUE};
+use crate::namespace::Namespace;
+use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
 
 /// A failed call. Cloneable, because every caller of a failed group commit hears of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +62,7 @@ pub enum StorageError {
     /// The operating system failed us. During a commit, the engine is poisoned.
     #[error("{action} failed ({cause}): look at the disk and the system log, then restart the node")]
     Io {
-        /// What was being done.
+        /// The action that failed.
         action: &'static str,
         /// The system's words.
         cause: String,
@@ -78,7 +78,7 @@ pub enum StorageError {
         namespace: Namespace,
         /// The damaged row; for a scan that met a damaged block, the key from which on nothing could be read.
         key: Bytes,
-        /// What did not match.
+        /// The mismatch.
         detail: String,
     },
     /// An earlier commit failed: what the disk holds is unknown until the store is opened again.
@@ -117,7 +117,7 @@ pub enum StorageError {
     Locked {
         /// The data directory.
         dir: PathBuf,
-        /// Who has it, as far as known.
+        /// The process that has it, as far as known.
         holder: String,
     },
     /// A newer version wrote the store. Nothing was changed.
@@ -141,7 +141,7 @@ pub enum StorageError {
         path.display()
     )]
     Foreign {
-        /// What is in the way.
+        /// The file in the way.
         path: PathBuf,
         /// How that shows.
         detail: String,
@@ -155,7 +155,7 @@ pub enum StorageError {
     Unreadable {
         /// The data directory.
         dir: PathBuf,
-        /// What was found.
+        /// The damage that was found.
         cause: String,
     },
 }

@@ -1,6 +1,6 @@
 //! The files under the log: one flat directory, few operations, so that a test can stand in for the disk.
 //!
-//! What was written is durable after [`LogFile::sync_data`], what was created, renamed or removed after
+//! A write is durable after [`LogFile::sync_data`], a file's creation, renaming or removal after
 //! [`Files::sync_directory`]; a power cut may take anything else, in any order. [`OsFiles`] is the operating system;
 //! [`FaultyFiles`] is a disk in memory that fails on demand.
 
@@ -55,7 +55,7 @@ pub trait Files: Send + Sync + Debug {
     /// Makes what was created, renamed and removed so far durable.
     ///
     /// # Errors
-    /// After one nobody knows what the directory will hold after a power cut.
+    /// After one it is unknown what the directory will hold after a power cut.
     fn sync_directory(&self) -> io::Result<()>;
 }
 
@@ -76,18 +76,18 @@ pub trait LogFile: Send + Sync + Debug {
     /// Writes all of `bytes` from `offset` on.
     ///
     /// # Errors
-    /// After one nobody knows which of the bytes were written.
+    /// After one it is unknown which of the bytes were written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Makes what was written so far durable.
     ///
     /// # Errors
-    /// After one nobody knows what is durable, and another try may answer yes without cause (Rebello et al., "Can
+    /// After one it is unknown what is durable, and another try may answer yes without cause (Rebello et al., "Can
     /// Applications Recover from fsync Failures?", USENIX ATC 2020): never retry.
     fn sync_data(&self) -> io::Result<()>;
 }
 
-/// What a file holds.
+/// All bytes of a file.
 ///
 /// # Errors
 /// If any of it cannot be read: that says nothing of what it holds.
@@ -98,8 +98,7 @@ pub(crate) fn read_all(file: &dyn LogFile) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What a file holds, with zeros in the place of blocks that the disk does not give: checksums will tell. For who has
-/// given those up.
+/// The bytes of a file whose unreadable blocks were given up: zeros are in their place, and checksums will tell.
 pub(crate) fn read_what_can_be(file: &dyn LogFile) -> io::Result<Vec<u8>> {
     let length = usize::try_from(file.length()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let mut bytes = zeros(length)?;

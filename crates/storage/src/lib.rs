@@ -5,10 +5,10 @@
 //! [`MemoryEngine`] in memory with the faults a disk has, for the simulator.
 //!
 //! **Invariants.** When a synced commit is answered, its batches survive a power cut and every later read sees them. A
-//! batch survives whole or not at all. What an open finds missing or damaged it says ([`OpenReport`]); what was never
+//! batch survives whole or not at all. An open says what it finds missing or damaged ([`OpenReport`]); what was never
 //! promised is not among it. Bytes are checked against a checksum over namespace, key and value at every read: a
 //! damaged row is an error, never other bytes. After a failed write or fsync the engine answers nothing but
-//! [`StorageError::Poisoned`] until it is opened again, because nobody knows what the disk kept (Rebello et al., "Can
+//! [`StorageError::Poisoned`] until it is opened again, because it is unknown what the disk kept (Rebello et al., "Can
 //! Applications Recover from fsync Failures?", USENIX ATC 2020); a full disk refuses and goes on. One process at a time
 //! has a data directory open.
 //!
@@ -16,10 +16,11 @@
 //! where they stand in a key, to drop them); caching of decoded records (`starling-vnode`); what to do about a loss
 //! (`starling-node`).
 //!
-//! **How to read this crate.** [`batch`] what is written, [`range`] what is scanned, [`engine`] the contract,
-//! [`error`] how it fails; `row` one stored row, `graves` what was dropped. Then [`durable`]: `pipeline` how a commit
-//! goes, `trees` where rows rest, `upkeep` what goes on beside; [`log`] the commit log, over [`files`]; `directory` and
-//! `marks` the data directory. [`memory`] is the other engine. `conformance` holds both to the contract.
+//! **How to read this crate.** [`namespace`] and [`batch`] what is written, [`range`] what is scanned, [`engine`] the
+//! contract, [`error`] how it fails; `row` one stored row, `range_tombstones` the dropped ranges, which nothing in
+//! production writes yet. Then [`durable`]: `pipeline` how a commit goes, `backpressure` what holds it back, `trees`
+//! where rows rest, `chores` and `upkeep` the work in the background; [`log`] the commit log, over [`files`];
+//! `directory` and `marks` the data directory. [`memory`] is the other engine. `conformance` holds both to the contract.
 
 pub mod batch;
 #[cfg(test)]
@@ -29,16 +30,18 @@ pub mod durable;
 pub mod engine;
 pub mod error;
 pub mod files;
-mod graves;
 pub mod log;
 mod marks;
 pub mod memory;
+pub mod namespace;
 mod observer;
 mod payload;
 pub mod range;
+mod range_tombstones;
 mod row;
+mod ruins;
 
-pub use batch::{Batch, Namespace, Op};
+pub use batch::{Batch, Op};
 pub use durable::{
     DurableEngine, Excavation, OpenReport, Options, Salvage, Surroundings, SyncMode, excavate, inspect_log,
 };
@@ -46,6 +49,6 @@ pub use engine::{Done, Durability, Engine, Page, ScanLimit, Sizes, Snapshot, Tic
 pub use error::StorageError;
 pub use files::Patience;
 pub use memory::{CrashMode, MemoryEngine};
+pub use namespace::Namespace;
 pub use observer::{Group, Observer};
 pub use range::KeyRange;
-pub use row::{MAX_ROW_KEY, MAX_ROW_VALUE};

@@ -4,7 +4,7 @@
 //! starling marks 1
 //! flushed 4711            tables hold every batch up to this one: the log may begin behind it
 //! damaged data            compaction met damage in these tables: rebuild them at the next open
-//! lost all                acknowledged rows may be missing, and nobody has taken note of it yet
+//! lost all                acknowledged rows may be missing, and that is not acknowledged yet
 //! sum 0123456789abcdef    xxh3-64 of the lines above
 //! ```
 
@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::batch::Namespace;
 use crate::directory::sync_directory;
-use crate::durable::set_aside;
 use crate::log::{LogError, Reading, Sequence};
+use crate::namespace::Namespace;
+use crate::ruins;
 
 const FILE: &str = "marks";
 const TITLE: &str = "starling marks 1";
@@ -30,7 +30,7 @@ pub(crate) struct Marks {
     facts: Facts,
 }
 
-/// What they say.
+/// Their content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) flushed: Sequence,
@@ -53,7 +53,7 @@ impl Marks {
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => Facts::default(),
             Err(_) if reading.given_up.contains(FILE) => {
-                set_aside(&file).map_err(LogError::during("setting the marks of the store aside"))?;
+                ruins::set_aside(&file).map_err(LogError::during("setting the marks of the store aside"))?;
                 Facts { lost: true, ..Facts::default() }
             }
             Err(error) => return Err(LogError::reading(FILE)(error)),

@@ -10,11 +10,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::batch::{Batch, Namespace, Op};
+use crate::batch::{Batch, Op};
 use crate::engine::{Done, Durability, Engine, Found, Page, ScanLimit, Sizes, Snapshot};
 use crate::error::StorageError;
-use crate::graves::{Grave, Graves};
+use crate::namespace::Namespace;
 use crate::range::{KeyRange, successor};
+use crate::range_tombstones::{RangeTombstone, RangeTombstones};
 use crate::row;
 
 /// A deterministic store in memory.
@@ -23,7 +24,7 @@ pub struct MemoryEngine {
     disk: Mutex<Disk>,
 }
 
-/// What a crash leaves of the batches committed since the last fsync. What was synced is kept by all but one.
+/// The part that a crash leaves of the batches committed since the last fsync. All but one keep what was synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrashMode {
     /// Power loss at its worst: none.
@@ -58,7 +59,7 @@ impl MemoryEngine {
         self.disk().lost
     }
 
-    /// Rows of the namespace that [`MemoryEngine::corrupt`] has damaged and nobody has written since.
+    /// Rows of the namespace that [`MemoryEngine::corrupt`] has damaged and no batch has written since.
     pub fn damaged(&self, namespace: Namespace) -> usize {
         self.disk().rows.space(namespace).values().filter(|row| row.damaged).count()
     }
@@ -245,10 +246,10 @@ struct Disk {
 #[derive(Debug, Default, Clone)]
 struct Rows {
     spaces: [BTreeMap<Bytes, Row>; Namespace::ALL.len()],
-    graves: Graves,
+    tombstones: RangeTombstones,
 }
 
-/// What a batch replaced, in the order of its operations.
+/// The rows that a batch replaced, in the order of its operations.
 type Replaced = Vec<(Namespace, Bytes, Option<Row>)>;
 
 #[derive(Debug, Default)]
@@ -306,7 +307,7 @@ impl Disk {
     }
 
     fn apply(&mut self, op: &Op) -> (Namespace, Bytes, Option<Row>) {
-        self.rows.graves.note(op);
+        self.rows.tombstones.note(op);
         let (namespace, key) = (op.namespace(), op.key().clone());
         let row = op.value().map(|value| Row { value: value.clone(), damaged: false, unread: false });
         let replaced = self.set(namespace, key.clone(), row);
@@ -321,7 +322,7 @@ impl Disk {
                 self.set(namespace, key, row);
             }
         }
-        self.rows.find_graves();
+        self.rows.find_tombstones();
     }
 
     fn set(&mut self, namespace: Namespace, key: Bytes, row: Option<Row>) -> Option<Row> {
@@ -340,7 +341,7 @@ impl Disk {
 
 impl Rows {
     fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        let row = self.space(namespace).get(key).filter(|_| !self.graves.is_dead(namespace, key));
+        let row = self.space(namespace).get(key).filter(|_| !self.tombstones.cover(namespace, key));
         row.map(|row| row.read(namespace, key)).transpose()
     }
 
@@ -350,16 +351,16 @@ impl Rows {
         }
         let end = range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(&**end));
         let rows = self.space(namespace).range::<[u8], _>((Bound::Included(&**range.start()), end));
-        let alive = rows.filter(|(key, _)| !self.graves.is_dead(namespace, key));
+        let alive = rows.filter(|(key, _)| !self.tombstones.cover(namespace, key));
         Page::fill(limit, alive.map(|(key, row)| Ok(row.find(key))))
     }
 
     /// After rows were taken back.
-    fn find_graves(&mut self) {
-        self.graves = Graves::default();
+    fn find_tombstones(&mut self) {
+        self.tombstones = RangeTombstones::default();
         for key in self.spaces[usize::from(Namespace::Meta.code())].keys() {
-            if let Some(grave) = Grave::of_row(key) {
-                self.graves.dig(&grave);
+            if let Some(tombstone) = RangeTombstone::of_row(key) {
+                self.tombstones.record(&tombstone);
             }
         }
     }

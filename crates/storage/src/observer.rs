@@ -1,4 +1,4 @@
-//! Who is told what a store does, for the metrics.
+//! The observer of a store, for the metrics.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub struct Group {
     pub synced: bool,
 }
 
-/// Nobody.
+/// No observer.
 impl Observer for () {}
 
 /// Measures a span by an observer's clock.

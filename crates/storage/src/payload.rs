@@ -9,7 +9,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::batch::{Batch, Namespace};
+use crate::batch::Batch;
+use crate::namespace::Namespace;
 use crate::row;
 
 const DELETE: u8 = 0x80;

@@ -1,8 +1,8 @@
-//! What is scanned: keys from a start, inclusive, to an end, exclusive or open.
+//! Ranges to scan: keys from a start, inclusive, to an end, exclusive or open.
 
 use bytes::Bytes;
 
-use crate::row::MAX_ROW_KEY;
+use starling_types::limits::MAX_ROW_KEY;
 
 /// A range of row keys in byte order.
 #[derive(Debug, Clone, PartialEq, Eq)]

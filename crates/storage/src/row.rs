@@ -4,18 +4,12 @@
 //! The checksum covers the key and the namespace, so that a row found in the wrong place is damage too.
 
 use bytes::{BufMut, Bytes};
-use starling_types::limits;
+use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::batch::{Batch, Namespace};
+use crate::batch::Batch;
 use crate::error::StorageError;
-
-/// Longest row key, in bytes. Room for a client's key and bucket with what is put around them.
-pub const MAX_ROW_KEY: usize = 8 << 10;
-/// Largest row value, in bytes. Clients write records of which several fit one message; merges have no bound but this.
-pub const MAX_ROW_VALUE: usize = 4 * limits::MAX_MESSAGE;
-
-const _: () = assert!(limits::MAX_KEY + limits::MAX_BUCKET_NAME + 256 <= MAX_ROW_KEY);
+use crate::namespace::Namespace;
 
 const FORMAT: u8 = 2;
 pub(crate) const HEADER: usize = 1 + size_of::<u64>();

@@ -65,6 +65,11 @@ pub const MAX_MESSAGE: usize = 256 << 20;
 pub const MAX_RECORD: usize = MAX_MESSAGE - (1 << 20);
 /// Room in a record for what is not value: context, dots, ids.
 pub const RECORD_FRAME: usize = 1 << 20;
+/// Longest key of a stored row, in bytes: a client's key and bucket, with what is put around them.
+pub const MAX_ROW_KEY: usize = 8 << 10;
+/// Largest value of a stored row, in bytes. Clients write records of which several fit one message; merges have no bound
+/// but this.
+pub const MAX_ROW_VALUE: usize = 4 * MAX_MESSAGE;
 /// Frames that may wait in one lane.
 pub const LANE_QUEUE_FRAMES: usize = 4_096;
 /// Bytes that may wait in one lane.
@@ -118,6 +123,7 @@ const _: () = assert!(RPC_TIMEOUT.as_millis() < READ_TIMEOUT.as_millis());
 const _: () = assert!(READ_TIMEOUT.as_millis() <= WRITE_TIMEOUT.as_millis());
 const _: () = assert!(WRITE_TIMEOUT.as_millis() <= MAX_TIMEOUT.as_millis());
 const _: () = assert!(MAX_SKEW.as_millis() < FIRST_TRY_WINDOW.as_millis());
+const _: () = assert!(MAX_KEY + MAX_BUCKET_NAME + 256 <= MAX_ROW_KEY);
 const _: () = assert!(LANE_FRAME <= LANE_QUEUE_BYTES);
 const _: () = assert!(SIBLINGS_WARN < SIBLINGS_CAP);
 

@@ -57,7 +57,7 @@ impl KvService for Reactor {
             ("log_bytes", sizes.log_bytes),
             ("unflushed_bytes", sizes.unflushed_bytes),
             ("flush_backlog", sizes.flush_backlog as u64),
-            ("young_runs", sizes.young_runs as u64),
+            ("young_runs", sizes.l0_runs as u64),
             ("cache_bytes", sizes.cache_bytes),
             ("damaged_tables", sizes.damaged_tables as u64),
             ("unread_tables", sizes.unread_tables as u64),

@@ -23,7 +23,7 @@ const PLACE: usize = 120;
 /// Rows that are read under one lock.
 const CHUNK: usize = 64;
 
-/// What is known of a key: its row, or none if it was deleted.
+/// The state of a key: its row, or none if it was deleted.
 pub(super) type Entry = Option<Slice>;
 
 #[derive(Default)]
@@ -44,12 +44,12 @@ impl Default for Parts {
 }
 
 impl Buffer {
-    /// Adds a version of a row, above all that it has. Older ones stay, for who reads below.
+    /// Adds a version of a row, above all that it has. Older ones stay, for snapshots that read below.
     pub(super) fn insert(&self, key: Slice, number: u64, entry: Entry) {
         let bytes = key.len() + entry.as_ref().map_or(0, |row| row.len()) + PLACE;
         let prefix = prefix(&key);
         let part = &self.parts.0[part(prefix)];
-        // Nobody panics while it is written.
+        // A write of it does not panic.
         let mut part = part.write().unwrap_or_else(PoisonError::into_inner);
         part.insert(Version { prefix, key, number: Reverse(number) }, entry);
         self.bytes.fetch_add(bytes as u64, atomic::Ordering::Relaxed);
@@ -109,7 +109,7 @@ pub(super) struct Row {
     pub(super) entry: Entry,
 }
 
-/// Walks over a buffer. What is written meanwhile may be seen, if it lies ahead and below what is looked for.
+/// Walks over a buffer. Rows that are written meanwhile may be seen, if they lie ahead and below the number.
 pub(super) struct Rows {
     buffer: Arc<Buffer>,
     range: KeyRange,
@@ -193,7 +193,7 @@ impl<'a> At<'a> {
     }
 }
 
-/// What stands behind a place.
+/// The versions behind a place.
 fn behind<'a>(tree: &'a Tree, place: &At<'_>) -> btree_map::Range<'a, Version, Entry> {
     tree.range::<dyn Position, _>((Bound::Excluded(place as &dyn Position), Bound::Unbounded))
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::failure::Reason;
+use super::found::found;
 use super::published::{Published, StoredRows};
-use super::trees::found;
-use crate::batch::Namespace;
+
 use crate::engine::Found;
 use crate::error::StorageError;
+use crate::namespace::Namespace;
 use crate::range::{KeyRange, successor};
 
 /// The rows of a range, and the damage between them.

@@ -1,4 +1,4 @@
-//! Rows that can be read of a ruin, for who merges them as writes: a ruin is never put back in its place, because what was
+//! Rows that can be read of a ruin, to be merged as writes: a ruin is never put back in its place, because what was
 //! written since would be forgotten.
 
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::salvage;
-use crate::batch::Namespace;
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::files::{Files as _, OsFiles, Patience};
+use crate::namespace::Namespace;
 use crate::{log, payload, row};
 
-/// What a ruin gave.
+/// The yield of a ruin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Excavation {
     /// Rows that were whole.

@@ -5,9 +5,9 @@ use std::io::ErrorKind;
 use bytes::Bytes;
 use lsm_tree::Error;
 
-use crate::batch::Namespace;
 use crate::error::StorageError;
 use crate::files::Trouble;
+use crate::namespace::Namespace;
 
 /// A row, or the block around it, could not be read.
 pub(super) fn of_read(namespace: Namespace, key: &[u8], error: &Error) -> StorageError {
@@ -26,7 +26,7 @@ pub(super) enum Reason {
     Damage(String),
     /// The disk did not give it, which says nothing of what it holds.
     Unread(String),
-    /// Nobody asked the disk: the system is short of something.
+    /// The disk was not asked: the system is short of something.
     Later(StorageError),
 }
 
@@ -43,13 +43,13 @@ impl Reason {
     }
 }
 
-/// What a damaged file brings about: with a length or place in it that makes no sense, what is asked of the system makes
-/// none either.
+/// Errors that a damaged file brings about: with a length or place in it that makes no sense, what is asked of the
+/// system makes none either.
 const DAMAGE: [ErrorKind; 4] =
     [ErrorKind::UnexpectedEof, ErrorKind::NotFound, ErrorKind::InvalidData, ErrorKind::InvalidInput];
 
-/// Whether nobody knows of tables that were being made: they are in the way, and another try makes others.
-pub(super) fn leaves_litter(error: &Error) -> bool {
+/// Whether the tables that were being made are orphans: they take room, and another try makes others.
+pub(super) fn leaves_orphans(error: &Error) -> bool {
     !matches!(Reason::of(error), Reason::Damage(_))
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::Options;
+use super::options::Options;
 
 /// Bytes that are read and written between two looks at the volume.
 const PIECE: u64 = 1 << 20;
@@ -21,11 +21,16 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// What the volume of `dir` says; none if it does not.
+    /// Of the volume of `dir`; none if it does not say.
     pub(super) fn of(dir: &Path) -> Option<Self> {
         let volume = rustix::fs::statvfs(dir).ok()?;
         let bytes = |blocks| blocks * volume.f_frsize;
         Some(Self { free: bytes(volume.f_bavail), total: bytes(volume.f_blocks) })
+    }
+
+    /// Bytes that are free on the volume of `dir`. One that does not say how full it is counts as full.
+    pub(super) fn free_in(dir: &Path) -> u64 {
+        Self::of(dir).map_or(0, |space| space.free)
     }
 }
 

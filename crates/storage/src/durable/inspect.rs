@@ -8,7 +8,7 @@ use crate::files::OsFiles;
 use crate::log::{Findings, Known, Log, LogError, Reading, Watermark};
 use crate::marks::Marks;
 
-/// What the log of the store in `dir` would say when the store was opened. Of the tables nothing is read: batches that
+/// The findings that an open of the store in `dir` would give of its log. Of the tables nothing is read: batches that
 /// they hold and the log no longer has are known from the marks alone.
 ///
 /// # Errors

@@ -3,17 +3,20 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
 
 use super::failure::Reason;
+use super::options::Options;
+use super::report::OpenReport;
+use super::shared::Shared;
+use super::surroundings::Surroundings;
+use super::tombstones::Tombstones;
 use super::tree::Tree;
-use super::trees::{Shared, Trees};
-use super::{OpenReport, Options, Surroundings, failure, manifest, salvage, strangers};
-use crate::batch::Namespace;
+use super::trees::Trees;
+use super::{failure, manifest, salvage, strangers};
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
-use crate::graves::Graves;
 use crate::marks::Marks;
+use crate::namespace::Namespace;
 
 /// Opens all trees of a store, and makes those anew that are damaged.
 pub(super) fn open_trees(
@@ -24,10 +27,9 @@ pub(super) fn open_trees(
     report: &mut OpenReport,
 ) -> Result<Trees, StorageError> {
     let shared = Shared::new(options);
-    let graves: Arc<RwLock<Graves>> = Arc::default();
     let mut open = |namespace: Namespace| {
         let dir = directory.tables().join(namespace.name());
-        let opening = Opening { dir: &dir, namespace, shared: &shared, graves: &graves, surroundings };
+        let opening = Opening { dir: &dir, namespace, shared: &shared, surroundings };
         if !marks.facts().damaged.contains(&namespace)
             && !salvage::is_interrupted(&dir)
             && let Some(tree) = opening.open()?
@@ -38,8 +40,12 @@ pub(super) fn open_trees(
     };
     let [data, hints, meta] = Namespace::ALL;
     let trees = [open(data)?, open(hints)?, open(meta)?];
-    let known = surroundings.patience.try_while(is_unread, || Trees::recorded_graves(&trees))?;
-    Ok(Trees::new(trees, shared, graves, known))
+    let tombstones = || {
+        let meta = trees[usize::from(Namespace::Meta.code())].published();
+        Tombstones::open(meta, shared.durable_tombstones.clone())
+    };
+    let tombstones = surroundings.patience.try_while(is_unread, tombstones)?;
+    Ok(Trees::new(trees, shared, tombstones))
 }
 
 /// The open of one tree.
@@ -47,7 +53,6 @@ struct Opening<'a> {
     dir: &'a Path,
     namespace: Namespace,
     shared: &'a Shared,
-    graves: &'a Arc<RwLock<Graves>>,
     surroundings: &'a Surroundings,
 }
 
@@ -68,7 +73,7 @@ impl Opening<'_> {
             return Ok(None);
         }
         // The library asserts some properties of its files; a damaged file must not look like a bug of ours.
-        let open = || Tree::open(self.dir, self.namespace, self.shared, self.graves.clone());
+        let open = || Tree::open(self.dir, self.namespace, self.shared);
         match catch_unwind(AssertUnwindSafe(open)) {
             Ok(Ok(tree)) => Ok(Some(tree)),
             Ok(Err(error)) => match Reason::of(&error) {
@@ -85,17 +90,17 @@ impl Opening<'_> {
 
     /// Makes the tree anew from what can be read of it.
     fn rebuild(&self, marks: &mut Marks, report: &mut OpenReport) -> Result<Tree, StorageError> {
-        let Self { dir, namespace, shared, graves, surroundings } = *self;
+        let Self { dir, namespace, shared, surroundings } = *self;
         tracing::error!(%namespace, "tables are damaged: rebuilding them from what can be read");
         let (patience, given_up) = (surroundings.patience.clone(), surroundings.given_up.clone());
         let reading = salvage::Reading { patience, given_up };
-        let rebuilt = salvage::Rebuilt::make(dir, namespace, shared, graves.clone(), &reading)?;
+        let rebuilt = salvage::Rebuilt::make(dir, namespace, shared, &reading)?;
         // First: tables that lack something must not look like whole ones.
         let marked = marks.set_lost(true).and_then(|()| marks.set_damaged(namespace));
         marked.map_err(StorageError::during("noting that tables are damaged"))?;
         report.salvaged.push((namespace, rebuilt.salvage.clone()));
         rebuilt.install()?;
-        let tree = Tree::open(dir, namespace, shared, graves.clone());
+        let tree = Tree::open(dir, namespace, shared);
         tree.map_err(|error| failure::of_write(&error))
     }
 

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 /// Bytes of rows between two rests,
 const PIECE: usize = 64 << 10;
-/// each so long if there were no young runs at all: a piece takes about as much work.
+/// each so long if there were no L0 runs at all: a piece takes about as much work.
 const LONGEST_REST: Duration = Duration::from_micros(600);
-/// Young runs from which on there is no rest any more. Compaction begins at four of them.
+/// L0 runs from which on there is no rest any more. Compaction begins at four of them.
 const HURRY: usize = 8;
 
-/// What is known of one tree by those who commit to it and those who compact it.
+/// Shared by the threads that commit to a tree and the one that compacts it.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    young_runs: Mutex<usize>,
+    l0_runs: Mutex<usize>,
     changed: Condvar,
     has_commits: AtomicBool,
     /// The error of the system's with which compaction fails; 0: it does not.
@@ -26,7 +26,7 @@ pub(super) struct Pace {
 impl Pace {
     /// So many runs are to be compacted.
     pub(super) fn runs_are(&self, runs: usize) {
-        *self.young_runs() = runs;
+        *self.l0_runs() = runs;
         self.changed.notify_all();
     }
 
@@ -35,17 +35,17 @@ impl Pace {
         self.has_commits.store(true, Ordering::Relaxed);
     }
 
-    /// Leaves the machine to others for a while, but not if nobody has committed since the last rest.
+    /// Leaves the machine to others for a while, unless no group was committed since the last rest.
     fn rest(&self) {
         if self.has_commits.swap(false, Ordering::Relaxed) {
-            let runs = self.young_runs();
+            let runs = self.l0_runs();
             let span = longest_rest(*runs);
             drop(self.changed.wait_timeout_while(runs, span, |runs| *runs < HURRY));
         }
     }
 
-    fn young_runs(&self) -> MutexGuard<'_, usize> {
-        self.young_runs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn l0_runs(&self) -> MutexGuard<'_, usize> {
+        self.l0_runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

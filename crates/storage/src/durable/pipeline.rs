@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::SyncMode;
+use super::options::SyncMode;
 use super::queue::{Answer, Submission};
 use super::store::Store;
-use crate::batch::{Batch, Namespace};
+use crate::batch::Batch;
 use crate::engine::Durability;
 use crate::error::StorageError;
 use crate::log::Sequence;
+use crate::namespace::Namespace;
 use crate::observer::{Group, Stopwatch};
 use crate::payload;
 
@@ -91,7 +92,7 @@ impl LogWriter {
             if self.logged.send(logged).is_err() {
                 return;
             }
-            // Whoever is answered now comes back soon, and would miss a slow fsync that starts without them.
+            // Callers that are answered now come back soon, and would miss a slow fsync that starts without them.
             if synced_in >= SLOW_FSYNC {
                 self.store.queue.linger(submissions, LONGEST_LINGER.min(synced_in / LINGER_PART));
             }
@@ -101,7 +102,7 @@ impl LogWriter {
     /// Says also how long the fsync took.
     fn write(&self, submissions: Vec<Submission>) -> (Logged, Duration) {
         let is_synced = submissions.iter().any(|s| s.durability == Durability::Synced);
-        // What a node must know of itself it acts upon: that is never left to luck.
+        // A node acts upon what it knows of itself: that is never left to luck.
         let sync = is_synced && (self.store.options.sync == SyncMode::Always || has_meta(&submissions));
         let mut frames = Vec::with_capacity(submissions.len());
         let written = self.store.poison.check().and_then(|()| self.append(&submissions, &mut frames, sync));
@@ -176,12 +177,12 @@ impl Applier {
         }
         self.store.ask_for_tables();
         if let Some(last) = last {
-            // First: who was answered must not be forgotten because the process ended in between.
+            // First: a batch that was answered must not be forgotten because the process ended in between.
             self.store.acknowledged(last);
         }
         for answer in group.answers {
             answer.give(group.result.clone());
         }
-        self.store.wait_for_room();
+        self.store.backpressure().wait_for_room();
     }
 }

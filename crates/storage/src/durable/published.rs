@@ -1,5 +1,5 @@
-//! What readers of a tree look at: write buffers over tables. The library keeps which tables there are behind a lock of its
-//! own and holds that while it syncs a manifest, a few fsyncs long: neither reads nor commits may wait for that.
+//! The view of a tree's readers: write buffers over tables. The library keeps which tables there are behind a lock of
+//! its own and holds that while it syncs a manifest, a few fsyncs long: neither reads nor commits may wait for that.
 
 use std::iter::Peekable;
 use std::ops::Bound;
@@ -17,8 +17,8 @@ pub(super) type StoredRows = Box<dyn Iterator<Item = Result<(Slice, Slice), lsm_
 type Find = dyn Fn(&[u8], u64) -> Result<Option<Entry>, lsm_tree::Error> + Send + Sync;
 type Scan = dyn Fn(&KeyRange, u64) -> StoredRows + Send + Sync;
 
-/// Write buffers and tables of a tree at some moment. What is written to the active buffer later shows, under higher
-/// numbers; what is made of buffers and tables later holds the same rows. Whoever keeps it keeps them.
+/// Write buffers and tables of a tree at some moment. Later writes to the active buffer show, under higher
+/// numbers; later tables hold the same rows. To keep it is to keep its buffers and tables.
 pub(super) struct Published {
     /// The active one first.
     buffers: Vec<Arc<Buffer>>,
@@ -29,7 +29,7 @@ pub(super) struct Published {
 struct Tables {
     find: Box<Find>,
     scan: Box<Scan>,
-    young_runs: usize,
+    l0_runs: usize,
     bytes: u64,
 }
 
@@ -87,9 +87,9 @@ impl Published {
         self.buffers.iter().map(|buffer| buffer.bytes()).sum()
     }
 
-    /// Runs of tables that no compaction has merged yet.
-    pub(super) fn young_runs(&self) -> usize {
-        self.tables.young_runs
+    /// L0 runs: runs of tables that no compaction has merged yet.
+    pub(super) fn l0_runs(&self) -> usize {
+        self.tables.l0_runs
     }
 
     /// Bytes of its tables.
@@ -102,7 +102,7 @@ impl Tables {
     fn of(tree: &AnyTree) -> Self {
         let whole = tree.get_version_history_lock().latest_version();
         let version = tree.current_version();
-        let young_runs = version.level(0).map_or(0, |level| level.run_count());
+        let l0_runs = version.level(0).map_or(0, |level| level.run_count());
         let bytes = version.iter_levels().map(|level| level.size()).sum();
         let find = move |key: &[u8], below| {
             #[cfg(test)]
@@ -127,7 +127,7 @@ impl Tables {
             let rows = faults::until(before, rows);
             Box::new(rows) as StoredRows
         };
-        Self { find: Box::new(find), scan: Box::new(scan), young_runs, bytes }
+        Self { find: Box::new(find), scan: Box::new(scan), l0_runs, bytes }
     }
 }
 
@@ -136,7 +136,7 @@ fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
     (Bound::Included(&range.start()[..]), end)
 }
 
-/// Rows of buffers and tables in key order. What a newer buffer says of a key holds.
+/// Rows of buffers and tables in key order. Of a key the newer buffer's version counts.
 struct Merge {
     /// The newest first.
     buffers: Vec<Peekable<buffer::Rows>>,
@@ -150,7 +150,7 @@ impl Merge {
         heads.map(|row| &row.key).min().cloned()
     }
 
-    /// What buffers say of `key`, the first that they have.
+    /// The newest entry of buffers for `key`, the first that they have.
     fn take(&mut self, key: &Slice) -> Entry {
         let mut newest = None;
         for rows in &mut self.buffers {

@@ -1,4 +1,4 @@
-//! What waits to be committed: bounded, drained in groups by one thread.
+//! Submissions that wait to be committed: bounded, drained in groups by one thread.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ pub(super) struct Submission {
     pub(super) answer: Answer,
 }
 
-/// Who waits for a submission. Told once, also when the thread that should do it panics.
+/// The answer to a submission. Given once, also when the thread that should do it panics.
 pub(super) struct Answer(Option<Done>);
 
 impl Answer {

@@ -1,19 +1,22 @@
-//! Compaction leaves dead rows behind, lets others go first, and stops before the volume is full.
+//! Compaction leaves the rows of dropped ranges behind, gives way to others, and stops before the volume is full.
+//!
+//! Nothing in production drops a range yet: the transfer of partitions, after a change of the layout, will. Until then
+//! no row is left behind, and the filter only paces and watches the room.
 
 use std::panic::RefUnwindSafe;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use lsm_tree::compaction::filter::{self, CompactionFilter, Context, ItemAccessor, Verdict};
 
-use super::breather::Breather;
 use super::headroom::Headroom;
 use super::pace::{Pace, Steps};
-use crate::batch::Namespace;
-use crate::graves::Graves;
+use super::yielder::Yielder;
+use crate::namespace::Namespace;
+use crate::range_tombstones::RangeTombstones;
 
 pub(super) struct Factory {
     namespace: Namespace,
-    graves: Arc<RwLock<Graves>>,
+    tombstones: Arc<RwLock<RangeTombstones>>,
     headroom: Headroom,
     pace: Arc<Pace>,
 }
@@ -21,11 +24,11 @@ pub(super) struct Factory {
 impl Factory {
     pub(super) const fn new(
         namespace: Namespace,
-        graves: Arc<RwLock<Graves>>,
+        tombstones: Arc<RwLock<RangeTombstones>>,
         headroom: Headroom,
         pace: Arc<Pace>,
     ) -> Self {
-        Self { namespace, graves, headroom, pace }
+        Self { namespace, tombstones, headroom, pace }
     }
 }
 
@@ -37,11 +40,11 @@ impl filter::Factory for Factory {
     }
 
     fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
-        let graves = self.graves.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let tombstones = self.tombstones.read().unwrap_or_else(PoisonError::into_inner).clone();
         Box::new(Reclaim {
             namespace: self.namespace,
-            graves,
-            breather: Breather::default(),
+            tombstones,
+            yielder: Yielder::default(),
             steps: Steps::default(),
             pace: self.pace.clone(),
             headroom: self.headroom.clone(),
@@ -51,8 +54,8 @@ impl filter::Factory for Factory {
 
 struct Reclaim {
     namespace: Namespace,
-    graves: Graves,
-    breather: Breather,
+    tombstones: RangeTombstones,
+    yielder: Yielder,
     steps: Steps,
     pace: Arc<Pace>,
     headroom: Headroom,
@@ -65,8 +68,8 @@ impl CompactionFilter for Reclaim {
         if let code @ 1.. = self.pace.fails_with.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(std::io::Error::from_raw_os_error(code).into());
         }
-        self.breather.breathe();
-        if self.graves.is_dead(self.namespace, item.key()) {
+        self.yielder.row_done();
+        if self.tombstones.cover(self.namespace, item.key()) {
             return Ok(Verdict::Destroy);
         }
         let bytes = item.key().len() + item.value()?.len();

@@ -1,22 +1,22 @@
-//! What an open found: whether everything this store once acknowledged is still there.
+//! The report of an open: whether everything this store once acknowledged is still there.
 
 use std::fmt;
 
 use super::salvage::Salvage;
-use crate::batch::Namespace;
 use crate::log::{Findings, Sequence};
+use crate::namespace::Namespace;
 
-/// What the open of a store found. A store that lost something is open all the same, with what is left: its caller must
+/// The findings of the open of a store. A store that lost something is open all the same, with what is left: its caller must
 /// not take a missing row for one that never was, until it has been compared with other replicas.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OpenReport {
-    /// What the log said.
+    /// The findings of the log.
     pub log: Findings,
     /// Tables that had to be made anew.
     pub salvaged: Vec<(Namespace, Salvage)>,
     /// The log ended at the first of these batches, tables hold the second: it is an older one than they.
     pub log_behind: Option<(Sequence, Sequence)>,
-    /// An earlier open found a loss of which nobody has taken note ([`super::DurableEngine::acknowledge_losses`]).
+    /// An earlier open found a loss that was not acknowledged yet ([`super::DurableEngine::acknowledge_losses`]).
     pub lost_before: bool,
 }
 

@@ -3,7 +3,7 @@
 //! The readable rows of every table file go into a new tree, the newest version of each; the old tree is set aside as
 //! `NAMESPACE.ruin-1`, or the next such name. A row whose newest version was in the damaged part comes back in an older
 //! version, or a deleted one comes back: the caller must know that this replica has lost something
-//! ([`super::OpenReport`]), and merge the rows with those of other replicas. What the disk does not give is no damage:
+//! ([`super::OpenReport`]), and merge the rows with those of other replicas. A failed read is no damage:
 //! a rebuild that meets it ends without having changed anything.
 
 use std::cmp::{Ordering, Reverse};
@@ -12,24 +12,23 @@ use std::fs;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use lsm_tree::{AbstractTree, Cache, Checksum, InternalValue, Slice, Table, ValueType};
 
 use super::failure::Reason;
+use super::shared::Shared;
 use super::tree::Tree;
-use super::trees::Shared;
-use super::{damage, failure, ruins};
-use crate::batch::Namespace;
+use super::{damage, failure};
 use crate::directory::{remove_tree, sync_directory};
 use crate::error::StorageError;
 use crate::files::Patience;
-use crate::graves::Graves;
+use crate::namespace::Namespace;
 use crate::range::successor;
-use crate::row;
+use crate::{row, ruins};
 
-/// What a rebuild found. Whether there were other files nobody can tell: a rebuild always counts as a loss.
+/// The findings of a rebuild. Whether there were other files cannot be told: a rebuild always counts as a loss.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Salvage {
     /// Table files read from end to end.
@@ -65,7 +64,6 @@ impl Rebuilt {
         dir: &Path,
         namespace: Namespace,
         shared: &Shared,
-        graves: Arc<RwLock<Graves>>,
         reading: &Reading,
     ) -> Result<Self, StorageError> {
         let failed = StorageError::during("rebuilding damaged tables");
@@ -77,7 +75,7 @@ impl Rebuilt {
         }
         remove_tree(&finished).map_err(&failed)?;
         let mut salvage = Salvage::default();
-        let made = make_in(&site, dir, namespace, shared, graves, reading, &mut salvage);
+        let made = make_in(&site, dir, namespace, shared, reading, &mut salvage);
         if let Err(error) = made {
             // It would only take room.
             let _ = remove_tree(&site);
@@ -132,12 +130,11 @@ fn make_in(
     dir: &Path,
     namespace: Namespace,
     shared: &Shared,
-    graves: Arc<RwLock<Graves>>,
     reading: &Reading,
     salvage: &mut Salvage,
 ) -> Result<(), StorageError> {
     let sources = open_tables(&dir.join("tables"), reading, salvage)?;
-    let fresh = Tree::open(site, namespace, shared, graves).map_err(|error| failure::of_write(&error))?;
+    let fresh = Tree::open(site, namespace, shared).map_err(|error| failure::of_write(&error))?;
     copy(sources, &fresh, salvage)
 }
 
@@ -204,7 +201,7 @@ struct Source {
     entries: Entries,
     reached: Bytes,
     is_damaged: bool,
-    /// What the disk did not give: there are no more entries, and what was taken is of no use.
+    /// The disk did not give something: there are no more entries, and what was taken is of no use.
     failure: Option<StorageError>,
 }
 
@@ -327,7 +324,7 @@ impl Merge {
     /// Counts the tables that were read to their end, whole or damaged.
     ///
     /// # Errors
-    /// What the disk did not give: then that was not the end.
+    /// If the disk did not give something: then that was not the end.
     fn finish(&mut self, salvage: &mut Salvage) -> Result<(), StorageError> {
         if let Some(failure) = self.sources.iter_mut().find_map(|source| source.failure.take()) {
             return Err(failure);

@@ -1,11 +1,10 @@
-//! Tables that nobody reads are read all the same, slowly, and held against their checksums: a bit that rots in one
+//! Scrubbing: all tables are read, slowly, and held against their checksums, asked for or not: a bit that rots in one
 //! should be found while other nodes still have the row.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,8 +14,8 @@ use xxhash_rust::xxh3::Xxh3;
 use super::failure::Reason;
 use super::store::Store;
 use super::tree::Tree;
-use crate::batch::Namespace;
 use crate::engine::ScanLimit;
+use crate::namespace::Namespace;
 use crate::range::{KeyRange, successor};
 
 /// Bytes that are read at once.
@@ -25,29 +24,6 @@ const PIECE: usize = 256 << 10;
 const REST: Duration = Duration::from_secs(600);
 /// Rows and bytes of a page in the search for what is damaged.
 const PAGE: ScanLimit = ScanLimit { rows: 1_024, bytes: 1 << 20 };
-
-/// Ranges that wait to be fetched; there is no need to know more of a store so damaged.
-const MOST_RANGES: usize = 1_024;
-
-/// How far scrubbing has come since the open.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    pub(super) bytes: AtomicU64,
-    pub(super) passes: AtomicU64,
-    /// Ranges of data rows that cannot be read, of which nobody has been told.
-    found: Mutex<Vec<KeyRange>>,
-}
-
-impl Progress {
-    /// What was found since the last call.
-    pub(super) fn take_found(&self) -> Vec<KeyRange> {
-        std::mem::take(&mut *self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<KeyRange>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Reads all tables again and again, `rate` bytes a second.
 pub(super) fn scrub(store: &Store, rate: u64) {
@@ -100,7 +76,7 @@ impl Scrubber<'_> {
             }
         };
         self.known.insert((tree.namespace, table.id()));
-        self.store.found_rot(tree.namespace, &format!("table {}: {found}", table.id()));
+        self.store.found_damage(tree.namespace, &format!("table {}: {found}", table.id()));
         if tree.namespace == Namespace::Data {
             self.name_damage(table);
         }
@@ -130,10 +106,7 @@ impl Scrubber<'_> {
         let end = successor(&Bytes::copy_from_slice(keys.max()));
         let mut rest = KeyRange::new(Bytes::copy_from_slice(keys.min()), Some(end));
         while let Ok(page) = self.store.trees.now().scan(Namespace::Data, &rest, PAGE) {
-            let mut found = self.store.scrubbed.lock();
-            let room = MOST_RANGES.saturating_sub(found.len());
-            found.extend(page.damaged.into_iter().take(room));
-            drop(found);
+            self.store.scrubbed.note(page.damaged);
             match page.next {
                 Some(next) => rest = rest.resume(next),
                 None => return,

@@ -1,45 +1,29 @@
-//! What the threads of an open store share.
+//! The state that the threads of an open store share.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Options;
+use super::backpressure::{Backpressure, Crowd};
+use super::chores::{Chores, Work};
 use super::headroom::Space;
+use super::numbers::view_after;
+use super::options::Options;
+use super::poison::Poison;
+use super::progress::Progress;
 use super::queue::{Queue, Submission};
-use super::ruins;
-use super::scrub::Progress;
 use super::snapshots::Snapshots;
-use super::tree::{TOO_MANY_RUNS, Tree};
-use super::trees::{Trees, view_after};
+use super::tree::Tree;
+use super::trees::Trees;
 use super::unread::Unread;
-use super::upkeep::{Chores, Work};
-use crate::batch::Namespace;
 use crate::engine::{Durability, Sizes};
 use crate::error::StorageError;
 use crate::log::{Log, LogError, Sequence, Watermark};
 use crate::marks::Marks;
+use crate::namespace::Namespace;
 use crate::observer::{Observer, Stopwatch};
-use crate::row;
-
-/// Write buffers of one tree, by their bytes, from which on commits are slowed down: many short waits rather than a long
-/// one.
-const SLOW_BUFFERS: f64 = 2.5;
-/// Buffers from which on commits wait for them to become tables.
-const MAX_BUFFERS: u64 = 7;
-/// Runs of young tables from which on commits are slowed down: every run is another place to look for a row, and
-/// compaction must come after.
-const SLOW_RUNS: usize = 20;
-/// Runs from which on commits wait.
-pub(super) const MAX_RUNS: usize = 64;
-/// Runs from which on commits are refused: nothing merges them. What was taken in before fills less than as many again.
-const MOST_RUNS: usize = 112;
-/// By how much a group is slowed down for each buffer and run too many,
-const PAUSE: Duration = Duration::from_millis(1);
-/// but not by more than this.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+use crate::{row, ruins};
 
 pub(super) struct Store {
     dir: PathBuf,
@@ -52,21 +36,16 @@ pub(super) struct Store {
     applied: AtomicU64,
     /// The last batch that is known to be durable.
     synced: AtomicU64,
-    /// Bytes of the log, for who must not wait for the thread that writes it.
+    /// Bytes of the log, known without waiting for the thread that writes it.
     log_bytes: AtomicU64,
     pub(super) poison: Poison,
     pub(super) snapshots: Snapshots,
     pub(super) chores: Chores,
-    /// A tree has [`MOST_RUNS`], when last looked.
-    is_crowded: AtomicBool,
+    crowd: Crowd,
     pub(super) queue: Queue,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) scrubbed: Progress,
-    /// By [`Namespace::code`]: whose tables the next open makes anew.
-    rotten: [AtomicBool; Namespace::ALL.len()],
-    /// By [`Namespace::code`]: in whose tables damage was found.
-    damaged: [AtomicBool; Namespace::ALL.len()],
-    /// What the disk did not give.
+    /// Failed reads.
     pub(super) unread: Unread,
     /// Ruins in the data directory, when last counted.
     ruins: AtomicUsize,
@@ -96,12 +75,10 @@ impl Store {
             poison: Poison::default(),
             snapshots: Snapshots::default(),
             chores: Chores::default(),
-            is_crowded: AtomicBool::default(),
+            crowd: Crowd::default(),
             queue: Queue::default(),
             observer: Arc::new(()),
             scrubbed: Progress::default(),
-            rotten: Default::default(),
-            damaged: Default::default(),
             unread: Unread::default(),
             ruins: AtomicUsize::default(),
         }
@@ -119,7 +96,7 @@ impl Store {
 
     /// Queues a submission, or answers it at once if it cannot be taken.
     pub(super) fn submit(&self, submission: Submission) {
-        let refused = match self.check_room().and_then(|()| row::check(&submission.batches)) {
+        let refused = match self.backpressure().check_room().and_then(|()| row::check(&submission.batches)) {
             Ok(()) => self.queue.push(submission).map_err(|refused| (refused, StorageError::Closed)),
             Err(error) => Err((submission, error)),
         };
@@ -129,15 +106,15 @@ impl Store {
     }
 
     /// Compaction met what it cannot read: these tables stay as they are until they are made anew at the next open.
-    pub(super) fn found_damage(&self, namespace: Namespace, detail: &str) {
-        self.damaged[usize::from(namespace.code())].store(true, Ordering::Relaxed);
-        self.found_rot(namespace, detail);
+    pub(super) fn cannot_merge(&self, namespace: Namespace, detail: &str) {
+        self.trees.of(namespace).health.note_unmergeable();
+        self.found_damage(namespace, detail);
     }
 
     /// A table is not what was written. The others can still be compacted, and this one too if all its rows can be read.
-    pub(super) fn found_rot(&self, namespace: Namespace, detail: &str) {
+    pub(super) fn found_damage(&self, namespace: Namespace, detail: &str) {
         tracing::error!(%namespace, detail, "tables are damaged: they are rebuilt when the node is started again");
-        self.rotten[usize::from(namespace.code())].store(true, Ordering::Relaxed);
+        self.trees.of(namespace).health.note_damaged();
         if let Err(error) = self.marks().set_damaged(namespace) {
             tracing::error!(%error, "the damage could not be noted");
         }
@@ -155,22 +132,18 @@ impl Store {
         self.chores.wake();
     }
 
-    pub(super) fn is_damaged(&self, namespace: Namespace) -> bool {
-        self.damaged[usize::from(namespace.code())].load(Ordering::Relaxed)
-    }
-
     /// Prepares what the log will need next.
     pub(super) fn prepare_log(&self) -> Result<(), StorageError> {
         let spare = self.log().spare_maker();
         spare.prepare().map_err(StorageError::from)
     }
 
-    /// What panics under this lock leaves a log that refuses everything, or one as it was.
+    /// A panic under this lock leaves a log that refuses everything, or one as it was.
     pub(super) fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What durable marks say of this store.
+    /// The durable marks of this store.
     pub(super) fn marks(&self) -> MutexGuard<'_, Marks> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -205,7 +178,7 @@ impl Store {
         self.applied.store(last.0, Ordering::Release);
     }
 
-    /// Whoever waits for batches up to `last` is about to know of them.
+    /// Batches up to `last` are about to be acknowledged.
     pub(super) fn acknowledged(&self, last: Sequence) {
         let mut watermark = self.watermark.lock().unwrap_or_else(PoisonError::into_inner);
         // It may lag, and is only a witness: what it says counts at the next open, where its absence is reported.
@@ -247,77 +220,20 @@ impl Store {
         if self.synced.load(Ordering::Acquire) < self.last_applied().0 { self.sync_log() } else { Ok(()) }
     }
 
-    /// Lets compaction throw away the rows of dropped ranges, when no power cut can take the drop back.
-    pub(super) fn bury(&self) -> Result<(), StorageError> {
-        self.trees.bury(|| self.sync_applied())
+    /// How far commits are to be held back.
+    pub(super) fn backpressure(&self) -> Backpressure<'_> {
+        let Self { dir, options, trees, chores, poison, crowd, .. } = self;
+        Backpressure { dir, options, trees, chores, poison, crowd }
     }
 
-    /// Slows commits down while tables fall behind, and stops them when they are far behind: what comes in faster than it
-    /// can be put in order must wait somewhere. On a full disk nothing is waited for: no more is taken in
-    /// ([`Store::check_room`]).
-    pub(super) fn wait_for_room(&self) {
-        self.look_for_crowds();
-        let pause = self.trees.iter().map(|tree| self.pause_for(tree)).max().unwrap_or_default();
-        if !pause.is_zero() {
-            self.chores.pause(pause);
-        }
-        let waits_for = |work, is_behind: bool| is_behind && self.chores.lack_for(work).is_none();
-        self.chores.wait_until(|| {
-            let is_waiting = waits_for(Work::Flush, self.has_too_many_buffers())
-                || waits_for(Work::Compaction, self.has_too_many_runs());
-            !is_waiting || self.poison.is_set()
-        });
-    }
-
-    /// How long a group should wait because of one tree: [`PAUSE`] for each run and for each buffer too many.
-    fn pause_for(&self, tree: &Tree) -> Duration {
-        let is_compacting = self.chores.lack_for(Work::Compaction).is_none();
-        let runs = if is_compacting { self.runs_behind(tree).saturating_sub(SLOW_RUNS) as f64 } else { 0.0 };
-        let buffers = tree.published().buffered_bytes() as f64 / tree.buffer_bytes as f64;
-        PAUSE.mul_f64(runs.max(buffers - SLOW_BUFFERS).max(0.0)).min(LONGEST_PAUSE)
-    }
-
-    /// Runs that compaction has not come to. Damaged tables are not compacted, and wait for nothing.
-    fn runs_behind(&self, tree: &Tree) -> usize {
-        if self.is_damaged(tree.namespace) { 0 } else { tree.published().young_runs() }
-    }
-
-    fn has_too_many_buffers(&self) -> bool {
-        self.trees.iter().any(|tree| tree.published().buffered_bytes() >= MAX_BUFFERS * tree.buffer_bytes)
-    }
-
-    fn has_too_many_runs(&self) -> bool {
-        self.trees.iter().any(|tree| self.runs_behind(tree) >= MAX_RUNS)
-    }
-
-    /// Whether a tree has too many runs. Not asked for every commit.
-    fn look_for_crowds(&self) -> bool {
-        let is_crowded = self.trees.iter().any(|tree| tree.published().young_runs() >= MOST_RUNS);
-        self.is_crowded.store(is_crowded, Ordering::Relaxed);
-        is_crowded
-    }
-
-    /// Why no commit can be taken at present, if so. After a full disk the volume is asked, not the clock: who comes when
-    /// there is room again is taken in, and tables are tried at once if there is enough of it for what is in memory.
-    fn check_room(&self) -> Result<(), StorageError> {
-        if self.is_crowded.load(Ordering::Relaxed) && self.look_for_crowds() {
-            return Err(StorageError::NoSpace { cause: TOO_MANY_RUNS.into() });
-        }
-        let Some(lack) = self.chores.lack() else { return Ok(()) };
-        if !lack.is_of_space() {
-            let is_behind = self.has_too_many_buffers() && self.chores.lack_for(Work::Flush).is_some();
-            return if is_behind { Err(lack.error) } else { Ok(()) };
-        }
-        let (one, free) = (self.options.write_buffer_bytes, self.free_bytes());
-        let largest = self.trees.iter().map(|tree| tree.published().buffered_bytes()).max();
-        self.chores.note_room(free, one + largest.unwrap_or_default(), one);
-        let is_behind = self.has_too_many_buffers() || self.has_too_many_runs();
-        if free <= 2 * one && is_behind { Err(lack.error) } else { Ok(()) }
-    }
-
-    /// Bytes that are free on the volume. What does not say how full it is counts as full.
+    /// Bytes that are free on the volume.
     pub(super) fn free_bytes(&self) -> u64 {
-        Space::of(&self.dir).map_or(0, |space| space.free)
+        Space::free_in(&self.dir)
+    }
+
+    /// Lets compaction throw away the rows of dropped ranges, when no power cut can take the drop back.
+    pub(super) fn apply_tombstones(&self) -> Result<(), StorageError> {
+        self.trees.apply_tombstones(|| self.sync_applied())
     }
 
     /// Turns full write buffers into tables, or all of them, and gives back the log that they were in.
@@ -343,7 +259,7 @@ impl Store {
 
     /// Turns all rows in write buffers into tables.
     pub(super) fn flush_all(&self) -> Result<(), StorageError> {
-        // What was submitted until now is applied when this is answered.
+        // All that was submitted until now is applied when this is answered.
         let (answer, answered) = sync_channel(1);
         let done = Box::new(move |result| drop(answer.send(result)));
         self.submit(Submission::new(Vec::new(), Durability::Synced, done));
@@ -360,7 +276,7 @@ impl Store {
 
     /// Waits for work in the background, unless it comes to nothing.
     fn wait_for(&self, work: Work, is_done: impl Fn() -> bool) -> Result<(), StorageError> {
-        // What was said before is tried again now.
+        // A failure of before is forgotten, and the work tried again now.
         self.chores.set_lack(work, None);
         self.chores.try_again(work);
         let failed = || self.chores.lack_for(work);
@@ -381,12 +297,12 @@ impl Store {
             log_bytes,
             unflushed_bytes: of_trees(|tree| tree.published().buffered_bytes()),
             flush_backlog: self.trees.iter().map(Tree::full_buffers).sum(),
-            young_runs: self.trees.iter().map(|tree| tree.published().young_runs()).max().unwrap_or_default(),
+            l0_runs: self.trees.iter().map(|tree| tree.published().l0_runs()).max().unwrap_or_default(),
             is_short_of_space: self.chores.lack().is_some_and(|lack| lack.is_of_space()),
             cache_bytes: self.trees.shared.cache_bytes(),
             scrubbed_bytes: self.scrubbed.bytes.load(Ordering::Relaxed),
             scrub_passes: self.scrubbed.passes.load(Ordering::Relaxed),
-            damaged_tables: self.rotten.iter().filter(|rotten| rotten.load(Ordering::Relaxed)).count(),
+            damaged_tables: self.trees.iter().filter(|tree| tree.health.is_damaged()).count(),
             unread_tables: self.unread.tables(),
             read_failures: self.unread.failures(),
             ruins: self.ruins.load(Ordering::Relaxed),
@@ -416,34 +332,5 @@ impl Store {
             false => tree.persisted(),
         };
         self.trees.iter().map(of_tree).min().unwrap_or(applied)
-    }
-}
-
-/// The first failure after which nobody knows what the disk holds.
-#[derive(Default)]
-pub(super) struct Poison(OnceLock<String>);
-
-impl Poison {
-    pub(super) fn check(&self) -> Result<(), StorageError> {
-        match self.0.get() {
-            Some(cause) => Err(StorageError::Poisoned { cause: cause.clone() }),
-            None => Ok(()),
-        }
-    }
-
-    pub(super) fn is_set(&self) -> bool {
-        self.0.get().is_some()
-    }
-
-    /// Refuses all work from now on. Who meets the first failure hears of it, later ones of the poison.
-    pub(super) fn put(&self, error: StorageError) -> StorageError {
-        let first = self.0.get_or_init(|| {
-            tracing::error!(%error, "the store failed and refuses all further work");
-            error.to_string()
-        });
-        match error.to_string() == *first {
-            true => error,
-            false => StorageError::Poisoned { cause: first.clone() },
-        }
     }
 }

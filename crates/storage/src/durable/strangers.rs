@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::{fs, io};
 
-use super::ruins::free_name;
+use crate::ruins::free_name;
 
-/// Moves what is strange in the directory of a tree to one beside it, `NAME.strange`, where nobody looks at it.
+/// Moves what is strange in the directory of a tree to one beside it, `NAME.strange`, which the store does not read.
 pub(super) fn move_aside(tree: &Path) -> io::Result<()> {
     move_from(tree, tree, is_strange_in_tree)?;
     ["tables", "blobs"].iter().try_for_each(|part| move_from(tree, &tree.join(part), is_strange_among_tables))

@@ -1,40 +1,56 @@
 //! Rows of dropped ranges are deleted a few at a time, so that their space comes back even where nothing is written and
 //! compaction has no reason to pass.
+//!
+//! Nothing in production drops a range yet: the transfer of partitions, after a change of the layout, will.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::numbers::NOW;
 use super::queue::Submission;
 use super::store::Store;
-use crate::batch::{Batch, Namespace, Op};
-use crate::engine::Durability;
+use super::trees::Trees;
+use super::{damage, failure};
+use crate::batch::{Batch, Op};
+use crate::engine::{Durability, Found};
 use crate::error::StorageError;
-use crate::graves::Grave;
+use crate::namespace::Namespace;
 use crate::range::{KeyRange, successor};
+use crate::range_tombstones::{RangeTombstone, RangeTombstones};
 
 /// Rows looked at in one step.
 const STEP_ROWS: usize = 512;
 /// The rest after a step.
 const REST: Duration = Duration::from_millis(10);
-/// The value of the row of a drop that is swept.
+/// The value of the row of a range tombstone whose range is swept.
 const SWEPT: &[u8] = b"swept";
 
-/// Sweeps every drop that is not swept yet. What fails is tried again after the next open.
+/// Sweeps every dropped range that is not swept yet. After a failure the next open tries again.
 pub(super) fn sweep(store: &Store) {
-    let unswept = store.trees.graves_where(|value| value != SWEPT);
-    for grave in unswept {
-        if let Err(error) = sweep_grave(store, &grave) {
+    for tombstone in unswept(&store.trees) {
+        if let Err(error) = sweep_range(store, &tombstone) {
             tracing::warn!(%error, "a dropped range could not be swept out");
             return;
         }
     }
 }
 
-fn sweep_grave(store: &Store, grave: &Grave) -> Result<(), StorageError> {
-    let mut rest = grave.keys();
+/// The range tombstones whose ranges are not swept. One whose row cannot be read is left out.
+fn unswept(trees: &Trees) -> Vec<RangeTombstone> {
+    let meta = trees.of(Namespace::Meta).published();
+    let recorded = damage::Walk::new(meta, Namespace::Meta, RangeTombstones::rows(), NOW);
+    let unswept = recorded.filter_map(|found| match found {
+        Ok(Found::Row(key, value)) if value != SWEPT => RangeTombstone::of_row(&key),
+        _ => None,
+    });
+    unswept.collect()
+}
+
+fn sweep_range(store: &Store, tombstone: &RangeTombstone) -> Result<(), StorageError> {
+    let mut rest = tombstone.keys();
     while !store.chores.is_stopped() {
-        let (dead, next) = store.trees.dead_rows(&rest, STEP_ROWS)?;
+        let (dead, next) = dead_rows(&store.trees, &rest)?;
         if !dead.is_empty() {
             commit(
                 store,
@@ -42,7 +58,7 @@ fn sweep_grave(store: &Store, grave: &Grave) -> Result<(), StorageError> {
             )?;
         }
         let Some(next) = next else {
-            let Op::Put { namespace, key, .. } = grave.row() else { return Ok(()) };
+            let Op::Put { namespace, key, .. } = tombstone.row() else { return Ok(()) };
             return commit(
                 store,
                 [Op::Put { namespace, key, value: Bytes::from_static(SWEPT) }].into_iter().collect(),
@@ -52,6 +68,21 @@ fn sweep_grave(store: &Store, grave: &Grave) -> Result<(), StorageError> {
         store.chores.pause(REST);
     }
     Ok(())
+}
+
+/// The dead ones of the next [`STEP_ROWS`] data rows in a range, and the last row looked at if there may be more.
+fn dead_rows(trees: &Trees, range: &KeyRange) -> Result<(Vec<Bytes>, Option<Bytes>), StorageError> {
+    let mut dead = Vec::new();
+    let mut last = None;
+    for row in trees.of(Namespace::Data).published().stored(range, NOW).take(STEP_ROWS) {
+        let (key, _) = row.map_err(|error| failure::of_read(Namespace::Data, range.start(), &error))?;
+        let key = Bytes::copy_from_slice(&key);
+        if trees.tombstones.cover(Namespace::Data, &key) {
+            dead.push(key.clone());
+        }
+        last = Some(key);
+    }
+    Ok((dead, last))
 }
 
 fn commit(store: &Store, batch: Batch) -> Result<(), StorageError> {

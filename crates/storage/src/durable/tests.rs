@@ -1,13 +1,15 @@
-use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
+use std::{fs, io};
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::batch::Op;
 use crate::conformance::Home;
-use crate::graves::Graves;
+use crate::files::Patience;
 use crate::range::KeyRange;
+use crate::range_tombstones::RangeTombstones;
 
 mod damage;
 mod faults;

@@ -1,6 +1,6 @@
 //! One namespace's tree: its write buffer, its sealed buffers, its tables.
 //!
-//! Two threads change it, and neither makes those wait who read or commit: *flush* seals buffers and makes tables of them,
+//! Two threads change it, and neither makes reads or commits wait: *flush* seals buffers and makes tables of them,
 //! *compact* merges tables. A buffer is sealed between two groups: the thread that applies is handed a new one when readers
 //! look at both.
 
@@ -17,26 +17,27 @@ use lsm_tree::{
     ValueType,
 };
 
-use super::breather::Breather;
 use super::buffer::{Buffer, Row};
 use super::headroom::Headroom;
+use super::health::Health;
+use super::making::Making;
+use super::numbers::{NOW, STEP};
 use super::pace::Pace;
 use super::published::Published;
 use super::reclaim;
-use super::trees::{NOW, STEP, Shared};
-use super::writeback::Making;
+use super::shared::Shared;
+use super::yielder::Yielder;
 use super::{failure, manifest};
-use crate::batch::Namespace;
 use crate::error::StorageError;
-use crate::graves::Graves;
 use crate::log::Sequence;
+use crate::namespace::Namespace;
 use crate::range::KeyRange;
 
 /// Bytes of a table. The first level with sorted tables holds four of them, each level below ten times as much: what is
 /// not yet merged with older versions of its rows is a small part of the whole.
 const TABLE_BYTES: u64 = 32 << 20;
 
-/// Young runs that a tree may have: its manifest counts them in one byte, and one of 256 could not be opened again.
+/// L0 runs that a tree may have: its manifest counts them in one byte, and one of 256 could not be opened again.
 const LAST_RUN: usize = 240;
 /// Why no more can be taken in.
 pub(super) const TOO_MANY_RUNS: &str = "too many tables wait to be merged, for want of space or because some are damaged: make room, \
@@ -50,29 +51,26 @@ pub(super) struct Tree {
     pub(super) buffer_bytes: u64,
     /// Where rows go. Held while a group is applied.
     active: Mutex<Arc<Buffer>>,
-    /// What readers look at. Held for an instant.
+    /// The view of readers. Held for an instant.
     published: RwLock<Arc<Published>>,
-    /// Held while what readers look at is made from what they looked at so far.
+    /// Held while the next view of readers is made from the last one.
     publishing: Mutex<()>,
-    /// Held for reading by who makes tables.
+    /// Held for reading while tables are made.
     alone: RwLock<()>,
-    litter: Mutex<Litter>,
+    orphans: Mutex<Orphans>,
     pub(super) pace: Arc<Pace>,
-    /// Who is told that they are being made.
+    pub(super) health: Health,
+    /// Told that tables are being made.
     making: Arc<Making>,
 }
 
 impl Tree {
     /// Opens the tree in `dir`, made if it is not there.
-    pub(super) fn open(
-        dir: &Path,
-        namespace: Namespace,
-        shared: &Shared,
-        graves: Arc<RwLock<Graves>>,
-    ) -> Result<Self, lsm_tree::Error> {
+    pub(super) fn open(dir: &Path, namespace: Namespace, shared: &Shared) -> Result<Self, lsm_tree::Error> {
         let pace = Arc::<Pace>::default();
         let headroom = Headroom::new(dir, &shared.options);
-        let buried = reclaim::Factory::new(namespace, graves, headroom, pace.clone());
+        let filter =
+            reclaim::Factory::new(namespace, shared.durable_tombstones.clone(), headroom, pace.clone());
         let config = Config::new(dir, SequenceNumberCounter::default(), SequenceNumberCounter::default())
             .use_cache(shared.cache.clone())
             .use_descriptor_table(Some(shared.files.clone()))
@@ -80,14 +78,14 @@ impl Tree {
             // Large indexes and filters are read block by block, through the bounded cache.
             .index_block_partitioning_policy(PartitioningPolicy::all(true))
             .filter_block_partitioning_policy(PartitioningPolicy::all(true))
-            .with_compaction_filter_factory(Some(Arc::new(buried)));
+            .with_compaction_filter_factory(Some(Arc::new(filter)));
         let tree = config.open()?;
         let buffer_bytes = match namespace {
             Namespace::Data | Namespace::Hints => shared.options.write_buffer_bytes,
             Namespace::Meta => shared.options.write_buffer_bytes.min(4 << 20),
         };
         let first = Published::first(&tree);
-        pace.runs_are(first.young_runs());
+        pace.runs_are(first.l0_runs());
         Ok(Self {
             namespace,
             buffer_bytes,
@@ -95,8 +93,9 @@ impl Tree {
             published: RwLock::new(Arc::new(first)),
             publishing: Mutex::default(),
             alone: RwLock::default(),
-            litter: Mutex::default(),
+            orphans: Mutex::default(),
             pace,
+            health: Health::default(),
             making: shared.making.clone(),
             tree,
         })
@@ -107,9 +106,9 @@ impl Tree {
         Sequence(self.tree.get_highest_persisted_seqno().unwrap_or(0) / STEP)
     }
 
-    /// What can be read now.
+    /// The view of readers now.
     pub(super) fn published(&self) -> Arc<Published> {
-        // Nobody panics while it is replaced.
+        // Its replacement does not panic.
         self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -126,7 +125,7 @@ impl Tree {
         !buffer.is_empty() && (all || buffer.bytes() >= self.buffer_bytes)
     }
 
-    /// Seals the write buffer, if it holds anything. Afterwards nobody writes to it.
+    /// Seals the write buffer, if it holds anything. Afterwards it does not change.
     ///
     /// # Errors
     /// If a batch was applied to it by half. That must not be found in a table: [`Tree::flush`] must not follow.
@@ -156,17 +155,17 @@ impl Tree {
     }
 
     fn make_tables(&self, buffer: &Arc<Buffer>, below: u64) -> Result<(), lsm_tree::Error> {
-        if self.published().young_runs() >= LAST_RUN {
+        if self.published().l0_runs() >= LAST_RUN {
             return Err(lsm_tree::Error::Io(io::Error::new(io::ErrorKind::StorageFull, TOO_MANY_RUNS)));
         }
-        let mut breather = Breather::default();
-        let rows = buffer.rows(&KeyRange::all(), NOW).inspect(|_| breather.breathe());
+        let mut yielder = Yielder::default();
+        let rows = buffer.rows(&KeyRange::all(), NOW).inspect(|_| yielder.row_done());
         let Some((tables, _)) = self.tree.flush_to_tables(rows.map(|row| Ok(of_table(row))))? else {
             return Ok(());
         };
         self.tree.register_tables(&tables, None, None, &[], below)?;
         // At once: compaction may replace them before anybody looks again.
-        self.litter().note_whole(tables.iter().map(Table::id));
+        self.orphans().note_whole(tables.iter().map(Table::id));
         Ok(())
     }
 
@@ -176,7 +175,7 @@ impl Tree {
 
     /// Shows readers what is there now.
     fn publish(&self, fresh: Published) {
-        self.pace.runs_are(fresh.young_runs());
+        self.pace.runs_are(fresh.l0_runs());
         let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
         let former = std::mem::replace(&mut *published, Arc::new(fresh));
         drop(published);
@@ -196,8 +195,8 @@ impl Tree {
         drop(maker);
         drop(alone);
         match &done {
-            Ok(_) => self.litter().note_whole(self.tree.current_version().iter_tables().map(Table::id)),
-            Err(error) if failure::leaves_litter(error) => self.clear_up(first),
+            Ok(_) => self.orphans().note_whole(self.tree.current_version().iter_tables().map(Table::id)),
+            Err(error) if failure::leaves_orphans(error) => self.clear_up(first),
             Err(_) => {}
         }
         done
@@ -205,18 +204,18 @@ impl Tree {
 
     /// Removes what makers have left from table `first` on, and what could not be removed before.
     fn clear_up(&self, first: u64) {
-        // Nobody makes a table meanwhile.
+        // No table is made meanwhile.
         let _alone = self.alone.write().unwrap_or_else(PoisonError::into_inner);
-        let mut litter = self.litter();
-        let from = litter.from.map_or(first, |from| from.min(first));
-        let removed = self.remove_unfinished(from, &litter);
-        litter.from = if matches!(removed, Ok(Some(_))) { None } else { Some(from) };
+        let mut orphans = self.orphans();
+        let from = orphans.from.map_or(first, |from| from.min(first));
+        let removed = self.remove_unfinished(from, &orphans);
+        orphans.from = if matches!(removed, Ok(Some(_))) { None } else { Some(from) };
         tracing::debug!(?removed, namespace = %self.namespace, "cleared up after unfinished tables");
     }
 
     /// Removes table files numbered from `first` on that do not belong to the tree, and did not: a table that was replaced
     /// may still be read. Says how many.
-    fn remove_unfinished(&self, first: u64, litter: &Litter) -> io::Result<Option<usize>> {
+    fn remove_unfinished(&self, first: u64, orphans: &Orphans) -> io::Result<Option<usize>> {
         let version = self.tree.current_version();
         if manifest::in_force(&self.tree.tree_config().path)? != version.id() {
             // The disk has a later one than memory: the last step failed when it was all but done.
@@ -227,8 +226,8 @@ impl Tree {
         for entry in fs::read_dir(self.tree.tree_config().path.join(TABLES))? {
             let entry = entry?;
             let number = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
-            let is_litter = |number| number >= first && !is_ours(number) && !litter.whole.contains(&number);
-            if number.is_some_and(is_litter) {
+            let is_orphan = |number| number >= first && !is_ours(number) && !orphans.whole.contains(&number);
+            if number.is_some_and(is_orphan) {
                 fs::remove_file(entry.path())?;
                 removed += 1;
             }
@@ -236,8 +235,8 @@ impl Tree {
         Ok(Some(removed))
     }
 
-    fn litter(&self) -> MutexGuard<'_, Litter> {
-        self.litter.lock().unwrap_or_else(PoisonError::into_inner)
+    fn orphans(&self) -> MutexGuard<'_, Orphans> {
+        self.orphans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where its files are.
@@ -285,16 +284,16 @@ impl Tree {
     }
 }
 
-/// What is known of the files of tables that were not finished.
+/// Orphan tables: files of tables that were begun, and that no version of the tree names.
 #[derive(Default)]
-struct Litter {
+struct Orphans {
     /// Tables that belong to the tree, or did since the open.
     whole: BTreeSet<u64>,
     /// From this number on there may be some that could not be removed when they were found.
     from: Option<u64>,
 }
 
-impl Litter {
+impl Orphans {
     fn note_whole(&mut self, tables: impl Iterator<Item = u64>) {
         self.whole.extend(tables);
         // Those of long ago are not asked for.

@@ -1,12 +1,12 @@
-//! What the disk did not give: counted, and left as it is.
+//! Failed reads: counted, and what they asked for left as it is.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::batch::Namespace;
 use crate::engine::Page;
 use crate::error::StorageError;
+use crate::namespace::Namespace;
 
 /// Failed reads of an open store.
 #[derive(Debug, Default)]

@@ -6,74 +6,15 @@ use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::store::Store;
 use super::tree::Tree;
-use crate::batch::Namespace;
+use crate::namespace::Namespace;
 
 /// Bytes that are worth a write of their own.
 const PIECE: u64 = 256 << 10;
-/// How long a table may grow unwatched.
-const PACE: Duration = Duration::from_millis(1);
 /// Tables of a tree that may be written at the same time, those included that were just begun.
 const WATCHED: u64 = 4;
-
-/// How many threads are making tables.
-#[derive(Default)]
-pub(super) struct Making {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    makers: usize,
-    stop: bool,
-}
-
-/// Somebody is making tables.
-pub(super) struct Maker<'a>(&'a Making);
-
-impl Making {
-    /// Tables are made until the answer is dropped.
-    pub(super) fn begin(&self) -> Maker<'_> {
-        self.lock().makers += 1;
-        self.changed.notify_all();
-        Maker(self)
-    }
-
-    /// Ends [`follow`].
-    pub(super) fn stop(&self) {
-        self.lock().stop = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until somebody makes tables. False: stop.
-    fn wait(&self) -> bool {
-        let idle = |state: &mut State| state.makers == 0 && !state.stop;
-        !self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner).stop
-    }
-
-    /// Waits a little. Says whether tables are still being made.
-    fn rest(&self) -> bool {
-        let busy = |state: &mut State| state.makers > 0 && !state.stop;
-        let waited = self.changed.wait_timeout_while(self.lock(), PACE, busy);
-        busy(&mut waited.unwrap_or_else(PoisonError::into_inner).0)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Maker<'_> {
-    fn drop(&mut self) {
-        self.0.lock().makers -= 1;
-        self.0.changed.notify_all();
-    }
-}
 
 /// Follows the tables that are being written for as long as the store runs.
 pub(super) fn follow(store: &Store) {
@@ -102,7 +43,7 @@ struct Table {
 impl Growing {
     fn follow(&mut self, tree: &Tree) {
         if let Err(error) = self.push_out(tree) {
-            // Whoever makes the table meets the same failure, and says so.
+            // The thread that makes the table meets the same failure, and says so.
             tracing::debug!(%error, namespace = %tree.namespace, "a growing table could not be followed");
         }
     }
@@ -148,20 +89,6 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-
-    #[test]
-    fn who_follows_sleeps_until_tables_are_made_and_ends_when_told() {
-        let making = Making::default();
-        let maker = making.begin();
-        let other = making.begin();
-        assert!(making.wait());
-        drop(maker);
-        assert!(making.wait() && making.rest(), "one is left");
-        drop(other);
-        assert!(!making.rest());
-        making.stop();
-        assert!(!making.wait());
-    }
 
     #[test]
     fn a_growing_table_is_sent_piece_by_piece() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Files, LogFile};
 
-/// What becomes of writes that were not synced when the power is cut.
+/// The fate of writes that were not synced when the power is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unsynced {
     /// All are lost.
@@ -97,7 +97,7 @@ impl FaultyFiles {
     }
 
     /// The next sync of a file fails: what it was to make durable is not, and counts as written from then on, so that
-    /// another sync will claim success. What is read is what was written, until the power is cut.
+    /// another sync will claim success. Reads give what was written, until the power is cut.
     pub fn fail_next_sync(&self) {
         self.lock().faults.sync = true;
     }
@@ -161,7 +161,7 @@ impl FaultyFiles {
         }
     }
 
-    /// What a file holds at present, if it is there.
+    /// The present bytes of a file, if it is there.
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let disk = self.lock();
         disk.entries.get(name).and_then(|inode| disk.inodes.get(inode)).map(|inode| inode.bytes.clone())

@@ -44,7 +44,7 @@ impl OsFiles {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
         let file = OsFile(file);
         if let Err(error) = fill(&file).and_then(|()| file.0.sync_all()) {
-            // What is left of it would only take room; the error that counts is the first.
+            // Its remains would only take room; the error that counts is the first.
             let _ = fs::remove_file(&path);
             return Err(error);
         }
@@ -143,7 +143,7 @@ fn write_zeros(file: &OsFile, length: u64) -> io::Result<()> {
     while offset < length {
         let chunk = CHUNK.min(length - offset);
         file.write_at(offset, &zeros[..chunk as usize])?;
-        // Piece by piece: an fsync of somebody else's must not wait for all of them.
+        // Piece by piece: another thread's fsync must not wait for all of them.
         file.sync_data()?;
         offset += chunk;
     }

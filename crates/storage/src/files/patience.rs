@@ -43,7 +43,7 @@ impl Patience {
             return false;
         }
         *left -= 1;
-        // Nobody wakes it: this is a pause, for the disk.
+        // It is never woken: this is a pause, for the disk.
         drop(Condvar::new().wait_timeout(left, self.pause));
         true
     }

@@ -41,7 +41,7 @@ fn what_is_made_in_the_place_of_another_holds_nothing_of_it() {
     });
 }
 
-/// What is only allocated may be lost although it was synced, when the journal of the file system aborts.
+/// Blocks that are only allocated may be lost although they were synced, when the journal of the file system aborts.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_is_written_not_only_allocated() {

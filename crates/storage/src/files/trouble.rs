@@ -1,4 +1,4 @@
-//! What an error of the system means for who wanted to write.
+//! The meaning of a system error for a writer.
 
 use std::io::{self, ErrorKind};
 

@@ -1,11 +1,11 @@
-//! What an open says of the log, to programs and to people.
+//! The report of an open on the log, to programs and to people.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::Sequence;
+use super::sequence::Sequence;
 
-/// What was found in a log.
+/// The state in which a log was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Segments that hold it.
@@ -15,11 +15,11 @@ pub struct Findings {
     /// The highest batch that the log holds or once held; 0 if there is no log.
     pub last: Sequence,
     /// At most how many bytes at the end were written in part, or followed something that was, when the power was cut or
-    /// the process ended. Nobody was promised what they held; it is cut off.
+    /// the process ended. Their content was never promised; it is cut off.
     pub torn_bytes: Option<u64>,
     /// Whole batches among these.
     pub dropped: u64,
-    /// Batches that were durable once and are gone, in order. Those of which [`super::Log::acknowledge_findings`] was
+    /// Batches that were durable once and are gone, in order. Those of which `Log::acknowledge_findings` was
     /// told are not among them.
     pub lost: Vec<RangeInclusive<Sequence>>,
     /// The highest batch that the store knew to have acknowledged. None if that cannot be read: then every batch found

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::Sequence;
+use super::sequence::Sequence;
 
 /// Bytes of a frame in front of its payload.
 pub(super) const FRAME_HEADER: usize = 48;
@@ -11,7 +11,7 @@ pub(super) const ALIGNMENT: usize = 8;
 
 const MAGIC: [u8; 4] = *b"SLfr";
 
-/// What stands in front of a payload.
+/// The header in front of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FrameHeader {
     pub(super) length: u32,

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::Sequence;
 use super::frame::{ALIGNMENT, FRAME_HEADER, FrameHeader, Place};
+use super::sequence::Sequence;
 
 /// A group under construction. Begun with [`super::Log::group`], where its frames will follow.
 #[derive(Debug)]

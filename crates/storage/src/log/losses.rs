@@ -1,4 +1,4 @@
-//! The losses that somebody has taken note of: a short text, replaced by rename and synced.
+//! The losses that were acknowledged: a short text, replaced by rename and synced.
 //!
 //! ```text
 //! starling known losses 1
@@ -11,7 +11,9 @@ use std::ops::RangeInclusive;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{LogError, Reading, Sequence};
+use super::error::LogError;
+use super::opening::Reading;
+use super::sequence::Sequence;
 use crate::files::Files;
 
 type Ranges = Vec<RangeInclusive<Sequence>>;

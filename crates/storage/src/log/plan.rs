@@ -1,20 +1,22 @@
-//! What is to be done about a verdict: which segments stay, what is erased, what is reported.
+//! The repair after a verdict: which segments stay, what is erased, what is reported.
 
 use std::ops::RangeInclusive;
 
+use super::findings::Findings;
+use super::opening::Known;
 use super::segment::SEGMENT_HEADER;
+use super::sequence::Sequence;
 use super::survey::{Run, Survey, Surveyed};
 use super::verdict::{Verdict, without};
-use super::{Findings, Known, Sequence};
 
 /// The repair of a log. Made without changing anything.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) verdict: Verdict,
     pub(super) known_losses: Vec<RangeInclusive<Sequence>>,
-    /// Losses that nobody has taken note of.
+    /// Losses that were not acknowledged yet.
     pub(super) new_losses: Vec<RangeInclusive<Sequence>>,
-    /// What becomes of each segment.
+    /// The fate of each segment.
     fates: Vec<Fate>,
 }
 
@@ -35,7 +37,7 @@ impl Plan {
             if !stays[index] {
                 return Fate::Removed;
             }
-            // Where the end is lost, what is left of it stays for who wants to look at it.
+            // Where the end is lost, what is left of it stays as evidence.
             let is_torn = Some(index) == last && surveyed.debris > 0 && verdict.lost.is_empty();
             let erase = is_torn || verdict.dropped_in(surveyed) > 0;
             Fate::Kept { erase_from: erase.then(|| verdict.end(surveyed)) }
@@ -68,7 +70,7 @@ impl Plan {
         self.verdict.lost.iter().any(|lost| *lost.start() <= end && begin <= *lost.end())
     }
 
-    /// What the next segment says was synced: nothing that is known to be lost is forgotten.
+    /// The mark of what was synced, for the next segment: nothing that is known to be lost is forgotten.
     pub(super) fn settled(&self) -> Sequence {
         let lost = self.new_losses.last().map_or(Sequence(0), |range| *range.end());
         self.verdict.synced.max(lost).min(self.verdict.last)

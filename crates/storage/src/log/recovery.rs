@@ -8,21 +8,26 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::error::LogError;
+use super::findings::Findings;
 use super::frame::FrameHeader;
+use super::opening::{Known, Reading, Settings};
 use super::plan::Plan;
 use super::segment::SEGMENT_HEADER;
+use super::sequence::Sequence;
 use super::spares::Spares;
 use super::survey::{Run, Survey, Surveyed};
 use super::verdict::Verdict;
+use super::writer::Log;
 use super::writer::{Active, Closed};
-use super::{Findings, Known, Log, LogError, Reading, Sequence, Settings, losses, ruin, segment};
+use super::{losses, ruin, segment};
 use crate::files::Files;
 
 impl Log {
     /// Opens the log of a store among `files`; an empty one if there is none. Calls `replay` for every batch that tables
     /// do not hold, in order; what it is given is durable, and slices of a segment.
     ///
-    /// What is lost is in the findings of every open until [`Log::acknowledge_findings`] is called.
+    /// Losses are in the findings of every open until [`Log::acknowledge_findings`] is called.
     ///
     /// # Errors
     /// [`LogError::FormatTooNew`] and [`LogError::Unread`] with nothing changed; [`LogError::NoSpace`] and
@@ -52,7 +57,7 @@ impl Log {
         Ok((log, findings))
     }
 
-    /// What [`Log::open`] would find. Changes nothing.
+    /// The findings that [`Log::open`] would give. Changes nothing.
     ///
     /// # Errors
     /// If the log cannot be read, or is for a newer version.
@@ -104,7 +109,7 @@ impl Log {
                 self.active = Some(Active { file: surveyed.file.clone(), number, bytes, end });
                 self.is_active_ruin = is_ruin;
             } else {
-                // What cannot be read might hold anything up to the next that can.
+                // An unreadable segment might hold anything up to the next readable one.
                 let next = kept[index + 1..].iter().find_map(|next| next.begins());
                 let last = next.map_or(self.last, |next| next.previous().min(self.last));
                 self.closed.push_back(Closed { number, bytes, last, is_ruin });

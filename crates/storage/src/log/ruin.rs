@@ -1,12 +1,14 @@
-//! What is left of a file in which something was lost is set aside, never used again or removed.
+//! A file in which something was lost is set aside, never used again or removed.
 
 use std::io;
 
 use bytes::Bytes;
 
+use super::error::LogError;
 use super::frame::{ALIGNMENT, FRAME_HEADER, FrameHeader};
+use super::opening::Reading;
+use super::segment;
 use super::segment::SEGMENT_HEADER;
-use super::{LogError, Reading, segment};
 use crate::files::{Files, read_all, read_what_can_be};
 
 /// Renames a file to `NAME.ruin-1`, or the next such name that is free. Durable after the next sync of the directory.

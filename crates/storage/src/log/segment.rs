@@ -2,7 +2,8 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{LogError, Sequence};
+use super::error::LogError;
+use super::sequence::Sequence;
 
 /// Where the frames of a segment begin.
 pub(super) const SEGMENT_HEADER: usize = 4096;
@@ -14,7 +15,7 @@ pub(super) const FORMAT: u32 = 1;
 const MAGIC: u64 = u64::from_le_bytes(*b"SLseg\r\n\0");
 const WORDS: usize = HEADER_BYTES / size_of::<u64>();
 
-/// What a segment says of itself.
+/// A segment's statement of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     pub(super) store: u64,

@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{LogError, segment};
+use super::error::LogError;
+use super::segment;
 use crate::files::{Files, LogFile};
 
 /// Spares kept at most.
@@ -84,7 +85,7 @@ impl Spares {
         while let Some(name) = { self.lock().ready.pop() } {
             match self.files.open(&name) {
                 Ok(file) => return Ok(Some((name, file))),
-                // One that somebody removed is not worth an error.
+                // One that was removed from outside is not worth an error.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     self.lock().ready.push(name);

@@ -1,10 +1,13 @@
-//! What is in the segments, before anything is believed or changed.
+//! The content of the segments, before anything is believed or changed.
 
 use std::sync::Arc;
 
+use super::error::LogError;
 use super::frame::{ALIGNMENT, FRAME_HEADER, FrameHeader};
+use super::opening::Reading;
+use super::segment;
 use super::segment::{HEADER_BYTES, SEGMENT_HEADER, SegmentHeader};
-use super::{LogError, Reading, Sequence, segment};
+use super::sequence::Sequence;
 use crate::files::{Files, LogFile, read_start};
 
 /// The segments in order.
@@ -25,7 +28,7 @@ pub(super) struct Surveyed {
     pub(super) header: Option<SegmentHeader>,
     /// It does not begin with anything that this program writes.
     pub(super) is_strange: bool,
-    /// What can be read, in order.
+    /// The readable frames, in order.
     pub(super) runs: Vec<Run>,
     /// Bytes behind the last of them that may be what is left of more.
     pub(super) debris: u64,
@@ -46,7 +49,7 @@ impl Survey {
     /// Reads all segments of a store.
     ///
     /// # Errors
-    /// [`LogError::Unread`] if any of them cannot be read: nobody can tell then what is lost.
+    /// [`LogError::Unread`] if any of them cannot be read: then it cannot be told what is lost.
     pub(super) fn of(files: &dyn Files, store: u64, reading: &Reading) -> Result<Self, LogError> {
         let mut segments = open_all(files, store, reading)?;
         let limits = limits(&segments);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
 
+use super::group::{Frames, Group};
 use super::*;
-use crate::files::{FaultyFiles, Files, Unsynced, WriteFault};
+use crate::files::{FaultyFiles, Files, Patience, Unsynced, WriteFault};
 
 mod crash;
 mod damage;
@@ -19,7 +20,7 @@ const STORE: u64 = 0x5747_0b57_0b57_0b57;
 /// Small, so that there are many segments.
 const SETTINGS: Settings = Settings { segment_bytes: 3 * 4096 };
 
-/// What an open gave.
+/// The result of an open.
 struct Opened {
     log: Log,
     findings: Findings,

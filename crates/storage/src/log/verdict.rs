@@ -1,10 +1,11 @@
-//! What a survey means: what is lost, and what is cut off because nobody was promised it.
+//! The meaning of a survey: what is lost, and what is cut off because it was never promised.
 
 use std::ops::RangeInclusive;
 
+use super::opening::Known;
 use super::segment::SEGMENT_HEADER;
+use super::sequence::Sequence;
 use super::survey::{Run, Survey, Surveyed};
-use super::{Known, Sequence};
 
 /// The judgement of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl Verdict {
         verdict
     }
 
-    /// Goes on with a run, unless it stands behind something that is missing and nobody was promised.
+    /// Goes on with a run, unless it stands behind something that is missing and was never promised.
     fn follow(&mut self, run: &Run, promised: Sequence) -> bool {
         if run.last <= self.last {
             return true;
@@ -84,7 +85,7 @@ impl Verdict {
     }
 }
 
-/// What is in `ranges` and not in `known`; all in order.
+/// `ranges` less `known`; all in order.
 pub(super) fn without(
     ranges: Vec<RangeInclusive<Sequence>>,
     known: &[RangeInclusive<Sequence>],

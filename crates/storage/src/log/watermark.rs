@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{LogError, Reading, Sequence, ruin};
+use super::error::LogError;
+use super::opening::Reading;
+use super::ruin;
+use super::sequence::Sequence;
 use crate::files::{Files, LogFile, read_all};
 
 /// The watermark of an open store.
@@ -45,7 +48,7 @@ impl Watermark {
         Ok((Self::create(&*files, store).map_err(failed)?, None))
     }
 
-    /// What the watermark among `files` says. Changes nothing.
+    /// Reads the watermark among `files`. Changes nothing.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -57,7 +60,8 @@ impl Watermark {
         }
     }
 
-    /// Batches up to `sequence` are acknowledged, synced or not: whatever is missing of them somebody counts on. Lower ones than before change nothing.
+    /// Batches up to `sequence` are acknowledged, synced or not: if one of them is missing later, that is a loss. Lower
+    /// ones than before change nothing.
     ///
     /// # Errors
     /// If it cannot be written. It lags then, which does no harm by itself.

@@ -5,10 +5,15 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::error::LogError;
 use super::frame::Place;
+use super::group::{Frames, Group};
+use super::opening::Settings;
 use super::segment::{SEGMENT_HEADER, SegmentHeader};
+use super::sequence::Sequence;
+use super::spares::SpareMaker;
 use super::spares::Spares;
-use super::{Frames, Group, LogError, Sequence, Settings, SpareMaker, losses, ruin, segment};
+use super::{losses, ruin, segment};
 use crate::files::{Files, LogFile, Trouble};
 
 /// An open commit log.
@@ -91,7 +96,7 @@ impl Log {
     /// Makes durable what was appended so far.
     ///
     /// # Errors
-    /// After one the log refuses everything: nobody knows what is durable.
+    /// After one the log refuses everything: it is unknown what is durable.
     pub(crate) fn sync(&mut self) -> Result<(), LogError> {
         self.check()?;
         self.sync_files().map_err(|error| self.fail("syncing the commit log", &error))
@@ -122,7 +127,7 @@ impl Log {
         Ok(())
     }
 
-    /// The losses that the open reported were noted durably by who makes them good: the next open does not report them
+    /// The losses that the open reported were noted durably where they are made good: the next open does not report them
     /// again. Until then every open does.
     ///
     /// # Errors

@@ -164,7 +164,7 @@ fn damaged_tables_are_made_anew_at_the_next_open_and_the_loss_is_told_until_it_i
     engine.commit(&[put(key(1), value(1)), put(key(ROWS - 1), value(ROWS - 1))], Durability::Synced).unwrap();
     engine
         .with_store(|store| {
-            store.found_damage(Namespace::Data, "compaction met it");
+            store.cannot_merge(Namespace::Data, "compaction met it");
             Ok(())
         })
         .unwrap();
@@ -233,7 +233,8 @@ fn scrubbing_finds_rot_that_nobody_reads_and_nothing_else() {
         assert_eq!(damaged.is_empty(), at.is_none());
         assert!(sizes.scrubbed_bytes > fs::metadata(table).unwrap().len() / 2);
         assert_eq!(engine.take_damage(), [], "once");
-        let is_compacted = engine.with_store(|store| Ok(!store.is_damaged(Namespace::Data))).unwrap();
+        let is_compacted =
+            engine.with_store(|store| Ok(!store.trees.of(Namespace::Data).health.is_unmergeable())).unwrap();
         assert!(is_compacted, "other tables are still merged");
     }
 }

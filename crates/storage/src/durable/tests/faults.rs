@@ -121,7 +121,7 @@ fn what_a_node_must_know_of_itself_is_synced_in_every_mode() {
     engine.commit(&[batch], Durability::Synced).unwrap();
     engine.commit(&[put("a", "1")], Durability::Synced).unwrap();
     // Upkeep with nothing to do, as after each start, pays for no sync either.
-    engine.with_store(|store| store.flush(false).and_then(|()| store.bury())).unwrap();
+    engine.with_store(|store| store.flush(false).and_then(|()| store.apply_tombstones())).unwrap();
     disk.crash(Unsynced::Lost);
     drop(engine);
     let engine = open_on(&home, &disk).unwrap();
@@ -142,7 +142,7 @@ fn no_table_holds_what_a_power_cut_takes_from_the_log() {
     disk.crash(Unsynced::Lost);
     drop(engine);
     let engine = open_on(&home, &disk).unwrap();
-    // What was acknowledged unsynced may be gone, and is said to be; nothing of it is in a table.
+    // Batches acknowledged unsynced may be gone, and are said to be; nothing of them is in a table.
     assert_eq!(engine.report().log_behind, None, "{}", engine.report());
     assert!(engine.get(Namespace::Data, &0u32.to_be_bytes()).unwrap().is_some(), "there was a table");
 }
@@ -224,7 +224,7 @@ impl LogFile for GatedFile {
     fn sync_data(&self) -> io::Result<()> {
         let told = self.gate.begun.lock().unwrap().send(());
         if told.is_ok() {
-            // Nobody holds the other end any more: no more waiting.
+            // The other end is gone: no more waiting.
             let _ = self.gate.go.lock().unwrap().recv();
         }
         self.file.sync_data()

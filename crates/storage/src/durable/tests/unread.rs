@@ -1,4 +1,4 @@
-//! What the disk does not give is not damage: it is left as it is, tried again, and whole when it can be read.
+//! A failed read is no damage: the file is left as it is, tried again, and whole when it can be read.
 
 use std::sync::atomic::Ordering;
 
@@ -154,11 +154,11 @@ fn tables_that_a_person_gives_up_are_made_anew_and_every_ruin_is_kept() {
         assert_eq!(engine.sizes().ruins, ruins);
         let ruin = home.path().join(format!("tables/data.ruin-{ruins}/tables"));
         assert!(ruin.join(path.file_name().unwrap()).symlink_metadata().is_ok());
-        // What the log still has is not lost, but nobody can tell what else there was.
+        // Rows that the log still has are not lost, but it cannot be told what else there was.
         assert_rows(&engine, 0..ROWS);
         engine.flush().unwrap();
         engine.close().unwrap();
-        // What was put in its place is whole: nothing is given up any more.
+        // Its replacement is whole: nothing is given up any more.
         drop(open(&home.path()).unwrap());
         fs::remove_file(whole).unwrap();
     }
@@ -211,7 +211,7 @@ fn compaction_that_fails_for_now_marks_no_damage_and_is_done_later() {
         fill(&engine, 70..80);
         store.trees.iter().for_each(|tree| tree.pace.fails_with.store(0, Ordering::Relaxed));
         engine.compact().unwrap();
-        assert!(engine.sizes().young_runs < 4);
+        assert!(engine.sizes().l0_runs < 4);
         drop((store, engine));
         let engine = home.open();
         assert!(!engine.report().has_losses(), "{}", engine.report());

@@ -1,4 +1,4 @@
-//! What an open view goes on seeing while tables change under it.
+//! An open view goes on seeing the same while tables change under it.
 
 use lsm_tree::AbstractTree;
 use starling_sys::{MemoryVolume, or_skip};
@@ -22,7 +22,7 @@ fn rows(value: u8) -> Batch {
 /// The store, and enough runs of tables that there is something to compact; nothing does it by itself.
 fn ready_to_compact(engine: &DurableEngine) -> Arc<Store> {
     let store = engine.with_store(|store| Ok(store.clone())).unwrap();
-    store.found_damage(Namespace::Data, "not so, but it keeps compaction away");
+    store.cannot_merge(Namespace::Data, "not so, but it keeps compaction away");
     for round in 0..6 {
         engine.commit(&[rows(round)], Durability::Synced).unwrap();
         engine.flush().unwrap();
@@ -41,7 +41,7 @@ fn a_range_dropped_while_compaction_begins_stays_in_an_older_snapshot() {
     let mut dropping = Batch::new();
     dropping.drop_below(10..=29, 2);
     engine.commit(&[dropping], Durability::Synced).unwrap();
-    store.bury().unwrap();
+    store.apply_tombstones().unwrap();
     assert!(store.trees.of(Namespace::Data).compact(below).unwrap());
     let seen = (0..40).filter(|token| snapshot.get(Namespace::Data, &row(*token)).unwrap().is_some()).count();
     assert_eq!(seen, 40);
@@ -57,14 +57,14 @@ fn compaction_throws_nothing_away_that_a_power_cut_could_bring_back() {
     let mut dropping = Batch::new();
     dropping.drop_below(0..=u64::MAX, 2);
     engine.commit(&[dropping], Durability::Buffered).unwrap();
-    store.bury().unwrap();
+    store.apply_tombstones().unwrap();
     assert!(store.trees.of(Namespace::Data).compact(view_after(store.last_applied())).unwrap());
     disk.crash(Unsynced::Lost);
     drop((store, engine));
     let engine = open_on(&home, &disk).unwrap();
     let limit = ScanLimit { rows: 10, bytes: 1 << 20 };
     assert_eq!(engine.scan(Namespace::Data, &KeyRange::all(), limit).unwrap().rows, []);
-    let recorded = engine.scan(Namespace::Meta, &Graves::rows(), limit).unwrap().rows;
+    let recorded = engine.scan(Namespace::Meta, &RangeTombstones::rows(), limit).unwrap().rows;
     assert_eq!(recorded.len(), 1, "or the rows would have had to be there");
 }
 
@@ -73,15 +73,15 @@ fn more_runs_than_can_be_told_apart_are_not_made_and_no_more_is_taken_in() {
     let mut home = Directory::new();
     let engine = home.open();
     let store = ready_to_compact(&engine);
-    let runs = || store.trees.of(Namespace::Data).published().young_runs();
+    let runs = || store.trees.of(Namespace::Data).published().l0_runs();
     let refused = (0..200u8)
         .find_map(|n| engine.commit(&[rows(n)], Durability::Synced).err().or_else(|| engine.flush().err()));
     let cause = TOO_MANY_RUNS.into();
     assert_eq!(refused, Some(StorageError::NoSpace { cause }));
     // One or the other commit may come before anybody has looked.
     assert!((112..120).contains(&runs()), "{}", runs());
-    assert_eq!(engine.sizes().young_runs, runs());
-    // What was taken in before still becomes tables, as long as they can be counted.
+    assert_eq!(engine.sizes().l0_runs, runs());
+    // Batches taken in before still become tables, as long as they can be counted.
     let tree = store.trees.of(Namespace::Data);
     let full = (10_000..).find_map(|n: u64| {
         let mut batch = bytes::BytesMut::new();
@@ -95,8 +95,8 @@ fn more_runs_than_can_be_told_apart_are_not_made_and_no_more_is_taken_in() {
     engine.close().unwrap();
     drop(store);
     let shared = Shared::new(small());
-    let again = Tree::open(&home.path().join("tables/data"), Namespace::Data, &shared, Arc::default());
-    assert_eq!(again.unwrap().published().young_runs(), 240);
+    let again = Tree::open(&home.path().join("tables/data"), Namespace::Data, &shared);
+    assert_eq!(again.unwrap().published().l0_runs(), 240);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn table_files(home: &Directory) -> usize {
     fs::read_dir(home.path().join("tables/data/tables")).unwrap().count()
 }
 
-/// When it goes, nothing of it is left that could remove files of who opens the store next.
+/// When it goes, nothing of it is left that could remove files of the next open.
 #[test]
 fn a_snapshot_answers_no_more_and_keeps_no_tables_when_the_store_is_closed() {
     let mut home = Directory::new();
@@ -219,7 +219,7 @@ const PLACES: u32 = 4;
 /// Keys, one for every mixture of what the places say of it.
 const MIXTURES: u64 = 3u64.pow(PLACES);
 
-/// What was written of a key to a place: nothing, a deletion, or the place's number.
+/// The write of a key to a place: nothing, a deletion, or the place's number.
 fn written(key: u64, place: u32) -> Option<Option<Bytes>> {
     match key / 3u64.pow(place) % 3 {
         0 => None,

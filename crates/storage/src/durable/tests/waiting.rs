@@ -1,4 +1,4 @@
-//! Who does not wait for whom.
+//! Threads that do not wait for each other.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -11,7 +11,7 @@ use crate::engine::ScanLimit;
 /// Only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What `work` answers while the library's locks are held, as they are while a manifest is synced; none if it waits.
+/// The answer of `work` while the library's locks are held, as they are while a manifest is synced; none if it waits.
 fn beside_the_library<T: Send>(engine: &DurableEngine, work: impl FnOnce() -> T + Send) -> Option<T> {
     thread::scope(|scope| {
         let (answer, answered) = channel();

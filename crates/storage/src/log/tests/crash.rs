@@ -44,7 +44,7 @@ struct World {
     meta: FaultyFiles,
     log: Log,
     watermark: Watermark,
-    /// What each batch holds; the first is batch 1. With those whose write failed.
+    /// The payload of each batch; the first is batch 1. With those whose write failed.
     written: Vec<Vec<u8>>,
     synced: u64,
     flushed: u64,

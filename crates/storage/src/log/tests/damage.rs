@@ -9,7 +9,7 @@ const GROUPS: [u64; 10] = [1, 3, 5, 7, 2, 6, 4, 4, 4, 4];
 const LAST: u64 = 40;
 const LAST_GROUP: u64 = 37;
 
-/// What is replayed and what is reported, each batch once and in order, and what is replayed is as it was.
+/// The batches that were replayed or reported, each once and in order; those replayed are as they were written.
 fn told(opened: &Opened) -> Vec<u64> {
     let mut told = opened.sequences();
     opened.replayed.iter().for_each(|(sequence, found)| assert_eq!(*found, payload(*sequence)));

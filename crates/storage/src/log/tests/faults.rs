@@ -1,4 +1,4 @@
-//! What the log does when the system refuses, and what it gives back.
+//! A log under a system that refuses, and the segments it gives back.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn a_failed_sync_ends_it() {
     files.fail_next_sync();
     assert!(matches!(log.sync(), Err(LogError::Io { .. })));
     assert_failed(&mut log);
-    // What is read after a restart would be gone after a power cut, had it not been written again.
+    // A batch that is read after a restart would be gone after a power cut, had it not been written again.
     files.crash(Unsynced::Kept);
     assert_whole(&open(&files, known(0, 2)), 1..=3);
     files.crash(Unsynced::Lost);

@@ -1,4 +1,4 @@
-//! What the log writes is a promise to every store already written.
+//! The form of the log is a promise to every store already written.
 
 use proptest::prelude::*;
 

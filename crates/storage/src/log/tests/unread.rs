@@ -1,4 +1,4 @@
-//! What the disk does not give is not damaged, and what is damaged stays for who wants to look at it.
+//! A failed read is no damage, and damaged files stay as evidence.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What something was lost of is set aside, and never used again or removed by this program: a person may want to look at
-//! it, and take back what can be read after all.
+//! A file of which something was lost is set aside, and never used again or removed by this program: a person may want
+//! to look at it, and take back what can be read after all.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -16,7 +16,7 @@ pub(crate) fn set_aside(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// The first name that is free: the path with `mark` and a number, or, if there is no mark, as it is.
-pub(super) fn free_name(path: &Path, mark: &str) -> io::Result<PathBuf> {
+pub(crate) fn free_name(path: &Path, mark: &str) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_owned();
     let numbered = |number: u32| {
         let mut name = name.clone();
@@ -34,14 +34,14 @@ pub(super) fn free_name(path: &Path, mark: &str) -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// How many ruins there are in directories. What cannot be listed counts as none.
-pub(super) fn count(dirs: &[PathBuf]) -> usize {
+/// How many ruins there are in directories. One that cannot be listed counts as none.
+pub(crate) fn count(dirs: &[PathBuf]) -> usize {
     let entries = dirs.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
     entries.filter(|entry| is_ruin(&entry.file_name().to_string_lossy())).count()
 }
 
 /// Whether a name is that of a ruin.
-pub(super) fn is_ruin(name: &str) -> bool {
+pub(crate) fn is_ruin(name: &str) -> bool {
     name.rsplit_once(MARK).is_some_and(|(_, number)| number.parse::<u32>().is_ok())
 }
 

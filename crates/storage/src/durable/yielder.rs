@@ -3,16 +3,16 @@
 
 use std::thread::yield_now;
 
-/// Rows between two rests: some tens of microseconds.
+/// Rows between two yields: some tens of microseconds.
 const ROWS: u32 = 32;
 
-/// Counts rows, and rests now and then.
+/// Counts rows, and yields the processor now and then.
 #[derive(Debug, Default)]
-pub(super) struct Breather(u32);
+pub(super) struct Yielder(u32);
 
-impl Breather {
+impl Yielder {
     /// One row more is done.
-    pub(super) fn breathe(&mut self) {
+    pub(super) fn row_done(&mut self) {
         self.0 += 1;
         if self.0 == ROWS {
             self.0 = 0;

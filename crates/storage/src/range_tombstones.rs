@@ -1,36 +1,39 @@
-//! Dropped ranges: which rows of [`Namespace::Data`] are dead, whatever the tables still hold of them.
+//! Range tombstones: which rows of [`Namespace::Data`] are dead, whatever the tables still hold of them.
 //!
 //! A data row's key begins `token u64 | generation u32`, big-endian. To drop a partition is to write one row into
-//! [`Namespace::Meta`] that says "tokens a to b are dead below generation g": from its commit on no read shows those
-//! rows, and their bytes go when compaction or the sweeper gets to them. A partition that comes back gets a higher
-//! generation, so nothing old can reappear.
+//! [`Namespace::Meta`], a range tombstone, that says "tokens a to b are dead below generation g": from its commit on no
+//! read shows those rows, and their bytes go when compaction or the sweeper gets to them. A partition that comes back
+//! gets a higher generation, so nothing old can reappear.
+//!
+//! Nothing in production drops a range yet: the transfer of partitions, after a change of the layout, will.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::batch::{Namespace, Op};
+use crate::batch::{Batch, Op};
+use crate::namespace::Namespace;
 use crate::range::KeyRange;
 
-/// What the meta rows that name dropped ranges begin with.
+/// The keys of meta rows that are range tombstones begin with it.
 const PREFIX: &[u8] = b"\0dropped\0";
 
-/// The dead ranges of a store.
+/// The range tombstones of a store, laid over each other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Graves {
+pub(crate) struct RangeTombstones {
     /// Disjoint ranges of tokens: first token to last token and generation.
     ranges: BTreeMap<u64, (u64, u32)>,
 }
 
-/// One drop.
+/// The drop of one range: rows of its tokens are dead whose generation is below another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Grave {
+pub(crate) struct RangeTombstone {
     pub(crate) tokens: RangeInclusive<u64>,
     pub(crate) below: u32,
 }
 
-impl Grave {
+impl RangeTombstone {
     /// The meta row that records it.
     pub(crate) fn row(&self) -> Op {
         let mut key = BytesMut::with_capacity(PREFIX.len() + 20);
@@ -41,7 +44,7 @@ impl Grave {
         Op::Put { namespace: Namespace::Meta, key: key.freeze(), value: Bytes::new() }
     }
 
-    /// The drop that a meta row records, if it records one.
+    /// The range tombstone that a meta row of this key is, if it is one.
     pub(crate) fn of_row(key: &[u8]) -> Option<Self> {
         let (tokens, below) = key.strip_prefix(PREFIX)?.split_at_checked(16)?;
         let (first, last) = tokens.split_first_chunk::<8>()?;
@@ -58,27 +61,27 @@ impl Grave {
     }
 }
 
-impl Graves {
-    /// Where the recorded drops are.
+impl RangeTombstones {
+    /// Where they are recorded.
     pub(crate) fn rows() -> KeyRange {
         KeyRange::prefix(PREFIX)
     }
 
-    /// Takes note of an operation that is applied. Says whether it was a drop.
+    /// Takes note of an operation that is applied. Says whether it was a range tombstone.
     pub(crate) fn note(&mut self, op: &Op) -> bool {
         if op.namespace() != Namespace::Meta || op.value().is_none() {
             return false;
         }
-        let grave = Grave::of_row(op.key());
-        grave.is_some_and(|grave| {
-            self.dig(&grave);
+        let tombstone = RangeTombstone::of_row(op.key());
+        tombstone.is_some_and(|tombstone| {
+            self.record(&tombstone);
             true
         })
     }
 
-    /// Adds a drop. Where ranges meet the higher generation counts.
-    pub(crate) fn dig(&mut self, grave: &Grave) {
-        let (mut first, last) = (*grave.tokens.start(), *grave.tokens.end());
+    /// Adds a range tombstone. Where ranges meet the higher generation counts.
+    pub(crate) fn record(&mut self, tombstone: &RangeTombstone) {
+        let (mut first, last) = (*tombstone.tokens.start(), *tombstone.tokens.end());
         let touching: Vec<(u64, (u64, u32))> =
             self.ranges.range(..=last).rev().map(|(&f, &r)| (f, r)).take_while(|r| r.1.0 >= first).collect();
         if first > last {
@@ -90,10 +93,10 @@ impl Graves {
                 self.ranges.insert(old_first, (first - 1, old_below));
             }
             if old_first.max(first) > first {
-                self.ranges.insert(first, (old_first - 1, grave.below));
+                self.ranges.insert(first, (old_first - 1, tombstone.below));
             }
             let end = old_last.min(last);
-            self.ranges.insert(old_first.max(first), (end, old_below.max(grave.below)));
+            self.ranges.insert(old_first.max(first), (end, old_below.max(tombstone.below)));
             if old_last > last {
                 self.ranges.insert(last + 1, (old_last, old_below));
             }
@@ -102,17 +105,25 @@ impl Graves {
                 _ => return,
             }
         }
-        self.ranges.insert(first, (last, grave.below));
+        self.ranges.insert(first, (last, tombstone.below));
     }
 
-    /// Whether a row is dead.
-    pub(crate) fn is_dead(&self, namespace: Namespace, key: &[u8]) -> bool {
+    /// Whether a row is dead under them.
+    pub(crate) fn cover(&self, namespace: Namespace, key: &[u8]) -> bool {
         if self.ranges.is_empty() || namespace != Namespace::Data {
             return false;
         }
         let Some((token, generation)) = place(key) else { return false };
         let range = self.ranges.range(..=token).next_back();
         range.is_some_and(|(_, &(last, below))| token <= last && generation < below)
+    }
+}
+
+impl Batch {
+    /// Drops the data rows whose key begins with one of `tokens` and a generation below `below` (both big-endian, 8
+    /// and 4 bytes): from the commit on no read shows them, however many they are. Their space comes back later.
+    pub fn drop_below(&mut self, tokens: RangeInclusive<u64>, below: u32) {
+        self.push(RangeTombstone { tokens, below }.row());
     }
 }
 
@@ -140,14 +151,14 @@ mod tests {
             at_the_end: bool,
         ) {
             let base = if at_the_end { u64::MAX - 11 } else { 0 };
-            let drops: Vec<Grave> = drops.into_iter()
-                .map(|(first, last, below)| Grave { tokens: base + first..=base + last, below }).collect();
-            let mut graves = Graves::default();
-            drops.iter().for_each(|grave| graves.dig(grave));
+            let drops: Vec<RangeTombstone> = drops.into_iter()
+                .map(|(first, last, below)| RangeTombstone { tokens: base + first..=base + last, below }).collect();
+            let mut tombstones = RangeTombstones::default();
+            drops.iter().for_each(|tombstone| tombstones.record(tombstone));
             for token in base..=base + 11 {
                 let below = drops.iter().filter(|g| g.tokens.contains(&token)).map(|g| g.below).max().unwrap_or(0);
                 for generation in 0..6 {
-                    let dead = graves.is_dead(Namespace::Data, &key(token, generation));
+                    let dead = tombstones.cover(Namespace::Data, &key(token, generation));
                     prop_assert_eq!(dead, generation < below, "token {} generation {}", token, generation);
                 }
             }
@@ -156,20 +167,20 @@ mod tests {
 
     #[test]
     fn a_drop_is_found_again_in_its_row() {
-        let grave = Grave { tokens: 7..=u64::MAX, below: 3 };
-        let row = grave.row();
-        assert_eq!(Grave::of_row(row.key()), Some(grave.clone()));
-        assert!(Graves::rows().contains(row.key()));
-        assert_eq!(grave.keys(), KeyRange::new(7u64.to_be_bytes().to_vec(), None));
-        assert_eq!(Grave::of_row(&row.key()[1..]), None);
+        let tombstone = RangeTombstone { tokens: 7..=u64::MAX, below: 3 };
+        let row = tombstone.row();
+        assert_eq!(RangeTombstone::of_row(row.key()), Some(tombstone.clone()));
+        assert!(RangeTombstones::rows().contains(row.key()));
+        assert_eq!(tombstone.keys(), KeyRange::new(7u64.to_be_bytes().to_vec(), None));
+        assert_eq!(RangeTombstone::of_row(&row.key()[1..]), None);
     }
 
     #[test]
     fn only_data_rows_die() {
-        let mut graves = Graves::default();
-        graves.dig(&Grave { tokens: 0..=u64::MAX, below: 9 });
-        assert!(graves.is_dead(Namespace::Data, &key(1, 1)));
-        assert!(!graves.is_dead(Namespace::Hints, &key(1, 1)));
-        assert!(!graves.is_dead(Namespace::Data, b"short"));
+        let mut tombstones = RangeTombstones::default();
+        tombstones.record(&RangeTombstone { tokens: 0..=u64::MAX, below: 9 });
+        assert!(tombstones.cover(Namespace::Data, &key(1, 1)));
+        assert!(!tombstones.cover(Namespace::Hints, &key(1, 1)));
+        assert!(!tombstones.cover(Namespace::Data, b"short"));
     }
 }
