@@ -81,7 +81,7 @@ impl NodeProcess {
         if line.is_empty() {
             return Err(NotReady::Ended(self.child.wait().await?));
         }
-        line.parse().map_err(|_| NotReady::Said(line))
+        serde_json::from_str(&line).map_err(|_| NotReady::Said(line))
     }
 
     /// All that it prints from here on, until its end.
