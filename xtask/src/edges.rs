@@ -56,7 +56,9 @@ const CRATES: &[Crate] = &[
     shell("server", "types causality ring wire gossip vnode node storage backup transport frontend"),
     deterministic("checker", "types causality"),
     deterministic("sim", "types causality ring wire gossip vnode node storage checker"),
-    shell("cli", "types causality wire storage backup transport client server checker sim"),
+    // Knows nodes by their processes and what these print, not by any code of theirs.
+    shell("cluster", "types"),
+    shell("cli", "types causality wire storage backup transport client server cluster checker sim"),
     shell("sys", ""),
 ];
 

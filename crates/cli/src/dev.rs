@@ -6,11 +6,12 @@ mod directory;
 use std::time::Duration;
 
 use starling_client::Client;
-
+use starling_cluster::{Place, Ready, ReadyNode};
+use starling_types::ClusterId;
 use starling_wire::client::{AdminReply, AdminRequest, Layout};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::child::{Child, Place};
+use self::child::Child;
 use crate::args::DevArgs;
 use crate::connect;
 use crate::exit::{Exit, Failed};
@@ -42,8 +43,8 @@ pub async fn run(args: DevArgs) -> Result<Exit, Failed> {
     let result = match cluster {
         None => Ok(Exit::Done),
         Some(Err(failed)) => Err(failed),
-        Some(Ok(cluster)) => {
-            announce(&args, &cluster, &children);
+        Some(Ok((cluster, nodes))) => {
+            announce(&args, cluster, &children, nodes);
             watch(&args, &places, &mut children, &mut stop).await
         }
     };
@@ -71,29 +72,32 @@ fn stop_signal() -> Result<Stop, Failed> {
     ))
 }
 
-/// Waits for the nodes, makes them a cluster if they are none, and waits until all serve. The cluster's id.
-async fn start(args: &DevArgs, children: &mut [Child]) -> Result<String, Failed> {
+/// Waits for the nodes, makes them a cluster if they are none, and waits until all serve.
+async fn start(args: &DevArgs, children: &mut [Child]) -> Result<(ClusterId, Vec<ReadyNode>), Failed> {
+    let (mut nodes, mut member) = (Vec::new(), None);
     for child in children.iter_mut() {
-        child.wait_until_ready().await?;
+        let ready = child.ready(START_TIMEOUT).await?;
+        member = member.or(ready.cluster_id.map(|_| child.place.quic));
+        nodes.extend(ready.nodes);
     }
     let tls = args.data.join("tls");
     let first = connect::client_at(&[children[0].place.quic], Some(&tls)).await?;
-    match children.iter().find(|c| c.cluster.is_some()) {
+    match member {
         None => found(&first, children).await?,
         Some(member) => {
-            let member = connect::client_at(&[member.place.quic], Some(&tls)).await?;
-            check_members(args, &layout(&member).await?, children)?;
+            let member = connect::client_at(&[member], Some(&tls)).await?;
+            check_members(args, &layout(&member).await?, &nodes)?;
             member.close().await;
         }
     }
     first.close().await;
-    let mut cluster = String::new();
+    let mut cluster = ClusterId::NONE;
     for child in children.iter() {
         let client = connect::client_at(&[child.place.quic], Some(&tls)).await?;
         cluster = serving(&client, children.len()).await?;
         client.close().await;
     }
-    Ok(cluster)
+    Ok((cluster, nodes))
 }
 
 async fn layout(client: &Client) -> Result<Layout, Failed> {
@@ -104,18 +108,18 @@ async fn layout(client: &Client) -> Result<Layout, Failed> {
 }
 
 /// A node that was started but is no member would be waited for in vain.
-fn check_members(args: &DevArgs, layout: &Layout, children: &[Child]) -> Result<(), Failed> {
-    if layout.members().len() != children.len() {
+fn check_members(args: &DevArgs, layout: &Layout, nodes: &[ReadyNode]) -> Result<(), Failed> {
+    if layout.members().len() != nodes.len() {
         return Err(directory::other_number(args, layout.members().len()));
     }
-    let is_member = |child: &Child| layout.members().any(|role| child.node_id() == role.node.to_string());
-    match children.iter().find(|child| !is_member(child)) {
+    let is_member = |node: &ReadyNode| layout.members().any(|role| node.node_id == role.node);
+    match nodes.iter().find(|node| !is_member(node)) {
         None => Ok(()),
         Some(stranger) => {
             let why = format!(
                 "{} is no member of the cluster that the other directories hold: put its own directory back, or \
                  begin anew with --fresh",
-                stranger.place.data.display()
+                stranger.data.display()
             );
             Err(Failed::new(Exit::Usage, why))
         }
@@ -132,21 +136,25 @@ async fn found(client: &Client, children: &[Child]) -> Result<(), Failed> {
 }
 
 /// Waits until a node serves and is connected with all others; the cluster's id.
-async fn serving(client: &Client, nodes: usize) -> Result<String, Failed> {
+async fn serving(client: &Client, nodes: usize) -> Result<ClusterId, Failed> {
     loop {
         if let AdminReply::Status(text) = client.admin(AdminRequest::Status).await? {
             let status: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
             let members = status["members"].as_array().cloned().unwrap_or_default();
             let connected = members.iter().filter(|m| m["connected"] == true).count();
-            if status["state"] == "serving" && connected >= nodes {
-                return Ok(status["cluster_id"].as_str().unwrap_or_default().to_owned());
+            let cluster = status["cluster_id"].as_str().and_then(|id| id.parse().ok());
+            if let Some(cluster) = cluster
+                && status["state"] == "serving"
+                && connected >= nodes
+            {
+                return Ok(cluster);
             }
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
-fn announce(args: &DevArgs, cluster: &str, children: &[Child]) {
+fn announce(args: &DevArgs, cluster: ClusterId, children: &[Child], nodes: Vec<ReadyNode>) {
     let first = &children[0].place;
     let copies = children.len().min(3);
     let warning = if copies < 3 { "  (not fault tolerant: use 3 nodes or more)" } else { "" };
@@ -163,7 +171,7 @@ fn announce(args: &DevArgs, cluster: &str, children: &[Child]) {
             p.resp,
             p.http,
             p.quic,
-            child.pid()
+            child.process.pid()
         ));
     }
     output::note(format!(
@@ -174,10 +182,7 @@ fn announce(args: &DevArgs, cluster: &str, children: &[Child]) {
         first.quic,
         first.quic,
     ));
-    let nodes: Vec<_> = children.iter().map(Child::ready_entry).collect();
-    output::remark(
-        serde_json::json!({ "event": "ready", "cluster_id": cluster, "nodes": nodes }).to_string(),
-    );
+    output::remark(Ready::new(Some(cluster), nodes).to_string());
 }
 
 /// Serves until told to stop, or until no node is left.
@@ -188,17 +193,16 @@ async fn watch(
     stop: &mut Stop,
 ) -> Result<Exit, Failed> {
     loop {
-        let ended = tokio::select! {
+        let (index, how) = tokio::select! {
             biased;
             () = stop.recv() => return Ok(Exit::Done),
             ended = child::next_end(children) => ended,
         };
-        let child = children.remove(ended.index);
+        let child = children.remove(index);
         output::note(format!(
-            "{} (pid {}) ended: {}; log: {}",
+            "{} (pid {}) ended: {how}; log: {}",
             child.place.name,
-            ended.pid,
-            ended.how,
+            child.process.pid(),
             child.place.log.display()
         ));
         if args.respawn {
@@ -207,7 +211,7 @@ async fn watch(
             children.push(Child::spawn(&child.place, places)?);
             output::note(format!("{} started again", child.place.name));
         } else {
-            output::note(format!("  start it again with: {}", child.place.command_line(places)));
+            output::note(format!("  start it again with: {}", child::command_line(&child.place, places)));
         }
         if children.is_empty() {
             return Err(Failed::new(Exit::Failed, "no node is left"));

@@ -1,5 +1,6 @@
 //! `starling node`: one daemon in the foreground.
 
+use starling_cluster::{Ready, ReadyNode};
 use starling_server::{Daemon, Identity, Overrides, Settings};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -119,14 +120,18 @@ fn announce(me: &Identity) {
     if !me.cluster_id.is_some() {
         output::note("  next    starling cluster init --nodes A,B,C   (the QUIC addresses of all nodes)");
     }
-    output::remark(ready_line(me).to_string());
+    output::remark(ready(me).to_string());
 }
 
-/// The one line on standard output that programs wait for.
-fn ready_line(me: &Identity) -> serde_json::Value {
-    let cluster = me.cluster_id.is_some().then(|| me.cluster_id.to_string());
-    serde_json::json!({ "event": "ready", "cluster_id": cluster, "nodes": [{
-        "name": me.name, "node_id": me.node_id, "resp": me.resp, "http": me.http, "quic": me.quic,
-        "data": me.data_dir, "pid": std::process::id(),
-    }]})
+fn ready(me: &Identity) -> Ready {
+    let node = ReadyNode {
+        name: me.name.clone(),
+        node_id: me.node_id,
+        resp: me.resp,
+        http: me.http,
+        quic: me.quic,
+        data: me.data_dir.clone(),
+        pid: std::process::id(),
+    };
+    Ready::new(me.cluster_id.is_some().then_some(me.cluster_id), vec![node])
 }

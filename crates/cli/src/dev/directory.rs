@@ -3,9 +3,9 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
+use starling_cluster::{Doors, Place};
 use starling_transport::Authority;
 
-use super::child::Place;
 use crate::args::{DevArgs, MOST_NODES};
 use crate::exit::{Exit, Failed};
 
@@ -82,28 +82,9 @@ pub fn places(args: &DevArgs) -> Result<Vec<Place>, Failed> {
         0 => free(args.nodes).map_err(|e| Failed::new(Exit::Failed, format!("no free port: {e}")))?,
         base => (1..=args.nodes).map(|k| from_base(base, k)).collect(),
     };
-    let places = (1..).zip(doors).map(|(k, doors)| place(&args.data, k, doors));
-    Ok(places.collect())
-}
-
-/// Where a node listens.
-struct Doors {
-    resp: SocketAddr,
-    http: SocketAddr,
-    quic: SocketAddr,
-}
-
-fn place(data: &Path, k: u8, doors: Doors) -> Place {
-    let name = format!("n{k}");
-    Place {
-        data: data.join(&name),
-        log: data.join(format!("{name}.log")),
-        tls: data.join("tls"),
-        name,
-        resp: doors.resp,
-        http: doors.http,
-        quic: doors.quic,
-    }
+    let tls = args.data.join("tls");
+    let place = |(k, doors)| Place::new(&args.data, &format!("n{k}"), &tls, doors);
+    Ok((1..).zip(doors).map(place).collect())
 }
 
 fn local(port: u16) -> SocketAddr {

@@ -192,7 +192,7 @@ fn cut_off(cluster: &Cluster, dir: &Path) -> PathBuf {
         let mut command = starling();
         command.env("STARLING_AT", cluster.nodes[1].quic.to_string()).env("STARLING_TLS", &cluster.tls);
         command.args(["backup", "create", "--file-mib", "1"]).arg(&backup);
-        let mut process = Process::start(&mut command, &dir.join(format!("command-{attempt}")));
+        let mut process = Process::start(&mut command, &dir.join(format!("log-{attempt}")));
         let manifest = || fs::read_to_string(backup.join("manifest.json")).unwrap_or_default();
         let deadline = now() + super::support::SOON;
         while !manifest().contains("chunk-000002") && now() < deadline {

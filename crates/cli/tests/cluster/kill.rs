@@ -1,5 +1,7 @@
 //! SIGKILL under load. An ack means: durable on W nodes, and found again whatever is killed afterwards.
 
+use starling_cluster::Signal;
+
 use crate::support::eventually;
 use crate::support::load::{is_all_there, under_load, writers};
 use crate::support::node::{Cluster, Node};
@@ -102,7 +104,7 @@ fn a_paused_node_is_done_without_and_comes_back_complete() {
     let paused = cluster.nodes[2].status()["node_id"].clone();
     under_load(&mut load, &others, |gauge| {
         gauge.every_writer_acks(10);
-        cluster.nodes[2].process().signal("STOP");
+        cluster.nodes[2].process().signal(Signal::STOP);
         eventually("the others count it as dead", || {
             cluster.nodes[..2].iter().all(|n| {
                 let status = n.status();
@@ -111,7 +113,7 @@ fn a_paused_node_is_done_without_and_comes_back_complete() {
             })
         });
         gauge.every_writer_acks(20);
-        cluster.nodes[2].process().signal("CONT");
+        cluster.nodes[2].process().signal(Signal::CONT);
         cluster.serves();
         gauge.every_writer_acks(10);
     });

@@ -1,11 +1,11 @@
 //! One command gives a cluster; all doors lead to the same data; it stops and comes back as it was.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use starling_cluster::{Ready, ReadyNode, Signal, ports};
 use tempfile::TempDir;
 
 use crate::support::command::{Done, run, run_at};
@@ -19,7 +19,7 @@ const STOP: Duration = Duration::from_secs(40);
 /// A running `starling dev` and what it said.
 struct Dev {
     process: Process,
-    ready: Value,
+    ready: Ready,
     data: PathBuf,
 }
 
@@ -27,36 +27,36 @@ impl Dev {
     fn start(data: &Path, words: &[&str]) -> Self {
         let mut command = starling();
         command.args(["dev", "--port-base", "0", "--data"]).arg(data).args(words);
-        let mut process = Process::start(&mut command, &data.with_extension("dev"));
+        let mut process = Process::start(&mut command, &data.with_extension("log"));
         let ready = process.ready();
         Self { process, ready, data: data.into() }
     }
 
-    fn nodes(&self) -> &[Value] {
-        self.ready["nodes"].as_array().unwrap()
+    fn node(&self, node: usize) -> &ReadyNode {
+        &self.ready.nodes[node]
     }
 
-    fn addr(&self, node: usize, door: &str) -> SocketAddr {
-        self.nodes()[node][door].as_str().unwrap().parse().unwrap()
+    fn cluster(&self) -> String {
+        self.ready.cluster_id.unwrap().to_string()
     }
 
     fn resp(&self, node: usize) -> Resp {
-        Resp::connect(self.addr(node, "resp")).unwrap()
+        Resp::connect(self.node(node).resp).unwrap()
     }
 
     fn pids(&self) -> Vec<u32> {
-        let pids = self.nodes().iter().map(|n| n["pid"].as_u64().unwrap());
-        pids.map(|pid| u32::try_from(pid).unwrap()).collect()
+        self.ready.nodes.iter().map(|n| n.pid).collect()
     }
 
     fn cli(&self, node: usize, words: &[&str]) -> Done {
-        run_at(self.addr(node, "quic"), &self.data.join("tls"), words)
+        run_at(self.node(node).quic, &self.data.join("tls"), words)
     }
 
-    fn stop(mut self, signal: &str) {
+    fn stop(mut self, signal: Signal) {
         self.process.signal(signal);
         let status = self.process.ended(STOP);
         assert!(status.success(), "{status}: {}", self.process.stderr());
+        assert_eq!(self.process.stdout(), "", "one line for programs");
         let left: Vec<_> = self.pids().into_iter().filter(|&pid| runs(pid)).collect();
         assert!(left.is_empty(), "{left:?} outlived their parent's clean exit");
     }
@@ -72,17 +72,14 @@ impl Drop for Dev {
 fn one_command_gives_a_cluster_that_says_where_it_is() {
     let dir = TempDir::new().unwrap();
     let dev = Dev::start(&dir.path().join("data"), &[]);
-    assert_eq!(dev.ready["event"], "ready");
-    assert_eq!(dev.ready["cluster_id"].as_str().unwrap().len(), 32);
-    assert_eq!(dev.process.stdout().lines().count(), 1, "one line for programs");
-    let names: Vec<_> = dev.nodes().iter().map(|n| n["name"].as_str().unwrap()).collect();
+    let names: Vec<_> = dev.ready.nodes.iter().map(|n| &n.name).collect();
     assert_eq!(names, ["n1", "n2", "n3"]);
-    for (k, node) in dev.nodes().iter().enumerate() {
-        let status = http::get(dev.addr(k, "http"), "/v1/status").unwrap();
+    for node in &dev.ready.nodes {
+        let status = http::get(node.http, "/v1/status").unwrap();
         let status: Value = serde_json::from_str(&status.body).unwrap();
-        assert_eq!(status["node_id"], node["node_id"]);
-        assert_eq!(status["cluster_id"], dev.ready["cluster_id"]);
-        assert!(Path::new(node["data"].as_str().unwrap()).join("node.json").exists());
+        assert_eq!(status["node_id"], node.node_id.to_string());
+        assert_eq!(status["cluster_id"], dev.cluster());
+        assert!(node.data.join("node.json").exists());
     }
     let pids = dev.pids();
     assert!(pids.iter().all(|&pid| runs(pid)));
@@ -91,7 +88,7 @@ fn one_command_gives_a_cluster_that_says_where_it_is() {
     for word in ["3 nodes, 3 copies", "redis-cli -p", "starling put", "Ctrl-C"] {
         assert!(banner.contains(word), "{word} is missing: {banner}");
     }
-    dev.stop("INT");
+    dev.stop(Signal::INT);
 }
 
 #[test]
@@ -114,21 +111,21 @@ fn what_one_node_takes_every_node_gives() {
     replies_come_in_order(&dev);
     limits_are_named(&dev);
     pages_are_there(&dev);
-    dev.stop("TERM");
+    dev.stop(Signal::TERM);
 }
 
 fn the_doors_lead_to_the_same_data(dev: &Dev) {
-    let put = http::request(dev.addr(0, "http"), "PUT", "/v1/kv/default/door", b"http").unwrap();
+    let put = http::request(dev.node(0).http, "PUT", "/v1/kv/default/door", b"http").unwrap();
     assert_eq!(put.status, 204, "{put:?}");
     assert_eq!(dev.resp(1).ask("GET door"), Reply::bulk("http"));
     assert_eq!(dev.cli(2, &["get", "door"]).well().out, "http");
     dev.cli(2, &["put", "door", "quic"]).well();
-    let got = http::get(dev.addr(0, "http"), "/v1/kv/default/door").unwrap();
+    let got = http::get(dev.node(0).http, "/v1/kv/default/door").unwrap();
     assert_eq!((got.status, got.body.as_str()), (200, "quic"));
-    let gone = http::request(dev.addr(1, "http"), "DELETE", "/v1/kv/default/door", b"").unwrap();
+    let gone = http::request(dev.node(1).http, "DELETE", "/v1/kv/default/door", b"").unwrap();
     assert_eq!(gone.status, 204, "{gone:?}");
     assert_eq!(dev.cli(0, &["get", "door"]).code, 1);
-    assert_eq!(http::get(dev.addr(2, "http"), "/v1/kv/default/door").unwrap().status, 404);
+    assert_eq!(http::get(dev.node(2).http, "/v1/kv/default/door").unwrap().status, 404);
 }
 
 fn resp_speaks_as_clients_expect(dev: &Dev) {
@@ -172,11 +169,11 @@ fn limits_are_named(dev: &Dev) {
     let refused = resp.call(&[b"SET".as_slice(), b"large", &large]).unwrap();
     assert!(refused.error().contains("8388608"), "{refused:?}");
     assert_eq!(dev.resp(0).ask("GET large"), Reply::Null, "nothing was stored");
-    let refused = http::request(dev.addr(0, "http"), "PUT", "/v1/kv/default/large", &large).unwrap();
+    let refused = http::request(dev.node(0).http, "PUT", "/v1/kv/default/large", &large).unwrap();
     assert_eq!(refused.status, 413);
     assert!(refused.body.contains("8388608"), "{refused:?}");
     let path = format!("/v1/kv/default/{}", "k".repeat(4_097));
-    let refused = http::request(dev.addr(0, "http"), "PUT", &path, b"v").unwrap();
+    let refused = http::request(dev.node(0).http, "PUT", &path, b"v").unwrap();
     assert!(refused.status == 400 && refused.body.contains("4096"), "{refused:?}");
     // The largest that may be is stored whole, and read whole through another node.
     let largest = &large[1..];
@@ -190,7 +187,7 @@ fn resp_set(dev: &Dev, value: &[u8]) -> Reply {
 
 fn pages_are_there(dev: &Dev) {
     for k in 0..3 {
-        let page = |path: &str| http::get(dev.addr(k, "http"), path).unwrap();
+        let page = |path: &str| http::get(dev.node(k).http, path).unwrap();
         assert_eq!((page("/healthz").status, page("/readyz").status), (200, 200));
         let metrics = page("/metrics").body;
         assert!(metrics.contains("# TYPE starling_"), "{metrics}");
@@ -229,12 +226,12 @@ fn commands_end_with_the_code_that_says_how() {
     ] {
         assert_eq!(dev.cli(0, usage).code, 2, "{usage:?}");
     }
-    let nobody = run_at(crate::support::ports::free(), &tls, &["-o", "json", "get", "k"]);
+    let nobody = run_at(ports::free().unwrap(), &tls, &["-o", "json", "get", "k"]);
     assert_eq!((nobody.code, &nobody.json()["exit"]), (4, &4.into()), "{nobody:?}");
     let status = dev.cli(1, &["-o", "json", "cluster", "status"]).well().json();
-    assert_eq!(status["cluster_id"], dev.ready["cluster_id"]);
+    assert_eq!(status["cluster_id"], dev.cluster());
     assert!(dev.cli(1, &["cluster", "status"]).well().out.starts_with("green"));
-    dev.stop("INT");
+    dev.stop(Signal::INT);
 }
 
 #[test]
@@ -252,24 +249,24 @@ fn the_data_are_there_after_a_restart() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
     let first = Dev::start(&data, &[]);
-    let cluster = first.ready["cluster_id"].clone();
+    let cluster = first.cluster();
     let write = |k: usize| first.resp(k % 3).ask(&format!("SET kept-{k} {k}"));
     assert!((0..60).all(|k| write(k) == Reply::ok()));
-    first.stop("INT");
+    first.stop(Signal::INT);
     let mut killed = Dev::start(&data, &[]);
-    assert_eq!(killed.ready["cluster_id"], cluster);
+    assert_eq!(killed.cluster(), cluster);
     assert_eq!(killed.resp(0).ask("SET kept-60 60"), Reply::ok());
     killed.process.kill();
     let pids = killed.pids();
     eventually("all nodes are gone", || !pids.iter().any(|&pid| runs(pid)));
     let again = Dev::start(&data, &[]);
-    assert_eq!(again.ready["cluster_id"], cluster);
+    assert_eq!(again.cluster(), cluster);
     for k in 0..=60 {
         assert_eq!(again.resp(k % 3).ask(&format!("GET kept-{k}")), Reply::bulk(k.to_string()));
     }
-    again.stop("TERM");
+    again.stop(Signal::TERM);
     let fresh = Dev::start(&data, &["--fresh"]);
-    assert_ne!(fresh.ready["cluster_id"], cluster);
+    assert_ne!(fresh.cluster(), cluster);
     assert_eq!(fresh.resp(0).ask("GET kept-1"), Reply::Null);
 }
 
@@ -278,8 +275,8 @@ fn dev_starts_the_nodes_that_its_directory_holds_and_no_others() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
     let first = Dev::start(&data, &[]);
-    let cluster = first.ready["cluster_id"].clone();
-    first.stop("INT");
+    let cluster = first.cluster();
+    first.stop(Signal::INT);
     let path = data.to_str().unwrap();
     for nodes in ["5", "2"] {
         let refused = run(&["dev", "--port-base", "0", "--data", path, "--nodes", nodes]);
@@ -301,7 +298,7 @@ fn dev_starts_the_nodes_that_its_directory_holds_and_no_others() {
     let refused = run(&["dev", "--port-base", "0", "--fresh", "--data", foreign.to_str().unwrap()]);
     assert_eq!(refused.code, 2, "{refused:?}");
     assert_eq!(std::fs::read(foreign.join("cat.jpg")).unwrap(), b"meow");
-    assert_eq!(Dev::start(&data, &[]).ready["cluster_id"], cluster);
+    assert_eq!(Dev::start(&data, &[]).cluster(), cluster);
 }
 
 #[test]
@@ -319,5 +316,5 @@ fn a_killed_node_is_named_and_the_others_go_on() {
     let mut resp = dev.resp(0);
     eventually("writes succeed", || resp.ask("SET k v") == Reply::ok());
     assert_eq!(dev.resp(2).ask("GET k"), Reply::bulk("v"));
-    dev.stop("INT");
+    dev.stop(Signal::INT);
 }

@@ -34,7 +34,7 @@ impl One {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = starling();
+        let mut command = starling().into_std();
         command.env("STARLING_AT", self.node.quic.to_string()).env("STARLING_TLS", &self.node.tls);
         command.args(words);
         command
@@ -128,7 +128,7 @@ fn a_node_whose_words_find_no_room_serves_on() {
     let tls = dir.path().join("tls");
     let quiet = Node::new(dir.path(), "n1", &tls);
     let mut other = Node::new(dir.path(), "n2", &tls);
-    let mut command = quiet.command();
+    let mut command = quiet.command().into_std();
     let mut child = command.stdout(full()).stderr(full()).spawn().unwrap();
     within(crate::support::SOON, "it answers", || quiet.try_status());
     other.start();

@@ -5,12 +5,13 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
+use starling_cluster::ports;
 use tempfile::TempDir;
 
 use crate::support::command::{Done, finish, init, run, run_at};
 use crate::support::node::{Cluster, Node};
 use crate::support::resp::{Reply, Resp, encode};
-use crate::support::{SOON, eventually, http, ports, within};
+use crate::support::{SOON, eventually, http, within};
 
 /// Runs a node that must refuse to start.
 fn refused(node: &Node) -> Done {
@@ -330,7 +331,7 @@ fn a_stopped_address_takes_no_client_down_with_it() {
     let mut node = Node::new(dir.path(), "n", &tls);
     node.start();
     init(&[node.quic], &tls).well();
-    let both = format!("{},{}", ports::free(), node.quic);
+    let both = format!("{},{}", ports::free().unwrap(), node.quic);
     let put = run_at(node.quic, &tls, &["put", "k", "v", "--at", &both]);
     assert_eq!(put.well().out, "OK\n", "the next address is asked");
 }

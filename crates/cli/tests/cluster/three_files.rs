@@ -1,15 +1,16 @@
 //! Three configuration files, three processes, one cluster of them; stopped and started as services are.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use starling_cluster::ports;
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use crate::support::command::{finish, init, run, run_at};
+use crate::support::http;
 use crate::support::node::{Node, is_shut};
 use crate::support::process::starling;
 use crate::support::resp::Reply;
-use crate::support::{http, ports};
 
 /// A node that is told everything by its file.
 fn configured(dir: &Path, name: &str) -> (Node, PathBuf) {
@@ -45,8 +46,8 @@ fn three_files_make_a_cluster() {
         ["a", "b", "c"].map(|name| configured(dir.path(), name)).into_iter().unzip();
     for (node, file) in nodes.iter_mut().zip(&files) {
         let ready = node.start_as(&mut by_file(file));
-        assert!(ready["cluster_id"].is_null(), "{ready}");
-        assert_eq!(ready["nodes"][0]["quic"], node.quic.to_string());
+        assert!(ready.cluster_id.is_none(), "{ready}");
+        assert_eq!(ready.nodes[0].quic, node.quic);
         assert_eq!(node.status()["state"], "waiting");
         assert!(node.resp().ask("SET k v").error().contains("cluster init"));
         assert_eq!(http::get(node.http, "/readyz").unwrap().status, 503);
@@ -162,7 +163,7 @@ fn init_names_the_node_that_is_down_and_goes_on_when_it_is_up() {
     nodes[2].start_as(&mut by_file(&files[2]));
     init(&addrs, &nodes[0].tls).well();
     nodes.iter().for_each(|n| n.serves_with(2));
-    let elsewhere = init(&[ports::free()], &nodes[0].tls);
+    let elsewhere = init(&[ports::free().unwrap()], &nodes[0].tls);
     assert_eq!(elsewhere.code, 4, "{elsewhere:?}");
 }
 
@@ -170,15 +171,15 @@ fn init_names_the_node_that_is_down_and_goes_on_when_it_is_up() {
 fn a_flag_wins_over_a_variable_and_that_over_the_file() {
     let dir = TempDir::new().unwrap();
     let (mut node, file) = configured(dir.path(), "file");
-    let by_variable = ports::free();
+    let by_variable = ports::free().unwrap();
     let mut command = by_file(&file);
     command.env("STARLING_NODE_NAME", "variable").env("STARLING_LISTEN_RESP", by_variable.to_string());
     command.args(["--name", "flag"]);
     let ready = node.start_as(&mut command);
-    let me = &ready["nodes"][0];
-    assert_eq!(me["name"], "flag", "{ready}");
-    assert_eq!(me["resp"], by_variable.to_string(), "{ready}");
-    assert_eq!(me["http"], node.http.to_string(), "{ready}");
+    let me = &ready.nodes[0];
+    assert_eq!(me.name, "flag", "{ready}");
+    assert_eq!(me.resp, by_variable, "{ready}");
+    assert_eq!(me.http, node.http, "{ready}");
     is_shut(node.resp);
     assert!(node.stop().success());
 }

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use super::SOON;
 use super::process::{Process, starling};
@@ -35,9 +35,9 @@ impl Done {
 /// Runs a command to its end, which must come soon: one that should be refused and is not would serve for ever.
 pub fn finish(command: &mut Command) -> Done {
     let dir = TempDir::new().unwrap();
-    let mut process = Process::start(command, &dir.path().join("command"));
-    let status = process.ended(SOON);
-    Done { code: status.code().unwrap_or(-1), out: process.stdout(), err: process.stderr() }
+    let mut process = Process::start(command, &dir.path().join("log"));
+    let (out, status) = (process.stdout(), process.ended(SOON));
+    Done { code: status.code().unwrap_or(-1), out, err: process.stderr() }
 }
 
 /// Runs `starling` with these words.

@@ -1,10 +1,9 @@
-//! Processes, ports, and the two text protocols.
+//! Processes, and the two text protocols.
 
 pub mod command;
 pub mod http;
 pub mod load;
 pub mod node;
-pub mod ports;
 pub mod process;
 pub mod resp;
 

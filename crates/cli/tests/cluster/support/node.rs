@@ -1,16 +1,19 @@
 //! Nodes with addresses of their own that they keep over restarts.
 
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde_json::Value;
+use starling_cluster::{Doors, Place, Ready, Signal};
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use super::process::{Process, starling};
 use super::resp::Resp;
-use super::{SOON, command, eventually, http, ports, within};
+use super::{SOON, command, eventually, http, within};
 
 /// A stop has come to its end by then, on a busy machine too. (The node itself gives up what does not finish within the
 /// time that `docs` promise to whoever writes a service file, and its status tells.)
@@ -18,53 +21,43 @@ pub const STOP: Duration = SOON;
 
 /// A node, running or not.
 pub struct Node {
-    pub name: String,
-    pub data: PathBuf,
-    pub tls: PathBuf,
-    pub resp: SocketAddr,
-    pub http: SocketAddr,
-    pub quic: SocketAddr,
-    /// Where its output goes.
-    stem: PathBuf,
+    place: Place,
     process: Option<Process>,
+}
+
+/// A node has the name, the addresses and the files of its place.
+impl Deref for Node {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl DerefMut for Node {
+    fn deref_mut(&mut self) -> &mut Place {
+        &mut self.place
+    }
 }
 
 impl Node {
     /// A node that is not started, with everything of it below `dir`.
     pub fn new(dir: &Path, name: &str, tls: &Path) -> Self {
-        Self {
-            name: name.into(),
-            data: dir.join(name),
-            tls: tls.into(),
-            resp: ports::free(),
-            http: ports::free(),
-            quic: ports::free(),
-            stem: dir.join(format!("{name}.x")),
-            process: None,
-        }
+        Self { place: Place::new(dir, name, tls, Doors::free().unwrap()), process: None }
     }
 
     /// The command that runs it, as long as this process does: not even a test that is killed leaves it behind.
     pub fn command(&self) -> Command {
-        let mut command = starling();
-        command.stdin(Stdio::piped());
-        command
-            .args(["node", "--exit-with-parent", "--data"])
-            .arg(&self.data)
-            .arg("--tls-dir")
-            .arg(&self.tls);
-        command.args(["--name", &self.name, "--resp", &self.resp.to_string()]);
-        command.args(["--http", &self.http.to_string(), "--quic", &self.quic.to_string()]);
-        command
+        self.place.command(starling(), &[])
     }
 
     /// Starts it and waits for its ready line.
-    pub fn start(&mut self) -> Value {
+    pub fn start(&mut self) -> Ready {
         self.start_as(&mut self.command())
     }
 
     /// Starts it by another command.
-    pub fn start_as(&mut self, command: &mut Command) -> Value {
+    pub fn start_as(&mut self, command: &mut Command) -> Ready {
         self.launch_as(command);
         self.process().ready()
     }
@@ -76,7 +69,7 @@ impl Node {
 
     fn launch_as(&mut self, command: &mut Command) {
         assert!(self.process.is_none(), "{} runs already", self.name);
-        self.process = Some(Process::start(command, &self.stem));
+        self.process = Some(Process::start(command, &self.log));
     }
 
     /// The running process.
@@ -92,7 +85,7 @@ impl Node {
 
     /// SIGTERM, and waits for the end.
     pub fn stop(&mut self) -> ExitStatus {
-        self.process().signal("TERM");
+        self.process().signal(Signal::TERM);
         let status = self.process().ended(STOP);
         self.process = None;
         status
@@ -189,8 +182,7 @@ impl Cluster {
 
     /// SIGKILL for all, none waiting for another's end.
     pub fn kill_all(&mut self) {
-        let pids: Vec<_> = self.nodes.iter_mut().map(|n| n.process().pid().to_string()).collect();
-        assert!(Command::new("kill").arg("-KILL").args(pids).status().unwrap().success());
+        self.nodes.iter_mut().for_each(|n| n.process().signal(Signal::KILL));
         self.nodes.iter_mut().for_each(Node::kill);
     }
 

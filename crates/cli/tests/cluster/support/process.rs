@@ -1,20 +1,22 @@
 //! A `starling` process that cannot outlive its test.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use serde_json::Value;
+use starling_cluster::{NodeProcess, Ready, Signal};
+use tokio::process::Command;
+use tokio::runtime::{Builder, Runtime};
 
-use super::{SOON, within};
+use super::SOON;
+
+/// For all processes of all tests: whichever test waits for one drives it.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().enable_all().build().unwrap());
 
 /// A running process. Dropped, it is killed; if the test is failing, the end of its log is shown.
-pub struct Process {
-    child: Child,
-    out: PathBuf,
-    log: PathBuf,
-}
+pub struct Process(NodeProcess);
 
 /// The binary under test, without any of this process' settings for nodes.
 pub fn starling() -> Command {
@@ -28,73 +30,59 @@ pub fn starling() -> Command {
 }
 
 impl Process {
-    /// Starts `command`; its output goes to `STEM.out` and `STEM.log`, where that of earlier runs is kept.
-    pub fn start(command: &mut Command, stem: &Path) -> Self {
-        let (out, log) = (stem.with_extension("out"), stem.with_extension("log"));
-        let stderr = File::options().create(true).append(true).open(&log).unwrap();
-        let child = command.stdout(File::create(&out).unwrap()).stderr(stderr).spawn().unwrap();
-        Self { child, out, log }
+    /// Starts `command`; what it logs goes to `log`, where that of earlier runs is kept.
+    pub fn start(command: &mut Command, log: &Path) -> Self {
+        let _context = RUNTIME.enter();
+        Self(NodeProcess::start(command, log).unwrap())
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.0.pid()
     }
 
     /// Waits for the one line on standard output that says that it serves.
-    pub fn ready(&mut self) -> Value {
-        within(SOON, "a ready line", || {
-            let out = self.stdout();
-            if let Some(line) = out.lines().next().filter(|_| out.ends_with('\n')) {
-                return Ok(serde_json::from_str(line).unwrap());
-            }
-            match self.child.try_wait().unwrap() {
-                Some(status) => panic!("ended instead, {status}: {}", self.stderr()),
-                None => Err(self.stderr()),
-            }
-        })
+    pub fn ready(&mut self) -> Ready {
+        let ready = RUNTIME.block_on(self.0.ready(SOON));
+        ready.unwrap_or_else(|why| panic!("no ready line, {why}: {}", self.stderr()))
     }
 
-    /// What it has printed so far.
-    pub fn stdout(&self) -> String {
-        std::fs::read_to_string(&self.out).unwrap()
+    /// All that it prints from here on, until its end, which must come soon.
+    pub fn stdout(&mut self) -> String {
+        let printed = RUNTIME.block_on(self.0.output(SOON));
+        printed.unwrap_or_else(|why| panic!("what it prints comes to no end, {why}: {}", self.stderr()))
     }
 
     /// What it and its earlier runs have logged so far.
     pub fn stderr(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
+        self.0.log().unwrap()
     }
 
-    /// Sends a signal by its name, `TERM` for instance.
-    pub fn signal(&self, name: &str) {
-        let (signal, pid) = (format!("-{name}"), self.pid().to_string());
-        assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.0.signal(signal).unwrap();
     }
 
     /// Waits for it to end by itself.
     pub fn ended(&mut self, limit: Duration) -> ExitStatus {
-        within(limit, "the process ends", || {
-            let status = self.child.try_wait().unwrap();
-            status.ok_or_else(|| self.stderr())
-        })
+        let ended = RUNTIME.block_on(self.0.ended_within(limit));
+        ended.unwrap_or_else(|why| panic!("the process does not end, {why}: {}", self.stderr()))
     }
 
     /// SIGKILL, and waits until it is gone.
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        RUNTIME.block_on(self.0.kill()).unwrap();
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself, which is no failure here.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- the end of {}", self.log.display());
-            let log = self.stderr();
+            // Killed first, so that its last words are among them.
+            let _ = RUNTIME.block_on(self.0.kill());
+            let log = self.0.log().unwrap_or_default();
             let lines: Vec<_> = log.lines().collect();
+            eprintln!("--- the end of the log of process {}", self.pid());
             lines[lines.len().saturating_sub(25)..].iter().for_each(|l| eprintln!("{l}"));
         }
     }
@@ -109,6 +97,6 @@ pub fn runs(pid: u32) -> bool {
 /// Kills a process of ours that is not our child.
 pub fn kill_other(pid: u32) {
     if runs(pid) {
-        let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+        let _ = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
     }
 }
