@@ -1,5 +1,6 @@
 //! The subject: the durable engine.
 
+use starling_types::row::Space;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use starling_benches::meter::now;
-use starling_storage::{
-    Batch, Durability, DurableEngine, Engine, Group, Namespace, Observer, Options, Surroundings,
-};
+use starling_storage::{Batch, Durability, DurableEngine, Engine, Group, Observer, Options, Surroundings};
 
 use crate::slow::SlowFiles;
 use crate::{Committer, Groups, Put};
@@ -32,7 +31,7 @@ impl Subject {
 impl Committer for Subject {
     fn submit(&self, put: Put) {
         let mut batch = Batch::new();
-        batch.put(Namespace::Data, put.key, put.value);
+        batch.put(Space::Data, put.key, put.value);
         let answer = put.answer;
         // A writer that is gone does not want to know.
         let done = move |result: Result<(), _>| drop(answer.send(result.map_err(Into::into)));

@@ -1,16 +1,16 @@
 //! Three nodes in one process, each over a store in memory. Frames arrive at once and in order, commits are done at
 //! once, and time goes on by a tenth of a millisecond for each request: what is counted is the same in every run.
 
+use starling_types::row::Page;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use starling_node::event::RowPage;
 use starling_node::{Boot, Config, Effect, Event, Node, Pace, ReplyHandle};
-use starling_storage::{Batch, Durability, Engine, MemoryEngine, Namespace};
+use starling_storage::{Durability, Engine, MemoryEngine};
 use starling_types::{BucketName, Generation, Instant, Key, NodeId, Now, RequestId, WallTime, limits};
-use starling_vnode::{CellKey, RowSpace, RowWrite};
+use starling_vnode::CellKey;
 use starling_wire::client::{AdminRequest, KvOp, QuorumChoice};
 use starling_wire::{KvReply, KvRequest};
 
@@ -125,11 +125,11 @@ impl Trio {
             }
             Effect::Load(cell) => loaded(store, cell)?,
             Effect::Commit { id, rows, .. } => {
-                store.commit(&[batch(rows)], Durability::Buffered)?;
+                store.commit(&[rows.into_iter().collect()], Durability::Buffered)?;
                 Event::Committed(id, Ok(()))
             }
             // There are no hints after a start, and nothing to sweep.
-            Effect::Scan { id, .. } => Event::Scanned(id, Ok(RowPage::default())),
+            Effect::Scan { id, .. } => Event::Scanned(id, Ok(Page::default())),
             Effect::RaiseGeneration(generation) => Event::GenerationRaised(generation),
             Effect::Drained => bail!("a node has stopped"),
             Effect::RespondAdmin(..)
@@ -152,27 +152,8 @@ fn counted_handle(node: &mut Node, now: Now, event: Event, out: &mut Vec<Effect>
 
 fn loaded(store: &MemoryEngine, cell: CellKey) -> Result<Event> {
     let (space, key) = cell.row();
-    let row = store.get(namespace(space), &key)?;
+    let row = store.get(space, &key)?;
     Ok(Event::Loaded(cell, Ok(row)))
-}
-
-fn batch(rows: Vec<RowWrite>) -> Batch {
-    let mut batch = Batch::new();
-    for row in rows {
-        match row.value {
-            Some(value) => batch.put(namespace(row.space), row.key, value),
-            None => batch.delete(namespace(row.space), row.key),
-        }
-    }
-    batch
-}
-
-const fn namespace(space: RowSpace) -> Namespace {
-    match space {
-        RowSpace::Data => Namespace::Data,
-        RowSpace::Hints => Namespace::Hints,
-        RowSpace::Meta => Namespace::Meta,
-    }
 }
 
 fn config(index: usize) -> Config {

@@ -1,9 +1,10 @@
 //! The subject.
 
+use starling_types::row::{RowRange, Space};
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use starling_storage::{Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, Options, ScanLimit};
+use starling_storage::{Batch, Durability, DurableEngine, Engine, Options, ScanLimit};
 
 use crate::Store;
 
@@ -23,19 +24,19 @@ impl Store for Subject {
 
     fn put(&mut self, rows: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
         let mut batch = Batch::new();
-        rows.iter().for_each(|(key, value)| batch.put(Namespace::Data, key.clone(), value.clone()));
+        rows.iter().for_each(|(key, value)| batch.put(Space::Data, key.clone(), value.clone()));
         Ok(self.0.commit(&[batch], Durability::Buffered)?)
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<usize>> {
-        Ok(self.0.get(Namespace::Data, key)?.map(|value| value.len()))
+        Ok(self.0.get(Space::Data, key)?.map(|value| value.len()))
     }
 
     fn scan(&self) -> Result<u64> {
-        let (all, limit) = (KeyRange::all(), ScanLimit { rows: 1_024, bytes: 4 << 20 });
+        let (all, limit) = (RowRange::all(), ScanLimit { rows: 1_024, bytes: 4 << 20 });
         let (mut rest, mut rows) = (all.clone(), 0);
         loop {
-            let page = self.0.scan(Namespace::Data, &rest, limit)?;
+            let page = self.0.scan(Space::Data, &rest, limit)?;
             ensure!(page.damaged.is_empty(), "{:?}", page.damaged);
             rows += page.rows.len() as u64;
             match page.next {

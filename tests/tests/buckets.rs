@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use starling_types::row::Space;
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_sim::world::Weather;
 use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
-use starling_storage::Namespace;
 use starling_types::{BucketChanges, BucketName, Conflict, Key, Outcome, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest, Seen};
 use starling_wire::{FailureKind, KvOp, KvReply, KvRequest, QuorumChoice};
@@ -127,7 +127,7 @@ fn isolate(world: &mut World, node: usize) {
 /// What every node has on disk for the one key.
 fn stored(world: &World) -> Vec<Vec<Bytes>> {
     let of = |node| {
-        let row = world.rows(node, Namespace::Data).remove(0);
+        let row = world.rows(node, Space::Data).remove(0);
         let record = world.stored(node, &row).unwrap();
         record.siblings().iter().filter_map(|s| s.value().cloned()).collect()
     };

@@ -3,13 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use starling_types::row::Space;
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_node::Pace;
 use starling_sim::world::Weather;
 use starling_sim::{Faults, Notice, Options, Report, Sabotage, Seed, World, WorldOptions, run};
-use starling_storage::Namespace;
 use starling_types::{BucketName, Key, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest, Seen};
 use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
@@ -80,8 +80,8 @@ fn cut(world: &mut World, node: usize, cut: bool) {
 
 /// How many of a node's records are not as those of node 0, missing ones included.
 fn differing(world: &World, node: usize) -> usize {
-    let rows = world.rows(0, Namespace::Data);
-    assert!(world.rows(node, Namespace::Data).len() <= rows.len());
+    let rows = world.rows(0, Space::Data);
+    assert!(world.rows(node, Space::Data).len() <= rows.len());
     rows.iter().filter(|row| world.stored(node, row) != world.stored(0, row)).count()
 }
 

@@ -2,13 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use starling_types::row::Space;
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_node::{Log, Pace};
 use starling_sim::world::Weather;
 use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
-use starling_storage::Namespace;
 use starling_types::{BucketName, Key, Outcome, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest, Seen};
 use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest, QuorumChoice};
@@ -106,8 +106,8 @@ fn alarms(world: &World, node: usize, words: &str) -> usize {
 
 /// Whether the node holds what node 0 does.
 fn is_equal(world: &World, node: usize) -> bool {
-    let rows = world.rows(0, Namespace::Data);
-    rows == world.rows(node, Namespace::Data)
+    let rows = world.rows(0, Space::Data);
+    rows == world.rows(node, Space::Data)
         && rows
             .iter()
             .all(|row| world.stored(0, row).is_some() && world.stored(node, row) == world.stored(0, row))
@@ -120,8 +120,8 @@ fn with_a_damaged_row(pace: Pace) -> World {
     world.crash(1);
     world.start(1);
     world.run_for(2 * SECOND);
-    let row = world.rows(1, Namespace::Data).remove(0);
-    world.damage(1, Namespace::Data, &row);
+    let row = world.rows(1, Space::Data).remove(0);
+    world.damage(1, Space::Data, &row);
     world
 }
 
@@ -166,12 +166,12 @@ fn a_row_that_the_disk_does_not_give_is_neither_lost_nor_replaced() {
         put(&mut world, 1, "k", "mine", 1).unwrap();
         world.crash(1);
         world.start(1);
-        let row = world.rows(1, Namespace::Data).remove(0);
-        world.hide(1, Namespace::Data, &row);
+        let row = world.rows(1, Space::Data).remove(0);
+        world.hide(1, Space::Data, &row);
         // Neither a suspicion of everything nor sweeps give it up.
         world.scrub(1);
         // What it kept as hints is not asked for: it would tell the others.
-        world.rows(1, Namespace::Hints).iter().for_each(|row| world.damage(1, Namespace::Hints, row));
+        world.rows(1, Space::Hints).iter().for_each(|row| world.damage(1, Space::Hints, row));
         world.mend();
         world.run_for(20 * SECOND);
         let shown = get(&mut world, 1, "k", 1).unwrap();
@@ -194,9 +194,9 @@ fn what_cannot_be_read_keeps_a_suspected_partition_unsure() {
     let mut world = cluster(Pace::OFF);
     put(&mut world, 0, "k", "v", 3).unwrap();
     put(&mut world, 0, "lost", "v", 3).unwrap();
-    let row = world.rows(1, Namespace::Data).remove(0);
+    let row = world.rows(1, Space::Data).remove(0);
     world.lose_commits(1, 1);
-    world.hide(1, Namespace::Data, &row);
+    world.hide(1, Space::Data, &row);
     world.start(1);
     world.run_for(30 * SECOND);
     assert_eq!(suspects(&world, 1), 1, "the partition of the row that is not given");
@@ -215,20 +215,20 @@ fn a_row_that_nobody_else_has_is_given_up() {
     world.crash(1);
     world.start(1);
     world.run_for(2 * SECOND);
-    let row = world.rows(1, Namespace::Data).remove(0);
-    world.damage(1, Namespace::Data, &row);
+    let row = world.rows(1, Space::Data).remove(0);
+    world.damage(1, Space::Data, &row);
     let failure = get(&mut world, 1, "k", 1).unwrap_err();
     assert_eq!(failure.kind, FailureKind::QuorumNotReached, "not found would be a lie: {failure}");
     assert_eq!(suspects(&world, 1), 1);
     // What it kept as hints goes with the partition of the network.
-    world.rows(1, Namespace::Hints).iter().for_each(|row| world.damage(1, Namespace::Hints, row));
+    world.rows(1, Space::Hints).iter().for_each(|row| world.damage(1, Space::Hints, row));
     world.mend();
     world.run_for(20 * SECOND);
     assert_eq!((suspects(&world, 1), world.damaged(1)), (0, 0));
     assert_eq!(get(&mut world, 1, "k", 1).unwrap(), Vec::<Bytes>::new());
     let totals = world.node(1).unwrap().data_plane().totals();
     assert!(totals.vnodes.discarded >= 1 && totals.shard.hints_damaged == 2, "{totals:?}");
-    assert!(world.rows(1, Namespace::Hints).is_empty());
+    assert!(world.rows(1, Space::Hints).is_empty());
 }
 
 /// Node 1 loses commits that it had acked, and is alone when it comes back.

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
 
+use starling_types::row::{RowRange, Space};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,18 +14,16 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use starling_backup::{BackupError, Origin, Page, Reader, Row, Utc, Writer};
 use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
-use starling_storage::{
-    Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, Options, ScanLimit, StorageError,
-};
+use starling_storage::{Batch, Durability, DurableEngine, Engine, Options, ScanLimit, StorageError};
 use starling_types::{
     ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, QualifiedKey, WallTime,
 };
+use starling_vnode::CellKey;
 use starling_vnode::rows::{FIRST_GENERATION, META_HLC_CEILING};
-use starling_vnode::{CellKey, RowSpace};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
 
-type Rows = BTreeMap<(Namespace, Bytes), Bytes>;
+type Rows = BTreeMap<(Space, Bytes), Bytes>;
 
 const CLUSTER: ClusterId = ClusterId::from_bits(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
 const MADE: Utc = Utc(WallTime::from_millis(1_785_587_696_789));
@@ -69,29 +68,19 @@ fn first() -> Rows {
         (CellKey::hint(NodeId::from_bits(5), key("kept")), value("for another")),
         (CellKey::hint(NodeId::from_bits(5), key("delivered")), value("delivered")),
     ]
-    .map(|(cell, value)| (row(&cell), value))
+    .map(|(cell, value)| (cell.row(), value))
     .into()
-}
-
-fn row(cell: &CellKey) -> (Namespace, Bytes) {
-    let (space, key) = cell.row();
-    let namespace = match space {
-        RowSpace::Data => Namespace::Data,
-        RowSpace::Hints => Namespace::Hints,
-        RowSpace::Meta => Namespace::Meta,
-    };
-    (namespace, key)
 }
 
 /// What follows, and stays in the log.
 fn then() -> Batch {
     let mut batch = Batch::new();
-    let (data, replaced) = row(&CellKey::data(key("replaced")));
+    let (data, replaced) = CellKey::data(key("replaced")).row();
     batch.put(data, replaced, value("after"));
-    batch.delete(data, row(&CellKey::data(key("removed"))).1);
-    batch.delete(Namespace::Hints, row(&CellKey::hint(NodeId::from_bits(5), key("delivered"))).1);
-    batch.put(Namespace::Hints, row(&CellKey::hint(NodeId::from_bits(6), key("new"))).1, value("new"));
-    batch.put(Namespace::Meta, META_HLC_CEILING, Bytes::from_static(&[1, 2, 3, 4, 5, 6, 7, 8]));
+    batch.delete(data, CellKey::data(key("removed")).row().1);
+    batch.delete(Space::Hints, CellKey::hint(NodeId::from_bits(5), key("delivered")).row().1);
+    batch.put(Space::Hints, CellKey::hint(NodeId::from_bits(6), key("new")).row().1, value("new"));
+    batch.put(Space::Meta, META_HLC_CEILING, Bytes::from_static(&[1, 2, 3, 4, 5, 6, 7, 8]));
     let token = key("dropped").token().bits();
     batch.drop_below(token..=token, FIRST_GENERATION + 1);
     batch
@@ -102,10 +91,10 @@ fn at_last() -> Rows {
     let mut rows = first();
     let gone = [CellKey::data(key("removed")), CellKey::data(key("dropped"))];
     let delivered = CellKey::hint(NodeId::from_bits(5), key("delivered"));
-    gone.iter().chain([&delivered]).for_each(|cell| drop(rows.remove(&row(cell))));
-    rows.insert(row(&CellKey::data(key("replaced"))), value("after"));
-    rows.insert(row(&CellKey::hint(NodeId::from_bits(6), key("new"))), value("new"));
-    rows.insert((Namespace::Meta, META_HLC_CEILING.into()), Bytes::from_static(&[1, 2, 3, 4, 5, 6, 7, 8]));
+    gone.iter().chain([&delivered]).for_each(|cell| drop(rows.remove(&cell.row())));
+    rows.insert(CellKey::data(key("replaced")).row(), value("after"));
+    rows.insert(CellKey::hint(NodeId::from_bits(6), key("new")).row(), value("new"));
+    rows.insert((Space::Meta, META_HLC_CEILING.into()), Bytes::from_static(&[1, 2, 3, 4, 5, 6, 7, 8]));
     rows
 }
 
@@ -114,11 +103,11 @@ fn write_store(dir: &Path) {
     // So much that the log goes on in a second file, and the first is given back: that is noted in the marks.
     for size in [12 << 10, 8 << 10] {
         let mut filler = Batch::new();
-        filler.put(Namespace::Meta, "filler", vec![0; size]);
+        filler.put(Space::Meta, "filler", vec![0; size]);
         engine.commit(&[filler], Durability::Synced).unwrap();
     }
     let mut batch = Batch::new();
-    batch.delete(Namespace::Meta, "filler");
+    batch.delete(Space::Meta, "filler");
     first().into_iter().for_each(|((namespace, key), value)| batch.put(namespace, key, value));
     engine.commit(&[batch], Durability::Synced).unwrap();
     engine.flush().unwrap();
@@ -144,7 +133,7 @@ fn write_backup(dir: &Path) {
         release: "0.1.0".into(),
     };
     let mut writer = Writer::begin(dir, origin, None, MADE).unwrap();
-    for namespace in Namespace::ALL {
+    for namespace in Space::ALL {
         let rows = at_last().into_iter().filter(|((space, _), _)| *space == namespace);
         let rows = rows.map(|((_, key), value)| (key, value)).collect();
         writer.append(Page { namespace, rows, next: None, damaged: Vec::new(), sequence: 7 }).unwrap();
@@ -185,20 +174,20 @@ fn copy(from: &Path, to: &Path) {
 fn rows_of(engine: &DurableEngine) -> Rows {
     let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
     let mut rows = Rows::new();
-    for namespace in Namespace::ALL {
-        let page = engine.scan(namespace, &KeyRange::all(), limit).unwrap();
+    for namespace in Space::ALL {
+        let page = engine.scan(namespace, &RowRange::all(), limit).unwrap();
         assert!(page.damaged.is_empty(), "{page:?}");
         rows.extend(page.rows.into_iter().map(|(key, value)| ((namespace, key), value)));
     }
     // What the store writes about itself begins with a zero.
-    rows.retain(|(namespace, key), _| *namespace != Namespace::Meta || key[0] != 0);
+    rows.retain(|(namespace, key), _| *namespace != Space::Meta || key[0] != 0);
     as_written_today(rows)
 }
 
 /// The fixtures' records have version 1. This release reads them, and writes them in a later one.
 fn as_written_today(mut rows: Rows) -> Rows {
     for ((namespace, _), value) in &mut rows {
-        if *namespace != Namespace::Meta {
+        if *namespace != Space::Meta {
             assert_eq!(value.first(), Some(&1));
             *value = Record::decode(value).unwrap().encode();
         }
@@ -213,7 +202,7 @@ fn a_store_of_this_format_holds_what_was_written() {
         let engine = DurableEngine::open(dir.path(), options()).unwrap();
         assert!(!engine.report().has_losses(), "{open} open: {}", engine.report());
         assert_eq!(rows_of(&engine), at_last(), "{open} open");
-        let (data, dropped) = row(&CellKey::data(key("dropped")));
+        let (data, dropped) = CellKey::data(key("dropped")).row();
         assert_eq!(engine.get(data, &dropped), Ok(None), "{open} open");
         engine.flush().unwrap();
         engine.close().unwrap();

@@ -2,12 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use starling_types::row::Space;
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_sim::world::Weather;
 use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
-use starling_storage::{CrashMode, Namespace};
+use starling_storage::CrashMode;
 use starling_types::{BucketName, Key, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest, Seen};
 use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
@@ -123,7 +124,7 @@ fn a_late_ack_does_not_drop_a_hint_that_has_grown() {
     world.hold(0, 2);
     put(&mut world, 0, "first", 2);
     world.run_for(Duration::from_secs(1));
-    assert_eq!(world.rows(0, Namespace::Hints).len(), 1, "patience ran out");
+    assert_eq!(world.rows(0, Space::Hints).len(), 1, "patience ran out");
     // The hint arrives, its ack does not.
     world.hold(2, 0);
     world.release(0, 2, true);
@@ -137,7 +138,7 @@ fn a_late_ack_does_not_drop_a_hint_that_has_grown() {
     world.run_for(Duration::from_millis(100));
     world.release(0, 2, true);
     world.run_for(Duration::from_secs(30));
-    assert_eq!(world.rows(0, Namespace::Hints).len(), 0, "delivered");
-    let row = world.rows(2, Namespace::Data).remove(0);
+    assert_eq!(world.rows(0, Space::Hints).len(), 0, "delivered");
+    let row = world.rows(2, Space::Data).remove(0);
     assert_eq!(world.stored(2, &row), world.stored(0, &row));
 }

@@ -9,10 +9,10 @@
 //! Integers are big-endian, checksums xxh3 seeded with the frame's place, so that a frame that moved is no frame. The
 //! length has a checksum of its own: behind a damaged body the next frame can be found.
 
+use starling_types::row::Space;
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
-use starling_storage::Namespace;
 use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -29,7 +29,7 @@ const _: () = assert!(LARGEST_BODY <= u32::MAX as usize && MAX_ROW_KEY <= u16::M
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// Its namespace.
-    pub namespace: Namespace,
+    pub namespace: Space,
     /// Its key.
     pub key: Bytes,
     /// Its value.
@@ -127,7 +127,7 @@ pub fn read(from: &mut impl Read, place: Place, left: u64) -> Result<Option<Row>
 
 fn row_of(body: Bytes) -> Option<Row> {
     let code = *body.first()?;
-    let namespace = Namespace::ALL.into_iter().find(|namespace| namespace.code() == code)?;
+    let namespace = Space::ALL.into_iter().find(|namespace| namespace.code() == code)?;
     let length = usize::from(u16::from_be_bytes(body.get(1..3)?.try_into().ok()?));
     let is_key = (1..=MAX_ROW_KEY).contains(&length) && body.len() >= 3 + length;
     is_key.then(|| Row { namespace, key: body.slice(3..3 + length), value: body.slice(3 + length..) })

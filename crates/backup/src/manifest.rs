@@ -1,5 +1,6 @@
 //! What a backup says of itself.
 
+use starling_types::row::Space;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use starling_storage::Namespace;
 use starling_types::{BucketName, ClusterId, Generation, LayoutVersion, NodeId};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -112,11 +112,11 @@ pub struct Tally {
 
 impl Tallies {
     /// Counts a row.
-    pub fn count(&mut self, namespace: Namespace, bytes: u64) {
+    pub fn count(&mut self, namespace: Space, bytes: u64) {
         let tally = match namespace {
-            Namespace::Data => &mut self.data,
-            Namespace::Hints => &mut self.hints,
-            Namespace::Meta => &mut self.meta,
+            Space::Data => &mut self.data,
+            Space::Hints => &mut self.hints,
+            Space::Meta => &mut self.meta,
         };
         tally.rows += 1;
         tally.bytes = tally.bytes.saturating_add(bytes);
@@ -137,7 +137,7 @@ impl Tallies {
 pub struct Gap {
     /// Where.
     #[serde(with = "namespace_name")]
-    pub namespace: Namespace,
+    pub namespace: Space,
     /// The first key, in base64.
     #[serde(with = "base64_text")]
     pub start: Bytes,
@@ -177,7 +177,7 @@ impl Chunk {
 pub struct Cursor {
     /// The namespace.
     #[serde(with = "namespace_name")]
-    pub namespace: Namespace,
+    pub namespace: Space,
     /// The first key, in base64; empty at the start.
     #[serde(with = "base64_text")]
     pub from: Bytes,
@@ -185,11 +185,11 @@ pub struct Cursor {
 
 impl Cursor {
     /// The first row. Data, then hints, then meta: what the clock's ceiling says is read after everything it covers.
-    pub const START: Self = Self { namespace: Namespace::ALL[0], from: Bytes::new() };
+    pub const START: Self = Self { namespace: Space::ALL[0], from: Bytes::new() };
 
     /// Where reading goes on behind a page of this namespace; none at the end of the last one.
-    pub fn behind(namespace: Namespace, next: Option<Bytes>) -> Option<Self> {
-        let following = Namespace::ALL.get(usize::from(namespace.code()) + 1);
+    pub fn behind(namespace: Space, next: Option<Bytes>) -> Option<Self> {
+        let following = Space::ALL.get(usize::from(namespace.code()) + 1);
         match next {
             Some(from) => Some(Self { namespace, from }),
             None => following.map(|&namespace| Self { namespace, from: Bytes::new() }),
@@ -264,13 +264,13 @@ impl Manifest {
 mod namespace_name {
     use super::*;
 
-    pub(super) fn serialize<S: Serializer>(namespace: &Namespace, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(namespace: &Space, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(namespace.name())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Namespace, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Space, D::Error> {
         let name = String::deserialize(deserializer)?;
-        let known = Namespace::ALL.into_iter().find(|namespace| namespace.name() == name);
+        let known = Space::ALL.into_iter().find(|namespace| namespace.name() == name);
         known.ok_or_else(|| serde::de::Error::custom(format!("there is no namespace {name:?}")))
     }
 }

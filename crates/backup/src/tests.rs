@@ -1,11 +1,11 @@
 //! Backups there and back, cut off anywhere, damaged anywhere, and bytes as an enemy writes them.
 
+use starling_types::row::{RowRange, Space};
 use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use starling_storage::{KeyRange, Namespace};
 use starling_types::{BucketName, ClusterId, Generation, LayoutVersion, NodeId, WallTime};
 
 use crate::manifest::Base64;
@@ -31,7 +31,7 @@ fn begin(dir: &Path) -> Result<Writer, BackupError> {
 }
 
 /// Page `number` of 20 in every namespace.
-fn page(namespace: Namespace, number: usize) -> Page {
+fn page(namespace: Space, number: usize) -> Page {
     let rows = (0..5).map(|k| {
         let key = Bytes::from(format!("key-{number:02}-{k}"));
         (key, Bytes::from(vec![number as u8; 10 * k]))
@@ -64,7 +64,7 @@ fn rows_of(dir: &Path) -> Vec<Row> {
 }
 
 fn expected() -> Vec<Row> {
-    let pages = Namespace::ALL.into_iter().flat_map(|namespace| (0..20).map(move |n| page(namespace, n)));
+    let pages = Space::ALL.into_iter().flat_map(|namespace| (0..20).map(move |n| page(namespace, n)));
     pages
         .flat_map(|p| p.rows.into_iter().map(move |(key, value)| Row { namespace: p.namespace, key, value }))
         .collect()
@@ -90,7 +90,7 @@ fn what_was_written_is_read() {
 
 #[test]
 fn a_run_that_was_cut_off_goes_on_behind_its_last_whole_chunk() {
-    let all = Namespace::ALL.len() * 20;
+    let all = Space::ALL.len() * 20;
     for cut in (0..=all).step_by(3) {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = begin(dir.path()).unwrap();
@@ -223,12 +223,12 @@ fn a_manifest_that_was_changed_is_not_believed() {
 fn what_the_node_could_not_read_is_in_the_manifest() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = begin(dir.path()).unwrap();
-    let damaged = vec![KeyRange::new("a", Some("b".into())), KeyRange::new("y", None)];
-    let page = Page { damaged, next: None, ..page(Namespace::Hints, 0) };
+    let damaged = vec![RowRange::new("a", Some("b".into())), RowRange::new("y", None)];
+    let page = Page { damaged, next: None, ..page(Space::Hints, 0) };
     writer.append(page).unwrap();
     let unreadable = writer.finish(NOW).unwrap().unreadable;
     let gap = |start: &'static str, end: Option<&'static str>| Gap {
-        namespace: Namespace::Hints,
+        namespace: Space::Hints,
         start: start.into(),
         end: end.map(|end| Base64(end.into())),
     };
@@ -276,7 +276,7 @@ proptest! {
         let rows: Vec<(Bytes, Bytes)> = rows.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
         let dir = tempfile::tempdir().unwrap();
         let mut writer = begin(dir.path()).unwrap();
-        let page = Page { namespace: Namespace::Data, rows: rows.clone(), next: None, damaged: vec![], sequence: 0 };
+        let page = Page { namespace: Space::Data, rows: rows.clone(), next: None, damaged: vec![], sequence: 0 };
         writer.append(page).unwrap();
         writer.finish(NOW).unwrap();
         let read: Vec<_> = rows_of(dir.path()).into_iter().map(|row| (row.key, row.value)).collect();

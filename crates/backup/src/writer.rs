@@ -1,12 +1,12 @@
 //! Writing a backup, from its beginning or from where an earlier run was cut off.
 
+use starling_types::row::{RowRange, Space};
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use starling_storage::{KeyRange, Namespace};
 use starling_types::BucketName;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -23,13 +23,13 @@ pub const CHUNK_BYTES: u64 = 64 << 20;
 #[derive(Debug, Clone)]
 pub struct Page {
     /// Of which namespace.
-    pub namespace: Namespace,
+    pub namespace: Space,
     /// Keys and values.
     pub rows: Vec<(Bytes, Bytes)>,
     /// Where the namespace goes on; none at its end.
     pub next: Option<Bytes>,
     /// Ranges within the page that could not be read.
-    pub damaged: Vec<KeyRange>,
+    pub damaged: Vec<RowRange>,
     /// The number of the store's last commit when the page was read.
     pub sequence: u64,
 }

@@ -89,7 +89,7 @@ fn verify(dir: &std::path::Path, json: bool) -> Result<Exit, Failed> {
     let verdict = reader.verify(|row| {
         totals.count(row.namespace, row.size());
         progress.show(&totals);
-        if row.namespace != starling_storage::Namespace::Meta
+        if row.namespace != starling_types::row::Space::Meta
             && let Err(flaw) = offline::judge(cluster, row.namespace, &row.key, &row.value)
         {
             flawed += 1;

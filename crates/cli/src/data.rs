@@ -1,15 +1,16 @@
 //! `starling data`.
 
+use starling_types::row::{RowRange, Space};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use starling_server::offline::{
     self, Check, Counts, Filter, FlawedRow, GivenUp, Opened, Repair, SpaceCheck, TakenBack,
 };
-use starling_storage::{KeyRange, Namespace};
 use starling_types::BucketName;
 
 use crate::backup;
@@ -70,7 +71,7 @@ pub struct DumpArgs {
     #[command(flatten)]
     pub place: PlaceArgs,
     /// Only this namespace.
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = namespaces())]
     pub namespace: Option<Space>,
     /// Only this bucket.
     #[arg(long)]
@@ -80,15 +81,18 @@ pub struct DumpArgs {
     pub prefix: String,
 }
 
-/// A namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Space {
-    /// Records of the keys that the node owns.
-    Data,
-    /// Records kept for absent owners.
-    Hints,
-    /// What the node knows of itself and the cluster.
-    Meta,
+/// The namespaces by their names on disk.
+fn namespaces() -> impl TypedValueParser<Value = Space> {
+    let values = Space::ALL.map(|space| {
+        PossibleValue::new(space.name()).help(match space {
+            Space::Data => "Records of the keys that the node owns",
+            Space::Hints => "Records kept for absent owners",
+            Space::Meta => "What the node knows of itself and the cluster",
+        })
+    });
+    let named =
+        |name: String| Space::ALL.into_iter().find(|space| space.name() == name).ok_or("no such namespace");
+    PossibleValuesParser::new(values).try_map(named)
 }
 
 /// Dispatches.
@@ -115,7 +119,7 @@ fn check(place: &PlaceArgs, json: bool) -> Result<Exit, Failed> {
 fn dump(args: &DumpArgs) -> Result<Exit, Failed> {
     let bucket = args.bucket.as_deref().map(BucketName::new).transpose();
     let filter = Filter {
-        namespace: args.namespace.map(namespace),
+        namespace: args.namespace,
         bucket: bucket.map_err(|e| Failed::new(Exit::Usage, e.to_string()))?,
         prefix: args.prefix.clone().into_bytes(),
     };
@@ -192,14 +196,6 @@ fn repair(dir: &Path, json: bool) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-const fn namespace(space: Space) -> Namespace {
-    match space {
-        Space::Data => Namespace::Data,
-        Space::Hints => Namespace::Hints,
-        Space::Meta => Namespace::Meta,
-    }
-}
-
 fn check_text(dir: &Path, found: &Check) -> String {
     let verdict = if found.is_sound() { "sound" } else { "NOT sound" };
     let mut text = format!("{}  {verdict}", dir.display());
@@ -230,7 +226,7 @@ fn check_text(dir: &Path, found: &Check) -> String {
 fn space_text(space: &SpaceCheck) -> String {
     let SpaceCheck { rows, bytes, tombstones, conflicts, damaged, unread, flawed, flawed_rows, .. } = space;
     let mut text = format!("{rows} rows, {bytes} bytes");
-    if space.namespace != Namespace::Meta {
+    if space.namespace != Space::Meta {
         text += &format!(", {tombstones} deletes, {conflicts} with siblings");
     }
     damaged.iter().for_each(|range| text += &format!("\n  ! rows from {} are damaged", range_text(range)));
@@ -245,7 +241,7 @@ fn space_text(space: &SpaceCheck) -> String {
     text
 }
 
-fn range_text(range: &KeyRange) -> String {
+fn range_text(range: &RowRange) -> String {
     let end = range.end().map_or("the end".into(), |end| end.escape_ascii().to_string());
     format!("\"{}\" to {end}", range.start().escape_ascii())
 }
@@ -271,7 +267,7 @@ fn opened_json(opened: &Opened) -> Value {
     json!({ "findings": opened.words, "losses": opened.has_losses, "known": opened.is_known })
 }
 
-fn range_json(range: &KeyRange) -> Value {
+fn range_json(range: &RowRange) -> Value {
     json!({ "start": STANDARD.encode(range.start()), "end": range.end().map(|end| STANDARD.encode(end)) })
 }
 

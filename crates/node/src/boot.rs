@@ -5,6 +5,7 @@ mod restore;
 #[cfg(test)]
 mod tests;
 
+use starling_types::row::{RowWrite, Space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -15,7 +16,7 @@ use starling_causality::Hlc;
 use starling_gossip::Preset;
 use starling_ring::{Acceptor, Layout, Refusal};
 use starling_types::{ActorId, BucketName, ClusterId, Generation, NodeId, PartitionId};
-use starling_vnode::{RowSpace, RowWrite, rows};
+use starling_vnode::rows;
 use starling_wire::cluster::BucketRegister;
 
 use crate::buckets::BucketTable;
@@ -168,7 +169,7 @@ pub(crate) fn bucket_row(table: &BucketTable) -> RowWrite {
 
 /// A row of the `meta` keyspace.
 pub(crate) fn meta_row<T: Serialize>(name: &'static [u8], value: &T) -> RowWrite {
-    RowWrite { space: RowSpace::Meta, key: Bytes::from_static(name), value: Some(encode(value).into()) }
+    RowWrite { space: Space::Meta, key: Bytes::from_static(name), value: Some(encode(value).into()) }
 }
 
 /// The bytes of plain data: layouts, acceptors, buckets.

@@ -7,6 +7,7 @@ mod lives;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use starling_types::row::CommitFailure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use starling_wire::{Class, Envelope, Message};
 use self::buckets::Buckets;
 use self::lives::Lives;
 use crate::boot::{Boot, Config, Life};
-use crate::event::{CommitFailure, Effect, Log, ReplyHandle};
+use crate::event::{Effect, Log, ReplyHandle};
 use crate::founding::{self, Founding};
 use crate::view::View;
 

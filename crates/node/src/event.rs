@@ -1,12 +1,12 @@
 //! What goes into the node and what comes out of it.
 
+use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange, RowWrite, Space};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use starling_antientropy::ScanTicket;
 use starling_types::{Generation, NodeId, PartitionId};
-use starling_vnode::{CellKey, RowSpace, RowWrite, Ticket};
-pub use starling_vnode::{CommitFailure, LoadFailure};
+use starling_vnode::{CellKey, Ticket};
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::hello::NodeHello;
 use starling_wire::local::{LocalAsk, LocalPage};
@@ -48,22 +48,6 @@ pub enum ScanId {
     Export(ReplyHandle),
 }
 
-/// Rows in key order, and where the next page starts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RowPage {
-    /// Keys and values.
-    pub rows: Vec<(Bytes, Bytes)>,
-    /// The first key of the next page; `None` at the end.
-    pub next: Option<Bytes>,
-    /// Ranges of keys within the page, each to before its end, whose bytes are not those that were written: there may be
-    /// rows in them, or none.
-    pub damaged: Vec<(Bytes, Option<Bytes>)>,
-    /// The same for ranges that the disk did not give: nothing in them is lost, and another scan may have it.
-    pub unread: Vec<(Bytes, Option<Bytes>)>,
-    /// All commits up to this one are in it; 0 where nobody asked.
-    pub sequence: u64,
-}
-
 /// Input.
 #[derive(Debug)]
 pub enum Event {
@@ -82,13 +66,13 @@ pub enum Event {
     /// The answer to [`Effect::Load`].
     Loaded(CellKey, Result<Option<Bytes>, LoadFailure>),
     /// The answer to [`Effect::Scan`].
-    Scanned(ScanId, Result<RowPage, String>),
+    Scanned(ScanId, Result<Page, String>),
     /// The answer to [`Effect::Commit`].
     Committed(CommitId, Result<(), CommitFailure>),
     /// The volume has less room than its reserve, or has enough again.
     DiskPressure(bool),
     /// Data rows from one key on, up to another or the end, were found to be unreadable without anybody asking for them.
-    Damaged(Vec<(Bytes, Option<Bytes>)>),
+    Damaged(Vec<RowRange>),
     /// The answer to [`Effect::RaiseGeneration`], once it is durable.
     GenerationRaised(Generation),
     /// [`crate::Node::next_deadline`] has come.
@@ -115,7 +99,7 @@ pub enum Effect {
         /// Its number.
         id: ScanId,
         /// The keyspace.
-        space: RowSpace,
+        space: Space,
         /// What the keys start with.
         prefix: Bytes,
         /// The first key.

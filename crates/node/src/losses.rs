@@ -1,11 +1,11 @@
 //! What this node may have lost: ranges of tokens whose records it held, or may have held, and may hold no more.
 
+use starling_types::row::{RowWrite, Space};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use starling_types::{BucketName, Token};
-use starling_vnode::{RowSpace, RowWrite};
 
 use crate::boot::encode;
 
@@ -80,7 +80,7 @@ impl Losses {
     pub fn row(&self) -> RowWrite {
         let row = (FORMAT, ends(&self.tokens), ends(&self.unsynced), &self.buckets);
         let value = (!self.is_empty()).then(|| Bytes::from(encode(&row)));
-        RowWrite { space: RowSpace::Meta, key: Bytes::from_static(META_SUSPECT), value }
+        RowWrite { space: Space::Meta, key: Bytes::from_static(META_SUSPECT), value }
     }
 
     /// Reads the row. One that cannot be understood stands for everything: too much is pulled, and nothing is missed.

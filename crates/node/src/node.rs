@@ -3,19 +3,20 @@
 mod export;
 mod time;
 
+use starling_types::row::{CommitFailure, Page, RowWrite, Space};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_coordinator::Reach;
 use starling_types::{Instant, Now, PartitionBits};
-use starling_vnode::{RowSpace, RowWrite, Vnodes};
+use starling_vnode::Vnodes;
 use starling_wire::client::{AdminReply, AdminRequest, Export};
 use starling_wire::{Envelope, Failure, FailureKind, KvReply, Message};
 
 use crate::boot::{Boot, Config};
 use crate::control::{self, BucketNews, ControlPlane, Word};
-use crate::event::{CommitFailure, CommitId, Effect, Event, Log, ReplyHandle, RowPage, ScanId};
+use crate::event::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 use crate::losses::Losses;
 use crate::shard::{self, Route, Shard, replica};
 use crate::view::View;
@@ -263,7 +264,7 @@ impl Node {
         }
     }
 
-    fn scanned(&mut self, now: Now, id: ScanId, page: Result<RowPage, String>, out: &mut Vec<Effect>) {
+    fn scanned(&mut self, now: Now, id: ScanId, page: Result<Page, String>, out: &mut Vec<Effect>) {
         match (id, page) {
             (ScanId::Hints(target), page) => {
                 self.shard(now, out, |s, turn| s.hints_scanned(turn, target, page));
@@ -402,5 +403,5 @@ const fn is_control(message: &Message) -> bool {
 }
 
 fn count_hints(from: Option<Bytes>) -> Effect {
-    Effect::Scan { id: ScanId::HintCount, space: RowSpace::Hints, prefix: Bytes::new(), from }
+    Effect::Scan { id: ScanId::HintCount, space: Space::Hints, prefix: Bytes::new(), from }
 }

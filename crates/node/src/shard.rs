@@ -19,6 +19,7 @@ mod totals;
 mod tried;
 mod turn;
 
+use starling_types::row::{CommitFailure, LoadFailure};
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
@@ -30,9 +31,7 @@ use starling_types::planted::{self, Bug};
 use starling_types::{
     Conflict, ExchangeId, Generation, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey,
 };
-use starling_vnode::{
-    self as vnode, CellKey, ClientWrite, CommitFailure, LoadFailure, OpId, Replaces, Vnodes,
-};
+use starling_vnode::{self as vnode, CellKey, ClientWrite, OpId, Replaces, Vnodes};
 use starling_wire::{Class, Message};
 
 use self::done::{Context, Remote};

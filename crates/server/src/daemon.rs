@@ -1,5 +1,6 @@
 //! A node from start to stop.
 
+use starling_types::row::{RowRange, Space};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,9 +13,7 @@ use rand::{Rng, SeedableRng, TryRng};
 use starling_frontend::{Identity, KvService, serve_http, serve_resp};
 use starling_node::boot::BootError;
 use starling_node::{Config, Losses, Node};
-use starling_storage::{
-    Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, ScanLimit, StorageError, Surroundings,
-};
+use starling_storage::{Batch, Durability, DurableEngine, Engine, ScanLimit, StorageError, Surroundings};
 use starling_transport::{Authority, Credentials, EndpointSecrets, IdentityError, Transport, TransportError};
 use starling_types::NodeId;
 use tokio::net::TcpListener;
@@ -28,7 +27,7 @@ use crate::home::{Home, HomeError, StoreState};
 use crate::losses::{self, Past};
 use crate::metrics::{self, StoreMetrics, Telemetry};
 use crate::reactor::{Addresses, End, Parts, Reactor};
-use crate::storage_executor::{StorageExecutor, batch_of};
+use crate::storage_executor::StorageExecutor;
 
 /// A node must be gone this long after it was asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -229,7 +228,7 @@ async fn watch_disk(mut volume: DiskSpace, reactor: Rc<Reactor>, engine: Arc<Dur
         }
         let damage = engine.take_damage();
         if !damage.is_empty() {
-            reactor.damaged(&damage);
+            reactor.damaged(damage);
         }
         match volume.look() {
             Ok(space) => {
@@ -304,7 +303,7 @@ fn open_store(dir: &Path, settings: &Settings) -> Result<DurableEngine, StorageE
     let surroundings = || Surroundings { observer: Arc::new(StoreMetrics::new()), ..Surroundings::default() };
     let engine = DurableEngine::open_in(dir, settings.storage.engine(), surroundings())?;
     let all = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
-    let meta = engine.scan(Namespace::Meta, &KeyRange::all(), all)?;
+    let meta = engine.scan(Space::Meta, &RowRange::all(), all)?;
     if !meta.unread.is_empty() {
         let (path, cause) = (dir.join("tables/meta"), "the disk does not give some rows".into());
         return Err(StorageError::ReadFailed { path, cause });
@@ -313,7 +312,7 @@ fn open_store(dir: &Path, settings: &Settings) -> Result<DurableEngine, StorageE
         return Ok(engine);
     }
     tracing::error!("what the node must know of itself is damaged: its tables are rebuilt");
-    engine.rebuild_at_next_open(Namespace::Meta)?;
+    engine.rebuild_at_next_open(Space::Meta)?;
     engine.close()?;
     drop(engine);
     DurableEngine::open_in(dir, settings.storage.engine(), surroundings())
@@ -326,11 +325,11 @@ pub(crate) const META_BIRTH: &[u8] = b"birth";
 pub(crate) fn birth(engine: &DurableEngine) -> Result<(StoreState, u128), StorageError> {
     let limit = ScanLimit { rows: 3, bytes: 1 << 10 };
     let mut has_rows = false;
-    for namespace in Namespace::ALL {
-        let rows = engine.scan(namespace, &KeyRange::all(), limit)?.rows;
+    for namespace in Space::ALL {
+        let rows = engine.scan(namespace, &RowRange::all(), limit)?.rows;
         has_rows |= rows.iter().any(|(key, _)| key != META_BIRTH && key != losses::META_SYSTEM);
     }
-    let row = engine.get(Namespace::Meta, META_BIRTH)?.unwrap_or_default();
+    let row = engine.get(Space::Meta, META_BIRTH)?.unwrap_or_default();
     let node = row.first_chunk::<8>().map(|id| NodeId::from_bits(u64::from_be_bytes(*id)));
     let place = row.get(8..).and_then(|p| p.try_into().ok()).map_or(0, u128::from_be_bytes);
     Ok((StoreState { node, has_rows }, place))
@@ -340,11 +339,11 @@ pub(crate) fn birth(engine: &DurableEngine) -> Result<(StoreState, u128), Storag
 /// history's, and this one takes new actors (semantics, section 2).
 fn settle_store(engine: &DurableEngine, home: &Home, is_copy: bool) -> Result<(), StorageError> {
     // In one batch: a start that fails after this one must not find a store that seems to be at home.
-    let mut batch = if is_copy { batch_of(vec![Losses::everything().row()]) } else { Batch::new() };
-    batch.put(Namespace::Meta, META_BIRTH, birth_row(home));
+    let mut batch = if is_copy { Batch::from_iter([Losses::everything().row()]) } else { Batch::new() };
+    batch.put(Space::Meta, META_BIRTH, birth_row(home));
     if is_copy {
         tracing::warn!("the data directory was copied or moved: the node starts as after an unclean stop");
-        batch.delete(Namespace::Meta, starling_vnode::rows::META_CLEAN_STOP);
+        batch.delete(Space::Meta, starling_vnode::rows::META_CLEAN_STOP);
     }
     engine.commit(&[batch], Durability::Synced)
 }

@@ -6,18 +6,16 @@
 //!   with `durable=false`, or `storage.sync` other than `always`. (The end of the process alone loses nothing: the
 //!   operating system has what was written.)
 
+use starling_types::row::{RowRange, Space};
 use std::collections::BTreeSet;
 use std::fs;
 
 use bytes::Bytes;
 use starling_node::{Boot, Losses};
-use starling_storage::{
-    Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, ScanLimit, StorageError, SyncMode,
-};
+use starling_storage::{Batch, Durability, DurableEngine, Engine, ScanLimit, StorageError, SyncMode};
 use starling_vnode::rows::META_CLEAN_STOP;
 
 use crate::daemon::StartError;
-use crate::storage_executor::batch_of;
 
 /// Which run of the operating system wrote the store last.
 pub(crate) const META_SYSTEM: &[u8] = b"system";
@@ -61,16 +59,16 @@ fn unsynced(rows: &[(Bytes, Bytes)], sync: SyncMode) -> Result<Losses, StartErro
 fn note(engine: &DurableEngine, losses: &Losses, system: Option<Bytes>) -> Result<(), StorageError> {
     let mut batch = match losses.is_empty() {
         true => Batch::new(),
-        false => batch_of(vec![losses.row()]),
+        false => Batch::from_iter([losses.row()]),
     };
     if !losses.is_empty() {
         tracing::warn!(
             "what this node holds may be incomplete: it asks the other owners before it vouches for it"
         );
-        batch.delete(Namespace::Meta, META_CLEAN_STOP);
+        batch.delete(Space::Meta, META_CLEAN_STOP);
     }
     if let Some(system) = system {
-        batch.put(Namespace::Meta, META_SYSTEM, system);
+        batch.put(Space::Meta, META_SYSTEM, system);
     }
     engine.commit(&[batch], Durability::Synced)?;
     engine.acknowledge_losses()
@@ -83,7 +81,7 @@ fn this_system() -> Option<Bytes> {
 
 pub(crate) fn meta_rows(engine: &DurableEngine) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
     let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
-    Ok(engine.scan(Namespace::Meta, &KeyRange::all(), limit)?.rows)
+    Ok(engine.scan(Space::Meta, &RowRange::all(), limit)?.rows)
 }
 
 #[cfg(test)]
@@ -100,15 +98,15 @@ mod tests {
 
     fn set(engine: &DurableEngine, key: &'static [u8], value: &'static [u8]) {
         let mut batch = Batch::new();
-        batch.put(Namespace::Meta, key, value);
+        batch.put(Space::Meta, key, value);
         engine.commit(&[batch], Durability::Synced).unwrap();
     }
 
     fn is_lossy(engine: &DurableEngine, past: Past) -> bool {
         boot(engine, &past).unwrap();
-        let row = engine.get(Namespace::Meta, starling_node::losses::META_SUSPECT).unwrap();
+        let row = engine.get(Space::Meta, starling_node::losses::META_SUSPECT).unwrap();
         if row.is_some() {
-            assert_eq!(engine.get(Namespace::Meta, META_CLEAN_STOP).unwrap(), None);
+            assert_eq!(engine.get(Space::Meta, META_CLEAN_STOP).unwrap(), None);
         }
         row.is_some()
     }
@@ -134,7 +132,7 @@ mod tests {
         set(&engine, META_CLEAN_STOP, b"");
         assert!(!is_lossy(&engine, unsynced()), "a clean stop");
         let mut unclean = Batch::new();
-        unclean.delete(Namespace::Meta, META_CLEAN_STOP);
+        unclean.delete(Space::Meta, META_CLEAN_STOP);
         engine.commit(&[unclean], Durability::Synced).unwrap();
         set(&engine, META_SYSTEM, b"another run");
         assert!(!is_lossy(&engine, NOTHING_NEW), "everything was synced");

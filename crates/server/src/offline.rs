@@ -14,6 +14,7 @@ mod take_back;
 mod tests;
 mod unreadable;
 
+use starling_types::row::{Page, RowRange, Space};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -21,9 +22,7 @@ use std::path::{Path, PathBuf};
 use starling_backup::BackupError;
 use starling_node::boot::BootError;
 use starling_node::{Boot, Losses};
-use starling_storage::{
-    DurableEngine, Engine, KeyRange, Namespace, OpenReport, Options, Page, ScanLimit, StorageError,
-};
+use starling_storage::{DurableEngine, Engine, OpenReport, Options, ScanLimit, StorageError};
 use starling_types::{ClusterId, NodeId};
 
 pub use check::{Check, SpaceCheck, check};
@@ -155,7 +154,7 @@ fn cluster_of(engine: &DurableEngine, inhabitant: Option<&Inhabitant>) -> Option
 /// Shows all rows of a namespace, page by page.
 fn walk(
     engine: &DurableEngine,
-    namespace: Namespace,
+    namespace: Space,
     mut look: impl FnMut(Page) -> Result<(), OfflineError>,
 ) -> Result<(), OfflineError> {
     walk_while(engine, namespace, |page| look(page).map(ControlFlow::Continue)).map(|_| ())
@@ -164,10 +163,10 @@ fn walk(
 /// The same, as long as anybody wants to see more.
 fn walk_while(
     engine: &DurableEngine,
-    namespace: Namespace,
+    namespace: Space,
     mut look: impl FnMut(Page) -> Result<ControlFlow<()>, OfflineError>,
 ) -> Result<ControlFlow<()>, OfflineError> {
-    let mut range = KeyRange::all();
+    let mut range = RowRange::all();
     loop {
         let mut page = engine.scan(namespace, &range, PAGE)?;
         let next = page.next.take();
@@ -182,7 +181,7 @@ fn walk_while(
 }
 
 /// What the disk does not give is not replaced: it may be newer than whatever would take its place.
-fn all_read(namespace: Namespace, page: &Page) -> Result<(), OfflineError> {
+fn all_read(namespace: Space, page: &Page) -> Result<(), OfflineError> {
     match page.unread.first() {
         None => Ok(()),
         Some(range) => {

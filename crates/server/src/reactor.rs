@@ -4,6 +4,7 @@ mod doors;
 mod peers;
 mod pulse;
 
+use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange, Space};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,13 +13,11 @@ use std::sync::Arc;
 
 use rand::rngs::ChaCha12Rng;
 use starling_frontend::ReplyTo;
-use starling_node::event::{CommitFailure, LoadFailure, RowPage};
 use starling_node::{Effect, Event, Log, Node, ReplyHandle, ScanId};
-use starling_storage::{Engine, KeyRange, Page, ScanLimit, StorageError};
+use starling_storage::{Engine, ScanLimit, StorageError};
 use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
 use starling_types::{ExchangeId, Instant, Outcome, WallTime, limits};
-use starling_vnode::RowSpace;
 use starling_wire::client::AdminReply;
 use starling_wire::local::LocalPage;
 use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
@@ -29,7 +28,7 @@ use crate::config::Settings;
 use crate::home::Home;
 use crate::metrics::{self, Telemetry};
 use crate::reactor::pulse::Pulse;
-use crate::storage_executor::{Answer, Job, StorageExecutor, batch_of, namespace};
+use crate::storage_executor::{Answer, Job, StorageExecutor};
 
 /// A node's shell: the machine, and everything it is connected to.
 pub struct Reactor {
@@ -96,15 +95,11 @@ enum Whom {
 }
 
 /// What the disk did not give of hints and of what the node knows of itself cannot be done without.
-fn row_page(space: RowSpace, page: Page, sequence: u64) -> Result<RowPage, String> {
-    if space != RowSpace::Data && !page.unread.is_empty() {
-        return Err("some rows cannot be read at present; look at the disk".into());
+fn all_but_data_whole(space: Space, page: &Page) -> Result<(), String> {
+    match space != Space::Data && !page.unread.is_empty() {
+        true => Err("some rows cannot be read at present; look at the disk".into()),
+        false => Ok(()),
     }
-    let ranges = |ranges: &[KeyRange]| {
-        ranges.iter().map(|range| (range.start().clone(), range.end().cloned())).collect::<Vec<_>>()
-    };
-    let (damaged, unread) = (ranges(&page.damaged), ranges(&page.unread));
-    Ok(RowPage { rows: page.rows, next: page.next, damaged, unread, sequence })
 }
 
 /// What a client is told in place of an answer that cannot be sent to it.
@@ -118,13 +113,6 @@ fn unsent(message: &Message) -> Option<Failure> {
     let detail =
         "the answer does not fit the connection's queue, or any message: ask for less at a time".into();
     Some(Failure { kind: FailureKind::Overloaded, outcome, detail, retry_after_ms: None })
-}
-
-fn load_failure(error: &StorageError) -> LoadFailure {
-    match error {
-        StorageError::Corrupt { .. } => LoadFailure::Damaged(error.to_string()),
-        _ => LoadFailure::Failed(error.to_string()),
-    }
 }
 
 /// What a reactor is made of.
@@ -244,21 +232,26 @@ impl Reactor {
             Effect::RespondLocal(handle, page) => self.respond_local(handle, page),
             Effect::Load(cell) => {
                 let (space, key) = cell.row();
-                let row = self.engine.get(namespace(space), &key).map_err(|e| load_failure(&e));
+                let row = self.engine.get(space, &key).map_err(|e| LoadFailure::from(&e));
                 self.push(Event::Loaded(cell, row));
             }
             Effect::Scan { id, space, prefix, from } => {
-                let range = KeyRange::prefix(prefix);
+                let range = RowRange::prefix(prefix);
                 let range = from.map_or_else(|| range.clone(), |from| range.resume(from));
                 let limit = ScanLimit { rows: limits::SCAN_PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
                 // Read first: the page holds all commits up to this one.
                 let sequence = if let ScanId::Export(_) = id { self.engine.sequence() } else { 0 };
-                let page = self.engine.scan(namespace(space), &range, limit);
+                let page = self.engine.scan(space, &range, limit);
                 let page = page.map_err(|e| e.to_string());
-                let page = page.and_then(|page| row_page(space, page, sequence));
+                let page = page.and_then(|page| {
+                    all_but_data_whole(space, &page)?;
+                    Ok(Page { sequence, ..page })
+                });
                 self.push(Event::Scanned(id, page));
             }
-            Effect::Commit { id, rows, durable } => jobs.push(Job { id, batch: batch_of(rows), durable }),
+            Effect::Commit { id, rows, durable } => {
+                jobs.push(Job { id, batch: rows.into_iter().collect(), durable })
+            }
             Effect::Connect(addr, node) => {
                 if let Some(transport) = self.transport.get() {
                     transport.dial(addr, node);
@@ -450,9 +443,8 @@ impl Reactor {
     }
 
     /// Data rows that nobody asked for cannot be read.
-    pub(crate) fn damaged(&self, ranges: &[KeyRange]) {
-        let ranges = ranges.iter().map(|range| (range.start().clone(), range.end().cloned()));
-        self.push(Event::Damaged(ranges.collect()));
+    pub(crate) fn damaged(&self, ranges: Vec<RowRange>) {
+        self.push(Event::Damaged(ranges));
         self.turn();
     }
 

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use starling_node::CommitId;
-use starling_storage::{Batch, Durability, Engine, Namespace, StorageError};
-use starling_vnode::{RowSpace, RowWrite};
+use starling_storage::{Batch, Durability, Engine, StorageError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// One commit.
@@ -59,26 +58,5 @@ impl StorageExecutor {
         // Who no longer listens does not want to know.
         let done = move |result| drop(answers.send(Answer { ids, result }));
         self.engine.submit(batches, durability, Box::new(done));
-    }
-}
-
-/// The rows of the machine as a batch of the engine.
-pub fn batch_of(rows: Vec<RowWrite>) -> Batch {
-    let mut batch = Batch::new();
-    for row in rows {
-        match row.value {
-            Some(value) => batch.put(namespace(row.space), row.key, value),
-            None => batch.delete(namespace(row.space), row.key),
-        }
-    }
-    batch
-}
-
-/// The engine's word for a keyspace of the machine.
-pub const fn namespace(space: RowSpace) -> Namespace {
-    match space {
-        RowSpace::Data => Namespace::Data,
-        RowSpace::Hints => Namespace::Hints,
-        RowSpace::Meta => Namespace::Meta,
     }
 }

@@ -1,5 +1,6 @@
 //! A node's disk: batches wait while one fsync is under way, then go together in the next.
 
+use starling_types::row::{CommitFailure, RowWrite, Space};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -7,11 +8,7 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use starling_causality::Record;
 use starling_node::CommitId;
-use starling_node::event::{CommitFailure, LoadFailure, RowPage};
-use starling_storage::{
-    Batch, CrashMode, Durability, Engine, KeyRange, MemoryEngine, Namespace, Op, Page, StorageError,
-};
-use starling_vnode::{RowSpace, RowWrite};
+use starling_storage::{Batch, CrashMode, Durability, Engine, MemoryEngine, Op};
 
 use crate::sabotage::Sabotage;
 
@@ -73,7 +70,7 @@ impl Disk {
     /// Takes a batch in. Returns when its group is done, if it starts one.
     pub(crate) fn commit(&mut self, order: Order, rows: Vec<RowWrite>, lie: Sabotage) -> Option<Duration> {
         let rows = rows.into_iter().filter(|row| !self.is_dropped(row, lie));
-        let batch = rows.map(op).collect();
+        let batch = rows.collect();
         self.waiting.push_back(Job { order, batch });
         if self.flying.is_empty() { self.start() } else { None }
     }
@@ -83,7 +80,7 @@ impl Disk {
         let must_sync = self.must_sync();
         let result = std::mem::replace(&mut self.result, Ok(())).and_then(|()| {
             let synced = if must_sync { self.engine.commit(&[], Durability::Synced) } else { Ok(()) };
-            synced.map_err(|e| commit_failure(&e))
+            synced.map_err(|e| CommitFailure::from(&e))
         });
         let flown = std::mem::take(&mut self.flying);
         let told = flown.into_iter().filter(|job| !job.order.answered);
@@ -132,7 +129,7 @@ impl Disk {
         self.flying = self.waiting.drain(..).collect();
         let batches: Vec<Batch> = self.flying.iter().map(|job| job.batch.clone()).collect();
         let written = self.engine.commit(&batches, Durability::Buffered);
-        self.result = written.map_err(|e| commit_failure(&e));
+        self.result = written.map_err(|e| CommitFailure::from(&e));
         if !self.must_sync() {
             return Some(WRITTEN);
         }
@@ -143,11 +140,11 @@ impl Disk {
     fn is_dropped(&mut self, row: &RowWrite, lie: Sabotage) -> bool {
         let record = || row.value.as_ref().and_then(|v| Record::decode(v).ok());
         match (lie, row.space) {
-            (Sabotage::DropHints, RowSpace::Hints) => row.value.is_some(),
-            (Sabotage::DropTombstones, RowSpace::Data) => {
+            (Sabotage::DropHints, Space::Hints) => row.value.is_some(),
+            (Sabotage::DropTombstones, Space::Data) => {
                 record().is_some_and(|r| r.siblings().iter().all(|s| s.is_tombstone()))
             }
-            (Sabotage::DropRecords, RowSpace::Data) => {
+            (Sabotage::DropRecords, Space::Data) => {
                 self.records += 1;
                 self.records.is_multiple_of(4)
             }
@@ -156,44 +153,6 @@ impl Disk {
     }
 }
 
-fn commit_failure(error: &StorageError) -> CommitFailure {
-    match error {
-        error if error.is_for_later() => CommitFailure::NoSpace(error.to_string()),
-        _ => CommitFailure::Failed(error.to_string()),
-    }
-}
-
-pub(crate) fn load_failure(error: &StorageError) -> LoadFailure {
-    match error {
-        StorageError::Corrupt { .. } => LoadFailure::Damaged(error.to_string()),
-        _ => LoadFailure::Failed(error.to_string()),
-    }
-}
-
-pub(crate) fn row_page(page: Page) -> RowPage {
-    let ranges = |ranges: &[KeyRange]| {
-        ranges.iter().map(|range| (range.start().clone(), range.end().cloned())).collect::<Vec<_>>()
-    };
-    let (damaged, unread) = (ranges(&page.damaged), ranges(&page.unread));
-    RowPage { damaged, unread, rows: page.rows, next: page.next, sequence: 0 }
-}
-
 const fn is_data(op: &Op) -> bool {
-    matches!(op, Op::Put { namespace: Namespace::Data, .. } | Op::Delete { namespace: Namespace::Data, .. })
-}
-
-pub(crate) const fn namespace(space: RowSpace) -> Namespace {
-    match space {
-        RowSpace::Data => Namespace::Data,
-        RowSpace::Hints => Namespace::Hints,
-        RowSpace::Meta => Namespace::Meta,
-    }
-}
-
-fn op(row: RowWrite) -> Op {
-    let namespace = namespace(row.space);
-    match row.value {
-        Some(value) => Op::Put { namespace, key: row.key, value },
-        None => Op::Delete { namespace, key: row.key },
-    }
+    matches!(op, Op::Put { namespace: Space::Data, .. } | Op::Delete { namespace: Space::Data, .. })
 }

@@ -1,19 +1,19 @@
 //! What machines ask for, carried out.
 
+use starling_types::row::{CommitFailure, LoadFailure, RowRange, RowWrite, Space};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rand::RngExt;
-use starling_node::event::{CommitFailure, LoadFailure};
 use starling_node::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
-use starling_storage::{CrashMode, Engine, KeyRange, ScanLimit};
+use starling_storage::{CrashMode, Engine, ScanLimit};
 use starling_types::{NodeId, QualifiedKey, limits};
-use starling_vnode::{CellKey, RowSpace, RowWrite};
+use starling_vnode::CellKey;
 use starling_wire::client::AdminReply;
 use starling_wire::{Class, Envelope, FailureKind, KvReply, Message};
 
-use crate::disk::{self, Order};
+use crate::disk::Order;
 use crate::host;
 use crate::sabotage::Sabotage;
 use crate::toll::Harm;
@@ -92,7 +92,7 @@ impl World {
         cluster.is_some_and(|seed| {
             let key = QualifiedKey::new(seed, merge.bucket.clone(), merge.key.clone());
             let (space, row) = CellKey::hint(to, key).row();
-            host.disk.engine.get(disk::namespace(space), &row).is_ok_and(|row| row.is_some())
+            host.disk.engine.get(space, &row).is_ok_and(|row| row.is_some())
         })
     }
 
@@ -134,11 +134,11 @@ impl World {
         self.counts.loads += 1;
         let (space, key) = cell.row();
         let host = &mut self.hosts[node];
-        let row = host.disk.engine.get(disk::namespace(space), &key);
-        if let (RowSpace::Data, Ok(row)) = (space, &row) {
+        let row = host.disk.engine.get(space, &key);
+        if let (Space::Data, Ok(row)) = (space, &row) {
             host.newest.insert(key, row.clone());
         }
-        let mut row = row.map_err(|e| disk::load_failure(&e));
+        let mut row = row.map_err(|e| LoadFailure::from(&e));
         if matches!(row, Err(LoadFailure::Damaged(_))) {
             self.toll.count(Harm::BitRot);
             if self.options.sabotage.hides_losses() {
@@ -148,8 +148,8 @@ impl World {
         Event::Loaded(cell, row)
     }
 
-    fn order_scan(&mut self, node: usize, id: ScanId, space: RowSpace, prefix: Bytes, from: Option<Bytes>) {
-        let namespace = disk::namespace(space);
+    fn order_scan(&mut self, node: usize, id: ScanId, space: Space, prefix: Bytes, from: Option<Bytes>) {
+        let namespace = space;
         let host = &mut self.hosts[node];
         let span = Duration::from_micros(host.rng.random_range(100..=5_000));
         let life = host.life;
@@ -159,11 +159,11 @@ impl World {
 
     pub(crate) fn scan(&mut self, node: usize, id: ScanId, order: &ScanOrder) {
         self.counts.scans += 1;
-        let whole = KeyRange::prefix(order.prefix.clone());
+        let whole = RowRange::prefix(order.prefix.clone());
         let range = order.from.clone().map_or(whole.clone(), |from| whole.resume(from));
         let limit = ScanLimit { rows: PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
         let page = self.hosts[node].disk.engine.scan(order.namespace, &range, limit);
-        let mut page = page.map_err(|e| e.to_string()).map(disk::row_page);
+        let mut page = page.map_err(|e| e.to_string());
         if let Ok(page) = &mut page {
             if !page.damaged.is_empty() {
                 self.toll.count(Harm::BitRot);
@@ -185,9 +185,9 @@ impl World {
     ) {
         for row in &rows {
             match row.space {
-                RowSpace::Data => self.observe(node, id, row),
-                RowSpace::Hints => self.observe_hint(node, id, row),
-                RowSpace::Meta => {}
+                Space::Data => self.observe(node, id, row),
+                Space::Hints => self.observe_hint(node, id, row),
+                Space::Meta => {}
             }
         }
         let lie = self.options.sabotage;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use starling_node::{CommitId, Event, ReplyHandle};
 use starling_storage::CrashMode;
 use starling_types::WallTime;
+use starling_types::row::{RowWrite, Space};
 use starling_wire::KvRequest;
 use starling_wire::client::AdminRequest;
 
@@ -172,8 +173,8 @@ impl World {
     pub(crate) fn forge_clean_mark(&mut self, node: usize) {
         let actors = self.observer.actors.iter().filter(|((n, _), _)| *n == node);
         let actors = actors.map(|(&(_, partition), &actor)| (partition, actor));
-        let row = starling_vnode::RowWrite {
-            space: starling_vnode::RowSpace::Meta,
+        let row = RowWrite {
+            space: Space::Meta,
             key: bytes::Bytes::from_static(starling_vnode::rows::META_CLEAN_STOP),
             value: Some(starling_vnode::rows::encode_actors(actors)),
         };

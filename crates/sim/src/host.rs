@@ -1,5 +1,6 @@
 //! One node's place in the world: its identity, disk, clock, connections, and the machine while it runs.
 
+use starling_types::row::{RowRange, Space};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -8,7 +9,7 @@ use rand::rngs::ChaCha8Rng;
 use starling_gossip::Preset;
 use starling_node::losses::META_SUSPECT;
 use starling_node::{Boot, Config, Effect, Losses, Node, Pace};
-use starling_storage::{Engine, KeyRange, MemoryEngine, Namespace, ScanLimit};
+use starling_storage::{Engine, MemoryEngine, ScanLimit};
 use starling_types::{Generation, Instant, NodeId, Now, Token, WallTime, limits};
 
 use crate::disk::Disk;
@@ -114,7 +115,7 @@ impl Host {
         // Generations come again when a disk is put back; chance does not.
         let start = (self.config.node.bits() << 8) ^ self.life;
         self.config.seed = seed.child("machine", start);
-        let mut meta = self.rows(Namespace::Meta);
+        let mut meta = self.rows(Space::Meta);
         let unsynced = if std::mem::take(&mut self.lost_power) { unsynced(&meta) } else { Losses::NONE };
         let mut losses = if self.has_lost { Losses::everything().join(&unsynced) } else { unsynced };
         if lie.hides_losses() {
@@ -145,14 +146,14 @@ impl Host {
 
     /// The last generation of another node that is on the disk.
     pub(crate) fn last_life(&self, node: NodeId) -> Option<Generation> {
-        let boot = Boot::read(&self.rows(Namespace::Meta), &Losses::NONE).ok();
+        let boot = Boot::read(&self.rows(Space::Meta), &Losses::NONE).ok();
         boot.and_then(|boot| boot.last_life(node)).map(|life| life.generation)
     }
 
     /// All rows of a namespace.
-    pub(crate) fn rows(&self, namespace: Namespace) -> Vec<(Bytes, Bytes)> {
+    pub(crate) fn rows(&self, namespace: Space) -> Vec<(Bytes, Bytes)> {
         let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
-        let page = self.disk.engine.scan(namespace, &KeyRange::all(), limit);
+        let page = self.disk.engine.scan(namespace, &RowRange::all(), limit);
         page.map(|p| p.rows).unwrap_or_default()
     }
 }

@@ -1,11 +1,12 @@
 //! What a driver can do to a disk that the node must notice: take back what was synced, rot, fill up, be an old one.
 
+use starling_types::row::{RowRange, Space};
 use std::time::Duration;
 
 use starling_node::event::CommitId;
 use starling_node::node::Phase;
 use starling_node::{Event, Losses};
-use starling_storage::{CrashMode, Engine, KeyRange, Namespace, ScanLimit};
+use starling_storage::{CrashMode, Engine, ScanLimit};
 use starling_types::Generation;
 
 use crate::disk::Order;
@@ -20,10 +21,10 @@ impl World {
         if self.hosts[node].machine.is_none() {
             return;
         }
-        let before = self.hosts[node].rows(Namespace::Data);
+        let before = self.hosts[node].rows(Space::Data);
         self.troubles.begin(node, Trouble::Forgets, self.now);
         self.crash_as(node, CrashMode::LoseSynced(synced));
-        if self.hosts[node].disk.engine.lost() > 0 && self.hosts[node].rows(Namespace::Data) != before {
+        if self.hosts[node].disk.engine.lost() > 0 && self.hosts[node].rows(Space::Data) != before {
             self.toll.count(Harm::LostCommits);
         }
     }
@@ -41,20 +42,20 @@ impl World {
     /// Damages one of a node's data rows; which, `draw` decides.
     pub fn rot(&mut self, node: usize, draw: u64) {
         self.troubles.begin(node, Trouble::Forgets, self.now);
-        let rows = self.rows(node, Namespace::Data);
+        let rows = self.rows(node, Space::Data);
         if let Some(row) = rows.get(usize::try_from(draw).unwrap_or(0) % rows.len().max(1)) {
-            self.damage(node, Namespace::Data, row);
+            self.damage(node, Space::Data, row);
         }
     }
 
     /// Damages one of a node's rows.
-    pub fn damage(&mut self, node: usize, namespace: Namespace, row: &[u8]) {
+    pub fn damage(&mut self, node: usize, namespace: Space, row: &[u8]) {
         self.hosts[node].disk.engine.corrupt(namespace, row);
         self.observer.rotten.insert((node, bytes::Bytes::copy_from_slice(row)));
     }
 
     /// A node's disk does not give one of its rows, until it heals.
-    pub fn hide(&mut self, node: usize, namespace: Namespace, row: &[u8]) {
+    pub fn hide(&mut self, node: usize, namespace: Space, row: &[u8]) {
         self.hosts[node].disk.engine.hide(namespace, row);
     }
 
@@ -65,16 +66,15 @@ impl World {
 
     /// How many of a node's data rows are damaged.
     pub fn damaged(&self, node: usize) -> usize {
-        self.hosts[node].disk.engine.damaged(Namespace::Data)
+        self.hosts[node].disk.engine.damaged(Space::Data)
     }
 
     /// Tells a node which of its data rows are damaged, as scrubbing would.
     pub fn scrub(&mut self, node: usize) {
         let engine = &self.hosts[node].disk.engine;
         let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
-        let page = engine.scan(Namespace::Data, &KeyRange::all(), limit).unwrap_or_default();
-        let ranges = page.damaged.iter().map(|range| (range.start().clone(), range.end().cloned())).collect();
-        self.deliver(node, Event::Damaged(ranges));
+        let page = engine.scan(Space::Data, &RowRange::all(), limit).unwrap_or_default();
+        self.deliver(node, Event::Damaged(page.damaged));
     }
 
     /// A node's volume has less room than its reserve, or none at all, or enough again.

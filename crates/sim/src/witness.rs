@@ -3,10 +3,10 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use starling_causality::Record;
 use starling_node::{CommitId, ReplyHandle};
-use starling_storage::Namespace;
+use starling_types::row::{RowWrite, Space};
 use starling_types::{BucketName, QualifiedKey, Token};
+use starling_vnode::CellKey;
 use starling_vnode::rows::FIRST_GENERATION;
-use starling_vnode::{CellKey, RowWrite};
 use starling_wire::KvReply;
 
 use crate::judges::{Complaint, Judge};
@@ -41,10 +41,10 @@ impl World {
     /// A node starts: what is on its disk is there, whoever was told of it.
     pub(crate) fn recount(&mut self, node: usize) {
         let decode = |value: &Bytes| Record::decode(value).ok();
-        for (key, value) in self.hosts[node].rows(Namespace::Data) {
+        for (key, value) in self.hosts[node].rows(Space::Data) {
             decode(&value).into_iter().for_each(|record| self.observer.found(node, key.clone(), &record));
         }
-        for (key, value) in self.hosts[node].rows(Namespace::Hints) {
+        for (key, value) in self.hosts[node].rows(Space::Hints) {
             if let Some((record, key)) = decode(&value).zip(data_row(&key)) {
                 self.observer.found(node, key, &record);
             }

@@ -1,5 +1,6 @@
 //! The heap of what is to happen, and the nodes it happens to.
 
+use starling_types::row::{CommitFailure, Space};
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -8,10 +9,9 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use starling_causality::{ContextToken, Record, VersionVector};
-use starling_node::event::CommitFailure;
 use starling_node::node::Phase;
 use starling_node::{CommitId, Effect, Event, Log, Node, Pace, ReplyHandle, ScanId};
-use starling_storage::{Engine, Namespace};
+use starling_storage::Engine;
 use starling_types::{BucketName, ClusterId, Instant, Key, NodeId, Now, QualifiedKey, WallTime};
 use starling_vnode::CellKey;
 use starling_wire::client::{AdminReply, AdminRequest};
@@ -132,7 +132,7 @@ pub(crate) struct Passage {
 /// A scan as it was ordered.
 #[derive(Debug)]
 pub(crate) struct ScanOrder {
-    pub(crate) namespace: Namespace,
+    pub(crate) namespace: Space,
     pub(crate) prefix: bytes::Bytes,
     pub(crate) from: Option<bytes::Bytes>,
 }
@@ -318,12 +318,12 @@ impl World {
 
     /// The record a node has on disk under a data row's key.
     pub fn stored(&self, node: usize, row: &[u8]) -> Option<Record> {
-        let stored = self.hosts[node].disk.engine.get(Namespace::Data, row);
+        let stored = self.hosts[node].disk.engine.get(Space::Data, row);
         Record::decode(&stored.ok()??).ok()
     }
 
     /// The keys of a node's rows.
-    pub fn rows(&self, node: usize, namespace: Namespace) -> Vec<bytes::Bytes> {
+    pub fn rows(&self, node: usize, namespace: Space) -> Vec<bytes::Bytes> {
         self.hosts[node].rows(namespace).into_iter().map(|(key, _)| key).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::namespace::Namespace;
+use crate::{RowWrite, Space};
 
 /// One change to one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub enum Op {
     /// Writes a row, in place of what was there.
     Put {
         /// Where.
-        namespace: Namespace,
+        namespace: Space,
         /// The row's key, 1 to [`starling_types::limits::MAX_ROW_KEY`] bytes.
         key: Bytes,
         /// The row's value, at most [`starling_types::limits::MAX_ROW_VALUE`] bytes.
@@ -19,7 +19,7 @@ pub enum Op {
     /// Removes a row, if it is there.
     Delete {
         /// Where.
-        namespace: Namespace,
+        namespace: Space,
         /// The row's key, 1 to [`starling_types::limits::MAX_ROW_KEY`] bytes.
         key: Bytes,
     },
@@ -27,7 +27,7 @@ pub enum Op {
 
 impl Op {
     /// The namespace it changes.
-    pub const fn namespace(&self) -> Namespace {
+    pub const fn namespace(&self) -> Space {
         match self {
             Self::Put { namespace, .. } | Self::Delete { namespace, .. } => *namespace,
         }
@@ -64,13 +64,13 @@ impl Batch {
     }
 
     /// Adds the writing of a row.
-    pub fn put(&mut self, namespace: Namespace, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+    pub fn put(&mut self, namespace: Space, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         let (key, value) = (key.into(), value.into());
         self.push(Op::Put { namespace, key, value });
     }
 
     /// Adds the removal of a row.
-    pub fn delete(&mut self, namespace: Namespace, key: impl Into<Bytes>) {
+    pub fn delete(&mut self, namespace: Space, key: impl Into<Bytes>) {
         let key = key.into();
         self.push(Op::Delete { namespace, key });
     }
@@ -116,6 +116,22 @@ impl FromIterator<Op> for Batch {
     }
 }
 
+/// Rows as machines write them.
+impl FromIterator<RowWrite> for Batch {
+    fn from_iter<I: IntoIterator<Item = RowWrite>>(rows: I) -> Self {
+        rows.into_iter().map(Op::from).collect()
+    }
+}
+
+impl From<RowWrite> for Op {
+    fn from(RowWrite { space: namespace, key, value }: RowWrite) -> Self {
+        match value {
+            Some(value) => Self::Put { namespace, key, value },
+            None => Self::Delete { namespace, key },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,8 +140,8 @@ mod tests {
     fn a_batch_weighs_its_keys_and_values() {
         let mut batch = Batch::new();
         assert!(batch.is_empty());
-        batch.put(Namespace::Data, "key", "value");
-        batch.delete(Namespace::Meta, "gone");
+        batch.put(Space::Data, "key", "value");
+        batch.delete(Space::Meta, "gone");
         assert_eq!((batch.len(), batch.byte_size()), (2, 12));
         assert_eq!(batch.ops().cloned().collect::<Batch>(), batch);
     }

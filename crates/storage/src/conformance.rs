@@ -1,15 +1,13 @@
 //! One suite for every engine: random work against an ordered map, and the edges by name.
 
+use starling_types::row::RowRange;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::durable::tests::Directory;
-use crate::{
-    Batch, CrashMode, Durability, Engine, KeyRange, MemoryEngine, Namespace, Op, Page, ScanLimit,
-    StorageError,
-};
+use crate::{Batch, CrashMode, Durability, Engine, MemoryEngine, Op, Page, ScanLimit, Space, StorageError};
 use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
 
 /// Where an engine lives from one opening to the next.
@@ -49,10 +47,10 @@ impl Home for Memory {
 
 /// The state that every read must agree with.
 #[derive(Default)]
-struct Model([BTreeMap<Bytes, Bytes>; Namespace::ALL.len()]);
+struct Model([BTreeMap<Bytes, Bytes>; Space::ALL.len()]);
 
 impl Model {
-    fn rows(&mut self, namespace: Namespace) -> &mut BTreeMap<Bytes, Bytes> {
+    fn rows(&mut self, namespace: Space) -> &mut BTreeMap<Bytes, Bytes> {
         &mut self.0[usize::from(namespace.code())]
     }
 
@@ -64,7 +62,7 @@ impl Model {
         };
     }
 
-    fn within(&mut self, namespace: Namespace, range: &KeyRange) -> Vec<(Bytes, Bytes)> {
+    fn within(&mut self, namespace: Space, range: &RowRange) -> Vec<(Bytes, Bytes)> {
         let rows = self.rows(namespace).iter();
         let within = rows.filter(|(key, _)| range.contains(key));
         within.map(|(key, value)| (key.clone(), value.clone())).collect()
@@ -74,15 +72,15 @@ impl Model {
 #[derive(Debug, Clone)]
 enum Step {
     Commit(Vec<Batch>, Durability),
-    Get(Namespace, Bytes),
-    Scan(Namespace, KeyRange, ScanLimit),
+    Get(Space, Bytes),
+    Scan(Space, RowRange, ScanLimit),
     Settle,
     Close,
     Abandon,
 }
 
-fn namespace() -> impl Strategy<Value = Namespace> {
-    prop::sample::select(Namespace::ALL.to_vec())
+fn namespace() -> impl Strategy<Value = Space> {
+    prop::sample::select(Space::ALL.to_vec())
 }
 
 /// Few enough that rows meet, with the bytes at which prefixes end.
@@ -103,12 +101,12 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn range() -> impl Strategy<Value = KeyRange> {
+fn range() -> impl Strategy<Value = RowRange> {
     prop_oneof![
-        Just(KeyRange::all()),
-        key().prop_map(KeyRange::prefix),
-        (key(), key()).prop_map(|(start, end)| KeyRange::new(start, Some(end))),
-        key().prop_map(|start| KeyRange::new(start, None)),
+        Just(RowRange::all()),
+        key().prop_map(RowRange::prefix),
+        (key(), key()).prop_map(|(start, end)| RowRange::new(start, Some(end))),
+        key().prop_map(|start| RowRange::new(start, None)),
     ]
 }
 
@@ -130,12 +128,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// All of a range, page by page; every page within its limit.
-fn walk(
-    engine: &impl Engine,
-    namespace: Namespace,
-    range: &KeyRange,
-    limit: ScanLimit,
-) -> Vec<(Bytes, Bytes)> {
+fn walk(engine: &impl Engine, namespace: Space, range: &RowRange, limit: ScanLimit) -> Vec<(Bytes, Bytes)> {
     let mut rows = Vec::new();
     let mut rest = range.clone();
     loop {
@@ -189,9 +182,9 @@ fn run<H: Home>(steps: &[Step]) {
         }
     }
     let limit = ScanLimit { rows: 7, bytes: 9_999 };
-    for namespace in Namespace::ALL {
-        let found = walk(&engine, namespace, &KeyRange::all(), limit);
-        assert_eq!(found, model.within(namespace, &KeyRange::all()));
+    for namespace in Space::ALL {
+        let found = walk(&engine, namespace, &RowRange::all(), limit);
+        assert_eq!(found, model.within(namespace, &RowRange::all()));
     }
 }
 
@@ -244,7 +237,7 @@ const LIMIT: ScanLimit = ScanLimit { rows: 1_000, bytes: 1 << 20 };
 
 fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Batch {
     let mut batch = Batch::new();
-    batch.put(Namespace::Data, key, value);
+    batch.put(Space::Data, key, value);
     batch
 }
 
@@ -252,14 +245,14 @@ fn the_last_write_of_a_row_wins<H: Home>() {
     let mut home = H::new();
     let engine = home.open();
     let mut batch = put("kept", "1");
-    batch.delete(Namespace::Data, "kept");
-    batch.put(Namespace::Data, "kept", "2");
-    batch.put(Namespace::Data, "gone", "3");
-    batch.delete(Namespace::Data, "gone");
+    batch.delete(Space::Data, "kept");
+    batch.put(Space::Data, "kept", "2");
+    batch.put(Space::Data, "gone", "3");
+    batch.delete(Space::Data, "gone");
     engine.commit(&[batch], Durability::Synced).unwrap();
     let check = |engine: &H::Engine| {
-        assert_eq!(engine.get(Namespace::Data, b"kept").unwrap(), Some("2".into()));
-        assert_eq!(engine.get(Namespace::Data, b"gone").unwrap(), None);
+        assert_eq!(engine.get(Space::Data, b"kept").unwrap(), Some("2".into()));
+        assert_eq!(engine.get(Space::Data, b"gone").unwrap(), None);
     };
     check(&engine);
     H::settle(&engine);
@@ -273,21 +266,21 @@ fn a_group_is_applied_in_order<H: Home>() {
     let engine = home.open();
     let group: Vec<_> = (0..50u8).map(|n| put("k", vec![n])).collect();
     engine.commit(&group, Durability::Synced).unwrap();
-    assert_eq!(engine.get(Namespace::Data, b"k").unwrap(), Some(vec![49].into()));
+    assert_eq!(engine.get(Space::Data, b"k").unwrap(), Some(vec![49].into()));
 }
 
 fn rows_are_kept_apart_by_namespace<H: Home>() {
     let mut home = H::new();
     let engine = home.open();
     let mut batch = Batch::new();
-    for namespace in Namespace::ALL {
+    for namespace in Space::ALL {
         batch.put(namespace, "k", namespace.name());
     }
     engine.commit(&[batch], Durability::Synced).unwrap();
-    for namespace in Namespace::ALL {
+    for namespace in Space::ALL {
         let row = (Bytes::from("k"), Bytes::from(namespace.name()));
         assert_eq!(engine.get(namespace, b"k").unwrap(), Some(row.1.clone()));
-        assert_eq!(walk(&engine, namespace, &KeyRange::all(), LIMIT), [row]);
+        assert_eq!(walk(&engine, namespace, &RowRange::all(), LIMIT), [row]);
     }
 }
 
@@ -297,8 +290,8 @@ fn the_longest_rows_fit<H: Home>() {
     let key = vec![255; MAX_ROW_KEY];
     let value: Bytes = (0..starling_types::limits::MAX_VALUE).map(|at| (at / 7) as u8).collect();
     let check = |engine: &H::Engine| {
-        assert_eq!(engine.get(Namespace::Data, &key).unwrap().as_ref(), Some(&value));
-        let found = walk(engine, Namespace::Data, &KeyRange::all(), LIMIT);
+        assert_eq!(engine.get(Space::Data, &key).unwrap().as_ref(), Some(&value));
+        let found = walk(engine, Space::Data, &RowRange::all(), LIMIT);
         assert!(found == [(Bytes::from(key.clone()), value.clone())]);
     };
     engine.commit(&[put(key.clone(), value.clone())], Durability::Synced).unwrap();
@@ -319,7 +312,7 @@ fn rows_beyond_the_limits_are_refused_and_harm_nothing<H: Home>() {
     assert_eq!(refused(put(vec![1; bytes], "v")), StorageError::KeyLength { bytes });
     let bytes = MAX_ROW_VALUE + 1;
     assert_eq!(refused(put("k", vec![0; bytes])), StorageError::ValueLength { bytes });
-    assert_eq!(engine.get(Namespace::Data, b"first").unwrap(), None, "none of the group was written");
+    assert_eq!(engine.get(Space::Data, b"first").unwrap(), None, "none of the group was written");
     engine.commit(&[put("k", "v")], Durability::Synced).unwrap();
 }
 
@@ -327,11 +320,11 @@ fn odd_ranges_and_keys_find_nothing<H: Home>() {
     let mut home = H::new();
     let engine = home.open();
     engine.commit(&[put("k", "v")], Durability::Synced).unwrap();
-    let reversed = KeyRange::new("z", Some("a".into()));
-    assert_eq!(walk(&engine, Namespace::Data, &reversed, LIMIT), []);
-    assert_eq!(walk(&engine, Namespace::Data, &KeyRange::prefix(vec![255; 99_999]), LIMIT), []);
-    assert_eq!(engine.get(Namespace::Data, b"").unwrap(), None);
-    assert_eq!(engine.get(Namespace::Data, &vec![1; 99_999]).unwrap(), None);
+    let reversed = RowRange::new("z", Some("a".into()));
+    assert_eq!(walk(&engine, Space::Data, &reversed, LIMIT), []);
+    assert_eq!(walk(&engine, Space::Data, &RowRange::prefix(vec![255; 99_999]), LIMIT), []);
+    assert_eq!(engine.get(Space::Data, b"").unwrap(), None);
+    assert_eq!(engine.get(Space::Data, &vec![1; 99_999]).unwrap(), None);
 }
 
 fn a_large_row_gets_a_page_of_its_own<H: Home>() {
@@ -341,9 +334,9 @@ fn a_large_row_gets_a_page_of_its_own<H: Home>() {
     engine.commit(&group, Durability::Synced).unwrap();
     let limit = ScanLimit { rows: 10, bytes: 100 };
     let keys = |page: &Page| page.rows.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
-    let mut rest = KeyRange::all();
+    let mut rest = RowRange::all();
     for (key, next) in [("a", Some("b")), ("b", Some("c")), ("c", None)] {
-        let page = engine.scan(Namespace::Data, &rest, limit).unwrap();
+        let page = engine.scan(Space::Data, &rest, limit).unwrap();
         assert_eq!((keys(&page), page.next.clone()), (vec![key.into()], next.map(Bytes::from)));
         rest = page.next.map_or(rest.clone(), |next| rest.resume(next));
     }
@@ -354,8 +347,8 @@ fn a_closed_engine_says_so<H: Home>() {
     let engine = home.open();
     engine.close().unwrap();
     assert_eq!(engine.commit(&[put("k", "v")], Durability::Synced), Err(StorageError::Closed));
-    assert_eq!(engine.get(Namespace::Data, b"k"), Err(StorageError::Closed));
-    assert_eq!(engine.scan(Namespace::Data, &KeyRange::all(), LIMIT), Err(StorageError::Closed));
+    assert_eq!(engine.get(Space::Data, b"k"), Err(StorageError::Closed));
+    assert_eq!(engine.scan(Space::Data, &RowRange::all(), LIMIT), Err(StorageError::Closed));
     assert_eq!(engine.sizes(), crate::Sizes::default());
     engine.close().unwrap();
 }
@@ -373,14 +366,14 @@ fn submissions_are_answered_in_their_order<H: Home>() {
     for n in 0..200u8 {
         assert_eq!(answered.recv().unwrap(), (n, Ok(())));
     }
-    assert_eq!(engine.get(Namespace::Data, b"k").unwrap(), Some(vec![199].into()));
+    assert_eq!(engine.get(Space::Data, b"k").unwrap(), Some(vec![199].into()));
 }
 
 fn several_rows_can_be_read_at_once<H: Home>() {
     let mut home = H::new();
     let engine = home.open();
     engine.commit(&[put("a", "1"), put("c", "3")], Durability::Synced).unwrap();
-    let found = engine.multi_get(Namespace::Data, &["c".into(), "b".into(), "a".into()]);
+    let found = engine.multi_get(Space::Data, &["c".into(), "b".into(), "a".into()]);
     assert_eq!(found, [Ok(Some("3".into())), Ok(None), Ok(Some("1".into()))]);
 }
 
@@ -390,13 +383,13 @@ fn a_snapshot_shows_what_was_there<H: Home>() {
     engine.commit(&[put("kept", "1"), put("gone", "1")], Durability::Synced).unwrap();
     let snapshot = engine.snapshot().unwrap();
     let mut later = put("new", "2");
-    later.delete(Namespace::Data, "gone");
-    later.put(Namespace::Data, "kept", "2");
+    later.delete(Space::Data, "gone");
+    later.put(Space::Data, "kept", "2");
     engine.commit(&[later], Durability::Synced).unwrap();
     let check = || {
-        assert_eq!(snapshot.get(Namespace::Data, b"kept").unwrap(), Some("1".into()));
-        assert_eq!(snapshot.get(Namespace::Data, b"new").unwrap(), None);
-        let rows = snapshot.scan(Namespace::Data, &KeyRange::all(), LIMIT).unwrap().rows;
+        assert_eq!(snapshot.get(Space::Data, b"kept").unwrap(), Some("1".into()));
+        assert_eq!(snapshot.get(Space::Data, b"new").unwrap(), None);
+        let rows = snapshot.scan(Space::Data, &RowRange::all(), LIMIT).unwrap().rows;
         assert_eq!(rows, [("gone".into(), "1".into()), ("kept".into(), "1".into())]);
     };
     check();
@@ -406,7 +399,7 @@ fn a_snapshot_shows_what_was_there<H: Home>() {
     check();
     assert_eq!(snapshot.sequence(), 2);
     assert_eq!((engine.snapshot().unwrap().sequence(), engine.sequence()), (4, 4));
-    assert_eq!(engine.get(Namespace::Data, b"kept").unwrap(), Some("3".into()));
+    assert_eq!(engine.get(Space::Data, b"kept").unwrap(), Some("3".into()));
 }
 
 fn data_row(token: u64, generation: u32) -> Bytes {
@@ -419,7 +412,7 @@ fn a_dropped_range_is_gone_at_once_and_for_good<H: Home>() {
     let rows: Vec<Bytes> = (0..40).map(|token| data_row(token, 1)).collect();
     let write: Batch = rows
         .iter()
-        .map(|key| Op::Put { namespace: Namespace::Data, key: key.clone(), value: "v".into() })
+        .map(|key| Op::Put { namespace: Space::Data, key: key.clone(), value: "v".into() })
         .collect();
     engine.commit(&[write], Durability::Synced).unwrap();
     H::settle(&engine);
@@ -428,17 +421,14 @@ fn a_dropped_range_is_gone_at_once_and_for_good<H: Home>() {
     drop_some.drop_below(10..=29, 2);
     engine.commit(&[drop_some], Durability::Synced).unwrap();
     let check = |engine: &H::Engine| {
-        let alive = rows.iter().filter(|key| engine.get(Namespace::Data, key).unwrap().is_some()).count();
+        let alive = rows.iter().filter(|key| engine.get(Space::Data, key).unwrap().is_some()).count();
         assert_eq!(alive, 20);
-        let found = walk(engine, Namespace::Data, &KeyRange::all(), ScanLimit { rows: 3, bytes: 99_999 });
+        let found = walk(engine, Space::Data, &RowRange::all(), ScanLimit { rows: 3, bytes: 99_999 });
         let left = rows[..10].iter().chain(&rows[30..]).cloned().chain([data_row(100, 1)]);
         assert_eq!(found.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), left.collect::<Vec<_>>());
     };
     check(&engine);
-    assert!(
-        before.get(Namespace::Data, &rows[15]).unwrap().is_some(),
-        "a snapshot from before still sees it"
-    );
+    assert!(before.get(Space::Data, &rows[15]).unwrap().is_some(), "a snapshot from before still sees it");
     drop(before);
     for _ in 0..2 {
         H::settle(&engine);
@@ -454,11 +444,11 @@ fn a_dropped_partition_may_come_back_under_a_higher_generation<H: Home>() {
     engine.commit(&[put(data_row(7, 1), "old")], Durability::Synced).unwrap();
     let mut come_back = Batch::new();
     come_back.drop_below(0..=u64::MAX, 2);
-    come_back.put(Namespace::Data, data_row(7, 2), "new");
+    come_back.put(Space::Data, data_row(7, 2), "new");
     engine.commit(&[come_back], Durability::Synced).unwrap();
     H::settle(&engine);
-    assert_eq!(engine.get(Namespace::Data, &data_row(7, 1)).unwrap(), None);
-    assert_eq!(walk(&engine, Namespace::Data, &KeyRange::all(), LIMIT), [(data_row(7, 2), "new".into())]);
+    assert_eq!(engine.get(Space::Data, &data_row(7, 1)).unwrap(), None);
+    assert_eq!(walk(&engine, Space::Data, &RowRange::all(), LIMIT), [(data_row(7, 2), "new".into())]);
 }
 
 fn sizes_grow_with_what_is_written<H: Home>() {

@@ -9,15 +9,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
+use crate::Page;
+use crate::Space;
 use crate::batch::Batch;
 use crate::directory::{DataDirectory, DirectoryLock};
-use crate::engine::{Done, Durability, Engine, Page, ScanLimit, Sizes, Snapshot};
+use crate::engine::{Done, Durability, Engine, ScanLimit, Sizes, Snapshot};
 use crate::error::StorageError;
 use crate::files::OsFiles;
 use crate::log::{self, Log, LogError, Sequence, Watermark};
 use crate::marks::Marks;
-use crate::namespace::Namespace;
-use crate::range::KeyRange;
+use starling_types::row::RowRange;
 
 mod backpressure;
 mod buffer;
@@ -155,7 +156,7 @@ impl DurableEngine {
     ///
     /// # Errors
     /// If that cannot be noted durably.
-    pub fn rebuild_at_next_open(&self, namespace: Namespace) -> Result<(), StorageError> {
+    pub fn rebuild_at_next_open(&self, namespace: Space) -> Result<(), StorageError> {
         self.with_store(|store| {
             store
                 .marks()
@@ -166,7 +167,7 @@ impl DurableEngine {
 
     /// Ranges of data rows that scrubbing ([`Options::scrub_rate`]) could not read, since the last call: there may be rows in
     /// them, or none.
-    pub fn take_damage(&self) -> Vec<KeyRange> {
+    pub fn take_damage(&self) -> Vec<RowRange> {
         self.with_store(|store| Ok(store.scrubbed.take_found())).unwrap_or_default()
     }
 
@@ -216,11 +217,11 @@ impl Engine for DurableEngine {
         }
     }
 
-    fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+    fn get(&self, namespace: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         self.with_store(|store| store.unread.note(store.trees.get(namespace, key)))
     }
 
-    fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
+    fn scan(&self, namespace: Space, range: &RowRange, limit: ScanLimit) -> Result<Page, StorageError> {
         self.with_store(|store| store.unread.note_page(store.trees.now().scan(namespace, range, limit)))
     }
 
@@ -261,7 +262,7 @@ impl Drop for DurableEngine {
 fn create(directory: &DataDirectory, options: Options) -> Result<u64, StorageError> {
     let site = directory.construction_site()?;
     let shared = Shared::new(options);
-    for namespace in Namespace::ALL {
+    for namespace in Space::ALL {
         let tree = Tree::open(&site.join(namespace.name()), namespace, &shared);
         tree.map_err(|error| failure::of_write(&error))?;
     }
@@ -290,8 +291,8 @@ fn recover(
     let persisted = trees.iter().map(Tree::persisted).max().unwrap_or_default();
     let known = log::Known { flushed: marks.flushed(), persisted, acknowledged };
     // Rows that a rebuild could not read may still be in the log, below those that it could.
-    let rebuilt: Vec<Namespace> = report.salvaged.iter().map(|(namespace, _)| *namespace).collect();
-    let held = Namespace::ALL.map(|namespace| match rebuilt.contains(&namespace) {
+    let rebuilt: Vec<Space> = report.salvaged.iter().map(|(namespace, _)| *namespace).collect();
+    let held = Space::ALL.map(|namespace| match rebuilt.contains(&namespace) {
         true => Sequence::default(),
         false => trees.of(namespace).persisted(),
     });
@@ -318,7 +319,7 @@ fn recover(
 /// Makes tables of the rows that the log gave back to rebuilt trees. They lie below what the tables hold: no later open
 /// would take them from the log.
 fn finish_rebuilds(
-    rebuilt: &[Namespace],
+    rebuilt: &[Space],
     trees: &Trees,
     last: Sequence,
     marks: &mut Marks,
@@ -332,10 +333,10 @@ fn finish_rebuilds(
     Ok(())
 }
 
-/// Applies a logged batch where tables do not hold it already: they held those up to `held`, by [`Namespace::code`].
+/// Applies a logged batch where tables do not hold it already: they held those up to `held`, by [`Space::code`].
 fn replay(
     trees: &Trees,
-    held: &[Sequence; Namespace::ALL.len()],
+    held: &[Sequence; Space::ALL.len()],
     sequence: Sequence,
     payload: Bytes,
 ) -> Result<(), StorageError> {

@@ -6,8 +6,7 @@ use bytes::Bytes;
 
 use crate::batch::Batch;
 use crate::error::StorageError;
-use crate::namespace::Namespace;
-use crate::range::{KeyRange, successor};
+use starling_types::row::{Page, RowRange, Space, successor};
 
 /// Called once, with what became of a submission.
 pub type Done = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
@@ -52,10 +51,10 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// [`StorageError::Corrupt`] if the row's bytes are not those that were written, [`StorageError::Unread`] if the
     /// disk did not give them; other rows still answer.
-    fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError>;
+    fn get(&self, namespace: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError>;
 
     /// [`Engine::get`] for several rows; the answers in the order of the keys.
-    fn multi_get(&self, namespace: Namespace, keys: &[Bytes]) -> Vec<Result<Option<Bytes>, StorageError>> {
+    fn multi_get(&self, namespace: Space, keys: &[Bytes]) -> Vec<Result<Option<Bytes>, StorageError>> {
         keys.iter().map(|key| self.get(namespace, key)).collect()
     }
 
@@ -64,7 +63,7 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// If the engine is closed or poisoned, or the system is short of something.
-    fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError>;
+    fn scan(&self, namespace: Space, range: &RowRange, limit: ScanLimit) -> Result<Page, StorageError>;
 
     /// The state as of now, for reads that must agree with each other. It keeps old versions on disk for as long as it
     /// lives: give it up within seconds.
@@ -99,13 +98,13 @@ pub trait Snapshot: Send {
     ///
     /// # Errors
     /// As there.
-    fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError>;
+    fn get(&self, namespace: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError>;
 
     /// As [`Engine::scan`].
     ///
     /// # Errors
     /// As there.
-    fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError>;
+    fn scan(&self, namespace: Space, range: &RowRange, limit: ScanLimit) -> Result<Page, StorageError>;
 }
 
 /// The promise of an answer to a submission.
@@ -141,21 +140,6 @@ pub struct ScanLimit {
     pub rows: usize,
     /// Most bytes of keys and values.
     pub bytes: usize,
-}
-
-/// One step of a scan.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Page {
-    /// Keys and values in key order.
-    pub rows: Vec<(Bytes, Bytes)>,
-    /// Where to go on ([`KeyRange::resume`]) when a limit ended the page; none at the end of the range. The
-    /// page after a full one may turn out empty.
-    pub next: Option<Bytes>,
-    /// Ranges within the page whose rows could not be read: there may be rows in them, or none. In key order.
-    pub damaged: Vec<KeyRange>,
-    /// Ranges within the page that the disk did not give: nothing is known of what is in them, and another scan may
-    /// have it. In key order.
-    pub unread: Vec<KeyRange>,
 }
 
 /// How much an engine holds.
@@ -195,18 +179,18 @@ pub(crate) enum Found {
     /// A row.
     Row(Bytes, Bytes),
     /// Damage.
-    Damage(KeyRange),
+    Damage(RowRange),
     /// A range that the disk did not give.
-    Unread(KeyRange),
+    Unread(RowRange),
 }
 
-impl Page {
+impl ScanLimit {
     /// One page of what a walk finds, in key order.
-    pub(crate) fn fill(
-        limit: ScanLimit,
+    pub(crate) fn page(
+        self,
         walk: impl Iterator<Item = Result<Found, StorageError>>,
-    ) -> Result<Self, StorageError> {
-        let mut page = Self::default();
+    ) -> Result<Page, StorageError> {
+        let mut page = Page::default();
         let mut bytes = 0;
         for found in walk {
             let (key, value) = match found? {
@@ -221,12 +205,12 @@ impl Page {
                 }
             };
             bytes += key.len() + value.len();
-            if bytes > limit.bytes && !page.rows.is_empty() {
+            if bytes > self.bytes && !page.rows.is_empty() {
                 page.next = Some(key);
                 break;
             }
             // The walk does not look beyond the last row: damage there is the next page's.
-            let last = page.rows.len() + 1 >= limit.rows;
+            let last = page.rows.len() + 1 >= self.rows;
             page.next = last.then(|| successor(&key));
             page.rows.push((key, value));
             if last {

@@ -1,13 +1,14 @@
 //! How a store fails: what happened, and what to do.
 
+use starling_types::row::{CommitFailure, LoadFailure};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use crate::Space;
 use crate::files::Trouble;
 use crate::log::LogError;
-use crate::namespace::Namespace;
 use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
 
 /// A failed call. Cloneable, because every caller of a failed group commit hears of it.
@@ -40,7 +41,7 @@ pub enum StorageError {
     )]
     Unread {
         /// Where.
-        namespace: Namespace,
+        namespace: Space,
         /// The row.
         key: Bytes,
         /// The system's words.
@@ -75,7 +76,7 @@ pub enum StorageError {
     )]
     Corrupt {
         /// Where.
-        namespace: Namespace,
+        namespace: Space,
         /// The damaged row; for a scan that met a damaged block, the key from which on nothing could be read.
         key: Bytes,
         /// The mismatch.
@@ -208,5 +209,22 @@ impl StorageError {
     /// For `map_err`: [`StorageError::io`] while doing `action`.
     pub(crate) fn during(action: &'static str) -> impl Fn(io::Error) -> Self {
         move |error| Self::io(action, &error)
+    }
+}
+
+/// What a machine must know of it: whether the row's bytes are wrong, or the disk did not answer.
+impl From<&StorageError> for LoadFailure {
+    fn from(error: &StorageError) -> Self {
+        match error {
+            StorageError::Corrupt { .. } => Self::Damaged(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What a machine must know of it: whether the store goes on.
+impl From<&StorageError> for CommitFailure {
+    fn from(error: &StorageError) -> Self {
+        if error.is_for_later() { Self::NoSpace(error.to_string()) } else { Self::Failed(error.to_string()) }
     }
 }

@@ -16,7 +16,7 @@
 //! where they stand in a key, to drop them); caching of decoded records (`starling-vnode`); what to do about a loss
 //! (`starling-node`).
 //!
-//! **How to read this crate.** [`namespace`] and [`batch`] what is written, [`range`] what is scanned, [`engine`] the
+//! **How to read this crate.** [`starling_types::row`] and [`batch`] what is written and scanned, [`engine`] the
 //! contract, [`error`] how it fails; `row` one stored row, `range_tombstones` the dropped ranges, which nothing in
 //! production writes yet. Then [`durable`]: `pipeline` how a commit goes, `backpressure` what holds it back, `trees`
 //! where rows rest, `chores` and `upkeep` the work in the background; [`log`] the commit log, over [`files`];
@@ -33,10 +33,8 @@ pub mod files;
 pub mod log;
 mod marks;
 pub mod memory;
-pub mod namespace;
 mod observer;
 mod payload;
-pub mod range;
 mod range_tombstones;
 mod row;
 mod ruins;
@@ -45,10 +43,9 @@ pub use batch::{Batch, Op};
 pub use durable::{
     DurableEngine, Excavation, OpenReport, Options, Salvage, Surroundings, SyncMode, excavate, inspect_log,
 };
-pub use engine::{Done, Durability, Engine, Page, ScanLimit, Sizes, Snapshot, Ticket};
+pub use engine::{Done, Durability, Engine, ScanLimit, Sizes, Snapshot, Ticket};
 pub use error::StorageError;
 pub use files::Patience;
 pub use memory::{CrashMode, MemoryEngine};
-pub use namespace::Namespace;
 pub use observer::{Group, Observer};
-pub use range::KeyRange;
+pub(crate) use starling_types::row::{Page, RowWrite, Space};

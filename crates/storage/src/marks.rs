@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::Space;
 use crate::directory::sync_directory;
 use crate::log::{LogError, Reading, Sequence};
-use crate::namespace::Namespace;
 use crate::ruins;
 
 const FILE: &str = "marks";
@@ -34,7 +34,7 @@ pub(crate) struct Marks {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) flushed: Sequence,
-    pub(crate) damaged: BTreeSet<Namespace>,
+    pub(crate) damaged: BTreeSet<Space>,
     pub(crate) lost: bool,
 }
 
@@ -73,13 +73,13 @@ impl Marks {
         self.change(|facts| facts.flushed = flushed)
     }
 
-    pub(crate) fn set_damaged(&mut self, namespace: Namespace) -> io::Result<()> {
+    pub(crate) fn set_damaged(&mut self, namespace: Space) -> io::Result<()> {
         self.change(|facts| {
             facts.damaged.insert(namespace);
         })
     }
 
-    pub(crate) fn set_rebuilt(&mut self, namespace: Namespace) -> io::Result<()> {
+    pub(crate) fn set_rebuilt(&mut self, namespace: Space) -> io::Result<()> {
         self.change(|facts| {
             facts.damaged.remove(&namespace);
         })
@@ -132,7 +132,7 @@ impl Facts {
             match line.split_once(' ')? {
                 ("flushed", number) => facts.flushed = Sequence(number.parse().ok()?),
                 ("damaged", name) => {
-                    facts.damaged.insert(Namespace::ALL.into_iter().find(|n| n.name() == name)?);
+                    facts.damaged.insert(Space::ALL.into_iter().find(|n| n.name() == name)?);
                 }
                 ("lost", _) => facts.lost = true,
                 _ => return None,
@@ -152,17 +152,17 @@ mod tests {
         let mut marks = Marks::open(dir.path(), &Reading::default()).unwrap();
         assert_eq!(*marks.facts(), Facts::default());
         marks.set_flushed(Sequence(7)).unwrap();
-        marks.set_damaged(Namespace::Hints).unwrap();
-        marks.set_damaged(Namespace::Data).unwrap();
-        marks.set_rebuilt(Namespace::Hints).unwrap();
+        marks.set_damaged(Space::Hints).unwrap();
+        marks.set_damaged(Space::Data).unwrap();
+        marks.set_rebuilt(Space::Hints).unwrap();
         marks.set_lost(true).unwrap();
-        let expected = Facts { flushed: Sequence(7), damaged: [Namespace::Data].into(), lost: true };
+        let expected = Facts { flushed: Sequence(7), damaged: [Space::Data].into(), lost: true };
         assert_eq!(*Marks::open(dir.path(), &Reading::default()).unwrap().facts(), expected);
     }
 
     #[test]
     fn of_damaged_marks_nothing_is_believed() {
-        let facts = Facts { flushed: Sequence(4711), damaged: [Namespace::Data].into(), lost: false };
+        let facts = Facts { flushed: Sequence(4711), damaged: [Space::Data].into(), lost: false };
         let text = facts.encode();
         assert_eq!(Facts::decode(text.as_bytes()), Some(facts));
         for at in 0..text.len() {

@@ -10,13 +10,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use crate::Page;
+use crate::Space;
 use crate::batch::{Batch, Op};
-use crate::engine::{Done, Durability, Engine, Found, Page, ScanLimit, Sizes, Snapshot};
+use crate::engine::{Done, Durability, Engine, Found, ScanLimit, Sizes, Snapshot};
 use crate::error::StorageError;
-use crate::namespace::Namespace;
-use crate::range::{KeyRange, successor};
 use crate::range_tombstones::{RangeTombstone, RangeTombstones};
 use crate::row;
+use starling_types::row::{RowRange, successor};
 
 /// A deterministic store in memory.
 #[derive(Debug, Default)]
@@ -60,7 +61,7 @@ impl MemoryEngine {
     }
 
     /// Rows of the namespace that [`MemoryEngine::corrupt`] has damaged and no batch has written since.
-    pub fn damaged(&self, namespace: Namespace) -> usize {
+    pub fn damaged(&self, namespace: Space) -> usize {
         self.disk().rows.space(namespace).values().filter(|row| row.damaged).count()
     }
 
@@ -127,7 +128,7 @@ impl MemoryEngine {
 
     /// Damages a row's stored bytes: it answers [`StorageError::Corrupt`] until it is written again. Says
     /// whether the row exists.
-    pub fn corrupt(&self, namespace: Namespace, key: &[u8]) -> bool {
+    pub fn corrupt(&self, namespace: Space, key: &[u8]) -> bool {
         let mut disk = self.disk();
         let row = disk.rows.space_mut(namespace).get_mut(key);
         row.map(|row| row.damaged = true).is_some()
@@ -135,7 +136,7 @@ impl MemoryEngine {
 
     /// Has the disk not give a row until [`MemoryEngine::heal`], or until it is written again: it answers
     /// [`StorageError::Unread`], and is whole. Says whether the row exists.
-    pub fn hide(&self, namespace: Namespace, key: &[u8]) -> bool {
+    pub fn hide(&self, namespace: Space, key: &[u8]) -> bool {
         let mut disk = self.disk();
         let row = disk.rows.space_mut(namespace).get_mut(key);
         row.map(|row| row.unread = true).is_some()
@@ -168,13 +169,13 @@ impl Engine for MemoryEngine {
         done(committed);
     }
 
-    fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+    fn get(&self, namespace: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         let disk = self.disk();
         disk.check_open()?;
         disk.rows.get(namespace, key)
     }
 
-    fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
+    fn scan(&self, namespace: Space, range: &RowRange, limit: ScanLimit) -> Result<Page, StorageError> {
         let disk = self.disk();
         disk.check_open()?;
         disk.rows.scan(namespace, range, limit)
@@ -217,11 +218,11 @@ impl Snapshot for MemorySnapshot {
         self.sequence
     }
 
-    fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+    fn get(&self, namespace: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         self.rows.get(namespace, key)
     }
 
-    fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
+    fn scan(&self, namespace: Space, range: &RowRange, limit: ScanLimit) -> Result<Page, StorageError> {
         self.rows.scan(namespace, range, limit)
     }
 }
@@ -245,12 +246,12 @@ struct Disk {
 
 #[derive(Debug, Default, Clone)]
 struct Rows {
-    spaces: [BTreeMap<Bytes, Row>; Namespace::ALL.len()],
+    spaces: [BTreeMap<Bytes, Row>; Space::ALL.len()],
     tombstones: RangeTombstones,
 }
 
 /// The rows that a batch replaced, in the order of its operations.
-type Replaced = Vec<(Namespace, Bytes, Option<Row>)>;
+type Replaced = Vec<(Space, Bytes, Option<Row>)>;
 
 #[derive(Debug, Default)]
 enum State {
@@ -306,7 +307,7 @@ impl Disk {
         Ok(())
     }
 
-    fn apply(&mut self, op: &Op) -> (Namespace, Bytes, Option<Row>) {
+    fn apply(&mut self, op: &Op) -> (Space, Bytes, Option<Row>) {
         self.rows.tombstones.note(op);
         let (namespace, key) = (op.namespace(), op.key().clone());
         let row = op.value().map(|value| Row { value: value.clone(), damaged: false, unread: false });
@@ -325,7 +326,7 @@ impl Disk {
         self.rows.find_tombstones();
     }
 
-    fn set(&mut self, namespace: Namespace, key: Bytes, row: Option<Row>) -> Option<Row> {
+    fn set(&mut self, namespace: Space, key: Bytes, row: Option<Row>) -> Option<Row> {
         let key_bytes = key.len();
         let size = |row: &Row| (key_bytes + row.value.len()) as u64;
         let added = row.as_ref().map_or(0, size);
@@ -340,43 +341,43 @@ impl Disk {
 }
 
 impl Rows {
-    fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+    fn get(&self, namespace: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         let row = self.space(namespace).get(key).filter(|_| !self.tombstones.cover(namespace, key));
         row.map(|row| row.read(namespace, key)).transpose()
     }
 
-    fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
+    fn scan(&self, namespace: Space, range: &RowRange, limit: ScanLimit) -> Result<Page, StorageError> {
         if range.is_empty() {
             return Ok(Page::default());
         }
         let end = range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(&**end));
         let rows = self.space(namespace).range::<[u8], _>((Bound::Included(&**range.start()), end));
         let alive = rows.filter(|(key, _)| !self.tombstones.cover(namespace, key));
-        Page::fill(limit, alive.map(|(key, row)| Ok(row.find(key))))
+        limit.page(alive.map(|(key, row)| Ok(row.find(key))))
     }
 
     /// After rows were taken back.
     fn find_tombstones(&mut self) {
         self.tombstones = RangeTombstones::default();
-        for key in self.spaces[usize::from(Namespace::Meta.code())].keys() {
+        for key in self.spaces[usize::from(Space::Meta.code())].keys() {
             if let Some(tombstone) = RangeTombstone::of_row(key) {
                 self.tombstones.record(&tombstone);
             }
         }
     }
 
-    fn space(&self, namespace: Namespace) -> &BTreeMap<Bytes, Row> {
+    fn space(&self, namespace: Space) -> &BTreeMap<Bytes, Row> {
         &self.spaces[usize::from(namespace.code())]
     }
 
-    fn space_mut(&mut self, namespace: Namespace) -> &mut BTreeMap<Bytes, Row> {
+    fn space_mut(&mut self, namespace: Space) -> &mut BTreeMap<Bytes, Row> {
         &mut self.spaces[usize::from(namespace.code())]
     }
 }
 
 impl Row {
     fn find(&self, key: &Bytes) -> Found {
-        let range = || KeyRange::new(key.clone(), Some(successor(key)));
+        let range = || RowRange::new(key.clone(), Some(successor(key)));
         match (self.unread, self.damaged) {
             (true, _) => Found::Unread(range()),
             (false, true) => Found::Damage(range()),
@@ -384,7 +385,7 @@ impl Row {
         }
     }
 
-    fn read(&self, namespace: Namespace, key: &[u8]) -> Result<Bytes, StorageError> {
+    fn read(&self, namespace: Space, key: &[u8]) -> Result<Bytes, StorageError> {
         if self.unread {
             let (key, cause) = (Bytes::copy_from_slice(key), "simulated fault".into());
             return Err(StorageError::Unread { namespace, key, cause });

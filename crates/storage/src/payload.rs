@@ -9,8 +9,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::Space;
 use crate::batch::Batch;
-use crate::namespace::Namespace;
 use crate::row;
 
 const DELETE: u8 = 0x80;
@@ -18,7 +18,7 @@ const OP_OVERHEAD: usize = 1 + 2 + 4 + row::HEADER;
 
 /// One operation with its row in stored form; none when it deletes.
 pub(crate) struct StoredOp {
-    pub(crate) namespace: Namespace,
+    pub(crate) namespace: Space,
     pub(crate) key: Bytes,
     pub(crate) row: Option<Bytes>,
 }
@@ -52,7 +52,7 @@ pub(crate) fn ops(payload: Bytes) -> impl Iterator<Item = StoredOp> {
 
 fn take_op(rest: &mut Bytes) -> Option<StoredOp> {
     let (&[tag, low, high], _) = rest.split_first_chunk::<3>()?;
-    let namespace = Namespace::from_code(tag & !DELETE)?;
+    let namespace = Space::from_code(tag & !DELETE)?;
     let key_end = 3 + usize::from(u16::from_le_bytes([low, high]));
     rest.get(..key_end)?;
     let key = rest.slice(3..key_end);
@@ -88,7 +88,7 @@ mod tests {
     fn op() -> impl Strategy<Value = Op> {
         let key = prop::collection::vec(any::<u8>(), 1..20);
         let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..40));
-        (prop::sample::select(Namespace::ALL.to_vec()), key, value).prop_map(|(namespace, key, value)| {
+        (prop::sample::select(Space::ALL.to_vec()), key, value).prop_map(|(namespace, key, value)| {
             let key = Bytes::from(key);
             match value {
                 Some(value) => Op::Put { namespace, key, value: value.into() },

@@ -1,7 +1,7 @@
-//! Range tombstones: which rows of [`Namespace::Data`] are dead, whatever the tables still hold of them.
+//! Range tombstones: which rows of [`Space::Data`] are dead, whatever the tables still hold of them.
 //!
 //! A data row's key begins `token u64 | generation u32`, big-endian. To drop a partition is to write one row into
-//! [`Namespace::Meta`], a range tombstone, that says "tokens a to b are dead below generation g": from its commit on no
+//! [`Space::Meta`], a range tombstone, that says "tokens a to b are dead below generation g": from its commit on no
 //! read shows those rows, and their bytes go when compaction or the sweeper gets to them. A partition that comes back
 //! gets a higher generation, so nothing old can reappear.
 //!
@@ -12,9 +12,9 @@ use std::ops::RangeInclusive;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::Space;
 use crate::batch::{Batch, Op};
-use crate::namespace::Namespace;
-use crate::range::KeyRange;
+use starling_types::row::RowRange;
 
 /// The keys of meta rows that are range tombstones begin with it.
 const PREFIX: &[u8] = b"\0dropped\0";
@@ -41,7 +41,7 @@ impl RangeTombstone {
         key.put_u64(*self.tokens.start());
         key.put_u64(*self.tokens.end());
         key.put_u32(self.below);
-        Op::Put { namespace: Namespace::Meta, key: key.freeze(), value: Bytes::new() }
+        Op::Put { namespace: Space::Meta, key: key.freeze(), value: Bytes::new() }
     }
 
     /// The range tombstone that a meta row of this key is, if it is one.
@@ -54,22 +54,22 @@ impl RangeTombstone {
     }
 
     /// The rows that may be dead: keys of its tokens.
-    pub(crate) fn keys(&self) -> KeyRange {
+    pub(crate) fn keys(&self) -> RowRange {
         let start = Bytes::copy_from_slice(&self.tokens.start().to_be_bytes());
         let end = self.tokens.end().checked_add(1);
-        KeyRange::new(start, end.map(|end| Bytes::copy_from_slice(&end.to_be_bytes())))
+        RowRange::new(start, end.map(|end| Bytes::copy_from_slice(&end.to_be_bytes())))
     }
 }
 
 impl RangeTombstones {
     /// Where they are recorded.
-    pub(crate) fn rows() -> KeyRange {
-        KeyRange::prefix(PREFIX)
+    pub(crate) fn rows() -> RowRange {
+        RowRange::prefix(PREFIX)
     }
 
     /// Takes note of an operation that is applied. Says whether it was a range tombstone.
     pub(crate) fn note(&mut self, op: &Op) -> bool {
-        if op.namespace() != Namespace::Meta || op.value().is_none() {
+        if op.namespace() != Space::Meta || op.value().is_none() {
             return false;
         }
         let tombstone = RangeTombstone::of_row(op.key());
@@ -109,8 +109,8 @@ impl RangeTombstones {
     }
 
     /// Whether a row is dead under them.
-    pub(crate) fn cover(&self, namespace: Namespace, key: &[u8]) -> bool {
-        if self.ranges.is_empty() || namespace != Namespace::Data {
+    pub(crate) fn cover(&self, namespace: Space, key: &[u8]) -> bool {
+        if self.ranges.is_empty() || namespace != Space::Data {
             return false;
         }
         let Some((token, generation)) = place(key) else { return false };
@@ -158,7 +158,7 @@ mod tests {
             for token in base..=base + 11 {
                 let below = drops.iter().filter(|g| g.tokens.contains(&token)).map(|g| g.below).max().unwrap_or(0);
                 for generation in 0..6 {
-                    let dead = tombstones.cover(Namespace::Data, &key(token, generation));
+                    let dead = tombstones.cover(Space::Data, &key(token, generation));
                     prop_assert_eq!(dead, generation < below, "token {} generation {}", token, generation);
                 }
             }
@@ -171,7 +171,7 @@ mod tests {
         let row = tombstone.row();
         assert_eq!(RangeTombstone::of_row(row.key()), Some(tombstone.clone()));
         assert!(RangeTombstones::rows().contains(row.key()));
-        assert_eq!(tombstone.keys(), KeyRange::new(7u64.to_be_bytes().to_vec(), None));
+        assert_eq!(tombstone.keys(), RowRange::new(7u64.to_be_bytes().to_vec(), None));
         assert_eq!(RangeTombstone::of_row(&row.key()[1..]), None);
     }
 
@@ -179,8 +179,8 @@ mod tests {
     fn only_data_rows_die() {
         let mut tombstones = RangeTombstones::default();
         tombstones.record(&RangeTombstone { tokens: 0..=u64::MAX, below: 9 });
-        assert!(tombstones.cover(Namespace::Data, &key(1, 1)));
-        assert!(!tombstones.cover(Namespace::Hints, &key(1, 1)));
-        assert!(!tombstones.cover(Namespace::Data, b"short"));
+        assert!(tombstones.cover(Space::Data, &key(1, 1)));
+        assert!(!tombstones.cover(Space::Hints, &key(1, 1)));
+        assert!(!tombstones.cover(Space::Data, b"short"));
     }
 }

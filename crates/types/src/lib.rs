@@ -21,6 +21,7 @@ pub mod key;
 pub mod limits;
 pub mod outcome;
 pub mod planted;
+pub mod row;
 pub mod span;
 pub mod time;
 pub mod token;

@@ -7,8 +7,9 @@ use starling_causality::{Digest, Dot, Hlc, Payload, Record, VersionVector};
 use starling_types::{Instant, NodeId, QualifiedKey, RequestId, WallTime};
 use starling_wire::replica::Origin;
 
-use crate::rows::{CellKey, RowWrite};
+use crate::rows::CellKey;
 pub use crate::tries::Tries;
+use starling_types::row::{CommitFailure, LoadFailure, RowWrite};
 
 /// The caller's number for something it asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,7 +22,7 @@ pub struct Ticket(pub u64);
 
 /// Where a record is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Space {
+pub enum CellKind {
     /// As an owner of the key.
     Data,
     /// On behalf of an absent owner: a hint.
@@ -105,28 +106,6 @@ pub enum Event {
     Loaded(CellKey, Result<Option<Bytes>, LoadFailure>),
     /// The answer to [`Effect::Commit`].
     Committed(Ticket, Result<(), CommitFailure>),
-}
-
-/// Why a row could not be shown.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LoadFailure {
-    /// Its bytes are not those that were written. It stays so until the row is written again.
-    #[error("damaged: {0}")]
-    Damaged(String),
-    /// The disk did not answer; the row may be whole.
-    #[error("{0}")]
-    Failed(String),
-}
-
-/// Why rows were not committed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CommitFailure {
-    /// Refused for want of space, or of descriptors or memory, before anything was written; the store goes on.
-    #[error("refused before anything was written: {0}")]
-    NoSpace(String),
-    /// The store is poisoned: only the next start shows what of them is there.
-    #[error("{0}")]
-    Failed(String),
 }
 
 /// Output.

@@ -37,9 +37,6 @@ mod tries;
 mod vnodes;
 mod write;
 
-pub use event::{
-    ClientWrite, CommitFailure, Done, Effect, Event, LoadFailure, OpId, Refused, Replaces, Space, Staged,
-    Ticket, Tries,
-};
-pub use rows::{CellKey, RowSpace, RowWrite};
+pub use event::{CellKind, ClientWrite, Done, Effect, Event, OpId, Refused, Replaces, Staged, Ticket, Tries};
+pub use rows::CellKey;
 pub use vnodes::{Boot, Counters, HintTally, Vnodes};

@@ -9,9 +9,10 @@ use starling_types::Now;
 use starling_types::planted::{self, Bug};
 
 use crate::cell::{Cell, Task, Unsettled};
-use crate::event::{CommitFailure, Done, Effect, LoadFailure, OpId, Refused, Space, Ticket};
+use crate::event::{CellKind, Done, Effect, OpId, Refused, Ticket};
 use crate::rows::CellKey;
 use crate::vnodes::{Pending, Stage, Vnodes};
+use starling_types::row::{CommitFailure, LoadFailure};
 
 impl Vnodes {
     pub(crate) fn loaded(
@@ -32,7 +33,7 @@ impl Vnodes {
                 }
                 (record, None)
             }
-            Err(LoadFailure::Damaged(_)) if key.space == Space::Data && self.is_given_up(&key.row().1) => {
+            Err(LoadFailure::Damaged(_)) if key.kind == CellKind::Data && self.is_given_up(&key.row().1) => {
                 // With the row went what its actor has minted for the key: it must not go on below that.
                 self.mint.retire(self.bits.partition_of(key.key.token()));
                 (Record::default(), None)
@@ -55,9 +56,9 @@ impl Vnodes {
     fn damaged(&mut self, key: &CellKey, why: String, out: &mut Vec<Effect>) {
         self.counters.load_errors += 1;
         self.counters.damaged += 1;
-        match key.space {
-            Space::Data => self.mint.retire(self.bits.partition_of(key.key.token())),
-            Space::Hint(_) => self.discount_hint(key),
+        match key.kind {
+            CellKind::Data => self.mint.retire(self.bits.partition_of(key.key.token())),
+            CellKind::Hint(_) => self.discount_hint(key),
         }
         out.push(Effect::Damaged(key.clone(), why));
     }
@@ -177,7 +178,7 @@ impl Vnodes {
     /// The dots of this cell's staged writes may live on other nodes while this one forgot them: nobody mints
     /// under the vnode's actor again, and the next access reads the disk, once all of them have ended.
     fn commit_failed(&mut self, key: &CellKey, failure: &CommitFailure, out: &mut Vec<Effect>) {
-        if key.space == Space::Data && !planted::on(Bug::ActorNotRetired) {
+        if key.kind == CellKind::Data && !planted::on(Bug::ActorNotRetired) {
             self.mint.retire(self.bits.partition_of(key.key.token()));
         }
         let Some(cell) = self.cells.remove(key) else {

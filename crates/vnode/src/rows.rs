@@ -10,9 +10,10 @@
 use std::hash::{Hash, Hasher};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use starling_types::row::{RowWrite, Space};
 use starling_types::{ActorId, BucketName, Key, NodeId, PartitionId, QualifiedKey, Token};
 
-use crate::event::Space;
+use crate::event::CellKind;
 
 /// The generation of a partition that was never dropped. A partition that comes back gets a higher one, so that
 /// nothing old can reappear.
@@ -27,68 +28,46 @@ pub const META_CLEAN_STOP: &[u8] = b"clean";
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CellKey {
     /// As an owner, or for one.
-    pub space: Space,
+    pub kind: CellKind,
     /// The key.
     pub key: QualifiedKey,
 }
 
 impl Hash for CellKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let space = match self.space {
-            Space::Data => 0,
-            Space::Hint(target) => target.bits(),
+        let space = match self.kind {
+            CellKind::Data => 0,
+            CellKind::Hint(target) => target.bits(),
         };
         state.write_u64(self.key.token().bits() ^ space);
     }
 }
 
-/// The keyspace of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RowSpace {
-    /// Records of owned keys.
-    Data,
-    /// Records kept for absent owners.
-    Hints,
-    /// What the node knows of itself and the cluster.
-    Meta,
-}
-
-/// One row to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowWrite {
-    /// Its keyspace.
-    pub space: RowSpace,
-    /// Its key.
-    pub key: Bytes,
-    /// Its value; `None` deletes it.
-    pub value: Option<Bytes>,
-}
-
 impl CellKey {
     /// A record held as an owner.
     pub const fn data(key: QualifiedKey) -> Self {
-        Self { space: Space::Data, key }
+        Self { kind: CellKind::Data, key }
     }
 
     /// A record held for `target`.
     pub const fn hint(target: NodeId, key: QualifiedKey) -> Self {
-        Self { space: Space::Hint(target), key }
+        Self { kind: CellKind::Hint(target), key }
     }
 
     /// The row that holds it.
-    pub fn row(&self) -> (RowSpace, Bytes) {
+    pub fn row(&self) -> (Space, Bytes) {
         let key = &self.key;
         let mut row = BytesMut::with_capacity(24 + key.bucket().as_str().len() + key.key().as_bytes().len());
-        let space = match self.space {
-            Space::Data => {
+        let space = match self.kind {
+            CellKind::Data => {
                 row.put_u64(key.token().bits());
                 row.put_u32(FIRST_GENERATION);
-                RowSpace::Data
+                Space::Data
             }
-            Space::Hint(target) => {
+            CellKind::Hint(target) => {
                 row.put_u64(target.bits());
                 row.put_u64(key.token().bits());
-                RowSpace::Hints
+                Space::Hints
             }
         };
         row.put_slice(key.bucket().as_str().as_bytes());
@@ -186,7 +165,7 @@ mod tests {
         for key in [&b"k"[..], b"\0\xff", &[0; 300]] {
             let key = QualifiedKey::new(7, bucket.clone(), Key::new(key.to_vec()).unwrap());
             let (space, row) = CellKey::data(key.clone()).row();
-            assert_eq!(space, RowSpace::Data);
+            assert_eq!(space, Space::Data);
             let parts = (key.token(), FIRST_GENERATION, bucket.clone(), key.key().clone());
             assert_eq!(parse_data(&row), Some(parts));
             let shortest = 12 + bucket.as_str().len() + 1;

@@ -9,6 +9,7 @@ mod sizes;
 mod tries;
 mod writes;
 
+use starling_types::row::{CommitFailure, LoadFailure, RowWrite, Space};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -19,11 +20,8 @@ use starling_types::{
 };
 use starling_wire::replica::Origin;
 
-use crate::event::{
-    ClientWrite, CommitFailure, Done, Effect, Event, LoadFailure, OpId, Refused, Replaces, Staged, Ticket,
-    Tries,
-};
-use crate::rows::{CellKey, RowSpace, RowWrite};
+use crate::event::{ClientWrite, Done, Effect, Event, OpId, Refused, Replaces, Staged, Ticket, Tries};
+use crate::rows::CellKey;
 use crate::vnodes::{Boot, Vnodes};
 
 const NOON: u64 = 1_700_000_000_000;
@@ -38,11 +36,11 @@ struct Commit {
 impl Commit {
     /// Whether the clock's ceiling is among its rows.
     fn has_ceiling(&self) -> bool {
-        self.rows.iter().any(|row| row.space == RowSpace::Meta)
+        self.rows.iter().any(|row| row.space == Space::Meta)
     }
 }
 
-type Rows = BTreeMap<(RowSpace, Bytes), Bytes>;
+type Rows = BTreeMap<(Space, Bytes), Bytes>;
 
 /// The machine, with a caller and a disk that answer when the story says so.
 struct Bench {

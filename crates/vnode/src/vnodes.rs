@@ -1,5 +1,6 @@
 //! The machine: routes events to key queues, keeps tickets, loads, leases and the cache.
 
+use starling_types::row::{RowRange, RowWrite, Space};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +13,10 @@ use starling_types::{ActorId, Instant, NodeId, Now, PartitionBits, PartitionId, 
 use crate::amnesty::Amnesty;
 use crate::cache::RecordCache;
 use crate::cell::{Cell, InFlight, Task};
-use crate::event::{Done, Effect, Event, OpId, Space, Ticket};
+use crate::event::{CellKind, Done, Effect, Event, OpId, Ticket};
 use crate::mint::{Mint, Minting};
 use crate::recall::RequestMemory;
-use crate::rows::{self, CellKey, RowSpace, RowWrite};
+use crate::rows::{self, CellKey};
 use crate::write::Incoming;
 
 /// What a start knows of the stop before it.
@@ -173,8 +174,8 @@ impl Vnodes {
 
     /// Nothing in this range of row keys that is damaged is missed any more: it counts as absent, until it is written, or
     /// turns out to be whole.
-    pub fn give_up(&mut self, first: Bytes, end: Option<Bytes>) {
-        self.given_up.grant(first, end);
+    pub fn give_up(&mut self, range: RowRange) {
+        self.given_up.grant(range);
     }
 
     /// Whether a row that is damaged was given up as it was found.
@@ -184,12 +185,12 @@ impl Vnodes {
 
     /// Whether all of a damaged range lies in one that was given up. Rows in it may have been whole since
     /// ([`Vnodes::whole_since`]).
-    pub fn are_given_up(&self, range: &(Bytes, Option<Bytes>)) -> bool {
+    pub fn are_given_up(&self, range: &RowRange) -> bool {
         self.given_up.covers(range)
     }
 
     /// Rows of a range that was given up which were whole since.
-    pub fn whole_since<'a>(&'a self, range: &'a (Bytes, Option<Bytes>)) -> impl Iterator<Item = &'a Bytes> {
+    pub fn whole_since<'a>(&'a self, range: &'a RowRange) -> impl Iterator<Item = &'a Bytes> {
         self.given_up.whole_in(range)
     }
 
@@ -295,7 +296,7 @@ impl Vnodes {
             Some(record) if cell.is_idle() => {
                 // Hint rows are visited once; they would only push out what readers want. A damaged row is looked at
                 // again: it may have been written anew.
-                if key.space == Space::Data && cell.damage.is_none() {
+                if key.kind == CellKind::Data && cell.damage.is_none() {
                     self.cache.put(key.clone(), record);
                 }
             }
@@ -375,20 +376,20 @@ impl Vnodes {
 
     /// A row is whole, or about to be: if it is damaged later, that is a loss.
     pub(crate) fn note_whole(&mut self, key: &CellKey) {
-        if key.space == Space::Data && !self.given_up.is_empty() {
+        if key.kind == CellKind::Data && !self.given_up.is_empty() {
             self.given_up.note_whole(&key.row().1);
         }
     }
 
     pub(crate) fn count_hint(&mut self, key: &CellKey, cell: &Cell, after: &Record) {
-        if let Space::Hint(_) = key.space {
+        if let CellKind::Hint(_) = key.kind {
             self.tally_hint(key, &cell.base().cloned().unwrap_or_default(), after);
         }
     }
 
     /// The row of a hint becomes another.
     pub(crate) fn tally_hint(&mut self, key: &CellKey, before: &Record, after: &Record) {
-        let Space::Hint(target) = key.space else { return };
+        let CellKind::Hint(target) = key.kind else { return };
         let weight = |r: &Record| if r.is_empty() { 0 } else { r.weight() as u64 };
         let tally = self.hints.entry(target).or_default();
         tally.rows =
@@ -413,7 +414,7 @@ impl Vnodes {
 
     /// A hint row that could not be read goes, however large it was.
     pub(crate) fn discount_hint(&mut self, key: &CellKey) {
-        let Space::Hint(target) = key.space else { return };
+        let CellKind::Hint(target) = key.kind else { return };
         if let Some(tally) = self.hints.get_mut(&target) {
             tally.rows = tally.rows.saturating_sub(1);
         }
@@ -460,7 +461,7 @@ pub(crate) struct Stage {
 }
 
 fn meta_row(name: &'static [u8], value: Option<Bytes>) -> RowWrite {
-    RowWrite { space: RowSpace::Meta, key: Bytes::from_static(name), value }
+    RowWrite { space: Space::Meta, key: Bytes::from_static(name), value }
 }
 
 fn ceiling_row(ceiling: Hlc) -> RowWrite {

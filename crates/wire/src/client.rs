@@ -13,7 +13,7 @@ use starling_types::{
 };
 
 pub use crate::cluster::BucketRegister;
-pub use crate::export::{Export, ExportPage, ExportSpace, Exporter};
+pub use crate::export::{Export, ExportPage, Exporter};
 pub use receipt::{Field, Grounds};
 
 /// One request for one key.

@@ -2,29 +2,18 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use starling_types::row::{RowRange, Space};
 use starling_types::{BucketName, ClusterId, Generation, LayoutVersion, NodeId};
 
 /// A page of a node's rows, as they are stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Export {
     /// Which rows.
-    pub space: ExportSpace,
+    pub space: Space,
     /// The first key; empty at the start.
     pub from: Bytes,
     /// Only rows of these buckets, where rows have one; all if there are none.
     pub buckets: Vec<BucketName>,
-}
-
-/// What a node stores, apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExportSpace {
-    /// Records of keys it owns.
-    Data,
-    /// Records it keeps for absent owners.
-    Hints,
-    /// What it knows of itself and the cluster.
-    Meta,
 }
 
 /// The answer.
@@ -39,7 +28,7 @@ pub struct ExportPage {
     /// Where the next page starts; `None` at the end.
     pub next: Option<Bytes>,
     /// Ranges of keys within the page, each to before its end, that could not be read.
-    pub damaged: Vec<(Bytes, Option<Bytes>)>,
+    pub damaged: Vec<RowRange>,
 }
 
 /// The node that answers.

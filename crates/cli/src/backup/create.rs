@@ -2,9 +2,9 @@
 
 use starling_backup::{Cursor, Manifest, Origin, Page, Utc, Writer};
 use starling_client::Client;
-use starling_storage::{KeyRange, Namespace};
+use starling_types::row::Space;
 use starling_types::{BucketName, WallTime};
-use starling_wire::client::{AdminReply, AdminRequest, Export, ExportPage, ExportSpace, Exporter};
+use starling_wire::client::{AdminReply, AdminRequest, Export, ExportPage, Exporter};
 
 use super::{CreateArgs, Progress, show};
 use crate::connect;
@@ -70,12 +70,7 @@ async fn copy(
 }
 
 async fn ask(client: &Client, cursor: &Cursor, buckets: &[BucketName]) -> Result<ExportPage, Failed> {
-    let space = match cursor.namespace {
-        Namespace::Data => ExportSpace::Data,
-        Namespace::Hints => ExportSpace::Hints,
-        Namespace::Meta => ExportSpace::Meta,
-    };
-    let export = Export { space, from: cursor.from.clone(), buckets: buckets.to_vec() };
+    let export = Export { space: cursor.namespace, from: cursor.from.clone(), buckets: buckets.to_vec() };
     match client.admin(AdminRequest::Export(export)).await {
         Ok(AdminReply::Exported(page)) => Ok(page),
         Ok(AdminReply::Refused(why)) => Err(Failed::new(Exit::Refused, why)),
@@ -90,9 +85,8 @@ async fn ask(client: &Client, cursor: &Cursor, buckets: &[BucketName]) -> Result
     }
 }
 
-fn page(namespace: Namespace, answer: ExportPage) -> Page {
+fn page(namespace: Space, answer: ExportPage) -> Page {
     let ExportPage { sequence, rows, next, damaged, .. } = answer;
-    let damaged = damaged.into_iter().map(|(start, end)| KeyRange::new(start, end)).collect();
     Page { namespace, rows, next, damaged, sequence }
 }
 

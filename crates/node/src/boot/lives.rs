@@ -3,13 +3,13 @@
 //! A node whose disk was put back from earlier counts too few starts. Only others can tell, and all of them may have
 //! started anew since they heard the right number.
 
+use starling_types::row::{RowWrite, Space};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use bytes::Bytes;
 use starling_gossip::{Member, Status};
 use starling_types::{Generation, NodeId};
-use starling_vnode::{RowSpace, RowWrite};
 
 use super::{BootError, decode, encode};
 
@@ -50,7 +50,7 @@ impl Life {
     /// The row that keeps it.
     pub(crate) fn row(self, node: NodeId) -> RowWrite {
         let value = encode(&(FORMAT, self.generation, self.is_over));
-        RowWrite { space: RowSpace::Meta, key: life_key(node), value: Some(value.into()) }
+        RowWrite { space: Space::Meta, key: life_key(node), value: Some(value.into()) }
     }
 
     pub(super) fn of_row(value: &[u8]) -> Result<Self, BootError> {
@@ -63,7 +63,7 @@ impl Life {
 
 /// Forgets a node that is no member any more.
 pub(crate) fn forgotten_life(node: NodeId) -> RowWrite {
-    RowWrite { space: RowSpace::Meta, key: life_key(node), value: None }
+    RowWrite { space: Space::Meta, key: life_key(node), value: None }
 }
 
 /// All such rows.

@@ -3,10 +3,11 @@
 //! Nothing that this node promised since the backup was made is taken back: times and lives only rise, layouts only get
 //! newer, rules of buckets are joined, and what was accepted stays accepted.
 
+use starling_types::row::{RowWrite, Space};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use starling_vnode::{RowSpace, RowWrite, Vnodes, rows};
+use starling_vnode::{Vnodes, rows};
 
 use super::{
     Boot, BootError, Life, META_ACCEPTOR, META_BUCKETS, META_LAYOUT, META_LIFE, bucket_row, buckets, ceiling,
@@ -36,7 +37,7 @@ pub fn restore_meta(here: Rows<'_>, backup: Rows<'_>) -> Result<Vec<RowWrite>, B
 
 /// The row as it should be, if that is not how it is.
 fn restored(key: &Bytes, ours: Option<&[u8]>, theirs: &Bytes) -> Result<Option<RowWrite>, BootError> {
-    let copy = || RowWrite { space: RowSpace::Meta, key: key.clone(), value: Some(theirs.clone()) };
+    let copy = || RowWrite { space: Space::Meta, key: key.clone(), value: Some(theirs.clone()) };
     Ok(match &key[..] {
         // What the backup lacked is no loss of what is here.
         rows::META_CLEAN_STOP | META_SUSPECT => None,

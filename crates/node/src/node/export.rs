@@ -5,12 +5,12 @@
 
 use bytes::Bytes;
 use starling_types::BucketName;
-use starling_vnode::RowSpace;
+use starling_types::row::{Page, Space};
 use starling_vnode::rows::{bucket_of_data, bucket_of_hint};
-use starling_wire::client::{AdminReply, Export, ExportPage, ExportSpace, Exporter};
+use starling_wire::client::{AdminReply, Export, ExportPage, Exporter};
 
 use super::Node;
-use crate::event::{Effect, ReplyHandle, RowPage, ScanId};
+use crate::event::{Effect, ReplyHandle, ScanId};
 
 /// Pages that are read at the same time. Who makes a backup asks for one after the other.
 const MOST_EXPORTS: usize = 16;
@@ -23,7 +23,7 @@ impl Node {
             return out.push(Effect::RespondAdmin(handle, AdminReply::Refused(busy)));
         }
         let from = Some(export.from.clone()).filter(|from| !from.is_empty());
-        let (id, space) = (ScanId::Export(handle), row_space(export.space));
+        let (id, space) = (ScanId::Export(handle), export.space);
         out.push(Effect::Scan { id, space, prefix: Bytes::new(), from });
         self.exports.insert(handle, export);
     }
@@ -32,7 +32,7 @@ impl Node {
     pub(super) fn exported(
         &mut self,
         handle: ReplyHandle,
-        page: Result<RowPage, String>,
+        page: Result<Page, String>,
         out: &mut Vec<Effect>,
     ) {
         let Some(Export { space, buckets, .. }) = self.exports.remove(&handle) else { return };
@@ -43,8 +43,8 @@ impl Node {
         out.push(Effect::RespondAdmin(handle, answer));
     }
 
-    fn export_page(&self, space: ExportSpace, buckets: &[BucketName], page: RowPage) -> ExportPage {
-        let RowPage { mut rows, next, mut damaged, unread, sequence } = page;
+    fn export_page(&self, space: Space, buckets: &[BucketName], page: Page) -> ExportPage {
+        let Page { mut rows, next, mut damaged, unread, sequence } = page;
         damaged.extend(unread);
         damaged.sort();
         rows.retain(|(key, _)| is_wanted(space, key, buckets));
@@ -65,21 +65,13 @@ impl Node {
     }
 }
 
-fn is_wanted(space: ExportSpace, key: &[u8], buckets: &[BucketName]) -> bool {
+fn is_wanted(space: Space, key: &[u8], buckets: &[BucketName]) -> bool {
     let bucket = match space {
-        ExportSpace::Data => bucket_of_data(key),
-        ExportSpace::Hints => bucket_of_hint(key),
-        ExportSpace::Meta => return true,
+        Space::Data => bucket_of_data(key),
+        Space::Hints => bucket_of_hint(key),
+        Space::Meta => return true,
     };
     buckets.is_empty() || bucket.is_some_and(|bucket| buckets.iter().any(|b| b.as_str().as_bytes() == bucket))
-}
-
-const fn row_space(space: ExportSpace) -> RowSpace {
-    match space {
-        ExportSpace::Data => RowSpace::Data,
-        ExportSpace::Hints => RowSpace::Hints,
-        ExportSpace::Meta => RowSpace::Meta,
-    }
 }
 
 #[cfg(test)]

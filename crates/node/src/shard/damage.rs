@@ -2,26 +2,26 @@
 
 use bytes::Bytes;
 use starling_causality::Record;
-use starling_vnode::{self as vnode, CellKey, Space, rows};
+use starling_types::row::{Page, RowRange};
+use starling_vnode::{self as vnode, CellKey, CellKind, rows};
 
-use super::row_range::{row_range, single_row};
 use super::{Context, Shard, Turn};
-use crate::event::{Effect, Log, RowPage};
+use crate::event::{Effect, Log};
 
 impl Shard {
     /// A row turned out to be damaged when it was loaded.
     pub(super) fn row_damaged(&mut self, turn: &mut Turn<'_>, cell: CellKey, why: &str) {
-        match cell.space {
-            Space::Hint(_) => {
+        match cell.kind {
+            CellKind::Hint(_) => {
                 self.counters.hints_damaged += 1;
                 self.discard_hint(turn, cell);
             }
-            Space::Data => {
+            CellKind::Data => {
                 // Once: until it is pulled, whoever reads it finds the same.
                 if !self.suspects(turn, cell.key.token()) {
                     turn.out.push(Effect::Log(Log::Alarm(format!("a stored record is damaged: {why}"))));
                 }
-                self.rows_damaged(turn, &[row_range(&cell.row().1)]);
+                self.rows_damaged(turn, &[RowRange::row(&cell.row().1)]);
             }
         }
     }
@@ -36,11 +36,11 @@ impl Shard {
     pub(super) fn whole_hints(
         &mut self,
         turn: &mut Turn<'_>,
-        page: &RowPage,
+        page: &Page,
         counted: bool,
     ) -> Vec<(CellKey, Bytes, Record)> {
         let seed = turn.view.cluster().hash_seed();
-        let ranges = page.damaged.iter().filter_map(single_row);
+        let ranges = page.damaged.iter().filter_map(RowRange::single);
         let mut damaged: Vec<CellKey> = ranges.filter_map(|row| rows::parse_hint(seed, row)).collect();
         let mut whole = Vec::new();
         for (key, bytes) in &page.rows {
@@ -51,7 +51,7 @@ impl Shard {
             }
         }
         for cell in damaged {
-            if let (false, Space::Hint(target)) = (counted, cell.space) {
+            if let (false, CellKind::Hint(target)) = (counted, cell.kind) {
                 self.vnodes.found_damaged_hint(target);
             }
             self.discard_hint(turn, cell);

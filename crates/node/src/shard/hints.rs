@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use starling_causality::Record;
 use starling_handoff::{self as handoff, HintRow};
+use starling_types::row::{Page, Space};
 use starling_types::{NodeId, QualifiedKey, limits};
-use starling_vnode::{self as vnode, CellKey, RowSpace, Space, rows};
+use starling_vnode::{self as vnode, CellKey, CellKind, rows};
 use starling_wire::replica::Merge;
 use starling_wire::{Class, Message};
 
 use super::{Context, Shard, Turn};
-use crate::event::{Effect, Log, RowPage, ScanId};
+use crate::event::{Effect, Log, ScanId};
 
 /// A delivered hint must be acked within this time, in milliseconds; the replay gives up a little later.
 const DELIVERY_MS: u32 = 5_000;
@@ -61,7 +62,7 @@ impl Shard {
             match effect {
                 handoff::Effect::Scan(target, from) => turn.out.push(Effect::Scan {
                     id: ScanId::Hints(target),
-                    space: RowSpace::Hints,
+                    space: Space::Hints,
                     prefix: rows::hints_for(target),
                     from,
                 }),
@@ -101,18 +102,13 @@ impl Shard {
     }
 
     /// A page of the rows kept for one target.
-    pub(crate) fn hints_scanned(
-        &mut self,
-        turn: &mut Turn<'_>,
-        target: NodeId,
-        page: Result<RowPage, String>,
-    ) {
+    pub(crate) fn hints_scanned(&mut self, turn: &mut Turn<'_>, target: NodeId, page: Result<Page, String>) {
         let page = page.unwrap_or_else(|error| {
             // The pass ends here and another follows; the rows stay, and somebody must know.
             let alarm = format!("hints kept for node {target} cannot be read: {error}");
             turn.out.push(Effect::Log(Log::Alarm(alarm)));
             self.hint_event(turn, handoff::Event::Kept(target));
-            RowPage::default()
+            Page::default()
         });
         let hints = self.whole_hints(turn, &page, true).into_iter();
         let rows = hints.map(|(cell, record, _)| HintRow { key: cell.key, record }).collect();
@@ -122,9 +118,9 @@ impl Shard {
     }
 
     /// Counts a page of hints after a start, and has their targets visited.
-    pub(crate) fn count_hints(&mut self, turn: &mut Turn<'_>, page: &RowPage) {
+    pub(crate) fn count_hints(&mut self, turn: &mut Turn<'_>, page: &Page) {
         for (cell, _, record) in self.whole_hints(turn, page, false) {
-            if let Space::Hint(target) = cell.space {
+            if let CellKind::Hint(target) = cell.kind {
                 self.vnodes.found_hint(target, &record);
                 self.hint_event(turn, handoff::Event::Kept(target));
             }

@@ -3,16 +3,17 @@
 
 use bytes::Bytes;
 use starling_causality::Record;
+use starling_types::row::{Page, Space};
 use starling_types::{BucketName, QualifiedKey};
 use starling_vnode::rows::{FIRST_GENERATION, parse_data};
-use starling_vnode::{self as vnode, CellKey, Done, Refused, RowSpace};
+use starling_vnode::{self as vnode, CellKey, Done, Refused};
 use starling_wire::local::{LocalAsk, LocalPage, LocalRecord};
 use starling_wire::{Failure, FailureKind};
 
 use super::replica::MAX_OPERATIONS;
 use super::turn::failure;
 use super::{Context, Shard, Turn};
-use crate::event::{Effect, ReplyHandle, RowPage, ScanId};
+use crate::event::{Effect, ReplyHandle, ScanId};
 
 /// A page being read.
 pub(super) struct Look {
@@ -40,7 +41,7 @@ impl Shard {
             }
             LocalAsk::Page { bucket, from, limit } => {
                 self.looks.insert(handle, Look { bucket, limit: limit.clamp(1, LocalAsk::MOST_ROWS) });
-                let (id, space) = (ScanId::Local(handle), RowSpace::Data);
+                let (id, space) = (ScanId::Local(handle), Space::Data);
                 turn.out.push(Effect::Scan { id, space, prefix: Bytes::new(), from });
             }
         }
@@ -51,7 +52,7 @@ impl Shard {
         &mut self,
         turn: &mut Turn<'_>,
         handle: ReplyHandle,
-        page: Result<RowPage, String>,
+        page: Result<Page, String>,
     ) {
         if let Some(look) = self.looks.remove(&handle) {
             let page = page.and_then(|page| self.held(turn, &look, page));
@@ -59,12 +60,12 @@ impl Shard {
         }
     }
 
-    fn held(&mut self, turn: &Turn<'_>, look: &Look, page: RowPage) -> Result<LocalPage, String> {
-        if let Some((start, _)) = page.damaged.first() {
-            return Err(format!("rows from {start:02x?} on are damaged"));
+    fn held(&mut self, turn: &Turn<'_>, look: &Look, page: Page) -> Result<LocalPage, String> {
+        if let Some(range) = page.damaged.first() {
+            return Err(format!("rows from {:02x?} on are damaged", range.start()));
         }
-        if let Some((start, _)) = page.unread.first() {
-            return Err(format!("rows from {start:02x?} on cannot be read at present"));
+        if let Some(range) = page.unread.first() {
+            return Err(format!("rows from {:02x?} on cannot be read at present", range.start()));
         }
         let cut = page.rows.get(look.limit).map(|(key, _)| key.clone());
         let mut held = LocalPage { records: Vec::new(), next: cut.or(page.next) };

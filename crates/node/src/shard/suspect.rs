@@ -14,17 +14,18 @@ mod pulled;
 mod stored;
 pub(crate) mod word;
 
+use starling_types::row::{Page, RowRange, Space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_antientropy::{self as antientropy, Held};
 use starling_types::{BucketName, Generation, Instant, NodeId, PartitionId};
-use starling_vnode::{self as vnode, CellKey, RowSpace};
+use starling_vnode::{self as vnode, CellKey};
 
-use super::row_range::{RowRange, covers, data_key, single_row, token_of, tokens_of, touch, unreadable};
+use super::row_range::{data_key, token_of, tokens_of, touch, unreadable};
 use super::{Context, Shard, Turn};
-use crate::event::{Effect, Log, RowPage, ScanId};
+use crate::event::{Effect, Log, ScanId};
 use crate::losses::Losses;
 
 /// Partitions that are surveyed at a time.
@@ -234,7 +235,7 @@ impl Shard {
 
     /// A record that is still in memory is not lost.
     fn mend_from_memory(&mut self, turn: &Turn<'_>, range: &RowRange) {
-        let key = single_row(range).and_then(|row| data_key(turn.view.cluster().hash_seed(), row));
+        let key = range.single().and_then(|row| data_key(turn.view.cluster().hash_seed(), row));
         let Some(cell) = key.map(CellKey::data) else { return };
         if self.vnodes.in_memory(&cell).is_some() {
             let op = self.op(Context::Mend);
@@ -244,7 +245,7 @@ impl Shard {
 
     fn note_unreadable(&mut self, turn: &mut Turn<'_>, partition: PartitionId, range: &RowRange) {
         let known = self.suspects.partitions.get(&partition).map_or(&[][..], |s| &s.unreadable);
-        if known.iter().any(|known| covers(known, range)) {
+        if known.iter().any(|known| known.covers(range)) {
             return;
         }
         // Found before anything is pulled, it is known in time; later, what was pulled before does not count.
@@ -287,7 +288,7 @@ impl Shard {
         turn: &mut Turn<'_>,
         partition: PartitionId,
         serial: u64,
-        page: Result<RowPage, String>,
+        page: Result<Page, String>,
     ) {
         let Some(layout) = turn.view.layout() else { return };
         let tokens = layout.bits().range(partition);
@@ -371,20 +372,21 @@ impl Suspect {
     }
 
     fn remember(&mut self, range: RowRange) {
-        if self.unreadable.iter().any(|known| covers(known, &range)) {
+        if self.unreadable.iter().any(|known| known.covers(&range)) {
             return;
         }
         self.unreadable.push(range);
         if self.unreadable.len() > MOST_RANGES {
             let ranges = std::mem::take(&mut self.unreadable);
-            let first = ranges.iter().map(|(first, _)| first.clone()).min().unwrap_or_default();
-            let ends: Option<Vec<Bytes>> = ranges.into_iter().map(|(_, end)| end).collect();
-            self.unreadable.push((first, ends.and_then(|ends| ends.into_iter().max())));
+            let first = ranges.iter().map(RowRange::start).min().cloned().unwrap_or_default();
+            let ends: Option<Vec<&Bytes>> = ranges.iter().map(RowRange::end).collect();
+            let end = ends.and_then(|ends| ends.into_iter().max().cloned());
+            self.unreadable.push(RowRange::new(first, end));
         }
     }
 }
 
 fn scan(turn: &mut Turn<'_>, partition: PartitionId, serial: u64, from: Bytes) {
-    let (id, space) = (ScanId::Survey(partition, serial), RowSpace::Data);
+    let (id, space) = (ScanId::Survey(partition, serial), Space::Data);
     turn.out.push(Effect::Scan { id, space, prefix: Bytes::new(), from: Some(from) });
 }

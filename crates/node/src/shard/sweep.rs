@@ -1,5 +1,6 @@
 //! Sweeps: this node's replicas compared with those of other owners, and what differs merged (semantics, section 6).
 
+use starling_types::row::{Page, RowRange, RowWrite, Space};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,14 +8,14 @@ use bytes::Bytes;
 use starling_antientropy::{Effect as Wanted, Errand, Event, Rows, ScanTicket, Shared};
 use starling_causality::Record;
 use starling_types::{ExchangeId, NodeId, QualifiedKey, Token};
-use starling_vnode::{self as vnode, CellKey, Done, Refused, RowSpace, RowWrite};
+use starling_vnode::{self as vnode, CellKey, Done, Refused};
 use starling_wire::replica::{Merged, Read, ReadAnswer, Refusal};
 use starling_wire::sync::{Compare, Compared};
 use starling_wire::{Class, Message};
 
-use super::row_range::{RowRange, data_key, row_range};
+use super::row_range::data_key;
 use super::{Context, Remote, Shard, Turn};
-use crate::event::{Effect, RowPage, ScanId};
+use crate::event::{Effect, ScanId};
 use crate::status::Repair;
 use crate::view::View;
 
@@ -46,7 +47,7 @@ impl Shard {
         match effect {
             Wanted::Scan(ticket, from) => turn.out.push(Effect::Scan {
                 id: ScanId::Sweep(ticket),
-                space: RowSpace::Data,
+                space: Space::Data,
                 prefix: Bytes::new(),
                 from: Some(Bytes::copy_from_slice(&from.bits().to_be_bytes())),
             }),
@@ -85,7 +86,7 @@ impl Shard {
         &mut self,
         turn: &mut Turn<'_>,
         ticket: ScanTicket,
-        page: Result<RowPage, String>,
+        page: Result<Page, String>,
     ) {
         let rows = page.ok().map(|page| {
             let unread = page.unread.len();
@@ -196,7 +197,7 @@ impl Shard {
     /// Takes note of records on their way to disk: their partitions may differ from other owners'.
     pub(super) fn note_staged(&mut self, turn: &mut Turn<'_>, ticket: vnode::Ticket, rows: &[RowWrite]) {
         let Some(layout) = turn.view.layout() else { return };
-        let data = rows.iter().find(|row| row.space == RowSpace::Data);
+        let data = rows.iter().find(|row| row.space == Space::Data);
         let token = data.and_then(|row| row.key.first_chunk::<8>()).map(|t| u64::from_be_bytes(*t));
         // A commit of the vnodes changes one key.
         if let Some(token) = token {
@@ -229,7 +230,7 @@ fn shared(view: &View) -> BTreeMap<NodeId, Shared> {
 }
 
 /// What is on disk is committed; and what there cannot be read.
-fn rows(view: &View, page: RowPage) -> (Rows, Vec<RowRange>) {
+fn rows(view: &View, page: Page) -> (Rows, Vec<RowRange>) {
     let seed = view.cluster().hash_seed();
     let next = page.next.as_ref().and_then(|key| key.first_chunk::<8>());
     let next = next.map(|token| Token::from_bits(u64::from_be_bytes(*token)));
@@ -237,7 +238,7 @@ fn rows(view: &View, page: RowPage) -> (Rows, Vec<RowRange>) {
     for (row, value) in &page.rows {
         match (data_key(seed, row), Record::decode(value)) {
             (Some(key), Ok(record)) => entries.push((key, record.digest())),
-            (Some(_), Err(_)) => damaged.push(row_range(row)),
+            (Some(_), Err(_)) => damaged.push(RowRange::row(row)),
             (None, _) => {}
         }
     }

@@ -1,10 +1,11 @@
 //! Everything in a data directory against everything that can be held against it. Changes nothing.
 
+use starling_types::row::{RowRange, Space};
 use std::fs;
 use std::path::Path;
 
 use starling_node::{Boot, Losses};
-use starling_storage::{DurableEngine, Engine, KeyRange, Namespace, StorageError};
+use starling_storage::{DurableEngine, Engine, StorageError};
 use starling_types::ClusterId;
 
 use super::rows::{FlawedRow, judge};
@@ -33,7 +34,7 @@ pub struct Check {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpaceCheck {
     /// Which.
-    pub namespace: Namespace,
+    pub namespace: Space,
     /// Rows that could be read.
     pub rows: u64,
     /// Bytes of their keys and values.
@@ -43,9 +44,9 @@ pub struct SpaceCheck {
     /// Records with more than one sibling.
     pub conflicts: u64,
     /// Ranges of keys that could not be read.
-    pub damaged: Vec<KeyRange>,
+    pub damaged: Vec<RowRange>,
     /// Ranges of keys that the disk did not give: nothing in them is known to be lost.
-    pub unread: Vec<KeyRange>,
+    pub unread: Vec<RowRange>,
     /// Rows that could be read and are not what they should be, as far as they fit.
     pub flawed: Vec<FlawedRow>,
     /// How many there are.
@@ -105,7 +106,7 @@ pub(super) fn look(dir: &Path, scratch: Option<&Path>) -> Result<Check, OfflineE
 impl Check {
     fn store(&mut self, engine: &DurableEngine) -> Result<(), OfflineError> {
         let cluster = cluster_of(engine, self.inhabitant.as_ref());
-        for namespace in Namespace::ALL {
+        for namespace in Space::ALL {
             self.spaces.push(space(engine, namespace, cluster)?);
         }
         if let Err(error) = Boot::read(&meta_rows(engine)?, &Losses::NONE) {
@@ -128,7 +129,7 @@ impl Check {
 
 fn space(
     engine: &DurableEngine,
-    namespace: Namespace,
+    namespace: Space,
     cluster: Option<ClusterId>,
 ) -> Result<SpaceCheck, OfflineError> {
     let mut space = SpaceCheck {
@@ -148,7 +149,7 @@ fn space(
         for (key, value) in page.rows {
             space.rows += 1;
             space.bytes += (key.len() + value.len()) as u64;
-            if namespace != Namespace::Meta {
+            if namespace != Space::Meta {
                 match judge(cluster, namespace, &key, &value) {
                     Ok(held) => {
                         space.tombstones +=

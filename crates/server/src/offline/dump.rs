@@ -1,5 +1,6 @@
 //! The rows of a store as JSON, one a line. Changes nothing.
 
+use starling_types::row::{RowRange, Space};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use starling_causality::Sibling;
-use starling_storage::{Engine, KeyRange, Namespace};
+use starling_storage::Engine;
 use starling_types::{BucketName, ClusterId};
 
 use super::rows::{Held, judge};
@@ -20,7 +21,7 @@ use crate::home::Inhabitant;
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Of this namespace only.
-    pub namespace: Option<Namespace>,
+    pub namespace: Option<Space>,
     /// Of this bucket only; no rows of meta.
     pub bucket: Option<BucketName>,
     /// Whose key begins so.
@@ -44,8 +45,7 @@ pub fn dump(
     let inhabitant = Inhabitant::of(dir).ok().flatten();
     let cluster = cluster_of(&engine, inhabitant.as_ref());
     let mut whole = !opened.has_losses;
-    for namespace in Namespace::ALL.into_iter().filter(|n| filter.namespace.is_none_or(|wanted| wanted == *n))
-    {
+    for namespace in Space::ALL.into_iter().filter(|n| filter.namespace.is_none_or(|wanted| wanted == *n)) {
         let walked = walk_while(&engine, namespace, |page| {
             whole &= page.damaged.is_empty() && page.unread.is_empty();
             let lost = page.unread.iter().chain(&page.damaged);
@@ -72,11 +72,11 @@ pub fn dump(
 fn row(
     cluster: Option<ClusterId>,
     filter: &Filter,
-    namespace: Namespace,
+    namespace: Space,
     key: &Bytes,
     value: &Bytes,
 ) -> Option<(Value, bool)> {
-    if namespace == Namespace::Meta {
+    if namespace == Space::Meta {
         let wanted = filter.bucket.is_none() && key.starts_with(&filter.prefix);
         let json = json!({
             "namespace": "meta", "key": STANDARD.encode(key), "key_text": text(key), "value": STANDARD.encode(value),
@@ -103,7 +103,7 @@ impl Filter {
     }
 }
 
-fn record(namespace: Namespace, held: &Held) -> Value {
+fn record(namespace: Space, held: &Held) -> Value {
     let context = held.record.context().iter();
     json!({
         "namespace": namespace.name(),
@@ -128,7 +128,7 @@ fn sibling(sibling: &Sibling) -> Value {
     })
 }
 
-fn damaged(namespace: Namespace, range: &KeyRange) -> Value {
+fn damaged(namespace: Space, range: &RowRange) -> Value {
     let end = range.end().map(|end| STANDARD.encode(end));
     json!({
         "namespace": namespace.name(), "error": "rows in this range could not be read",

@@ -1,9 +1,10 @@
 //! What a check found is made good, as far as one node can do that; the rest is for the other replicas.
 
+use starling_types::row::{RowRange, Space};
 use std::path::{Path, PathBuf};
 
 use starling_node::boot::suspect_everything;
-use starling_storage::{Batch, Durability, DurableEngine, Engine, KeyRange, Namespace};
+use starling_storage::{Batch, Durability, DurableEngine, Engine};
 use starling_types::ClusterId;
 use starling_vnode::rows::META_CLEAN_STOP;
 
@@ -12,7 +13,6 @@ use super::rows::{FlawedRow, judge};
 use super::shadow::{hold, keep};
 use super::{OfflineError, Opened, all_read, cluster_of, open, walk};
 use crate::home::Inhabitant;
-use crate::storage_executor::batch_of;
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Mended {
     /// Rows that were removed.
     pub removed: Vec<FlawedRow>,
     /// Ranges of keys that could not be read; what was in them is not there any more.
-    pub gone: Vec<(Namespace, KeyRange)>,
+    pub gone: Vec<(Space, RowRange)>,
 }
 
 /// Repairs the store of a node that does not run. `name` is that of the directory beside the store in which it is kept as
@@ -58,13 +58,11 @@ pub fn repair(dir: &Path, name: &str) -> Result<Repair, OfflineError> {
     }
     // Before anything is served the node asks the other owners what it has lost, and mints under new names. First: a repair
     // that is cut off leaves a store that knows it.
-    let mut mark = batch_of(vec![suspect_everything()]);
-    mark.delete(Namespace::Meta, META_CLEAN_STOP);
+    let mut mark = Batch::from_iter([suspect_everything()]);
+    mark.delete(Space::Meta, META_CLEAN_STOP);
     engine.commit(&[mark], Durability::Synced)?;
     let cluster = cluster_of(&engine, Inhabitant::of(dir).ok().flatten().as_ref());
-    [Namespace::Data, Namespace::Hints]
-        .into_iter()
-        .try_for_each(|space| mended.prune(&engine, space, cluster))?;
+    [Space::Data, Space::Hints].into_iter().try_for_each(|space| mended.prune(&engine, space, cluster))?;
     engine.commit(&[], Durability::Synced)?;
     engine.close()?;
     Ok(Repair { found, mended: Some(mended) })
@@ -73,7 +71,7 @@ pub fn repair(dir: &Path, name: &str) -> Result<Repair, OfflineError> {
 impl Mended {
     /// Finds the ranges that cannot be read; whether there are tables that the next open must make anew.
     fn condemn(&mut self, engine: &DurableEngine) -> Result<bool, OfflineError> {
-        for namespace in Namespace::ALL {
+        for namespace in Space::ALL {
             let before = self.gone.len();
             walk(engine, namespace, |page| {
                 all_read(namespace, &page)?;
@@ -91,7 +89,7 @@ impl Mended {
     fn prune(
         &mut self,
         engine: &DurableEngine,
-        namespace: Namespace,
+        namespace: Space,
         cluster: Option<ClusterId>,
     ) -> Result<(), OfflineError> {
         walk(engine, namespace, |page| {

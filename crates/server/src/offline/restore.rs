@@ -3,6 +3,7 @@
 //! Every record is merged with the one that is there, so that an old backup takes back nothing newer, and a second run
 //! after one that was cut off does what is left to do.
 
+use starling_types::row::Space;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use starling_backup::{Manifest, Reader, Row, State, Verdict};
 use starling_causality::Record;
 use starling_node::boot::{restore_meta, suspect_everything};
 use starling_node::{Boot, Losses};
-use starling_storage::{Batch, Durability, DurableEngine, Engine, Namespace, StorageError};
+use starling_storage::{Batch, Durability, DurableEngine, Engine, StorageError};
 use starling_types::{ClusterId, Generation};
 
 use super::rows::{FlawedRow, judge};
@@ -18,7 +19,6 @@ use super::{OfflineError, all_read, open, walk};
 use crate::daemon::{META_BIRTH, birth, birth_row};
 use crate::home::{FORMAT, Home, Inhabitant};
 use crate::losses::meta_rows;
-use crate::storage_executor::batch_of;
 
 /// What to restore, and where.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +75,7 @@ pub fn restore(order: Restore<'_>, mut progress: impl FnMut(u64)) -> Result<Rest
     }
     let mut meta = Vec::new();
     let verdict = reader.verify(|row| {
-        if row.namespace == Namespace::Meta {
+        if row.namespace == Space::Meta {
             meta.push((row.key.clone(), row.value.clone()));
         }
     });
@@ -92,7 +92,7 @@ pub fn restore(order: Restore<'_>, mut progress: impl FnMut(u64)) -> Result<Rest
         // What stands there and cannot be read may be newer than what takes its place: noted before it does.
         let damaged = unreadable(&engine)?;
         if damaged {
-            engine.commit(&[batch_of(vec![suspect_everything()])], Durability::Synced)?;
+            engine.commit(&[Batch::from_iter([suspect_everything()])], Durability::Synced)?;
         }
     }
     let mut work = Work::new(&engine, boot, cluster);
@@ -127,8 +127,8 @@ fn settle(
     if is_new || state.node.is_none() || !state.has_rows {
         rows.push(suspect_everything());
     }
-    let mut batch = batch_of(rows);
-    batch.put(Namespace::Meta, META_BIRTH, birth_row(home));
+    let mut batch = Batch::from_iter(rows);
+    batch.put(Space::Meta, META_BIRTH, birth_row(home));
     engine.commit(&[batch], Durability::Synced)?;
     Ok(Boot::read(&meta_rows(engine)?, &Losses::NONE)?)
 }
@@ -158,7 +158,7 @@ impl<'a> Work<'a> {
 
     /// Takes a record; it is merged with others, at the latest by [`Work::merge`].
     pub(super) fn take(&mut self, row: Row) -> Result<(), OfflineError> {
-        if row.namespace == Namespace::Meta {
+        if row.namespace == Space::Meta {
             return Ok(());
         }
         let turns = self.pending.last().is_some_and(|last| last.namespace != row.namespace);
@@ -200,7 +200,7 @@ impl<'a> Work<'a> {
                 return Ok(None);
             }
         };
-        let counts = &mut self.counts[usize::from(row.namespace == Namespace::Hints)];
+        let counts = &mut self.counts[usize::from(row.namespace == Space::Hints)];
         let ours = match ours {
             Ok(None) => {
                 counts.new += 1;
@@ -255,7 +255,7 @@ fn check_is_same(data: &Path, manifest: &Manifest, here: &Inhabitant) -> Result<
 /// Whether any row of the store cannot be read, or is no record.
 fn unreadable(engine: &DurableEngine) -> Result<bool, OfflineError> {
     let mut found = false;
-    for namespace in [Namespace::Data, Namespace::Hints] {
+    for namespace in [Space::Data, Space::Hints] {
         walk(engine, namespace, |page| {
             all_read(namespace, &page)?;
             found |= !page.damaged.is_empty();

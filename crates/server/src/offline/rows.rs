@@ -1,10 +1,10 @@
 //! One stored row: is it what it should be, and what does it hold?
 
+use starling_types::row::Space;
 use std::fmt;
 
 use bytes::Bytes;
 use starling_causality::{Record, RecordError};
-use starling_storage::Namespace;
 use starling_types::{BucketName, ClusterId, Key, NodeId, QualifiedKey, Token};
 use starling_vnode::rows;
 
@@ -48,7 +48,7 @@ pub enum Flaw {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlawedRow {
     /// Where.
-    pub namespace: Namespace,
+    pub namespace: Space,
     /// The row's key.
     pub row: Bytes,
     /// What is wrong.
@@ -65,18 +65,13 @@ impl fmt::Display for FlawedRow {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn judge(
-    cluster: Option<ClusterId>,
-    namespace: Namespace,
-    row: &[u8],
-    value: &Bytes,
-) -> Result<Held, Flaw> {
+pub fn judge(cluster: Option<ClusterId>, namespace: Space, row: &[u8], value: &Bytes) -> Result<Held, Flaw> {
     let (target, generation, token, bucket, key) = match namespace {
-        Namespace::Hints => {
+        Space::Hints => {
             let (target, token, bucket, key) = rows::hint_parts(row).ok_or(Flaw::Key)?;
             (Some(target), None, token, bucket, key)
         }
-        Namespace::Data | Namespace::Meta => {
+        Space::Data | Space::Meta => {
             let (token, generation, bucket, key) = rows::parse_data(row).ok_or(Flaw::Key)?;
             (None, Some(generation), token, bucket, key)
         }

@@ -1,10 +1,11 @@
 //! What was lost and can be read after all comes back as writes, merged with what is there.
 
+use starling_types::row::Space;
 use std::path::Path;
 
 use starling_backup::Row;
 use starling_node::{Boot, Losses};
-use starling_storage::{Batch, Durability, Engine, Excavation, Namespace, excavate};
+use starling_storage::{Batch, Durability, Engine, Excavation, excavate};
 use starling_vnode::rows::META_CLEAN_STOP;
 
 use super::restore::{Counts, Work};
@@ -41,7 +42,7 @@ pub fn take_back(dir: &Path, ruin: &Path) -> Result<TakenBack, OfflineError> {
     let boot = Boot::read(&meta_rows(&engine)?, &Losses::NONE)?;
     // The next start must not take what it remembers of its stop for all that is here.
     let mut mark = Batch::new();
-    mark.delete(Namespace::Meta, META_CLEAN_STOP);
+    mark.delete(Space::Meta, META_CLEAN_STOP);
     engine.commit(&[mark], Durability::Synced)?;
     let mut work = Work::new(&engine, boot, cluster_of(&engine, inhabitant.as_ref()));
     let found = excavate(dir, ruin, &mut |namespace, key, value| work.take(Row { namespace, key, value }))?;

@@ -1,5 +1,6 @@
 //! Stores with every flaw that needs no broken disk, and backups old and new.
 
+use starling_types::row::{RowRange, Space};
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use starling_backup::{Origin, Page, Utc, Writer};
 use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
-use starling_storage::{Batch, Durability, DurableEngine, Engine, KeyRange, Namespace, Options, ScanLimit};
+use starling_storage::{Batch, Durability, DurableEngine, Engine, Options, ScanLimit};
 use starling_types::{
     ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, QualifiedKey, WallTime,
 };
@@ -27,7 +28,7 @@ const CLUSTER: ClusterId = ClusterId::from_bits(9);
 const NOW: Utc = Utc(WallTime::from_millis(1_785_587_696_789));
 const ALL: ScanLimit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
 
-type Rows = BTreeMap<(Namespace, Bytes), Bytes>;
+type Rows = BTreeMap<(Space, Bytes), Bytes>;
 
 fn key(name: &str) -> QualifiedKey {
     QualifiedKey::new(CLUSTER.hash_seed(), BucketName::default_bucket(), Key::new(name.to_owned()).unwrap())
@@ -70,7 +71,7 @@ fn directory(dir: &Path, rows: &Rows) {
     let engine = DurableEngine::open(dir, small()).unwrap();
     let home = Home::of(dir, inhabitant);
     let mut batch = Batch::new();
-    batch.put(Namespace::Meta, META_BIRTH, birth_row(&home));
+    batch.put(Space::Meta, META_BIRTH, birth_row(&home));
     rows.iter().for_each(|((namespace, key), value)| batch.put(*namespace, key.clone(), value.clone()));
     engine.commit(&[batch], Durability::Synced).unwrap();
     engine.close().unwrap();
@@ -81,8 +82,8 @@ fn directory(dir: &Path, rows: &Rows) {
 fn records(dir: &Path) -> Rows {
     let engine = DurableEngine::open(dir, small()).unwrap();
     let mut rows = Rows::new();
-    for namespace in [Namespace::Data, Namespace::Hints] {
-        let page = engine.scan(namespace, &KeyRange::all(), ALL).unwrap();
+    for namespace in [Space::Data, Space::Hints] {
+        let page = engine.scan(namespace, &RowRange::all(), ALL).unwrap();
         rows.extend(page.rows.into_iter().map(|(key, value)| ((namespace, key), value)));
     }
     rows
@@ -90,7 +91,7 @@ fn records(dir: &Path) -> Rows {
 
 fn meta(dir: &Path, name: &[u8]) -> Option<Bytes> {
     let engine = DurableEngine::open(dir, small()).unwrap();
-    engine.get(Namespace::Meta, name).unwrap()
+    engine.get(Space::Meta, name).unwrap()
 }
 
 fn ceiling(ms: u64) -> Bytes {
@@ -98,7 +99,7 @@ fn ceiling(ms: u64) -> Bytes {
 }
 
 fn data(rows: &[(&str, Record)]) -> Rows {
-    rows.iter().map(|(name, record)| ((Namespace::Data, row(name)), record.encode())).collect()
+    rows.iter().map(|(name, record)| ((Space::Data, row(name)), record.encode())).collect()
 }
 
 /// A backup of these rows, cut off before its end if `partial`.
@@ -113,7 +114,7 @@ fn backup(dir: &Path, node: NodeId, rows: &Rows, partial: bool) -> PathBuf {
         release: "0".into(),
     };
     let mut writer = Writer::begin(&dir, origin, None, NOW).unwrap().with_chunk_bytes(0);
-    for namespace in Namespace::ALL {
+    for namespace in Space::ALL {
         let of = rows.iter().filter(|((space, _), _)| *space == namespace);
         let rows = of.map(|((_, key), value)| (key.clone(), value.clone())).collect();
         writer.append(Page { namespace, rows, next: None, damaged: Vec::new(), sequence: 1 }).unwrap();
@@ -163,11 +164,11 @@ fn an_old_backup_takes_back_nothing_newer_and_brings_back_what_was_lost() {
         ("added", record(&[(3, Some("added"))])),
     ];
     let mut there = data(&new);
-    there.insert((Namespace::Meta, META_HLC_CEILING.into()), ceiling(50));
-    there.insert((Namespace::Meta, META_CLEAN_STOP.into()), Bytes::new());
+    there.insert((Space::Meta, META_HLC_CEILING.into()), ceiling(50));
+    there.insert((Space::Meta, META_CLEAN_STOP.into()), Bytes::new());
     directory(&dir.path().join("data"), &there);
     let mut copied = data(&old);
-    copied.insert((Namespace::Meta, META_HLC_CEILING.into()), ceiling(40));
+    copied.insert((Space::Meta, META_HLC_CEILING.into()), ceiling(40));
     let backup = backup(dir.path(), NODE, &copied, false);
     let home = dir.path().join("data");
     let restored = run(&backup, &home).unwrap();
@@ -189,11 +190,11 @@ fn an_empty_directory_becomes_the_node() {
     let dir = tempfile::tempdir().unwrap();
     let hint = CellKey::hint(OTHER, key("hinted")).row().1;
     let mut rows = data(&[("a", record(&[(1, Some("a"))])), ("b", record(&[(1, None)]))]);
-    rows.insert((Namespace::Hints, hint), record(&[(2, Some("hint"))]).encode());
+    rows.insert((Space::Hints, hint), record(&[(2, Some("hint"))]).encode());
     let kept = rows.clone();
-    rows.insert((Namespace::Meta, META_HLC_CEILING.into()), ceiling(40));
-    rows.insert((Namespace::Meta, META_CLEAN_STOP.into()), Bytes::new());
-    rows.insert((Namespace::Meta, META_BIRTH.into()), Bytes::from_static(b"of another place"));
+    rows.insert((Space::Meta, META_HLC_CEILING.into()), ceiling(40));
+    rows.insert((Space::Meta, META_CLEAN_STOP.into()), Bytes::new());
+    rows.insert((Space::Meta, META_BIRTH.into()), Bytes::from_static(b"of another place"));
     let backup = backup(dir.path(), NODE, &rows, false);
     let home = dir.path().join("new");
     let restored = run(&backup, &home).unwrap();
@@ -263,9 +264,9 @@ fn flawed(dir: &Path) -> Rows {
     let mut rows = data(&[("a", good.clone()), ("b", record(&[(1, None)]))]);
     let kept = rows.clone();
     let astray = [&[0xff; 8][..], &row("c")[8..]].concat();
-    rows.insert((Namespace::Data, astray.into()), good.encode());
-    rows.insert((Namespace::Data, row("d")), Bytes::from_static(b"no record"));
-    rows.insert((Namespace::Hints, Bytes::from_static(b"short")), good.encode());
+    rows.insert((Space::Data, astray.into()), good.encode());
+    rows.insert((Space::Data, row("d")), Bytes::from_static(b"no record"));
+    rows.insert((Space::Hints, Bytes::from_static(b"short")), good.encode());
     directory(dir, &rows);
     kept
 }
@@ -300,7 +301,7 @@ fn a_dump_shows_what_was_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("data");
     let mut rows = data(&[("ab", record(&[(5, Some("value"))])), ("b", record(&[(1, None)]))]);
-    rows.insert((Namespace::Hints, CellKey::hint(OTHER, key("ac")).row().1), record(&[(1, None)]).encode());
+    rows.insert((Space::Hints, CellKey::hint(OTHER, key("ac")).row().1), record(&[(1, None)]).encode());
     directory(&home, &rows);
     let shown = |filter: Filter| {
         let mut lines = Vec::new();
@@ -314,12 +315,12 @@ fn a_dump_shows_what_was_asked_for() {
     };
     assert!(dump(&home, None, &Filter::default(), &mut once).unwrap());
     assert_eq!(looks, 1, "who has seen enough is shown no more");
-    let lines = shown(Filter { namespace: Some(Namespace::Data), prefix: b"a".to_vec(), bucket: None });
+    let lines = shown(Filter { namespace: Some(Space::Data), prefix: b"a".to_vec(), bucket: None });
     assert_eq!(lines.len(), 1);
     let sibling = &lines[0]["siblings"][0];
     assert_eq!((&lines[0]["key_text"], &sibling["value"]), (&"ab".into(), &"dmFsdWU=".into()));
     assert_eq!((&sibling["time_ms"], &sibling["tombstone"]), (&5.into(), &false.into()));
-    let hints = shown(Filter { namespace: Some(Namespace::Hints), ..Filter::default() });
+    let hints = shown(Filter { namespace: Some(Space::Hints), ..Filter::default() });
     assert_eq!((hints.len(), &hints[0]["for"]), (1, &OTHER.to_string().into()));
     let other = BucketName::new("other").unwrap();
     assert_eq!(shown(Filter { bucket: Some(other), ..Filter::default() }).len(), 0);
@@ -345,7 +346,7 @@ fn leave_to_tables(dir: &Path) {
     let engine = DurableEngine::open(dir, small()).unwrap();
     for _ in 0..4 {
         let mut filler = Batch::new();
-        filler.put(Namespace::Meta, "filler", vec![0; small().log_segment_bytes as usize / 2]);
+        filler.put(Space::Meta, "filler", vec![0; small().log_segment_bytes as usize / 2]);
         engine.commit(&[filler], Durability::Synced).unwrap();
     }
     engine.flush().unwrap();
@@ -372,7 +373,7 @@ fn what_a_damaged_table_lost_comes_back_from_the_log() {
 
 fn many() -> Rows {
     let record = |n: u64| record(&[(n + 1, Some("value"))]).encode();
-    (0..600).map(|n| ((Namespace::Data, row(&format!("key-{n}"))), record(n))).collect()
+    (0..600).map(|n| ((Space::Data, row(&format!("key-{n}"))), record(n))).collect()
 }
 
 /// Flips a bit in the middle of a table of data. Gives its path and what is in it now.
@@ -398,7 +399,7 @@ fn what_a_damaged_table_still_holds_outlives_its_repair() {
     let data = &found.spaces[0];
     assert!(!found.is_sound() && data.rows < 600 && !data.damaged.is_empty(), "{found:?}");
     let mended = repair(&home, "damaged").unwrap().mended.unwrap();
-    assert!(mended.gone.iter().all(|(space, _)| *space == Namespace::Data), "{mended:?}");
+    assert!(mended.gone.iter().all(|(space, _)| *space == Space::Data), "{mended:?}");
     let left = records(&home);
     assert!(left.len() >= data.rows as usize && left.len() < 600, "{} rows", left.len());
     assert!(left.iter().all(|(key, value)| rows.get(key) == Some(value)));

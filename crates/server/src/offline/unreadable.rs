@@ -1,17 +1,17 @@
 //! What the disk does not give is given up only by a person, and a copy is kept of what it does.
 
+use starling_types::row::Space;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use starling_node::boot::suspect_everything;
-use starling_storage::{Durability, DurableEngine, Engine, Namespace, Options, Surroundings};
+use starling_storage::{Batch, Durability, DurableEngine, Engine, Options, Surroundings};
 use starling_vnode::rows::META_CLEAN_STOP;
 
 use super::shadow::{hold, keep_but};
 use super::{OfflineError, Opened, SEGMENT};
-use crate::storage_executor::batch_of;
 
 /// What was given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +49,8 @@ pub fn give_up(dir: &Path, name: &str, files: &[PathBuf]) -> Result<GivenUp, Off
     let surroundings = Surroundings { given_up: files, ..Surroundings::default() };
     let engine = DurableEngine::open_in(dir, options, surroundings)?;
     let opened = Opened::of(engine.report());
-    let mut mark = batch_of(vec![suspect_everything()]);
-    mark.delete(Namespace::Meta, META_CLEAN_STOP);
+    let mut mark = Batch::from_iter([suspect_everything()]);
+    mark.delete(Space::Meta, META_CLEAN_STOP);
     engine.commit(&[mark], Durability::Synced)?;
     engine.close()?;
     Ok(GivenUp { originals, files: unread, opened })

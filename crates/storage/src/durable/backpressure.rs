@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::chores::{Chores, Work};
-use super::headroom::Space;
+use super::headroom::Volume;
 use super::options::Options;
 use super::poison::Poison;
 use super::tree::{TOO_MANY_RUNS, Tree};
@@ -105,7 +105,7 @@ impl Backpressure<'_> {
             let is_behind = self.has_too_many_buffers() && self.chores.lack_for(Work::Flush).is_some();
             return if is_behind { Err(lack.error) } else { Ok(()) };
         }
-        let (one, free) = (self.options.write_buffer_bytes, Space::free_in(self.dir));
+        let (one, free) = (self.options.write_buffer_bytes, Volume::free_in(self.dir));
         let largest = self.trees.iter().map(|tree| tree.published().buffered_bytes()).max();
         self.chores.note_room(free, one + largest.unwrap_or_default(), one);
         let is_behind = self.has_too_many_buffers() || self.has_too_many_runs();

@@ -14,7 +14,7 @@ use std::thread::yield_now;
 
 use lsm_tree::Slice;
 
-use crate::range::KeyRange;
+use starling_types::row::RowRange;
 
 /// Parts, a power of two.
 const PARTS: usize = 64;
@@ -64,7 +64,7 @@ impl Buffer {
     }
 
     /// The newest version below a number of every row in a range, in key order.
-    pub(super) fn rows(self: &Arc<Self>, range: &KeyRange, below: u64) -> Rows {
+    pub(super) fn rows(self: &Arc<Self>, range: &RowRange, below: u64) -> Rows {
         Rows {
             buffer: self.clone(),
             range: range.clone(),
@@ -112,7 +112,7 @@ pub(super) struct Row {
 /// Walks over a buffer. Rows that are written meanwhile may be seen, if they lie ahead and below the number.
 pub(super) struct Rows {
     buffer: Arc<Buffer>,
-    range: KeyRange,
+    range: RowRange,
     below: u64,
     /// The part that is read, and the last to be read.
     part: usize,

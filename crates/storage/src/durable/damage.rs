@@ -8,16 +8,16 @@ use super::failure::Reason;
 use super::found::found;
 use super::published::{Published, StoredRows};
 
+use crate::Space;
 use crate::engine::Found;
 use crate::error::StorageError;
-use crate::namespace::Namespace;
-use crate::range::{KeyRange, successor};
+use starling_types::row::{RowRange, successor};
 
 /// The rows of a range, and the damage between them.
 pub(super) struct Walk {
     published: Arc<Published>,
-    namespace: Namespace,
-    range: KeyRange,
+    namespace: Space,
+    range: RowRange,
     below: u64,
     rows: StoredRows,
     /// From where on nothing has been seen.
@@ -25,13 +25,13 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    pub(super) fn new(published: Arc<Published>, namespace: Namespace, range: KeyRange, below: u64) -> Self {
+    pub(super) fn new(published: Arc<Published>, namespace: Space, range: RowRange, below: u64) -> Self {
         let rows = published.stored(&range, below);
         Self { published, namespace, reached: range.start().clone(), range, below, rows }
     }
 
     /// Goes on behind what cannot be read at `reached`. None: nothing can be read up to the end of the range.
-    fn step_over(&mut self) -> KeyRange {
+    fn step_over(&mut self) -> RowRange {
         let from = std::mem::take(&mut self.reached);
         let is_within = |key: &Bytes| self.range.end().is_none_or(|end| key < end);
         let next = next_readable(&from, is_within, |key| self.is_readable(key));
@@ -40,7 +40,7 @@ impl Walk {
             None => Box::new(std::iter::empty()),
         };
         self.reached = next.clone().unwrap_or_default();
-        KeyRange::new(from, next.or_else(|| self.range.end().cloned()))
+        RowRange::new(from, next.or_else(|| self.range.end().cloned()))
     }
 
     fn is_readable(&self, from: &Bytes) -> bool {

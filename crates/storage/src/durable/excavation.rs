@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::salvage;
+use crate::Space;
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::files::{Files as _, OsFiles, Patience};
-use crate::namespace::Namespace;
 use crate::{log, payload, row};
 
 /// The yield of a ruin.
@@ -30,7 +30,7 @@ pub struct Excavation {
 pub fn excavate<E: From<StorageError>>(
     dir: &Path,
     ruin: &Path,
-    show: &mut dyn FnMut(Namespace, Bytes, Bytes) -> Result<(), E>,
+    show: &mut dyn FnMut(Space, Bytes, Bytes) -> Result<(), E>,
 ) -> Result<Excavation, E> {
     let directory = DataDirectory::new(dir);
     let foreign = |detail: &str| StorageError::Foreign { path: PathBuf::from(ruin), detail: detail.into() };
@@ -38,7 +38,7 @@ pub fn excavate<E: From<StorageError>>(
     let name = ruin.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if ruin.is_dir() {
         let namespace =
-            Namespace::ALL.into_iter().find(|namespace| name.split('.').next() == Some(namespace.name()));
+            Space::ALL.into_iter().find(|namespace| name.split('.').next() == Some(namespace.name()));
         let namespace = namespace.ok_or_else(|| foreign("no tables are called so"))?;
         return tables(ruin, namespace, show);
     }
@@ -50,8 +50,8 @@ pub fn excavate<E: From<StorageError>>(
 
 fn tables<E: From<StorageError>>(
     ruin: &Path,
-    namespace: Namespace,
-    show: &mut dyn FnMut(Namespace, Bytes, Bytes) -> Result<(), E>,
+    namespace: Space,
+    show: &mut dyn FnMut(Space, Bytes, Bytes) -> Result<(), E>,
 ) -> Result<Excavation, E> {
     let mut found = Excavation::default();
     let salvage = salvage::read(ruin, namespace, &mut |key: Bytes, value: Bytes| {
@@ -65,7 +65,7 @@ fn tables<E: From<StorageError>>(
 fn segment<E: From<StorageError>>(
     ruin: &Path,
     store: u64,
-    show: &mut dyn FnMut(Namespace, Bytes, Bytes) -> Result<(), E>,
+    show: &mut dyn FnMut(Space, Bytes, Bytes) -> Result<(), E>,
 ) -> Result<Excavation, E> {
     let (dir, name) = (ruin.parent().unwrap_or(ruin), ruin.file_name().unwrap_or_default());
     let failed =

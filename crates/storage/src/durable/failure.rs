@@ -5,12 +5,12 @@ use std::io::ErrorKind;
 use bytes::Bytes;
 use lsm_tree::Error;
 
+use crate::Space;
 use crate::error::StorageError;
 use crate::files::Trouble;
-use crate::namespace::Namespace;
 
 /// A row, or the block around it, could not be read.
-pub(super) fn of_read(namespace: Namespace, key: &[u8], error: &Error) -> StorageError {
+pub(super) fn of_read(namespace: Space, key: &[u8], error: &Error) -> StorageError {
     let key = Bytes::copy_from_slice(key);
     match Reason::of(error) {
         Reason::Damage(detail) => StorageError::Corrupt { namespace, key, detail },

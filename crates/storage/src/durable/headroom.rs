@@ -15,12 +15,12 @@ const LARGEST_PART: u64 = 32;
 
 /// Bytes of a volume that are free, and that it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Space {
+pub(super) struct Volume {
     pub(super) free: u64,
     pub(super) total: u64,
 }
 
-impl Space {
+impl Volume {
     /// Of the volume of `dir`; none if it does not say.
     pub(super) fn of(dir: &Path) -> Option<Self> {
         let volume = rustix::fs::statvfs(dir).ok()?;
@@ -63,7 +63,7 @@ impl Headroom {
             return Ok(());
         }
         self.since = 0;
-        match Space::of(&self.dir) {
+        match Volume::of(&self.dir) {
             Some(space) => check(space, bytes as u64, self.kept),
             None => Ok(()),
         }
@@ -71,7 +71,7 @@ impl Headroom {
 }
 
 /// Whether `wanted` bytes of a volume leave enough of it.
-fn check(Space { free, total }: Space, wanted: u64, kept: u64) -> Result<(), Error> {
+fn check(Volume { free, total }: Volume, wanted: u64, kept: u64) -> Result<(), Error> {
     let kept = kept.min(total / LARGEST_PART);
     match free.saturating_sub(wanted) < kept {
         true => Err(Error::new(ErrorKind::StorageFull, Exhausted { free, kept })),
@@ -102,12 +102,12 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_not_taken_and_is_no_large_part_of_a_small_volume() {
-        let is_refused = |free, total| check(Space { free, total }, 0, 64 * MIB).is_err();
+        let is_refused = |free, total| check(Volume { free, total }, 0, 64 * MIB).is_err();
         assert!(is_refused(64 * MIB - 1, 1 << 40));
         assert!(!is_refused(64 * MIB, 1 << 40));
         assert!(is_refused(4 * MIB - 1, 128 * MIB));
         assert!(!is_refused(4 * MIB, 128 * MIB));
-        let is_refused = |wanted| check(Space { free: 70 * MIB, total: 1 << 40 }, wanted, 64 * MIB).is_err();
+        let is_refused = |wanted| check(Volume { free: 70 * MIB, total: 1 << 40 }, wanted, 64 * MIB).is_err();
         assert!(is_refused(6 * MIB + 1) && is_refused(100 * MIB), "one large row");
         assert!(!is_refused(6 * MIB));
     }

@@ -13,10 +13,10 @@ use super::tombstones::Tombstones;
 use super::tree::Tree;
 use super::trees::Trees;
 use super::{failure, manifest, salvage, strangers};
+use crate::Space;
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::marks::Marks;
-use crate::namespace::Namespace;
 
 /// Opens all trees of a store, and makes those anew that are damaged.
 pub(super) fn open_trees(
@@ -27,7 +27,7 @@ pub(super) fn open_trees(
     report: &mut OpenReport,
 ) -> Result<Trees, StorageError> {
     let shared = Shared::new(options);
-    let mut open = |namespace: Namespace| {
+    let mut open = |namespace: Space| {
         let dir = directory.tables().join(namespace.name());
         let opening = Opening { dir: &dir, namespace, shared: &shared, surroundings };
         if !marks.facts().damaged.contains(&namespace)
@@ -38,10 +38,10 @@ pub(super) fn open_trees(
         }
         opening.rebuild(marks, report)
     };
-    let [data, hints, meta] = Namespace::ALL;
+    let [data, hints, meta] = Space::ALL;
     let trees = [open(data)?, open(hints)?, open(meta)?];
     let tombstones = || {
-        let meta = trees[usize::from(Namespace::Meta.code())].published();
+        let meta = trees[usize::from(Space::Meta.code())].published();
         Tombstones::open(meta, shared.durable_tombstones.clone())
     };
     let tombstones = surroundings.patience.try_while(is_unread, tombstones)?;
@@ -51,7 +51,7 @@ pub(super) fn open_trees(
 /// The open of one tree.
 struct Opening<'a> {
     dir: &'a Path,
-    namespace: Namespace,
+    namespace: Space,
     shared: &'a Shared,
     surroundings: &'a Surroundings,
 }

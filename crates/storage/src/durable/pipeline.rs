@@ -12,11 +12,11 @@ use bytes::Bytes;
 use super::options::SyncMode;
 use super::queue::{Answer, Submission};
 use super::store::Store;
+use crate::Space;
 use crate::batch::Batch;
 use crate::engine::Durability;
 use crate::error::StorageError;
 use crate::log::Sequence;
-use crate::namespace::Namespace;
 use crate::observer::{Group, Stopwatch};
 use crate::payload;
 
@@ -146,7 +146,7 @@ impl LogWriter {
 
 fn has_meta(submissions: &[Submission]) -> bool {
     let mut ops = submissions.iter().flat_map(|s| &s.batches).flat_map(Batch::ops);
-    ops.any(|op| op.namespace() == Namespace::Meta)
+    ops.any(|op| op.namespace() == Space::Meta)
 }
 
 struct Applier {

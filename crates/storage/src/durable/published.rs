@@ -9,13 +9,13 @@ use lsm_tree::table::filter::standard_bloom;
 use lsm_tree::{AbstractTree, AnyTree, Slice, ValueType};
 
 use super::buffer::{self, Buffer, Entry};
-use crate::range::KeyRange;
+use starling_types::row::RowRange;
 
 /// Rows in key order, as they are stored.
 pub(super) type StoredRows = Box<dyn Iterator<Item = Result<(Slice, Slice), lsm_tree::Error>>>;
 /// The newest entry of a key below a number.
 type Find = dyn Fn(&[u8], u64) -> Result<Option<Entry>, lsm_tree::Error> + Send + Sync;
-type Scan = dyn Fn(&KeyRange, u64) -> StoredRows + Send + Sync;
+type Scan = dyn Fn(&RowRange, u64) -> StoredRows + Send + Sync;
 
 /// Write buffers and tables of a tree at some moment. Later writes to the active buffer show, under higher
 /// numbers; later tables hold the same rows. To keep it is to keep its buffers and tables.
@@ -67,7 +67,7 @@ impl Published {
     }
 
     /// The rows of a range, each in its newest version below a number, until the first that cannot be read.
-    pub(super) fn stored(&self, range: &KeyRange, below: u64) -> StoredRows {
+    pub(super) fn stored(&self, range: &RowRange, below: u64) -> StoredRows {
         let buffers = self.buffers.iter().map(|buffer| buffer.rows(range, below).peekable()).collect();
         Box::new(Merge { buffers, tables: (self.tables.scan)(range, below).peekable() })
     }
@@ -117,7 +117,7 @@ impl Tables {
             Ok(None)
         };
         // The library's own buffers are always empty.
-        let scan = move |range: &KeyRange, below| {
+        let scan = move |range: &RowRange, below| {
             #[cfg(test)]
             let before = faults::first_unread(range.start());
             let bounds: (Bound<&[u8]>, _) = bounds(range);
@@ -131,7 +131,7 @@ impl Tables {
     }
 }
 
-fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
+fn bounds(range: &RowRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
     let end = range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(&end[..]));
     (Bound::Included(&range.start()[..]), end)
 }
@@ -189,14 +189,14 @@ pub(super) mod faults {
     use bytes::Bytes;
     use lsm_tree::{Error, Slice};
 
-    use crate::range::KeyRange;
+    use starling_types::row::RowRange;
 
     thread_local! {
-        static UNREAD: RefCell<Option<(KeyRange, i32)>> = const { RefCell::new(None) };
+        static UNREAD: RefCell<Option<(RowRange, i32)>> = const { RefCell::new(None) };
     }
 
     /// From now on the tables' rows in a range fail with an error of the system's.
-    pub(in super::super) fn fail(range: KeyRange, code: i32) {
+    pub(in super::super) fn fail(range: RowRange, code: i32) {
         UNREAD.set(Some((range, code)));
     }
 

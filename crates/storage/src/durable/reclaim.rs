@@ -11,11 +11,11 @@ use lsm_tree::compaction::filter::{self, CompactionFilter, Context, ItemAccessor
 use super::headroom::Headroom;
 use super::pace::{Pace, Steps};
 use super::yielder::Yielder;
-use crate::namespace::Namespace;
+use crate::Space;
 use crate::range_tombstones::RangeTombstones;
 
 pub(super) struct Factory {
-    namespace: Namespace,
+    namespace: Space,
     tombstones: Arc<RwLock<RangeTombstones>>,
     headroom: Headroom,
     pace: Arc<Pace>,
@@ -23,7 +23,7 @@ pub(super) struct Factory {
 
 impl Factory {
     pub(super) const fn new(
-        namespace: Namespace,
+        namespace: Space,
         tombstones: Arc<RwLock<RangeTombstones>>,
         headroom: Headroom,
         pace: Arc<Pace>,
@@ -53,7 +53,7 @@ impl filter::Factory for Factory {
 }
 
 struct Reclaim {
-    namespace: Namespace,
+    namespace: Space,
     tombstones: RangeTombstones,
     yielder: Yielder,
     steps: Steps,

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::salvage::Salvage;
+use crate::Space;
 use crate::log::{Findings, Sequence};
-use crate::namespace::Namespace;
 
 /// The findings of the open of a store. A store that lost something is open all the same, with what is left: its caller must
 /// not take a missing row for one that never was, until it has been compared with other replicas.
@@ -13,7 +13,7 @@ pub struct OpenReport {
     /// The findings of the log.
     pub log: Findings,
     /// Tables that had to be made anew.
-    pub salvaged: Vec<(Namespace, Salvage)>,
+    pub salvaged: Vec<(Space, Salvage)>,
     /// The log ended at the first of these batches, tables hold the second: it is an older one than they.
     pub log_behind: Option<(Sequence, Sequence)>,
     /// An earlier open found a loss that was not acknowledged yet ([`super::DurableEngine::acknowledge_losses`]).

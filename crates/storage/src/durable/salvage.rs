@@ -21,12 +21,12 @@ use super::failure::Reason;
 use super::shared::Shared;
 use super::tree::Tree;
 use super::{damage, failure};
+use crate::Space;
 use crate::directory::{remove_tree, sync_directory};
 use crate::error::StorageError;
 use crate::files::Patience;
-use crate::namespace::Namespace;
-use crate::range::successor;
 use crate::{row, ruins};
+use starling_types::row::successor;
 
 /// The findings of a rebuild. Whether there were other files cannot be told: a rebuild always counts as a loss.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Rebuilt {
     /// [`StorageError::ReadFailed`] if the disk does not give some of that; if the new tables cannot be written.
     pub(super) fn make(
         dir: &Path,
-        namespace: Namespace,
+        namespace: Space,
         shared: &Shared,
         reading: &Reading,
     ) -> Result<Self, StorageError> {
@@ -102,7 +102,7 @@ impl Rebuilt {
 /// Shows the newest whole version of every row in the tables of the tree in `dir`. Changes nothing.
 pub(super) fn read<E: From<StorageError>>(
     dir: &Path,
-    namespace: Namespace,
+    namespace: Space,
     show: &mut dyn FnMut(Bytes, Bytes) -> Result<(), E>,
 ) -> Result<Salvage, E> {
     let mut salvage = Salvage::default();
@@ -128,7 +128,7 @@ pub(super) fn is_interrupted(dir: &Path) -> bool {
 fn make_in(
     site: &Path,
     dir: &Path,
-    namespace: Namespace,
+    namespace: Space,
     shared: &Shared,
     reading: &Reading,
     salvage: &mut Salvage,
@@ -288,7 +288,7 @@ struct Merge {
     sources: Vec<Source>,
     heads: BinaryHeap<Head>,
     last: Option<Slice>,
-    namespace: Namespace,
+    namespace: Space,
 }
 
 /// The next entry of a source; the greatest head comes first.
@@ -298,7 +298,7 @@ struct Head {
 }
 
 impl Merge {
-    fn new(mut sources: Vec<Source>, namespace: Namespace) -> Self {
+    fn new(mut sources: Vec<Source>, namespace: Space) -> Self {
         let heads = sources.iter_mut().enumerate();
         let heads = heads.filter_map(|(source, s)| Some(Head { entry: s.next()?, source })).collect();
         Self { sources, heads, last: None, namespace }

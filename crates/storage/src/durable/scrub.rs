@@ -14,9 +14,9 @@ use xxhash_rust::xxh3::Xxh3;
 use super::failure::Reason;
 use super::store::Store;
 use super::tree::Tree;
+use crate::Space;
 use crate::engine::ScanLimit;
-use crate::namespace::Namespace;
-use crate::range::{KeyRange, successor};
+use starling_types::row::{RowRange, successor};
 
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
@@ -39,7 +39,7 @@ pub(super) struct Scrubber<'a> {
     store: &'a Store,
     rate: u64,
     /// Tables that are known to be damaged.
-    known: BTreeSet<(Namespace, u64)>,
+    known: BTreeSet<(Space, u64)>,
 }
 
 impl Scrubber<'_> {
@@ -77,7 +77,7 @@ impl Scrubber<'_> {
         };
         self.known.insert((tree.namespace, table.id()));
         self.store.found_damage(tree.namespace, &format!("table {}: {found}", table.id()));
-        if tree.namespace == Namespace::Data {
+        if tree.namespace == Space::Data {
             self.name_damage(table);
         }
     }
@@ -104,8 +104,8 @@ impl Scrubber<'_> {
     fn name_damage(&self, table: &Table) {
         let keys = &table.metadata.key_range;
         let end = successor(&Bytes::copy_from_slice(keys.max()));
-        let mut rest = KeyRange::new(Bytes::copy_from_slice(keys.min()), Some(end));
-        while let Ok(page) = self.store.trees.now().scan(Namespace::Data, &rest, PAGE) {
+        let mut rest = RowRange::new(Bytes::copy_from_slice(keys.min()), Some(end));
+        while let Ok(page) = self.store.trees.now().scan(Space::Data, &rest, PAGE) {
             self.store.scrubbed.note(page.damaged);
             match page.next {
                 Some(next) => rest = rest.resume(next),

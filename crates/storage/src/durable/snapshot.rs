@@ -7,11 +7,12 @@ use bytes::Bytes;
 use super::snapshots::Held;
 use super::store::Store;
 use super::trees::View;
-use crate::engine::{Page, ScanLimit, Snapshot};
+use crate::Page;
+use crate::Space;
+use crate::engine::{ScanLimit, Snapshot};
 use crate::error::StorageError;
 use crate::log::Sequence;
-use crate::namespace::Namespace;
-use crate::range::KeyRange;
+use starling_types::row::RowRange;
 
 /// A view of all trees. Tables that were replaced stay on disk for as long as it is open.
 pub(super) struct OpenSnapshot {
@@ -46,11 +47,11 @@ impl Snapshot for OpenSnapshot {
         self.sequence.0
     }
 
-    fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+    fn get(&self, namespace: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         self.read(|view| view.get(namespace, key))
     }
 
-    fn scan(&self, namespace: Namespace, range: &KeyRange, limit: ScanLimit) -> Result<Page, StorageError> {
+    fn scan(&self, namespace: Space, range: &RowRange, limit: ScanLimit) -> Result<Page, StorageError> {
         self.read(|view| view.scan(namespace, range, limit))
     }
 }

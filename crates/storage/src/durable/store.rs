@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::backpressure::{Backpressure, Crowd};
 use super::chores::{Chores, Work};
-use super::headroom::Space;
+use super::headroom::Volume;
 use super::numbers::view_after;
 use super::options::Options;
 use super::poison::Poison;
@@ -17,11 +17,11 @@ use super::snapshots::Snapshots;
 use super::tree::Tree;
 use super::trees::Trees;
 use super::unread::Unread;
+use crate::Space;
 use crate::engine::{Durability, Sizes};
 use crate::error::StorageError;
 use crate::log::{Log, LogError, Sequence, Watermark};
 use crate::marks::Marks;
-use crate::namespace::Namespace;
 use crate::observer::{Observer, Stopwatch};
 use crate::{row, ruins};
 
@@ -106,13 +106,13 @@ impl Store {
     }
 
     /// Compaction met what it cannot read: these tables stay as they are until they are made anew at the next open.
-    pub(super) fn cannot_merge(&self, namespace: Namespace, detail: &str) {
+    pub(super) fn cannot_merge(&self, namespace: Space, detail: &str) {
         self.trees.of(namespace).health.note_unmergeable();
         self.found_damage(namespace, detail);
     }
 
     /// A table is not what was written. The others can still be compacted, and this one too if all its rows can be read.
-    pub(super) fn found_damage(&self, namespace: Namespace, detail: &str) {
+    pub(super) fn found_damage(&self, namespace: Space, detail: &str) {
         tracing::error!(%namespace, detail, "tables are damaged: they are rebuilt when the node is started again");
         self.trees.of(namespace).health.note_damaged();
         if let Err(error) = self.marks().set_damaged(namespace) {
@@ -228,7 +228,7 @@ impl Store {
 
     /// Bytes that are free on the volume.
     pub(super) fn free_bytes(&self) -> u64 {
-        Space::free_in(&self.dir)
+        Volume::free_in(&self.dir)
     }
 
     /// Lets compaction throw away the rows of dropped ranges, when no power cut can take the drop back.

@@ -12,12 +12,12 @@ use super::queue::Submission;
 use super::store::Store;
 use super::trees::Trees;
 use super::{damage, failure};
+use crate::Space;
 use crate::batch::{Batch, Op};
 use crate::engine::{Durability, Found};
 use crate::error::StorageError;
-use crate::namespace::Namespace;
-use crate::range::{KeyRange, successor};
 use crate::range_tombstones::{RangeTombstone, RangeTombstones};
+use starling_types::row::{RowRange, successor};
 
 /// Rows looked at in one step.
 const STEP_ROWS: usize = 512;
@@ -38,8 +38,8 @@ pub(super) fn sweep(store: &Store) {
 
 /// The range tombstones whose ranges are not swept. One whose row cannot be read is left out.
 fn unswept(trees: &Trees) -> Vec<RangeTombstone> {
-    let meta = trees.of(Namespace::Meta).published();
-    let recorded = damage::Walk::new(meta, Namespace::Meta, RangeTombstones::rows(), NOW);
+    let meta = trees.of(Space::Meta).published();
+    let recorded = damage::Walk::new(meta, Space::Meta, RangeTombstones::rows(), NOW);
     let unswept = recorded.filter_map(|found| match found {
         Ok(Found::Row(key, value)) if value != SWEPT => RangeTombstone::of_row(&key),
         _ => None,
@@ -52,10 +52,7 @@ fn sweep_range(store: &Store, tombstone: &RangeTombstone) -> Result<(), StorageE
     while !store.chores.is_stopped() {
         let (dead, next) = dead_rows(&store.trees, &rest)?;
         if !dead.is_empty() {
-            commit(
-                store,
-                dead.into_iter().map(|key| Op::Delete { namespace: Namespace::Data, key }).collect(),
-            )?;
+            commit(store, dead.into_iter().map(|key| Op::Delete { namespace: Space::Data, key }).collect())?;
         }
         let Some(next) = next else {
             let Op::Put { namespace, key, .. } = tombstone.row() else { return Ok(()) };
@@ -64,20 +61,20 @@ fn sweep_range(store: &Store, tombstone: &RangeTombstone) -> Result<(), StorageE
                 [Op::Put { namespace, key, value: Bytes::from_static(SWEPT) }].into_iter().collect(),
             );
         };
-        rest = KeyRange::new(successor(&next), rest.end().cloned());
+        rest = RowRange::new(successor(&next), rest.end().cloned());
         store.chores.pause(REST);
     }
     Ok(())
 }
 
 /// The dead ones of the next [`STEP_ROWS`] data rows in a range, and the last row looked at if there may be more.
-fn dead_rows(trees: &Trees, range: &KeyRange) -> Result<(Vec<Bytes>, Option<Bytes>), StorageError> {
+fn dead_rows(trees: &Trees, range: &RowRange) -> Result<(Vec<Bytes>, Option<Bytes>), StorageError> {
     let mut dead = Vec::new();
     let mut last = None;
-    for row in trees.of(Namespace::Data).published().stored(range, NOW).take(STEP_ROWS) {
-        let (key, _) = row.map_err(|error| failure::of_read(Namespace::Data, range.start(), &error))?;
+    for row in trees.of(Space::Data).published().stored(range, NOW).take(STEP_ROWS) {
+        let (key, _) = row.map_err(|error| failure::of_read(Space::Data, range.start(), &error))?;
         let key = Bytes::copy_from_slice(&key);
-        if trees.tombstones.cover(Namespace::Data, &key) {
+        if trees.tombstones.cover(Space::Data, &key) {
             dead.push(key.clone());
         }
         last = Some(key);

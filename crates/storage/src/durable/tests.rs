@@ -8,8 +8,8 @@ use super::*;
 use crate::batch::Op;
 use crate::conformance::Home;
 use crate::files::Patience;
-use crate::range::KeyRange;
 use crate::range_tombstones::RangeTombstones;
+use starling_types::row::RowRange;
 
 mod damage;
 mod faults;
@@ -68,7 +68,7 @@ fn refusal(dir: &Path) -> StorageError {
 
 fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Batch {
     let mut batch = Batch::new();
-    batch.put(Namespace::Data, key, value);
+    batch.put(Space::Data, key, value);
     batch
 }
 
@@ -119,7 +119,7 @@ fn a_store_left_half_made_is_made_anew() {
     fs::write(site.join("data/current"), "half").unwrap();
     home.open().commit(&[put("k", "v")], Durability::Synced).unwrap();
     assert!(!site.exists());
-    assert_eq!(home.open().get(Namespace::Data, b"k").unwrap(), Some("v".into()));
+    assert_eq!(home.open().get(Space::Data, b"k").unwrap(), Some("v".into()));
 }
 
 #[test]
@@ -131,8 +131,8 @@ fn small_bytes_do_not_keep_larger_ones_alive() {
     assert!(frame.is_unique(), "the write buffer has copies");
 
     engine.flush().unwrap();
-    let value = engine.get(Namespace::Data, &[7; 9]).unwrap().unwrap();
-    let again = engine.get(Namespace::Data, &[7; 9]).unwrap().unwrap();
+    let value = engine.get(Space::Data, &[7; 9]).unwrap().unwrap();
+    let again = engine.get(Space::Data, &[7; 9]).unwrap().unwrap();
     assert!(value.is_unique() && again.is_unique(), "the block cache has the block");
 }
 
@@ -150,7 +150,7 @@ fn commits_wait_for_room_and_then_go_on() {
     home.abandon(engine);
     let engine = home.open();
     for n in 0..60u8 {
-        assert_eq!(engine.get(Namespace::Data, &[n]).unwrap().map(|value| value.len()), Some(4 << 20));
+        assert_eq!(engine.get(Space::Data, &[n]).unwrap().map(|value| value.len()), Some(4 << 20));
     }
 }
 
@@ -171,7 +171,7 @@ fn the_log_is_given_back_when_tables_hold_what_was_in_it() {
     drop(engine);
     let engine = home.open();
     assert!(!engine.report().has_losses(), "{}", engine.report());
-    assert_eq!(engine.get(Namespace::Data, &[7]).unwrap(), Some(value));
+    assert_eq!(engine.get(Space::Data, &[7]).unwrap(), Some(value));
 }
 
 #[test]
@@ -183,8 +183,8 @@ fn a_synced_commit_and_an_unsynced_one_are_both_there_after_the_process_is_gone(
         engine.commit(&[put("b", "2")], Durability::Buffered).unwrap();
         drop(engine);
         let engine = home.open();
-        assert_eq!(engine.get(Namespace::Data, b"a").unwrap(), Some("1".into()), "{sync:?}");
-        assert_eq!(engine.get(Namespace::Data, b"b").unwrap(), Some("2".into()), "{sync:?}");
+        assert_eq!(engine.get(Space::Data, b"a").unwrap(), Some("1".into()), "{sync:?}");
+        assert_eq!(engine.get(Space::Data, b"b").unwrap(), Some("2".into()), "{sync:?}");
     }
 }
 
@@ -193,18 +193,15 @@ fn rows_of_dropped_ranges_are_swept_out() {
     let mut home = Directory::new();
     let engine = home.open();
     let row = |token: u64| [&token.to_be_bytes()[..], &[0, 0, 0, 1], b"k"].concat();
-    let rows = (0..2_000).map(|token| Op::Put {
-        namespace: Namespace::Data,
-        key: row(token).into(),
-        value: "v".into(),
-    });
+    let rows =
+        (0..2_000).map(|token| Op::Put { namespace: Space::Data, key: row(token).into(), value: "v".into() });
     engine.commit(&[rows.collect()], Durability::Synced).unwrap();
     let mut dropped = Batch::new();
     dropped.drop_below(0..=1_499, 2);
     engine.commit(&[dropped], Durability::Synced).unwrap();
     let held = |store: &Arc<Store>| {
-        let data = store.trees.of(Namespace::Data);
-        data.published().stored(&KeyRange::all(), view_after(store.last_applied())).count()
+        let data = store.trees.of(Space::Data);
+        data.published().stored(&RowRange::all(), view_after(store.last_applied())).count()
     };
     engine
         .with_store(|store| {

@@ -9,9 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::damage;
 use super::numbers::NOW;
 use super::published::Published;
+use crate::Space;
 use crate::engine::Found;
 use crate::error::StorageError;
-use crate::namespace::Namespace;
 use crate::range_tombstones::{RangeTombstone, RangeTombstones};
 
 pub(super) struct Tombstones {
@@ -23,7 +23,7 @@ pub(super) struct Tombstones {
 }
 
 impl Tombstones {
-    /// Those that are recorded in the tables of [`Namespace::Meta`]. None of them is in `durable` yet.
+    /// Those that are recorded in the tables of [`Space::Meta`]. None of them is in `durable` yet.
     ///
     /// # Errors
     /// If the disk does not give some of them: not to know of a drop would bring back the dropped rows.
@@ -32,12 +32,12 @@ impl Tombstones {
         durable: Arc<RwLock<RangeTombstones>>,
     ) -> Result<Self, StorageError> {
         let tombstones = Self { has_any: AtomicBool::new(false), recorded: RwLock::default(), durable };
-        for found in damage::Walk::new(meta, Namespace::Meta, RangeTombstones::rows(), NOW) {
+        for found in damage::Walk::new(meta, Space::Meta, RangeTombstones::rows(), NOW) {
             match found? {
                 Found::Row(key, _) => drop(tombstones.record(&key)),
                 Found::Damage(_) => {}
                 Found::Unread(range) => {
-                    let (namespace, key) = (Namespace::Meta, range.start().clone());
+                    let (namespace, key) = (Space::Meta, range.start().clone());
                     return Err(StorageError::Unread { namespace, key, cause: "recorded drops".into() });
                 }
             }
@@ -62,7 +62,7 @@ impl Tombstones {
     }
 
     /// Whether a row is dropped.
-    pub(super) fn cover(&self, namespace: Namespace, key: &[u8]) -> bool {
+    pub(super) fn cover(&self, namespace: Space, key: &[u8]) -> bool {
         self.recorded().is_some_and(|recorded| recorded.cover(namespace, key))
     }
 
@@ -92,12 +92,12 @@ mod tests {
         let tombstones = Tombstones { has_any, recorded: RwLock::default(), durable: durable.clone() };
         let key = [&7u64.to_be_bytes()[..], &1u32.to_be_bytes()].concat();
         let held = tombstones.recorded.write().unwrap();
-        assert!(!tombstones.cover(Namespace::Data, &key) && tombstones.recorded().is_none());
+        assert!(!tombstones.cover(Space::Data, &key) && tombstones.recorded().is_none());
         drop(held);
         assert!(!tombstones.record(b"a row like any other"));
         assert!(tombstones.recorded().is_none());
         assert!(tombstones.record(RangeTombstone { tokens: 7..=7, below: 2 }.row().key()));
-        assert!(tombstones.cover(Namespace::Data, &key));
+        assert!(tombstones.cover(Space::Data, &key));
         let before = tombstones.recorded().unwrap();
         assert!(tombstones.record(RangeTombstone { tokens: 8..=8, below: 2 }.row().key()));
         assert_ne!(tombstones.recorded(), Some(before.clone()), "a view keeps those of its moment");

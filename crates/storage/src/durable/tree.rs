@@ -28,10 +28,10 @@ use super::reclaim;
 use super::shared::Shared;
 use super::yielder::Yielder;
 use super::{failure, manifest};
+use crate::Space;
 use crate::error::StorageError;
 use crate::log::Sequence;
-use crate::namespace::Namespace;
-use crate::range::KeyRange;
+use starling_types::row::RowRange;
 
 /// Bytes of a table. The first level with sorted tables holds four of them, each level below ten times as much: what is
 /// not yet merged with older versions of its rows is a small part of the whole.
@@ -45,7 +45,7 @@ pub(super) const TOO_MANY_RUNS: &str = "too many tables wait to be merged, for w
 
 /// One namespace's tree.
 pub(super) struct Tree {
-    pub(super) namespace: Namespace,
+    pub(super) namespace: Space,
     pub(super) tree: AnyTree,
     /// Bytes at which its write buffer is full.
     pub(super) buffer_bytes: u64,
@@ -66,7 +66,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Opens the tree in `dir`, made if it is not there.
-    pub(super) fn open(dir: &Path, namespace: Namespace, shared: &Shared) -> Result<Self, lsm_tree::Error> {
+    pub(super) fn open(dir: &Path, namespace: Space, shared: &Shared) -> Result<Self, lsm_tree::Error> {
         let pace = Arc::<Pace>::default();
         let headroom = Headroom::new(dir, &shared.options);
         let filter =
@@ -81,8 +81,8 @@ impl Tree {
             .with_compaction_filter_factory(Some(Arc::new(filter)));
         let tree = config.open()?;
         let buffer_bytes = match namespace {
-            Namespace::Data | Namespace::Hints => shared.options.write_buffer_bytes,
-            Namespace::Meta => shared.options.write_buffer_bytes.min(4 << 20),
+            Space::Data | Space::Hints => shared.options.write_buffer_bytes,
+            Space::Meta => shared.options.write_buffer_bytes.min(4 << 20),
         };
         let first = Published::first(&tree);
         pace.runs_are(first.l0_runs());
@@ -159,7 +159,7 @@ impl Tree {
             return Err(lsm_tree::Error::Io(io::Error::new(io::ErrorKind::StorageFull, TOO_MANY_RUNS)));
         }
         let mut yielder = Yielder::default();
-        let rows = buffer.rows(&KeyRange::all(), NOW).inspect(|_| yielder.row_done());
+        let rows = buffer.rows(&RowRange::all(), NOW).inspect(|_| yielder.row_done());
         let Some((tables, _)) = self.tree.flush_to_tables(rows.map(|row| Ok(of_table(row))))? else {
             return Ok(());
         };

@@ -17,29 +17,30 @@ use super::shared::Shared;
 use super::tombstones::Tombstones;
 use super::tree::Tree;
 use super::{damage, failure};
-use crate::engine::{Found, Page, ScanLimit};
+use crate::Page;
+use crate::Space;
+use crate::engine::{Found, ScanLimit};
 use crate::error::StorageError;
 use crate::log::Sequence;
-use crate::namespace::Namespace;
 use crate::payload;
-use crate::range::KeyRange;
 use crate::range_tombstones::RangeTombstones;
 use crate::row;
+use starling_types::row::RowRange;
 
 /// All trees of a store.
 pub(super) struct Trees {
-    trees: [Tree; Namespace::ALL.len()],
+    trees: [Tree; Space::ALL.len()],
     pub(super) shared: Shared,
     pub(super) tombstones: Tombstones,
 }
 
 impl Trees {
-    /// Takes opened trees together, in the order of [`Namespace::ALL`].
-    pub(super) fn new(trees: [Tree; Namespace::ALL.len()], shared: Shared, tombstones: Tombstones) -> Self {
+    /// Takes opened trees together, in the order of [`Space::ALL`].
+    pub(super) fn new(trees: [Tree; Space::ALL.len()], shared: Shared, tombstones: Tombstones) -> Self {
         Self { trees, shared, tombstones }
     }
 
-    pub(super) const fn of(&self, namespace: Namespace) -> &Tree {
+    pub(super) const fn of(&self, namespace: Space) -> &Tree {
         &self.trees[namespace.code() as usize]
     }
 
@@ -63,7 +64,7 @@ impl Trees {
         (last, view)
     }
 
-    pub(super) fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+    pub(super) fn get(&self, namespace: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         if !row::is_key(key) || self.tombstones.cover(namespace, key) {
             return Ok(None);
         }
@@ -92,13 +93,13 @@ impl Trees {
 /// Which rows a read sees: those of some buffers and tables, below a number, unless a range tombstone covers them.
 pub(super) struct View {
     below: u64,
-    /// By [`Namespace::code`].
-    published: [Arc<Published>; Namespace::ALL.len()],
+    /// By [`Space::code`].
+    published: [Arc<Published>; Space::ALL.len()],
     tombstones: Option<Arc<RangeTombstones>>,
 }
 
 impl View {
-    pub(super) fn get(&self, namespace: Namespace, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+    pub(super) fn get(&self, namespace: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         if !row::is_key(key) || self.is_covered(namespace, key) {
             return Ok(None);
         }
@@ -107,33 +108,33 @@ impl View {
 
     pub(super) fn scan(
         &self,
-        namespace: Namespace,
-        range: &KeyRange,
+        namespace: Space,
+        range: &RowRange,
         limit: ScanLimit,
     ) -> Result<Page, StorageError> {
         if range.is_empty() {
             return Ok(Page::default());
         }
         let walk = damage::Walk::new(self.of(namespace).clone(), namespace, range.clone(), self.below);
-        Page::fill(limit, walk.filter(|found| !self.hides(namespace, found)))
+        limit.page(walk.filter(|found| !self.hides(namespace, found)))
     }
 
-    fn hides(&self, namespace: Namespace, found: &Result<Found, StorageError>) -> bool {
+    fn hides(&self, namespace: Space, found: &Result<Found, StorageError>) -> bool {
         matches!(found, Ok(Found::Row(key, _)) if self.is_covered(namespace, key))
     }
 
-    fn is_covered(&self, namespace: Namespace, key: &[u8]) -> bool {
+    fn is_covered(&self, namespace: Space, key: &[u8]) -> bool {
         self.tombstones.as_ref().is_some_and(|tombstones| tombstones.cover(namespace, key))
     }
 
-    const fn of(&self, namespace: Namespace) -> &Arc<Published> {
+    const fn of(&self, namespace: Space) -> &Arc<Published> {
         &self.published[namespace.code() as usize]
     }
 }
 
 fn get(
     published: &Published,
-    namespace: Namespace,
+    namespace: Space,
     key: &[u8],
     below: u64,
 ) -> Result<Option<Bytes>, StorageError> {
@@ -143,25 +144,20 @@ fn get(
 
 /// The active write buffer of each tree.
 pub(super) struct Buffers<'a> {
-    active: [MutexGuard<'a, Arc<Buffer>>; Namespace::ALL.len()],
+    active: [MutexGuard<'a, Arc<Buffer>>; Space::ALL.len()],
     trees: &'a Trees,
 }
 
 impl Buffers<'_> {
     /// Makes the operations of a logged batch visible, in namespaces for which `wanted` holds. Says whether it dropped
     /// a range.
-    pub(super) fn apply(
-        &self,
-        sequence: Sequence,
-        payload: Bytes,
-        wanted: impl Fn(Namespace) -> bool,
-    ) -> bool {
+    pub(super) fn apply(&self, sequence: Sequence, payload: Bytes, wanted: impl Fn(Space) -> bool) -> bool {
         let mut dropped = false;
         for op in payload::ops(payload) {
             if !wanted(op.namespace) {
                 continue;
             }
-            if op.namespace == Namespace::Meta && op.row.is_some() {
+            if op.namespace == Space::Meta && op.row.is_some() {
                 dropped |= self.trees.tombstones.record(&op.key);
             }
             let (key, row) = (keep(op.namespace, op.key), op.row.map(|row| keep(op.namespace, row)));
@@ -173,9 +169,9 @@ impl Buffers<'_> {
 
 /// Bytes for a write buffer. Rows of data are slices of what was logged; they fill the buffer and go with it. The few
 /// others would each keep a whole group in memory for as long.
-fn keep(namespace: Namespace, bytes: Bytes) -> Slice {
+fn keep(namespace: Space, bytes: Bytes) -> Slice {
     match namespace {
-        Namespace::Data => Slice::from(bytes),
-        Namespace::Hints | Namespace::Meta => Slice::from(detach(bytes)),
+        Space::Data => Slice::from(bytes),
+        Space::Hints | Space::Meta => Slice::from(detach(bytes)),
     }
 }

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::engine::Page;
+use crate::Page;
+use crate::Space;
 use crate::error::StorageError;
-use crate::namespace::Namespace;
 
 /// Failed reads of an open store.
 #[derive(Debug, Default)]
 pub(super) struct Unread {
     failures: AtomicU64,
     /// Tables that could not be read from end to end when that was last tried.
-    tables: Mutex<BTreeSet<(Namespace, u64)>>,
+    tables: Mutex<BTreeSet<(Space, u64)>>,
 }
 
 impl Unread {
@@ -33,7 +33,7 @@ impl Unread {
     }
 
     /// Whether a table could be read from end to end.
-    pub(super) fn note_table(&self, namespace: Namespace, table: u64, is_unread: bool) {
+    pub(super) fn note_table(&self, namespace: Space, table: u64, is_unread: bool) {
         let mut tables = self.lock();
         match is_unread {
             true => tables.insert((namespace, table)),
@@ -42,7 +42,7 @@ impl Unread {
     }
 
     /// Forgets the tables of a namespace but these.
-    pub(super) fn retain(&self, namespace: Namespace, is_there: impl Fn(u64) -> bool) {
+    pub(super) fn retain(&self, namespace: Space, is_there: impl Fn(u64) -> bool) {
         self.lock().retain(|(of, table)| *of != namespace || is_there(*table));
     }
 
@@ -54,7 +54,7 @@ impl Unread {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<(Namespace, u64)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<(Space, u64)>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::store::Store;
 use super::tree::Tree;
-use crate::namespace::Namespace;
+use crate::Space;
 
 /// Bytes that are worth a write of their own.
 const PIECE: u64 = 256 << 10;
@@ -20,7 +20,7 @@ const WATCHED: u64 = 4;
 pub(super) fn follow(store: &Store) {
     let making = &store.trees.shared.making;
     while making.wait() {
-        let mut growing: [Growing; Namespace::ALL.len()] = Default::default();
+        let mut growing: [Growing; Space::ALL.len()] = Default::default();
         loop {
             store.trees.iter().zip(&mut growing).for_each(|(tree, growing)| growing.follow(tree));
             if !making.rest() {

@@ -1,6 +1,6 @@
 use super::*;
 
-const NS: Namespace = Namespace::Data;
+const NS: Space = Space::Data;
 
 fn put(key: &'static str, value: &'static str) -> Batch {
     let mut batch = Batch::new();
@@ -67,7 +67,7 @@ fn a_failed_fsync_poisons_with_its_cause_and_a_restart_cures() {
         assert_eq!(later, StorageError::Poisoned { cause: first.to_string() });
         assert_eq!(engine.get(NS, b"k"), Err(later.clone()));
         let limit = ScanLimit { rows: 1, bytes: 1 };
-        assert_eq!(engine.scan(NS, &KeyRange::all(), limit), Err(later.clone()));
+        assert_eq!(engine.scan(NS, &RowRange::all(), limit), Err(later.clone()));
         assert_eq!(engine.close(), Err(later));
 
         let engine = engine.crash(mode);
@@ -98,15 +98,15 @@ fn a_full_disk_takes_nothing_until_there_is_room() {
 fn a_row_that_the_disk_does_not_give_is_whole() {
     let engine = MemoryEngine::new();
     let mut batch = Batch::new();
-    batch.put(Namespace::Data, "k", "v");
+    batch.put(Space::Data, "k", "v");
     engine.commit(&[batch], Durability::Synced).unwrap();
-    assert!(engine.hide(Namespace::Data, b"k") && !engine.hide(Namespace::Data, b"none"));
-    assert!(matches!(engine.get(Namespace::Data, b"k"), Err(StorageError::Unread { .. })));
+    assert!(engine.hide(Space::Data, b"k") && !engine.hide(Space::Data, b"none"));
+    assert!(matches!(engine.get(Space::Data, b"k"), Err(StorageError::Unread { .. })));
     let limit = ScanLimit { rows: 9, bytes: 1 << 10 };
-    let page = engine.scan(Namespace::Data, &KeyRange::all(), limit).unwrap();
+    let page = engine.scan(Space::Data, &RowRange::all(), limit).unwrap();
     assert!(page.rows.is_empty() && page.damaged.is_empty() && page.unread[0].contains(b"k"));
     engine.heal();
-    assert_eq!(engine.get(Namespace::Data, b"k").unwrap(), Some("v".into()));
+    assert_eq!(engine.get(Space::Data, b"k").unwrap(), Some("v".into()));
 }
 
 #[test]
@@ -120,12 +120,12 @@ fn a_damaged_row_errs_in_get_and_scan_until_it_is_written_again() {
     let limit = ScanLimit { rows: 9, bytes: 999 };
     let corrupt = |error: StorageError| matches!(error, StorageError::Corrupt { key, .. } if key == "b");
     assert!(corrupt(engine.get(NS, b"b").unwrap_err()));
-    let page = engine.scan(NS, &KeyRange::all(), limit).unwrap();
-    assert_eq!((page.rows.len(), page.damaged), (2, vec![KeyRange::new("b", Some("b\0".into()))]));
+    let page = engine.scan(NS, &RowRange::all(), limit).unwrap();
+    assert_eq!((page.rows.len(), page.damaged), (2, vec![RowRange::new("b", Some("b\0".into()))]));
     assert_eq!(value(&engine, "c"), Some("3".into()), "others still answer");
 
     engine.commit(&[put("b", "4")], Durability::Buffered).unwrap();
-    assert_eq!(engine.scan(NS, &KeyRange::all(), limit).unwrap().rows.len(), 3);
+    assert_eq!(engine.scan(NS, &RowRange::all(), limit).unwrap().rows.len(), 3);
     let engine = engine.crash(CrashMode::KeepSynced);
     assert!(corrupt(engine.get(NS, b"b").unwrap_err()), "the cure was not synced");
 }

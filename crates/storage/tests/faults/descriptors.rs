@@ -2,7 +2,8 @@
 //! goes on when there are some again.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use starling_storage::{Batch, Durability, DurableEngine, Engine, Namespace, StorageError};
+use starling_storage::{Batch, Durability, DurableEngine, Engine, StorageError};
+use starling_types::row::Space;
 
 use crate::common::process::run_alone;
 use crate::common::{data_dir, open};
@@ -42,7 +43,7 @@ pub fn starve() {
 
 fn commit(engine: &DurableEngine, n: u32, taken: &mut Vec<u32>) -> Result<(), StorageError> {
     let mut batch = Batch::new();
-    batch.put(Namespace::Data, n.to_be_bytes().to_vec(), value(n));
+    batch.put(Space::Data, n.to_be_bytes().to_vec(), value(n));
     engine.commit(&[batch], Durability::Synced)?;
     taken.push(n);
     Ok(())
@@ -54,7 +55,7 @@ fn value(n: u32) -> Vec<u8> {
 
 fn check(engine: &DurableEngine, taken: &[u32]) {
     for n in taken {
-        let found = engine.get(Namespace::Data, &n.to_be_bytes()).unwrap();
+        let found = engine.get(Space::Data, &n.to_be_bytes()).unwrap();
         assert_eq!(found, Some(value(*n).into()), "row {n}");
     }
 }

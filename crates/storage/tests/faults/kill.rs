@@ -1,9 +1,10 @@
 //! Processes that end at any moment.
 
+use starling_types::row::Space;
 use std::process::Command;
 
 use rand::RngExt;
-use starling_storage::{Batch, Durability, Engine, Namespace};
+use starling_storage::{Batch, Durability, Engine};
 
 use crate::common::child::{Manner, Orders};
 use crate::common::judge::judge;
@@ -56,8 +57,8 @@ fn a_failed_write_poisons_and_keeps_what_was_answered() {
     let engine = open(&orders.dir).unwrap();
     // The log gets its first file, longer than the child may write, however it was made.
     let mut first = Batch::new();
-    first.put(Namespace::Meta, "first", "");
-    first.delete(Namespace::Meta, "first");
+    first.put(Space::Meta, "first", "");
+    first.delete(Space::Meta, "first");
     engine.commit(&[first], Durability::Synced).unwrap();
     engine.close().unwrap();
 

@@ -1,5 +1,6 @@
 //! Disks that are full.
 
+use starling_types::row::Space;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use starling_storage::{Batch, Durability, DurableEngine, Engine, Namespace, StorageError};
+use starling_storage::{Batch, Durability, DurableEngine, Engine, StorageError};
 use starling_sys::MemoryVolume;
 
 use crate::common::{data_dir, open, or_skip};
@@ -101,7 +102,7 @@ impl Story {
         let row = self.next;
         self.next += 1;
         let mut batch = Batch::new();
-        batch.put(Namespace::Data, key(row), value(row));
+        batch.put(Space::Data, key(row), value(row));
         let written = self.engine.commit(&[batch], Durability::Synced);
         self.rows.insert(row, written.is_ok());
         written
@@ -130,7 +131,7 @@ impl Story {
             self.rows.iter().filter(|(_, there)| **there).map(|(&row, _)| row).take(50).collect();
         for row in there {
             let mut batch = Batch::new();
-            batch.delete(Namespace::Data, key(row));
+            batch.delete(Space::Data, key(row));
             match self.engine.commit(&[batch], Durability::Synced) {
                 Ok(()) => drop(self.rows.insert(row, false)),
                 Err(refused) => self.check_refusal(&refused),
@@ -158,7 +159,7 @@ impl Story {
     #[track_caller]
     fn check(&self) {
         for (&row, &there) in &self.rows {
-            let found = self.engine.get(Namespace::Data, &key(row)).unwrap();
+            let found = self.engine.get(Space::Data, &key(row)).unwrap();
             assert!(
                 found == there.then(|| value(row)),
                 "row {row}: there {there}, found {}",

@@ -128,7 +128,7 @@ fn an_outlying_dot_whose_row_rots_is_never_made_again() {
         bench.vnodes.cache = crate::cache::RecordCache::new(0);
         bench.written.insert(data("far").row(), Bytes::from_static(b"nonsense"));
         if given_up {
-            bench.vnodes.give_up(Bytes::from_static(&[0; 8]), None);
+            bench.vnodes.give_up(starling_types::row::RowRange::new(Bytes::from_static(&[0; 8]), None));
         } else {
             let refused = bench.put("far", "b", None);
             bench.settle();

@@ -17,7 +17,7 @@ fn drop_hint(bench: &mut Bench, cell: CellKey, record: &Record) -> OpId {
 
 /// What the rows on disk amount to.
 fn on_disk(bench: &Bench) -> HintTally {
-    let rows = bench.written.iter().filter(|((space, _), _)| *space == RowSpace::Hints);
+    let rows = bench.written.iter().filter(|((space, _), _)| *space == Space::Hints);
     let weights = rows.map(|(_, row)| Record::decode(row).unwrap().weight() as u64);
     weights
         .fold(HintTally::default(), |sum, bytes| HintTally { rows: sum.rows + 1, bytes: sum.bytes + bytes })
@@ -116,7 +116,7 @@ fn a_failed_hint_retires_nobody() {
 fn a_hint_row_says_whose_it_is() {
     let cell = hint(2, "k\0odd");
     let (space, row) = cell.row();
-    assert_eq!(space, RowSpace::Hints);
+    assert_eq!(space, Space::Hints);
     assert!(row.starts_with(&crate::rows::hints_for(NodeId::from_bits(2))));
     assert_eq!(crate::rows::parse_hint(7, &row), Some(cell));
     assert_eq!(crate::rows::parse_hint(8, &row), None, "the token is another cluster's");

@@ -4,7 +4,7 @@ use super::*;
 use crate::rows;
 
 fn row(bench: &Bench, name: &'static [u8]) -> Option<Bytes> {
-    bench.synced.get(&(RowSpace::Meta, Bytes::from_static(name))).cloned()
+    bench.synced.get(&(Space::Meta, Bytes::from_static(name))).cloned()
 }
 
 /// What the node's start would read from the disk of `bench`.
@@ -90,7 +90,7 @@ fn what_was_given_up_is_absent() {
     let mut bench = Bench::warm();
     let (_, row) = data("k").row();
     bench.written.insert(data("k").row(), Bytes::from_static(b"nonsense"));
-    bench.vnodes.give_up(row.slice(..8), None);
+    bench.vnodes.give_up(starling_types::row::RowRange::new(row.slice(..8), None));
     assert!(bench.look("k").is_empty());
     assert!(bench.damaged.is_empty());
 }
@@ -108,7 +108,7 @@ fn a_row_written_after_its_range_was_given_up_is_missed_when_it_rots() {
             bench.written.insert(data("k").row(), Bytes::from_static(b"nonsense"));
         }
         bench.vnodes = Vnodes::new(boot(BTreeMap::new(), Hlc::ZERO, 3), PartitionBits::DEFAULT);
-        bench.vnodes.give_up(row.slice(..8), None);
+        bench.vnodes.give_up(starling_types::row::RowRange::new(row.slice(..8), None));
         if !is_only_read {
             bench.put("k", "v", None);
             bench.settle();

@@ -5,14 +5,15 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use bytes::Bytes;
 use starling_causality::{Digest, Dot, Hlc};
 use starling_ring::{Layout, Refusal as InitRefusal, Role, Verdict, Weight, Zone};
+use starling_types::row::{RowRange, Space};
 use starling_types::{
     ActorId, BucketChanges, BucketName, BucketProps, ClusterId, Conflict, Generation, Key, LayoutVersion,
     NodeId, Outcome, PartitionBits, PartitionId, RequestId, Token, WallTime,
 };
 
 use crate::client::{
-    AdminReply, AdminRequest, Export, ExportPage, ExportSpace, Exporter, Failure, FailureKind, KvOp, KvReply,
-    KvRequest, QuorumChoice, ReadReply, Receipt, Seen, SiblingView, WriteReply,
+    AdminReply, AdminRequest, Export, ExportPage, Exporter, Failure, FailureKind, KvOp, KvReply, KvRequest,
+    QuorumChoice, ReadReply, Receipt, Seen, SiblingView, WriteReply,
 };
 use crate::cluster::{BucketRegister, Decide, Propose, SharedState};
 use crate::gossip::{self, Body, Claim, MemberInfo, Rumour, Status};
@@ -333,12 +334,12 @@ pub(super) fn exports() -> Vec<Message> {
         sequence: 4_711,
         rows: vec![(Bytes::from_static(b"key"), Bytes::from_static(b"value"))],
         next: Some(Bytes::from_static(b"next")),
-        damaged: vec![(Bytes::from_static(b"a"), Some(Bytes::from_static(b"b"))), (Bytes::new(), None)],
+        damaged: vec![RowRange::new("a", Some("b".into())), RowRange::all()],
     };
     vec![
-        ask(ExportSpace::Data),
-        ask(ExportSpace::Hints),
-        ask(ExportSpace::Meta),
+        ask(Space::Data),
+        ask(Space::Hints),
+        ask(Space::Meta),
         Message::AdminReply(AdminReply::Exported(page)),
     ]
 }

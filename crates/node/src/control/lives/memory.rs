@@ -3,12 +3,12 @@
 //! A row is written when a life is first heard of, and nobody waits for it: commits become durable in their order, so
 //! whatever is acked to a node in this life, or together with it, is durable here only after the row that tells of it.
 
+use starling_types::row::RowWrite;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use starling_ring::Layout;
 use starling_types::{Instant, NodeId};
-use starling_vnode::RowWrite;
 
 use crate::boot::{Life, forgotten_life};
 use crate::control::{ControlPlane, Turn};

@@ -1,16 +1,16 @@
 //! Two nodes by hand: every frame and every commit waits until the test lets it pass.
 
+use starling_types::row::{Page, RowWrite, Space};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_types::{BucketChanges, BucketName, BucketProps, Conflict};
-use starling_vnode::{RowSpace, RowWrite};
 use starling_wire::cluster::BucketRegister;
 
 use super::*;
 use crate::buckets::BucketTable;
-use crate::event::{RowPage, ScanId};
+use crate::event::ScanId;
 
 struct World {
     nodes: [Node; 2],
@@ -48,7 +48,7 @@ impl World {
             disks: [BTreeMap::new(), BTreeMap::new()],
         };
         for index in 0..2 {
-            world.give(index, Event::Scanned(ScanId::HintCount, Ok(RowPage::default())));
+            world.give(index, Event::Scanned(ScanId::HintCount, Ok(Page::default())));
         }
         world
     }
@@ -95,7 +95,7 @@ impl World {
     /// The oldest commit becomes durable.
     fn store(&mut self) {
         let (index, id, rows) = self.commits.pop_front().expect("a commit");
-        for row in rows.into_iter().filter(|row| row.space == RowSpace::Meta) {
+        for row in rows.into_iter().filter(|row| row.space == Space::Meta) {
             self.disks[index].insert(row.key, row.value.unwrap());
         }
         self.give(index, Event::Committed(id, Ok(())));
@@ -226,7 +226,7 @@ fn what_cannot_be_is_refused_in_words() {
     }
     let mut out = Vec::new();
     let mut lonely = node();
-    lonely.handle(Now::default(), Event::Scanned(ScanId::HintCount, Ok(RowPage::default())), &mut out);
+    lonely.handle(Now::default(), Event::Scanned(ScanId::HintCount, Ok(Page::default())), &mut out);
     let request = AdminRequest::BucketSet { name: name("a"), changes: lww(), create: true };
     lonely.handle(Now::default(), Event::Admin(ReplyHandle(1), request), &mut out);
     let why = out.iter().find_map(|e| match e {

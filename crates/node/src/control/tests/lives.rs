@@ -1,12 +1,12 @@
 //! A node whose disk is from before its last life: what others make of it, and what it makes of their word.
 
+use starling_types::row::{Page, RowWrite};
 use starling_types::{BucketName, ClusterId, Key, PartitionBits, WallTime};
-use starling_vnode::RowWrite;
 use starling_wire::gossip::{Body, Claim, Message as Gossip, Status};
 use starling_wire::replica::{Merged, Read, ReadAnswer, Refusal};
 
 use super::*;
-use crate::event::{RowPage, ScanId};
+use crate::event::ScanId;
 use crate::losses::{Losses, META_SUSPECT};
 
 pub(super) const OTHER: NodeId = NodeId::from_bits(2);
@@ -15,7 +15,7 @@ pub(super) const OTHER: NodeId = NodeId::from_bits(2);
 fn serving() -> Node {
     let boot = Boot { layout: Some(layout(5)), ..Boot::default() };
     let mut node = Node::new(&config(1), &boot, Now::default(), &mut Vec::new());
-    give(&mut node, Event::Scanned(ScanId::HintCount, Ok(RowPage::default())));
+    give(&mut node, Event::Scanned(ScanId::HintCount, Ok(Page::default())));
     node
 }
 
@@ -165,7 +165,7 @@ fn work_off(node: &mut Node, out: &mut Vec<Effect>) -> [usize; 2] {
     let mut alarms = [0; 2];
     while let Some(effect) = out.pop() {
         let event = match effect {
-            Effect::Scan { id, .. } => Event::Scanned(id, Ok(RowPage::default())),
+            Effect::Scan { id, .. } => Event::Scanned(id, Ok(Page::default())),
             Effect::Commit { id, .. } => Event::Committed(id, Ok(())),
             Effect::Log(Log::Alarm(words)) => {
                 alarms[0] += usize::from(words.contains("starling repair accept"));

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use starling_types::WallTime;
-use starling_vnode::RowWrite;
+use starling_types::row::RowWrite;
 use starling_wire::gossip::{Body, Claim, Record, Rumour};
 
 use super::lives::{OTHER, claim, commit_of_losses, give, gossip, meet, say};

@@ -1,19 +1,21 @@
 //! Pages of a node's rows: asked for one after the other, answered as they lie on disk.
 
 use bytes::Bytes;
+use starling_types::row::RowRange;
+use starling_types::row::{Page, Space};
 use starling_types::{BucketName, Key, NodeId, Now, QualifiedKey};
-use starling_vnode::{CellKey, RowSpace};
-use starling_wire::client::{AdminReply, AdminRequest, Export, ExportPage, ExportSpace};
+use starling_vnode::CellKey;
+use starling_wire::client::{AdminReply, AdminRequest, Export, ExportPage};
 
 use super::MOST_EXPORTS;
 use crate::boot::Boot;
 use crate::control::tests::config;
-use crate::event::{Effect, Event, ReplyHandle, RowPage, ScanId};
+use crate::event::{Effect, Event, ReplyHandle, ScanId};
 use crate::node::Node;
 
 fn running() -> Node {
     let mut node = Node::new(&config(1), &Boot::default(), Now::default(), &mut Vec::new());
-    give(&mut node, Event::Scanned(ScanId::HintCount, Ok(RowPage::default())));
+    give(&mut node, Event::Scanned(ScanId::HintCount, Ok(Page::default())));
     node
 }
 
@@ -23,13 +25,7 @@ fn give(node: &mut Node, event: Event) -> Vec<Effect> {
     out
 }
 
-fn ask(
-    node: &mut Node,
-    handle: u64,
-    space: ExportSpace,
-    from: &'static str,
-    buckets: &[&str],
-) -> Vec<Effect> {
+fn ask(node: &mut Node, handle: u64, space: Space, from: &'static str, buckets: &[&str]) -> Vec<Effect> {
     let buckets = buckets.iter().map(|b| BucketName::new(b).unwrap()).collect();
     let export = Export { space, from: Bytes::from_static(from.as_bytes()), buckets };
     give(node, Event::Admin(ReplyHandle(handle), AdminRequest::Export(export)))
@@ -59,20 +55,18 @@ fn rows(bucket: &str) -> [(Bytes, Bytes); 2] {
 #[test]
 fn a_page_is_read_where_it_was_asked_for_and_passed_on_as_it_is() {
     let mut node = running();
-    for (space, expected) in [
-        (ExportSpace::Data, RowSpace::Data),
-        (ExportSpace::Hints, RowSpace::Hints),
-        (ExportSpace::Meta, RowSpace::Meta),
-    ] {
+    for (space, expected) in
+        [(Space::Data, Space::Data), (Space::Hints, Space::Hints), (Space::Meta, Space::Meta)]
+    {
         let effects = ask(&mut node, 5, space, "from", &[]);
         let [Effect::Scan { id, space, prefix, from }] = &effects[..] else { panic!("{effects:?}") };
         assert_eq!((*id, *space), (ScanId::Export(ReplyHandle(5)), expected));
         assert_eq!((prefix.len(), from.as_deref()), (0, Some(&b"from"[..])));
-        let page = RowPage {
+        let page = Page {
             rows: vec![(Bytes::from_static(b"key"), Bytes::from_static(b"value"))],
             next: Some(Bytes::from_static(b"next")),
-            damaged: vec![(Bytes::from_static(b"b"), None)],
-            unread: vec![(Bytes::from_static(b"a"), Some(Bytes::from_static(b"b")))],
+            damaged: vec![RowRange::new("b", None)],
+            unread: vec![RowRange::new("a", Some("b".into()))],
             sequence: 9,
         };
         // Neither is in the backup.
@@ -82,19 +76,19 @@ fn a_page_is_read_where_it_was_asked_for_and_passed_on_as_it_is() {
         assert_eq!((told.exporter.node, told.exporter.name), (NodeId::from_bits(1), "n1".into()));
         assert_eq!(told.exporter.cluster, None);
     }
-    let first = ask(&mut node, 6, ExportSpace::Data, "", &[]);
+    let first = ask(&mut node, 6, Space::Data, "", &[]);
     assert!(matches!(&first[..], [Effect::Scan { from: None, .. }]), "{first:?}");
 }
 
 #[test]
 fn only_rows_of_the_named_buckets_are_passed_on() {
     let mut node = running();
-    for (space, which) in [(ExportSpace::Data, 0), (ExportSpace::Hints, 1)] {
+    for (space, which) in [(Space::Data, 0), (Space::Hints, 1)] {
         ask(&mut node, 5, space, "", &["carts", "users"]);
         let of = |bucket: &str| rows(bucket)[which].clone();
-        let page = RowPage {
+        let page = Page {
             rows: vec![of("carts"), of("cart"), of("users"), (Bytes::from_static(b"odd"), Bytes::new())],
-            ..RowPage::default()
+            ..Page::default()
         };
         let told = exported(give(&mut node, Event::Scanned(ScanId::Export(ReplyHandle(5)), Ok(page))));
         assert_eq!(told.rows, [of("carts"), of("users")]);
@@ -104,17 +98,17 @@ fn only_rows_of_the_named_buckets_are_passed_on() {
 #[test]
 fn what_cannot_be_read_or_is_too_much_is_refused() {
     let mut node = running();
-    ask(&mut node, 5, ExportSpace::Data, "", &[]);
+    ask(&mut node, 5, Space::Data, "", &[]);
     let failed = Event::Scanned(ScanId::Export(ReplyHandle(5)), Err("the disk is gone".into()));
     let (handle, reply) = answer(give(&mut node, failed));
     assert!(matches!(reply, AdminReply::Refused(why) if why.contains("the disk is gone")) && handle == 5);
     let most = u64::try_from(MOST_EXPORTS).unwrap();
     for handle in 0..most {
-        ask(&mut node, handle, ExportSpace::Data, "", &[]);
+        ask(&mut node, handle, Space::Data, "", &[]);
     }
-    let (handle, reply) = answer(ask(&mut node, most, ExportSpace::Data, "", &[]));
+    let (handle, reply) = answer(ask(&mut node, most, Space::Data, "", &[]));
     assert!(matches!(reply, AdminReply::Refused(why) if why.contains("try again")) && handle == most);
-    exported(give(&mut node, Event::Scanned(ScanId::Export(ReplyHandle(0)), Ok(RowPage::default()))));
-    let again = ask(&mut node, most, ExportSpace::Data, "", &[]);
+    exported(give(&mut node, Event::Scanned(ScanId::Export(ReplyHandle(0)), Ok(Page::default()))));
+    let again = ask(&mut node, most, Space::Data, "", &[]);
     assert!(matches!(&again[..], [Effect::Scan { .. }]), "{again:?}");
 }

@@ -16,7 +16,7 @@ use starling_vnode::{self as vnode, CellKey, Done, Refused};
 
 use super::{AGAIN, Stage, Suspect};
 use crate::event::{Effect, Log};
-use crate::shard::row_range::{data_key, single_row};
+use crate::shard::row_range::data_key;
 use crate::shard::{Context, Shard, Turn};
 
 impl Shard {
@@ -53,15 +53,13 @@ impl Shard {
         let Some(suspect) = self.suspects.partitions.get_mut(&partition) else { return };
         let (mut cells, mut ranges) = (Vec::new(), Vec::new());
         for range in suspect.unreadable.clone() {
-            match single_row(&range).and_then(|row| data_key(seed, row)) {
+            match range.single().and_then(|row| data_key(seed, row)) {
                 Some(key) => cells.push(CellKey::data(key)),
                 None => ranges.push(range),
             }
         }
         suspect.stage = Stage::GivingUp(cells.len());
-        for (first, end) in ranges {
-            self.vnodes.give_up(first, end);
-        }
+        ranges.into_iter().for_each(|range| self.vnodes.give_up(range));
         if cells.is_empty() {
             return self.conclude(turn, partition);
         }

@@ -2,7 +2,7 @@
 
 use starling_antientropy::{self as antientropy, Held};
 use starling_types::PartitionId;
-use starling_vnode::CommitFailure;
+use starling_types::row::CommitFailure;
 
 use super::pulled::Needs;
 use super::{AGAIN, Stage};

@@ -32,8 +32,8 @@ fn what_was_given_up_comes_back_as_writes_when_it_can_be_read() {
     let deleted = record(&[(2, Some("value")), (9_000, None)]);
     let engine = DurableEngine::open(&home, small()).unwrap();
     let mut batch = Batch::new();
-    batch.put(Namespace::Data, row("key-0"), newer.encode());
-    batch.put(Namespace::Data, row("key-1"), deleted.encode());
+    batch.put(Space::Data, row("key-0"), newer.encode());
+    batch.put(Space::Data, row("key-1"), deleted.encode());
     engine.commit(&[batch], Durability::Synced).unwrap();
     engine.close().unwrap();
     drop(engine);
@@ -47,8 +47,8 @@ fn what_was_given_up_comes_back_as_writes_when_it_can_be_read() {
     assert_eq!((back.found.rows, back.found.damaged), (600, 0));
     assert_eq!((back.data.new, back.data.known, back.flawed.len()), (598, 2, 0));
     let mut expected = rows;
-    expected.insert((Namespace::Data, row("key-0")), newer.encode());
-    expected.insert((Namespace::Data, row("key-1")), deleted.encode());
+    expected.insert((Space::Data, row("key-0")), newer.encode());
+    expected.insert((Space::Data, row("key-1")), deleted.encode());
     assert_eq!(records(&home), expected);
     let again = take_back(&home, &ruin).unwrap();
     assert_eq!((again.data.new, again.data.merged, again.data.known), (0, 0, 600));

@@ -14,9 +14,9 @@ fn a_key() -> impl Strategy<Value = Vec<u8>> {
     (first, rest).prop_map(|(first, rest)| [first, rest].concat())
 }
 
-fn a_range() -> impl Strategy<Value = KeyRange> {
+fn a_range() -> impl Strategy<Value = RowRange> {
     (a_key(), proptest::option::of(a_key()))
-        .prop_map(|(start, end)| KeyRange::new(start, end.map(Bytes::from)))
+        .prop_map(|(start, end)| RowRange::new(start, end.map(Bytes::from)))
 }
 
 fn entry(number: u64, is_there: bool) -> Entry {
@@ -65,11 +65,11 @@ fn who_reads_while_it_is_written_sees_every_row_that_was_there_once_and_in_order
     thread::scope(|scope| {
         scope.spawn(|| (0..2 * there).for_each(|n| add(n, 2)));
         for _ in 0..5 {
-            let rows: Vec<Slice> = buffer.rows(&KeyRange::all(), u64::MAX).map(|row| row.key).collect();
+            let rows: Vec<Slice> = buffer.rows(&RowRange::all(), u64::MAX).map(|row| row.key).collect();
             assert!(rows.is_sorted_by(|a, b| a < b));
             let seen: BTreeSet<&[u8]> = rows.iter().map(|key| &key[..]).collect();
             assert!((0..there).all(|n| seen.contains(&spread(n)[..]) && seen.contains(&close(n)[..])));
-            let before = buffer.rows(&KeyRange::all(), 2);
+            let before = buffer.rows(&RowRange::all(), 2);
             assert_eq!(before.filter(|row| row.number == 1).count(), 2 * there as usize);
         }
     });

@@ -74,10 +74,10 @@ const LIMIT: ScanLimit = ScanLimit { rows: 9_999, bytes: 1 << 20 };
 /// The oracle: a row is what was written, or is known to be unreadable or lost.
 fn check_honest(engine: &DurableEngine, what: &str) {
     let lossy = engine.report().has_losses();
-    let page = engine.scan(Namespace::Data, &KeyRange::all(), LIMIT).unwrap();
+    let page = engine.scan(Space::Data, &RowRange::all(), LIMIT).unwrap();
     for n in 0..ROWS {
         let expected = Bytes::from(value(n));
-        match engine.get(Namespace::Data, &key(n)) {
+        match engine.get(Space::Data, &key(n)) {
             Ok(Some(found)) => assert_eq!(found, expected, "{what}: row {n}"),
             Ok(None) => assert!(lossy, "{what}: row {n} is silently gone"),
             Err(error) => assert!(matches!(error, StorageError::Corrupt { .. }), "{what}: {error}"),
@@ -108,12 +108,11 @@ fn damage_in_a_table_is_named_and_stepped_over() {
     flip(&table, third);
     let engine = home.open();
     check_honest(&engine, "a third in");
-    let page = engine.scan(Namespace::Data, &KeyRange::all(), LIMIT).unwrap();
+    let page = engine.scan(Space::Data, &RowRange::all(), LIMIT).unwrap();
     assert_eq!(page.damaged.len(), 1, "{:?}", page.damaged);
     let read = page.rows.len();
     assert!(read > 20 && read < ROWS as usize, "some rows lie in other blocks: {read}");
-    let unreadable =
-        |n: &u32| matches!(engine.get(Namespace::Data, &key(*n)), Err(StorageError::Corrupt { .. }));
+    let unreadable = |n: &u32| matches!(engine.get(Space::Data, &key(*n)), Err(StorageError::Corrupt { .. }));
     let gone: Vec<_> = (0..ROWS).filter(unreadable).map(key).collect();
     assert!(!gone.is_empty() && gone.iter().all(|key| page.damaged[0].contains(key)), "{gone:?}");
     // A scan looks a little ahead: it gives up two rows that can still be read by themselves.
@@ -121,7 +120,7 @@ fn damage_in_a_table_is_named_and_stepped_over() {
     assert!(named <= gone.len() + 2, "{named} named, {} gone", gone.len());
     let gone = &gone[0];
     engine.commit(&[put(gone.clone(), "written again")], Durability::Synced).unwrap();
-    assert_eq!(engine.get(Namespace::Data, gone).unwrap(), Some("written again".into()));
+    assert_eq!(engine.get(Space::Data, gone).unwrap(), Some("written again".into()));
 }
 
 /// Damage to any part of any file shows at open or at read; a row never comes back changed or silently missing.
@@ -164,7 +163,7 @@ fn damaged_tables_are_made_anew_at_the_next_open_and_the_loss_is_told_until_it_i
     engine.commit(&[put(key(1), value(1)), put(key(ROWS - 1), value(ROWS - 1))], Durability::Synced).unwrap();
     engine
         .with_store(|store| {
-            store.cannot_merge(Namespace::Data, "compaction met it");
+            store.cannot_merge(Space::Data, "compaction met it");
             Ok(())
         })
         .unwrap();
@@ -174,7 +173,7 @@ fn damaged_tables_are_made_anew_at_the_next_open_and_the_loss_is_told_until_it_i
         let engine = home.open();
         assert!(engine.report().has_losses(), "{}", engine.report());
         check_honest(&engine, "rebuilt");
-        let page = engine.scan(Namespace::Data, &KeyRange::all(), LIMIT).unwrap();
+        let page = engine.scan(Space::Data, &RowRange::all(), LIMIT).unwrap();
         assert_eq!(page.damaged, [], "what was made anew can be read");
         assert_eq!(page.rows.len(), ROWS as usize, "what the tables lost is still in the log");
         assert_eq!(engine.sizes().damaged_tables, 0);
@@ -218,8 +217,7 @@ fn scrubbing_finds_rot_that_nobody_reads_and_nothing_else() {
         let engine = open(&home.path()).unwrap();
         scrub_once(&engine);
         let sizes = engine.sizes();
-        let damaged: Vec<u32> =
-            (0..ROWS).filter(|n| engine.get(Namespace::Data, &key(*n)).is_err()).collect();
+        let damaged: Vec<u32> = (0..ROWS).filter(|n| engine.get(Space::Data, &key(*n)).is_err()).collect();
         let ranges = engine.take_damage();
         assert_eq!(
             (sizes.damaged_tables == 1, ranges.is_empty()),
@@ -234,7 +232,7 @@ fn scrubbing_finds_rot_that_nobody_reads_and_nothing_else() {
         assert!(sizes.scrubbed_bytes > fs::metadata(table).unwrap().len() / 2);
         assert_eq!(engine.take_damage(), [], "once");
         let is_compacted =
-            engine.with_store(|store| Ok(!store.trees.of(Namespace::Data).health.is_unmergeable())).unwrap();
+            engine.with_store(|store| Ok(!store.trees.of(Space::Data).health.is_unmergeable())).unwrap();
         assert!(is_compacted, "other tables are still merged");
     }
 }
@@ -269,11 +267,11 @@ fn a_row_whose_checksum_does_not_match_is_corrupt() {
             Ok(())
         })
         .unwrap();
-    let error = engine.get(Namespace::Data, b"k").unwrap_err();
+    let error = engine.get(Space::Data, b"k").unwrap_err();
     let detail = "checksum mismatch".into();
     let key = Bytes::from("k");
-    let namespace = Namespace::Data;
+    let namespace = Space::Data;
     assert_eq!(error, StorageError::Corrupt { namespace, key, detail });
     engine.commit(&[put("other", "1"), put("k", "again")], Durability::Synced).unwrap();
-    assert_eq!(engine.get(Namespace::Data, b"k").unwrap(), Some("again".into()), "damage does not poison");
+    assert_eq!(engine.get(Space::Data, b"k").unwrap(), Some("again".into()), "damage does not poison");
 }

@@ -29,15 +29,15 @@ fn a_failed_fsync_poisons_and_what_it_left_shows_at_the_next_open() {
         let cause = first.to_string();
         let poisoned = StorageError::Poisoned { cause };
         assert_eq!(engine.commit(&[put("c", "3")], Durability::Buffered), Err(poisoned.clone()));
-        assert_eq!(engine.get(Namespace::Data, b"a"), Err(poisoned.clone()));
+        assert_eq!(engine.get(Space::Data, b"a"), Err(poisoned.clone()));
         assert!(engine.close().is_err());
         drop(engine);
 
         disk.crash(kept);
         let engine = open_on(&home, &disk).unwrap();
         assert!(!engine.report().has_losses(), "{}", engine.report());
-        assert_eq!(engine.get(Namespace::Data, b"a").unwrap(), Some("1".into()));
-        assert_eq!(engine.get(Namespace::Data, b"c").unwrap(), None);
+        assert_eq!(engine.get(Space::Data, b"a").unwrap(), Some("1".into()));
+        assert_eq!(engine.get(Space::Data, b"c").unwrap(), None);
         engine.commit(&[put("d", "4")], Durability::Synced).unwrap();
     }
 }
@@ -50,12 +50,12 @@ fn a_failed_write_poisons() {
         engine.commit(&[put("a", "1")], Durability::Synced).unwrap();
         disk.fail_next_write(fault);
         assert!(engine.commit(&[put("b", "2")], Durability::Synced).is_err(), "{fault:?}");
-        assert!(matches!(engine.get(Namespace::Data, b"a"), Err(StorageError::Poisoned { .. })), "{fault:?}");
+        assert!(matches!(engine.get(Space::Data, b"a"), Err(StorageError::Poisoned { .. })), "{fault:?}");
         drop(engine);
         disk.crash(Unsynced::Kept);
         let engine = open_on(&home, &disk).unwrap();
         assert!(!engine.report().has_losses(), "{fault:?}: {}", engine.report());
-        assert_eq!(engine.get(Namespace::Data, b"a").unwrap(), Some("1".into()), "{fault:?}");
+        assert_eq!(engine.get(Space::Data, b"a").unwrap(), Some("1".into()), "{fault:?}");
     }
 }
 
@@ -75,16 +75,16 @@ fn a_full_disk_refuses_whole_submissions_and_takes_more_when_there_is_room() {
     };
     assert!(matches!(refused, StorageError::NoSpace { .. }), "{refused}");
     assert!(taken > 1, "what was prepared can be used: {taken}");
-    assert_eq!(engine.get(Namespace::Data, &[taken]).unwrap(), None);
+    assert_eq!(engine.get(Space::Data, &[taken]).unwrap(), None);
     for n in 0..taken {
-        assert_eq!(engine.get(Namespace::Data, &[n]).unwrap(), Some(value.clone()));
+        assert_eq!(engine.get(Space::Data, &[n]).unwrap(), Some(value.clone()));
     }
     disk.set_full(false);
     engine.commit(&[put(vec![taken], value.clone())], Durability::Synced).unwrap();
     drop(engine);
     let engine = open_on(&home, &disk).unwrap();
     assert!(!engine.report().has_losses(), "{}", engine.report());
-    assert_eq!(engine.get(Namespace::Data, &[taken]).unwrap(), Some(value));
+    assert_eq!(engine.get(Space::Data, &[taken]).unwrap(), Some(value));
 }
 
 /// Power cuts at every step of a small story: what was answered as synced is there, nothing else is reported lost.
@@ -97,7 +97,7 @@ fn no_power_cut_takes_what_was_answered() {
             assert!(!engine.report().has_losses(), "seed {seed}, life {life}: {}", engine.report());
             for earlier in 0..life {
                 for n in 0..20u8 {
-                    let found = engine.get(Namespace::Data, &[earlier, n]).unwrap();
+                    let found = engine.get(Space::Data, &[earlier, n]).unwrap();
                     assert_eq!(found, Some(vec![n; 700].into()), "seed {seed}, life {life}, {earlier} {n}");
                 }
             }
@@ -117,7 +117,7 @@ fn what_a_node_must_know_of_itself_is_synced_in_every_mode() {
     let (home, disk) = (Directory::new(), FaultyFiles::new(5));
     let engine = open_with(&home, &disk, Options { sync: SyncMode::Os, ..small() }).unwrap();
     let mut batch = Batch::new();
-    batch.put(Namespace::Meta, "suspect", "everything");
+    batch.put(Space::Meta, "suspect", "everything");
     engine.commit(&[batch], Durability::Synced).unwrap();
     engine.commit(&[put("a", "1")], Durability::Synced).unwrap();
     // Upkeep with nothing to do, as after each start, pays for no sync either.
@@ -125,8 +125,8 @@ fn what_a_node_must_know_of_itself_is_synced_in_every_mode() {
     disk.crash(Unsynced::Lost);
     drop(engine);
     let engine = open_on(&home, &disk).unwrap();
-    assert_eq!(engine.get(Namespace::Meta, b"suspect").unwrap(), Some("everything".into()));
-    assert_eq!(engine.get(Namespace::Data, b"a").unwrap(), None, "the rest was left to the system");
+    assert_eq!(engine.get(Space::Meta, b"suspect").unwrap(), Some("everything".into()));
+    assert_eq!(engine.get(Space::Data, b"a").unwrap(), None, "the rest was left to the system");
     assert!(engine.report().has_losses(), "and its answer is known to have been given");
 }
 
@@ -136,7 +136,7 @@ fn no_table_holds_what_a_power_cut_takes_from_the_log() {
     let engine = open_with(&home, &disk, Options { write_buffer_bytes: 16 << 10, ..small() }).unwrap();
     let row = |n: u32| put(n.to_be_bytes().to_vec(), vec![3; 1 << 10]);
     let tables =
-        || engine.with_store(|store| Ok(store.trees.of(Namespace::Data).published().table_bytes())).unwrap();
+        || engine.with_store(|store| Ok(store.trees.of(Space::Data).published().table_bytes())).unwrap();
     let mut rows = (0..).take_while(|_| tables() == 0);
     rows.by_ref().for_each(|n| engine.commit(&[row(n)], Durability::Buffered).unwrap());
     disk.crash(Unsynced::Lost);
@@ -144,7 +144,7 @@ fn no_table_holds_what_a_power_cut_takes_from_the_log() {
     let engine = open_on(&home, &disk).unwrap();
     // Batches acknowledged unsynced may be gone, and are said to be; nothing of them is in a table.
     assert_eq!(engine.report().log_behind, None, "{}", engine.report());
-    assert!(engine.get(Namespace::Data, &0u32.to_be_bytes()).unwrap().is_some(), "there was a table");
+    assert!(engine.get(Space::Data, &0u32.to_be_bytes()).unwrap().is_some(), "there was a table");
 }
 
 #[test]
@@ -255,14 +255,14 @@ fn reads_go_on_and_the_next_group_is_under_way_while_an_fsync_is() {
 
     let first = engine.stage(vec![put("a", "1")], Durability::Synced);
     fsyncs.recv().unwrap();
-    assert_eq!(engine.get(Namespace::Data, b"a").unwrap(), None, "not before it is durable");
+    assert_eq!(engine.get(Space::Data, b"a").unwrap(), None, "not before it is durable");
     let second = engine.stage(vec![put("b", "2")], Durability::Synced);
     go.send(()).unwrap();
     // The second group's fsync is under way, and the first is answered all the same.
     fsyncs.recv().unwrap();
     first.wait().unwrap();
-    assert_eq!(engine.get(Namespace::Data, b"a").unwrap(), Some("1".into()));
-    assert_eq!(engine.get(Namespace::Data, b"b").unwrap(), None);
+    assert_eq!(engine.get(Space::Data, b"a").unwrap(), Some("1".into()));
+    assert_eq!(engine.get(Space::Data, b"b").unwrap(), None);
     go.send(()).unwrap();
     second.wait().unwrap();
     drop((fsyncs, go));

@@ -32,7 +32,7 @@ fn assert_all(engine: &DurableEngine) {
 
 fn assert_rows(engine: &DurableEngine, rows: std::ops::Range<u32>) {
     for n in rows {
-        assert_eq!(engine.get(Namespace::Data, &row(n)).unwrap(), Some(value(n)), "row {n}");
+        assert_eq!(engine.get(Space::Data, &row(n)).unwrap(), Some(value(n)), "row {n}");
     }
 }
 
@@ -127,7 +127,7 @@ fn tables_that_cannot_be_read_refuse_the_open_and_are_left_as_they_are() {
 fn a_rebuild_that_cannot_read_changes_nothing() {
     let mut home = in_tables();
     let engine = home.open();
-    engine.rebuild_at_next_open(Namespace::Data).unwrap();
+    engine.rebuild_at_next_open(Space::Data).unwrap();
     drop(engine);
     let path = first_table(&home);
     let whole = make_unreadable(&path);
@@ -170,12 +170,12 @@ const ALL: ScanLimit = ScanLimit { rows: 9_999, bytes: 1 << 20 };
 fn a_range_that_the_disk_does_not_give_is_unread_not_damaged_and_is_back_when_it_does() {
     let mut home = in_tables();
     let engine = home.open();
-    reads::fail(KeyRange::new(row(100), Some(row(110).into())), EIO);
-    let error = engine.get(Namespace::Data, &row(105)).unwrap_err();
+    reads::fail(RowRange::new(row(100), Some(row(110).into())), EIO);
+    let error = engine.get(Space::Data, &row(105)).unwrap_err();
     assert!(matches!(error, StorageError::Unread { .. }), "{error}");
     assert_rows(&engine, 0..100);
     assert_rows(&engine, 110..ROWS);
-    let page = engine.scan(Namespace::Data, &KeyRange::all(), ALL).unwrap();
+    let page = engine.scan(Space::Data, &RowRange::all(), ALL).unwrap();
     assert_eq!(page.damaged, []);
     assert!(page.unread.iter().any(|range| range.contains(&row(105))), "{page:?}");
     let is_told = |key: &[u8]| page.unread.iter().any(|range| range.contains(key));
@@ -183,9 +183,9 @@ fn a_range_that_the_disk_does_not_give_is_unread_not_damaged_and_is_back_when_it
     assert!(page.rows.len() as u32 > ROWS - 15);
     assert_eq!(engine.sizes().read_failures, 2);
     // A lack of descriptors says nothing of any range.
-    reads::fail(KeyRange::new(row(100), Some(row(110).into())), EMFILE);
-    assert!(matches!(engine.get(Namespace::Data, &row(105)), Err(StorageError::Scarce { .. })));
-    assert!(matches!(engine.scan(Namespace::Data, &KeyRange::all(), ALL), Err(StorageError::Scarce { .. })));
+    reads::fail(RowRange::new(row(100), Some(row(110).into())), EMFILE);
+    assert!(matches!(engine.get(Space::Data, &row(105)), Err(StorageError::Scarce { .. })));
+    assert!(matches!(engine.scan(Space::Data, &RowRange::all(), ALL), Err(StorageError::Scarce { .. })));
     reads::heal();
     assert_all(&engine);
     drop(engine);

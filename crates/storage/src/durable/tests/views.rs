@@ -4,7 +4,7 @@ use lsm_tree::AbstractTree;
 use starling_sys::{MemoryVolume, or_skip};
 
 use super::faults::open_on;
-use super::headroom::Space;
+use super::headroom::Volume;
 use super::tree::TOO_MANY_RUNS;
 use super::*;
 use crate::engine::{ScanLimit, Snapshot};
@@ -15,14 +15,14 @@ fn row(token: u64) -> Bytes {
 }
 
 fn rows(value: u8) -> Batch {
-    let put = |token| Op::Put { namespace: Namespace::Data, key: row(token), value: vec![value; 9].into() };
+    let put = |token| Op::Put { namespace: Space::Data, key: row(token), value: vec![value; 9].into() };
     (0..40).map(put).collect()
 }
 
 /// The store, and enough runs of tables that there is something to compact; nothing does it by itself.
 fn ready_to_compact(engine: &DurableEngine) -> Arc<Store> {
     let store = engine.with_store(|store| Ok(store.clone())).unwrap();
-    store.cannot_merge(Namespace::Data, "not so, but it keeps compaction away");
+    store.cannot_merge(Space::Data, "not so, but it keeps compaction away");
     for round in 0..6 {
         engine.commit(&[rows(round)], Durability::Synced).unwrap();
         engine.flush().unwrap();
@@ -42,10 +42,10 @@ fn a_range_dropped_while_compaction_begins_stays_in_an_older_snapshot() {
     dropping.drop_below(10..=29, 2);
     engine.commit(&[dropping], Durability::Synced).unwrap();
     store.apply_tombstones().unwrap();
-    assert!(store.trees.of(Namespace::Data).compact(below).unwrap());
-    let seen = (0..40).filter(|token| snapshot.get(Namespace::Data, &row(*token)).unwrap().is_some()).count();
+    assert!(store.trees.of(Space::Data).compact(below).unwrap());
+    let seen = (0..40).filter(|token| snapshot.get(Space::Data, &row(*token)).unwrap().is_some()).count();
     assert_eq!(seen, 40);
-    assert_eq!(engine.get(Namespace::Data, &row(15)).unwrap(), None);
+    assert_eq!(engine.get(Space::Data, &row(15)).unwrap(), None);
 }
 
 /// A drop that was acknowledged before it was durable, and a power cut.
@@ -58,13 +58,13 @@ fn compaction_throws_nothing_away_that_a_power_cut_could_bring_back() {
     dropping.drop_below(0..=u64::MAX, 2);
     engine.commit(&[dropping], Durability::Buffered).unwrap();
     store.apply_tombstones().unwrap();
-    assert!(store.trees.of(Namespace::Data).compact(view_after(store.last_applied())).unwrap());
+    assert!(store.trees.of(Space::Data).compact(view_after(store.last_applied())).unwrap());
     disk.crash(Unsynced::Lost);
     drop((store, engine));
     let engine = open_on(&home, &disk).unwrap();
     let limit = ScanLimit { rows: 10, bytes: 1 << 20 };
-    assert_eq!(engine.scan(Namespace::Data, &KeyRange::all(), limit).unwrap().rows, []);
-    let recorded = engine.scan(Namespace::Meta, &RangeTombstones::rows(), limit).unwrap().rows;
+    assert_eq!(engine.scan(Space::Data, &RowRange::all(), limit).unwrap().rows, []);
+    let recorded = engine.scan(Space::Meta, &RangeTombstones::rows(), limit).unwrap().rows;
     assert_eq!(recorded.len(), 1, "or the rows would have had to be there");
 }
 
@@ -73,7 +73,7 @@ fn more_runs_than_can_be_told_apart_are_not_made_and_no_more_is_taken_in() {
     let mut home = Directory::new();
     let engine = home.open();
     let store = ready_to_compact(&engine);
-    let runs = || store.trees.of(Namespace::Data).published().l0_runs();
+    let runs = || store.trees.of(Space::Data).published().l0_runs();
     let refused = (0..200u8)
         .find_map(|n| engine.commit(&[rows(n)], Durability::Synced).err().or_else(|| engine.flush().err()));
     let cause = TOO_MANY_RUNS.into();
@@ -82,7 +82,7 @@ fn more_runs_than_can_be_told_apart_are_not_made_and_no_more_is_taken_in() {
     assert!((112..120).contains(&runs()), "{}", runs());
     assert_eq!(engine.sizes().l0_runs, runs());
     // Batches taken in before still become tables, as long as they can be counted.
-    let tree = store.trees.of(Namespace::Data);
+    let tree = store.trees.of(Space::Data);
     let full = (10_000..).find_map(|n: u64| {
         let mut batch = bytes::BytesMut::new();
         crate::payload::encode(&rows(1), &mut batch);
@@ -95,7 +95,7 @@ fn more_runs_than_can_be_told_apart_are_not_made_and_no_more_is_taken_in() {
     engine.close().unwrap();
     drop(store);
     let shared = Shared::new(small());
-    let again = Tree::open(&home.path().join("tables/data"), Namespace::Data, &shared);
+    let again = Tree::open(&home.path().join("tables/data"), Space::Data, &shared);
     assert_eq!(again.unwrap().published().l0_runs(), 240);
 }
 
@@ -104,7 +104,7 @@ fn clearing_up_spares_a_table_that_was_replaced_and_is_still_read() {
     let mut home = Directory::new();
     let engine = home.open();
     let store = engine.with_store(|store| Ok(store.clone())).unwrap();
-    let tree = store.trees.of(Namespace::Data);
+    let tree = store.trees.of(Space::Data);
     let mut snapshot = None;
     // Of this maker's, while others make whole ones.
     let unfinished = tree.table_path(tree.next_table() + 1_000);
@@ -119,7 +119,7 @@ fn clearing_up_spares_a_table_that_was_replaced_and_is_still_read() {
         Err(lsm_tree::Error::Io(io::ErrorKind::StorageFull.into()))
     });
     assert!(failed.is_err());
-    assert_eq!(snapshot.unwrap().get(Namespace::Data, &row(3)).unwrap(), Some(vec![0; 9].into()));
+    assert_eq!(snapshot.unwrap().get(Space::Data, &row(3)).unwrap(), Some(vec![0; 9].into()));
     assert!(!unfinished.exists());
 }
 
@@ -130,9 +130,9 @@ fn compaction_leaves_the_last_room_to_commits() {
     };
     let engine = open(&volume.root().join("data")).unwrap();
     let store = ready_to_compact(&engine);
-    let compact = || store.trees.of(Namespace::Data).compact(view_after(store.last_applied()));
+    let compact = || store.trees.of(Space::Data).compact(view_after(store.last_applied()));
     let ballast = volume.root().join("ballast");
-    let free = Space::of(volume.root()).unwrap().free;
+    let free = Volume::of(volume.root()).unwrap().free;
     fs::write(&ballast, vec![1; free as usize - (2 << 20) + 1]).unwrap();
     let refused = compact().unwrap_err();
     assert!(is_no_space(&refused), "{refused}");
@@ -147,7 +147,7 @@ fn a_table_that_was_not_finished_is_removed_when_another_try_makes_it_again() {
     let mut home = Directory::new();
     let engine = home.open();
     let store = ready_to_compact(&engine);
-    let tree = store.trees.of(Namespace::Data);
+    let tree = store.trees.of(Space::Data);
     let unfinished = tree.table_path(tree.next_table());
     let [enospc, emfile, eio] =
         [28, 24, 5].map(|code| lsm_tree::Error::Io(io::Error::from_raw_os_error(code)));
@@ -168,7 +168,7 @@ fn nothing_is_removed_while_the_disk_may_know_more_than_memory_and_it_is_caught_
     let mut home = Directory::new();
     let engine = home.open();
     let store = ready_to_compact(&engine);
-    let tree = store.trees.of(Namespace::Data);
+    let tree = store.trees.of(Space::Data);
     let manifest = home.path().join("tables/data/current");
     let fail = |meanwhile: &dyn Fn()| {
         let failed = tree.clearing_up::<()>(|| {
@@ -206,12 +206,12 @@ fn a_snapshot_answers_no_more_and_keeps_no_tables_when_the_store_is_closed() {
     let store = ready_to_compact(&engine);
     let snapshot = engine.snapshot().unwrap();
     let before = table_files(&home);
-    assert!(store.trees.of(Namespace::Data).compact(view_after(store.last_applied())).unwrap());
+    assert!(store.trees.of(Space::Data).compact(view_after(store.last_applied())).unwrap());
     assert_eq!(table_files(&home), before + 1, "the snapshot has what was replaced");
     drop(store);
     engine.close().unwrap();
     assert_eq!(table_files(&home), 1);
-    assert_eq!(snapshot.get(Namespace::Data, &row(3)), Err(StorageError::Closed));
+    assert_eq!(snapshot.get(Space::Data, &row(3)), Err(StorageError::Closed));
 }
 
 /// Where a row can lie: in tables, in two sealed buffers, in the active one.
@@ -229,7 +229,7 @@ fn written(key: u64, place: u32) -> Option<Option<Bytes>> {
 }
 
 fn batch_of(place: u32) -> Batch {
-    let namespace = Namespace::Data;
+    let namespace = Space::Data;
     let op = |key: u64| match (row(key), written(key, place)?) {
         (key, Some(value)) => Some(Op::Put { namespace, key, value }),
         (key, None) => Some(Op::Delete { namespace, key }),
@@ -242,10 +242,10 @@ fn check(reader: &dyn Snapshot, places: u32) {
     let newest = |key| (0..places).rev().find_map(|place| written(key, place)).flatten();
     let expected: Vec<_> = (0..MIXTURES).filter_map(|key| Some((row(key), newest(key)?))).collect();
     let limit = ScanLimit { rows: 1_000, bytes: 1 << 20 };
-    let page = reader.scan(Namespace::Data, &KeyRange::all(), limit).unwrap();
+    let page = reader.scan(Space::Data, &RowRange::all(), limit).unwrap();
     assert_eq!(page.rows, expected, "after {places}");
     for key in 0..MIXTURES {
-        let found = reader.get(Namespace::Data, &row(key)).unwrap();
+        let found = reader.get(Space::Data, &row(key)).unwrap();
         assert_eq!(found, newest(key), "{key} after {places}");
     }
 }
@@ -261,7 +261,7 @@ fn the_newest_of_buffers_and_tables_holds_and_a_snapshot_stays_what_it_was() {
         snapshots.push((engine.snapshot().unwrap(), place + 1));
         match place {
             0 => engine.flush().unwrap(),
-            1 | 2 => store.trees.of(Namespace::Data).seal().unwrap(),
+            1 | 2 => store.trees.of(Space::Data).seal().unwrap(),
             _ => {}
         }
         snapshots.push((engine.snapshot().unwrap(), place + 1));

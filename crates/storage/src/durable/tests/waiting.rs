@@ -33,9 +33,9 @@ fn commits_reads_and_sizes_do_not_wait_for_a_manifest() {
     let seen = beside_the_library(&engine, || {
         engine.commit(&[put("in the buffer", "2")], Durability::Synced).unwrap();
         let read =
-            ["in a table", "in the buffer", "nowhere"].map(|key| engine.get(Namespace::Data, key.as_bytes()));
+            ["in a table", "in the buffer", "nowhere"].map(|key| engine.get(Space::Data, key.as_bytes()));
         let limit = ScanLimit { rows: 9, bytes: 1 << 20 };
-        let rows = engine.scan(Namespace::Data, &KeyRange::all(), limit).unwrap().rows;
+        let rows = engine.scan(Space::Data, &RowRange::all(), limit).unwrap().rows;
         (read.map(Result::unwrap), rows.len(), engine.sizes().unflushed_bytes > 0)
     });
     assert_eq!(seen, Some(([Some("1".into()), Some("2".into()), None], 2, true)));
@@ -57,7 +57,7 @@ fn writes_go_on_in_new_buffers_while_no_table_can_be_made() {
     drop(engine);
     let engine = home.open();
     assert!(!engine.report().has_losses());
-    assert!((0..200u32).all(|n| engine.get(Namespace::Data, &n.to_be_bytes()).unwrap().is_some()));
+    assert!((0..200u32).all(|n| engine.get(Space::Data, &n.to_be_bytes()).unwrap().is_some()));
 }
 
 /// Small buffers are sealed all the time between writers' groups: no batch is in a table by half, and none is passed over
@@ -115,9 +115,9 @@ fn a_snapshot_has_the_rows_of_its_moment_whenever_buffers_are_sealed() {
                 (0..5_000).for_each(|_| thread::yield_now());
                 last
             });
-            for space in Namespace::ALL {
+            for space in Space::ALL {
                 let limit = ScanLimit { rows: 100, bytes: 1 << 20 };
-                let rows = view.scan(space, &KeyRange::all(), limit).unwrap().rows;
+                let rows = view.scan(space, &RowRange::all(), limit).unwrap().rows;
                 let is_of_now = |(_, value): &(Bytes, Bytes)| value[0] == now as u8;
                 assert!(
                     rows.len() == if now == 0 { 0 } else { 8 },
@@ -133,7 +133,7 @@ fn a_snapshot_has_the_rows_of_its_moment_whenever_buffers_are_sealed() {
 /// A batch whose rows lie in all trees, and far apart.
 fn wide(writer: u8, n: u32) -> Batch {
     let mut batch = Batch::new();
-    for space in Namespace::ALL {
+    for space in Space::ALL {
         for row in 0..8u8 {
             let key = [&[row, writer][..], &n.to_be_bytes()].concat();
             batch.put(space, key, vec![writer; 100]);

@@ -1,12 +1,13 @@
 //! The process that commits, told what to do by the environment, and says on its standard output what it was
 //! answered, a line each. It ends when a commit is refused.
 
+use starling_types::row::Space;
 use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
 use std::thread;
 
-use starling_storage::{Durability, DurableEngine, Engine, Namespace, StorageError};
+use starling_storage::{Durability, DurableEngine, Engine, StorageError};
 
 use super::ledger::SUBMISSION;
 use super::open;
@@ -131,7 +132,7 @@ fn check_poison(engine: &DurableEngine, failure: &StorageError) {
     say(format!("failed {failure}"));
     let again = engine.commit(&[], Durability::Synced);
     assert!(matches!(again, Err(StorageError::Poisoned { .. })), "{again:?} after {failure}");
-    let read = engine.get(Namespace::Data, b"k");
+    let read = engine.get(Space::Data, b"k");
     assert!(matches!(read, Err(StorageError::Poisoned { .. })), "{read:?} after {failure}");
 }
 

@@ -1,6 +1,7 @@
 //! Whether a store whose files were damaged is honest: every row has its value, or reads as corrupt, or the open
 //! reported that something is gone, or refused. Never another value; never a row gone in silence.
 
+use starling_types::row::{RowRange, Space};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs;
@@ -10,7 +11,7 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use starling_storage::{DurableEngine, Engine, KeyRange, Namespace, StorageError};
+use starling_storage::{DurableEngine, Engine, StorageError};
 
 use super::child::{Manner, Orders};
 use super::files::Files;
@@ -172,7 +173,7 @@ struct Examination<'a> {
     engine: &'a DurableEngine,
     known: &'a Known,
     /// None where reading says corrupt.
-    read: BTreeMap<(Namespace, Bytes), Option<Option<Bytes>>>,
+    read: BTreeMap<(Space, Bytes), Option<Option<Bytes>>>,
 }
 
 impl<'a> Examination<'a> {
@@ -211,7 +212,7 @@ impl<'a> Examination<'a> {
         })
     }
 
-    fn check_value(&self, namespace: Namespace, key: &[u8], value: &[u8]) -> Result<(), String> {
+    fn check_value(&self, namespace: Space, key: &[u8], value: &[u8]) -> Result<(), String> {
         let row = cell_of(namespace, key).ok_or_else(|| format!("a strange row {}", key.escape_ascii()))?;
         match self.known.workload.origin(row.1, value) {
             Some((by, _)) if by == row.0 || row.1 == HOT => Ok(()),
@@ -274,7 +275,7 @@ impl<'a> Examination<'a> {
     /// A scan finds what reading finds, or says where it could not look. Without states to compare with, only values
     /// count.
     fn scan(&self, states: &[Vec<&Rows>]) -> Result<(), String> {
-        for namespace in Namespace::ALL {
+        for namespace in Space::ALL {
             let (seen, damaged) = self.scan_namespace(namespace)?;
             let mut must = states.iter().flat_map(|states| states[0].keys().map(move |row| (states, row)));
             let missed = must.find(|(states, row)| {
@@ -294,7 +295,7 @@ impl<'a> Examination<'a> {
 
     fn check_scanned(
         &self,
-        namespace: Namespace,
+        namespace: Space,
         key: &Bytes,
         value: &Bytes,
         states: &[Vec<&Rows>],
@@ -312,12 +313,9 @@ impl<'a> Examination<'a> {
         }
     }
 
-    fn scan_namespace(
-        &self,
-        namespace: Namespace,
-    ) -> Result<(BTreeMap<Bytes, Bytes>, Vec<KeyRange>), String> {
+    fn scan_namespace(&self, namespace: Space) -> Result<(BTreeMap<Bytes, Bytes>, Vec<RowRange>), String> {
         let (mut seen, mut damaged) = (BTreeMap::new(), Vec::new());
-        let mut rest = Some(KeyRange::all());
+        let mut rest = Some(RowRange::all());
         while let Some(range) = rest {
             let page = self.engine.scan(namespace, &range, PAGE);
             let page = page.map_err(|error| format!("the scan of {namespace}: {error}"))?;

@@ -1,10 +1,11 @@
 //! Whether a store holds what it promised: after a crash that damages no file, exactly the state after some batch of
 //! each writer, none older than promised.
 
+use starling_types::row::{RowRange, Space};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use starling_storage::{Engine, KeyRange, Namespace, ScanLimit};
+use starling_storage::{Engine, ScanLimit};
 
 use super::ledger::Ledger;
 use super::workload::{Cell, HOT, MARK, Workload, cells, key};
@@ -19,7 +20,7 @@ pub struct Verdict {
 }
 
 /// Rows by namespace and key.
-pub type Rows = BTreeMap<(Namespace, Bytes), Bytes>;
+pub type Rows = BTreeMap<(Space, Bytes), Bytes>;
 
 /// Holds a store against what its writers were promised.
 pub fn judge(engine: &dyn Engine, ledger: &Ledger) -> Verdict {
@@ -121,13 +122,7 @@ impl Verdict {
         Some(ledger.workload.value(writer, n, HOT))
     }
 
-    fn compare(
-        &mut self,
-        engine: &dyn Engine,
-        what: &str,
-        row: (Namespace, &[u8]),
-        expected: Option<&Bytes>,
-    ) {
+    fn compare(&mut self, engine: &dyn Engine, what: &str, row: (Space, &[u8]), expected: Option<&Bytes>) {
         match engine.get(row.0, row.1) {
             Ok(found) if found.as_ref() == expected => {}
             Ok(Some(_)) if expected.is_none() => self.fault(format!("{what}: deleted, and there again")),
@@ -139,8 +134,8 @@ impl Verdict {
 
     /// A scan must find the same rows, and no others.
     fn scan(&mut self, engine: &dyn Engine, mut expected: Rows) {
-        for namespace in Namespace::ALL {
-            let mut rest = Some(KeyRange::all());
+        for namespace in Space::ALL {
+            let mut rest = Some(RowRange::all());
             while let Some(range) = rest {
                 let page = match engine.scan(namespace, &range, PAGE) {
                     Ok(page) => page,

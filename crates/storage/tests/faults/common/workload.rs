@@ -5,27 +5,28 @@
 //! is, and the *hot* row, which all writers share: it must hold the last batch of the writer that wrote it, because
 //! batches are kept whole and in order.
 
+use starling_types::row::Space;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
-use starling_storage::{Batch, Namespace};
+use starling_storage::Batch;
 
 /// A row of the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cell {
-    pub namespace: Namespace,
+    pub namespace: Space,
     pub slot: u8,
 }
 
 /// Rows of a writer per namespace.
 const SLOTS: u8 = 6;
 /// The writer's mark.
-pub const MARK: Cell = Cell { namespace: Namespace::Meta, slot: 0xfe };
+pub const MARK: Cell = Cell { namespace: Space::Meta, slot: 0xfe };
 /// The row all writers share.
-pub const HOT: Cell = Cell { namespace: Namespace::Data, slot: 0xff };
+pub const HOT: Cell = Cell { namespace: Space::Data, slot: 0xff };
 
 /// How large values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Workload {
         let dice = self.dice(writer, n);
         let rows = (0..1 + dice % 3).map(move |row| {
             let dice = mix(dice ^ row);
-            let namespace = Namespace::ALL[(dice % 3) as usize];
+            let namespace = Space::ALL[(dice % 3) as usize];
             let slot = (dice >> 8) as u8 % SLOTS;
             Change { cell: Cell { namespace, slot }, is_put: !(dice >> 16).is_multiple_of(5) }
         });
@@ -133,7 +134,7 @@ impl Workload {
 /// All rows a writer may have, the hot row aside.
 pub fn cells() -> impl Iterator<Item = Cell> {
     let slots = |namespace| (0..SLOTS).map(move |slot| Cell { namespace, slot });
-    Namespace::ALL.into_iter().flat_map(slots).chain([MARK])
+    Space::ALL.into_iter().flat_map(slots).chain([MARK])
 }
 
 /// The key of a writer's row. Those of data begin with a token and a generation, as records' do.
@@ -142,13 +143,13 @@ pub fn key(writer: u16, cell: Cell) -> Bytes {
     let name = [&writer.to_be_bytes()[..], &[cell.slot]].concat();
     let token = mix(u64::from(writer) << 8 | u64::from(cell.slot));
     match cell.namespace {
-        Namespace::Data => [&token.to_be_bytes()[..], &1u32.to_be_bytes(), &name].concat().into(),
-        Namespace::Hints | Namespace::Meta => [b"row ", &name[..]].concat().into(),
+        Space::Data => [&token.to_be_bytes()[..], &1u32.to_be_bytes(), &name].concat().into(),
+        Space::Hints | Space::Meta => [b"row ", &name[..]].concat().into(),
     }
 }
 
 /// The row of a key, and whose it is.
-pub fn cell_of(namespace: Namespace, key_found: &[u8]) -> Option<(u16, Cell)> {
+pub fn cell_of(namespace: Space, key_found: &[u8]) -> Option<(u16, Cell)> {
     let (_, name) = key_found.split_last_chunk::<3>()?;
     let writer = u16::from_be_bytes([name[0], name[1]]);
     let cell = Cell { namespace, slot: name[2] };
