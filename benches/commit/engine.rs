@@ -1,6 +1,5 @@
 //! The subject: the durable engine.
 
-use starling_types::row::Space;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use starling_benches::meter::now;
 use starling_storage::{Batch, Durability, DurableEngine, Engine, Group, Observer, Options, Surroundings};
+use starling_types::row::Space;
 
 use crate::slow::SlowFiles;
 use crate::{Committer, Groups, Put};

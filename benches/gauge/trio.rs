@@ -1,7 +1,6 @@
 //! Three nodes in one process, each over a store in memory. Frames arrive at once and in order, commits are done at
 //! once, and time goes on by a tenth of a millisecond for each request: what is counted is the same in every run.
 
-use starling_types::row::Page;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use starling_node::{Boot, Config, Effect, Event, Node, Pace, ReplyHandle};
 use starling_storage::{Durability, Engine, MemoryEngine};
+use starling_types::row::Page;
 use starling_types::{BucketName, Generation, Instant, Key, NodeId, Now, RequestId, WallTime, limits};
 use starling_vnode::CellKey;
 use starling_wire::client::{AdminRequest, KvOp, QuorumChoice};

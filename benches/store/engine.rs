@@ -1,10 +1,10 @@
 //! The subject.
 
-use starling_types::row::{RowRange, Space};
 use std::path::Path;
 
 use anyhow::{Result, ensure};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, Options, ScanLimit};
+use starling_types::row::{RowRange, Space};
 
 use crate::Store;
 

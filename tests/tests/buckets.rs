@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use starling_types::row::Space;
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_sim::world::Weather;
 use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
+use starling_types::row::Space;
 use starling_types::{BucketChanges, BucketName, Conflict, Key, Outcome, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest, Seen};
 use starling_wire::{FailureKind, KvOp, KvReply, KvRequest, QuorumChoice};

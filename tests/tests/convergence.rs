@@ -3,13 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use starling_types::row::Space;
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_node::Pace;
 use starling_sim::world::Weather;
 use starling_sim::{Faults, Notice, Options, Report, Sabotage, Seed, World, WorldOptions, run};
+use starling_types::row::Space;
 use starling_types::{BucketName, Key, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest, Seen};
 use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};

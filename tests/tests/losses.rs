@@ -2,13 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use starling_types::row::Space;
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_node::{Log, Pace};
 use starling_sim::world::Weather;
 use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
+use starling_types::row::Space;
 use starling_types::{BucketName, Key, Outcome, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest, Seen};
 use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest, QuorumChoice};

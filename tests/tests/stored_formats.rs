@@ -6,7 +6,6 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
 
-use starling_types::row::{RowRange, Space};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use bytes::Bytes;
 use starling_backup::{BackupError, Origin, Page, Reader, Row, Utc, Writer};
 use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, Options, ScanLimit, StorageError};
+use starling_types::row::{RowRange, Space};
 use starling_types::{
     ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, QualifiedKey, WallTime,
 };

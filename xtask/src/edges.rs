@@ -210,6 +210,11 @@ pub fn is_below_the_shell(name: &str) -> bool {
     CRATES.iter().any(|row| row.name == name && row.is_pure())
 }
 
+/// Every crate with those of ours that it may import, bottom layer first.
+pub fn table() -> Vec<(&'static str, Vec<&'static str>)> {
+    CRATES.iter().map(|row| (row.name, row.ours.split_whitespace().collect())).collect()
+}
+
 /// In this repository, whatever it is called.
 fn is_ours(edge: &Dependency) -> bool {
     edge.path.is_some() || edge.name.starts_with(PREFIX)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{edges, nightly, tidy};
+use crate::{docs, edges, nightly, tidy};
 
 /// One check of the whole repository.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ const NIGHTLY: [Step; 2] = [
     Step { name: "planted", title: "planted bugs are found", check: nightly::planted },
 ];
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step {
         name: "fmt",
         title: "every file is formatted",
@@ -37,6 +37,11 @@ const STEPS: [Step; 5] = [
         name: "tidy",
         title: "files keep to the house rules",
         check: |root| none_of(tidy::findings(root)?),
+    },
+    Step {
+        name: "docs",
+        title: "the documentation names what is there",
+        check: |root| none_of(docs::findings(root)?),
     },
     Step {
         name: "test",

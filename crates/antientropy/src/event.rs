@@ -43,7 +43,7 @@ pub enum Event {
     Staged(PartitionId),
     /// It is there.
     Committed(PartitionId),
-    /// The answer to [`Effect::Scan`]; none if there is damage.
+    /// The answer to [`Effect::Scan`], which steps over damage; none if the scan failed as a whole.
     Scanned(ScanTicket, Option<Rows>),
     /// A peer that walks asks to compare a page.
     Asked(NodeId, ExchangeId, Compare),

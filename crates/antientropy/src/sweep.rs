@@ -317,7 +317,7 @@ impl Sweep {
             return;
         };
         let Some(rows) = rows else {
-            // What lies behind the damage in this partition cannot be reached by a scan.
+            // The scan failed as a whole (of damage a page says how much it stepped over): this pass leaves the partition out.
             self.counters.skipped += 1;
             pass.is_clean = false;
             return pass.advance(pair.shared.end_of(from));

@@ -9,11 +9,11 @@
 //! Integers are big-endian, checksums xxh3 seeded with the frame's place, so that a frame that moved is no frame. The
 //! length has a checksum of its own: behind a damaged body the next frame can be found.
 
-use starling_types::row::Space;
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
+use starling_types::row::Space;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What a chunk begins with: the version of the format is in it.

@@ -1,6 +1,5 @@
 //! What a backup says of itself.
 
-use starling_types::row::Space;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use starling_types::row::Space;
 use starling_types::{BucketName, ClusterId, Generation, LayoutVersion, NodeId};
 use xxhash_rust::xxh3::xxh3_64;
 

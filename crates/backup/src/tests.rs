@@ -1,11 +1,11 @@
 //! Backups there and back, cut off anywhere, damaged anywhere, and bytes as an enemy writes them.
 
-use starling_types::row::{RowRange, Space};
 use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use starling_types::row::{RowRange, Space};
 use starling_types::{BucketName, ClusterId, Generation, LayoutVersion, NodeId, WallTime};
 
 use crate::manifest::Base64;

@@ -1,6 +1,5 @@
 //! Writing a backup, from its beginning or from where an earlier run was cut off.
 
-use starling_types::row::{RowRange, Space};
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
@@ -8,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use starling_types::BucketName;
+use starling_types::row::{RowRange, Space};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::BackupError;

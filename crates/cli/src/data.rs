@@ -1,6 +1,5 @@
 //! `starling data`.
 
-use starling_types::row::{RowRange, Space};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -12,6 +11,7 @@ use starling_server::offline::{
     self, Check, Counts, Filter, FlawedRow, GivenUp, Opened, Repair, SpaceCheck, TakenBack,
 };
 use starling_types::BucketName;
+use starling_types::row::{RowRange, Space};
 
 use crate::backup;
 use crate::exit::{Exit, Failed};

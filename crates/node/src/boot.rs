@@ -5,7 +5,6 @@ mod restore;
 #[cfg(test)]
 mod tests;
 
-use starling_types::row::{RowWrite, Space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -15,6 +14,7 @@ use starling_antientropy::Pace;
 use starling_causality::Hlc;
 use starling_gossip::Preset;
 use starling_ring::{Acceptor, Layout, Refusal};
+use starling_types::row::{RowWrite, Space};
 use starling_types::{ActorId, BucketName, ClusterId, Generation, NodeId, PartitionId};
 use starling_vnode::rows;
 use starling_wire::cluster::BucketRegister;

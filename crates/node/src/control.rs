@@ -7,7 +7,6 @@ mod lives;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use starling_types::row::CommitFailure;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use std::sync::Arc;
 use starling_coordinator::Reach;
 use starling_gossip::{self as gossip, Gossip, Notice, Status};
 use starling_ring::{Acceptor, Layout, Verdict};
+use starling_types::row::CommitFailure;
 use starling_types::{ExchangeId, Generation, Instant, LayoutVersion, NodeId, Now};
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::cluster::{Decide, Propose, SharedState};

@@ -1,10 +1,10 @@
 //! What goes into the node and what comes out of it.
 
-use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange, RowWrite, Space};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use starling_antientropy::ScanTicket;
+use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange, RowWrite, Space};
 use starling_types::{Generation, NodeId, PartitionId};
 use starling_vnode::{CellKey, Ticket};
 use starling_wire::client::{AdminReply, AdminRequest};

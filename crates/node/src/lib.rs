@@ -10,8 +10,9 @@
 //! - A node without a layout, or one that is draining, refuses client requests and says so.
 //! - Every request is answered exactly once, by its deadline.
 //!
-//! **Deliberately absent.** Whatever needs tokio or a file (`starling-server`), and any rule about causality,
-//! quorums or placement: this crate only routes.
+//! **Deliberately absent.** Whatever needs tokio or a file (`starling-server`), causality (`starling-causality`), the quorum of a
+//! request (`starling-coordinator`) and placement (`starling-ring`). Rules about the whole node are here: how many owners
+//! must be heard after a loss, whom the first layout needs, who is fenced, what a full disk refuses.
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`node`] the roof, [`boot`] what a start knows (with
 //! `lives` of other members), [`losses`] what it may have lost, [`view`] the cluster as this node sees it, [`wall`]

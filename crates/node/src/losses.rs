@@ -1,10 +1,10 @@
 //! What this node may have lost: ranges of tokens whose records it held, or may have held, and may hold no more.
 
-use starling_types::row::{RowWrite, Space};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
+use starling_types::row::{RowWrite, Space};
 use starling_types::{BucketName, Token};
 
 use crate::boot::encode;

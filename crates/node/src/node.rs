@@ -3,12 +3,12 @@
 mod export;
 mod time;
 
-use starling_types::row::{CommitFailure, Page, RowWrite, Space};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_coordinator::Reach;
+use starling_types::row::{CommitFailure, Page, RowWrite, Space};
 use starling_types::{Instant, Now, PartitionBits};
 use starling_vnode::Vnodes;
 use starling_wire::client::{AdminReply, AdminRequest, Export};

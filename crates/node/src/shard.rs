@@ -19,7 +19,6 @@ mod totals;
 mod tried;
 mod turn;
 
-use starling_types::row::{CommitFailure, LoadFailure};
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
@@ -28,6 +27,7 @@ use starling_coordinator::{self as coordinator, Answer, put};
 use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
 use starling_types::planted::{self, Bug};
+use starling_types::row::{CommitFailure, LoadFailure};
 use starling_types::{
     Conflict, ExchangeId, Generation, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey,
 };

@@ -1,6 +1,5 @@
 //! A node from start to stop.
 
-use starling_types::row::{RowRange, Space};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,6 +15,7 @@ use starling_node::{Config, Losses, Node};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, ScanLimit, StorageError, Surroundings};
 use starling_transport::{Authority, Credentials, EndpointSecrets, IdentityError, Transport, TransportError};
 use starling_types::NodeId;
+use starling_types::row::{RowRange, Space};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::spawn_local;

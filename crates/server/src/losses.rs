@@ -6,13 +6,13 @@
 //!   with `durable=false`, or `storage.sync` other than `always`. (The end of the process alone loses nothing: the
 //!   operating system has what was written.)
 
-use starling_types::row::{RowRange, Space};
 use std::collections::BTreeSet;
 use std::fs;
 
 use bytes::Bytes;
 use starling_node::{Boot, Losses};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, ScanLimit, StorageError, SyncMode};
+use starling_types::row::{RowRange, Space};
 use starling_vnode::rows::META_CLEAN_STOP;
 
 use crate::daemon::StartError;

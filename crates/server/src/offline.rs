@@ -14,7 +14,6 @@ mod take_back;
 mod tests;
 mod unreadable;
 
-use starling_types::row::{Page, RowRange, Space};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -23,6 +22,7 @@ use starling_backup::BackupError;
 use starling_node::boot::BootError;
 use starling_node::{Boot, Losses};
 use starling_storage::{DurableEngine, Engine, OpenReport, Options, ScanLimit, StorageError};
+use starling_types::row::{Page, RowRange, Space};
 use starling_types::{ClusterId, NodeId};
 
 pub use check::{Check, SpaceCheck, check};

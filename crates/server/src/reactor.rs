@@ -4,7 +4,6 @@ mod doors;
 mod peers;
 mod pulse;
 
-use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange, Space};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,6 +16,7 @@ use starling_node::{Effect, Event, Log, Node, ReplyHandle, ScanId};
 use starling_storage::{Engine, ScanLimit, StorageError};
 use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
+use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange, Space};
 use starling_types::{ExchangeId, Instant, Outcome, WallTime, limits};
 use starling_wire::client::AdminReply;
 use starling_wire::local::LocalPage;

@@ -1,6 +1,5 @@
 //! A node's disk: batches wait while one fsync is under way, then go together in the next.
 
-use starling_types::row::{CommitFailure, RowWrite, Space};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use rand::rngs::ChaCha8Rng;
 use starling_causality::Record;
 use starling_node::CommitId;
 use starling_storage::{Batch, CrashMode, Durability, Engine, MemoryEngine, Op};
+use starling_types::row::{CommitFailure, RowWrite, Space};
 
 use crate::sabotage::Sabotage;
 

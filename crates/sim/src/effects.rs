@@ -1,6 +1,5 @@
 //! What machines ask for, carried out.
 
-use starling_types::row::{CommitFailure, LoadFailure, RowRange, RowWrite, Space};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use bytes::Bytes;
 use rand::RngExt;
 use starling_node::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 use starling_storage::{CrashMode, Engine, ScanLimit};
+use starling_types::row::{CommitFailure, LoadFailure, RowRange, RowWrite, Space};
 use starling_types::{NodeId, QualifiedKey, limits};
 use starling_vnode::CellKey;
 use starling_wire::client::AdminReply;

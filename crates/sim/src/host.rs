@@ -1,6 +1,5 @@
 //! One node's place in the world: its identity, disk, clock, connections, and the machine while it runs.
 
-use starling_types::row::{RowRange, Space};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -10,6 +9,7 @@ use starling_gossip::Preset;
 use starling_node::losses::META_SUSPECT;
 use starling_node::{Boot, Config, Effect, Losses, Node, Pace};
 use starling_storage::{Engine, MemoryEngine, ScanLimit};
+use starling_types::row::{RowRange, Space};
 use starling_types::{Generation, Instant, NodeId, Now, Token, WallTime, limits};
 
 use crate::disk::Disk;

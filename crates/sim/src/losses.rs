@@ -1,6 +1,5 @@
 //! What a driver can do to a disk that the node must notice: take back what was synced, rot, fill up, be an old one.
 
-use starling_types::row::{RowRange, Space};
 use std::time::Duration;
 
 use starling_node::event::CommitId;
@@ -8,6 +7,7 @@ use starling_node::node::Phase;
 use starling_node::{Event, Losses};
 use starling_storage::{CrashMode, Engine, ScanLimit};
 use starling_types::Generation;
+use starling_types::row::{RowRange, Space};
 
 use crate::disk::Order;
 use crate::sabotage::Sabotage;

@@ -1,6 +1,5 @@
 //! The heap of what is to happen, and the nodes it happens to.
 
-use starling_types::row::{CommitFailure, Space};
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,6 +11,7 @@ use starling_causality::{ContextToken, Record, VersionVector};
 use starling_node::node::Phase;
 use starling_node::{CommitId, Effect, Event, Log, Node, Pace, ReplyHandle, ScanId};
 use starling_storage::Engine;
+use starling_types::row::{CommitFailure, Space};
 use starling_types::{BucketName, ClusterId, Instant, Key, NodeId, Now, QualifiedKey, WallTime};
 use starling_vnode::CellKey;
 use starling_wire::client::{AdminReply, AdminRequest};

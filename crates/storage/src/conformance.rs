@@ -1,6 +1,5 @@
 //! One suite for every engine: random work against an ordered map, and the edges by name.
 
-use starling_types::row::RowRange;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use proptest::prelude::*;
 use crate::durable::tests::Directory;
 use crate::{Batch, CrashMode, Durability, Engine, MemoryEngine, Op, Page, ScanLimit, Space, StorageError};
 use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
+use starling_types::row::RowRange;
 
 /// Where an engine lives from one opening to the next.
 pub(crate) trait Home {

@@ -1,6 +1,5 @@
 //! How a store fails: what happened, and what to do.
 
-use starling_types::row::{CommitFailure, LoadFailure};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use crate::Space;
 use crate::files::Trouble;
 use crate::log::LogError;
 use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
+use starling_types::row::{CommitFailure, LoadFailure};
 
 /// A failed call. Cloneable, because every caller of a failed group commit hears of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

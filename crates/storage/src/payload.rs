@@ -37,7 +37,7 @@ pub(crate) fn encode(batch: &Batch, out: &mut BytesMut) {
         out.put_u16_le(key.len() as u16);
         out.put_slice(key);
         if let Some(value) = op.value() {
-            // A row value has at most 256 MiB.
+            // A row value has at most 1 GiB.
             out.put_u32_le((row::HEADER + value.len()) as u32);
             row::encode_into(namespace, key, value, out);
         }

@@ -11,7 +11,7 @@
 //! - One thread, no lock and no task per request. A batch is what gathered while the last was written: no timer.
 //!
 //! **Deliberately absent.** What a message means, retries, request timeouts (`starling-node`, the client). When
-//! to dial whom: the server does. Delivery: a queued frame is lost with its connection.
+//! to dial whom: the control plane does (`starling-node`). Delivery: a queued frame is lost with its connection.
 //!
 //! **How to read this crate.** Who: [`Authority`] (`authority`), [`Credentials`] (`identity`), `secrets`,
 //! `files`. Settings and their reasons: `quic`. A connection from the inside out: `cutter` (bytes to frames),

@@ -1,4 +1,4 @@
-//! Every limit of the store, in one place, related by const assertions.
+//! Every limit that two crates share, in one place, related by const assertions. Limits of one crate stand in it.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! # The replicas that a node holds
 //!
 //! **Job.** One node's holding of its partitions: every record it stores, read and changed in one place. A
-//! client's write goes through `coordinate`, everything that replicates through `merge`, and every read through
-//! `read`: the narrow waist of the store.
+//! client's write goes through `coordinate`, everything that replicates through `merge`, and every read of one
+//! key through `read`: the narrow waist of the store. Scans (sweeps, hints, backups) go to the engine directly.
 //!
 //! **Invariants.**
 //! - All changes of one key pass one queue, across loads that take their time; each starts from the newest

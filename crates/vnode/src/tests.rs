@@ -9,12 +9,12 @@ mod sizes;
 mod tries;
 mod writes;
 
-use starling_types::row::{CommitFailure, LoadFailure, RowWrite, Space};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
+use starling_types::row::{CommitFailure, LoadFailure, RowWrite, Space};
 use starling_types::{
     ActorId, BucketName, Instant, Key, NodeId, Now, PartitionBits, QualifiedKey, RequestId, WallTime,
 };

@@ -1,6 +1,5 @@
 //! The machine: routes events to key queues, keeps tickets, loads, leases and the cache.
 
-use starling_types::row::{RowRange, RowWrite, Space};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use starling_causality::{Dot, Hlc, Record};
 use starling_types::hash::TokenMap;
+use starling_types::row::{RowRange, RowWrite, Space};
 use starling_types::{ActorId, Instant, NodeId, Now, PartitionBits, PartitionId, RequestId, Token};
 
 use crate::amnesty::Amnesty;

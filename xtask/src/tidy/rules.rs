@@ -165,18 +165,9 @@ impl Page {
         (self.is_rust() && edges::is_below_the_shell(name)).then_some(name)
     }
 
-    /// Lines with their number, from 1.
-    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        (1..).zip(self.text.lines())
-    }
-
     /// Lines without their comments.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.lines().map(|(number, line)| (number, line.split("//").next().unwrap_or(line)))
-    }
-
-    fn at(&self, line: usize, what: &str) -> String {
-        format!("{}:{line}: {what}", self.path)
     }
 }
 

@@ -3,12 +3,12 @@
 //! A node whose disk was put back from earlier counts too few starts. Only others can tell, and all of them may have
 //! started anew since they heard the right number.
 
-use starling_types::row::{RowWrite, Space};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use bytes::Bytes;
 use starling_gossip::{Member, Status};
+use starling_types::row::{RowWrite, Space};
 use starling_types::{Generation, NodeId};
 
 use super::{BootError, decode, encode};

@@ -3,10 +3,10 @@
 //! Nothing that this node promised since the backup was made is taken back: times and lives only rise, layouts only get
 //! newer, rules of buckets are joined, and what was accepted stays accepted.
 
-use starling_types::row::{RowWrite, Space};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use starling_types::row::{RowWrite, Space};
 use starling_vnode::{Vnodes, rows};
 
 use super::{

@@ -1,10 +1,10 @@
 //! The first layout: this node's part as proposer and as acceptor. Nothing is said before it is durable.
 
-use starling_types::row::RowWrite;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use starling_ring::{Layout, Refusal, Verdict};
+use starling_types::row::RowWrite;
 use starling_types::{ClusterId, ExchangeId, NodeId, Now};
 use starling_wire::client::AdminReply;
 use starling_wire::cluster::{Decide, Propose};

@@ -1,9 +1,9 @@
 //! Ranges of row keys, as damage is told in them.
 
-use starling_types::row::{Page, RowRange};
 use std::ops::RangeInclusive;
 
 use starling_causality::Record;
+use starling_types::row::{Page, RowRange};
 use starling_types::{QualifiedKey, Token};
 use starling_vnode::rows::{FIRST_GENERATION, parse_data};
 

@@ -14,12 +14,12 @@ mod pulled;
 mod stored;
 pub(crate) mod word;
 
-use starling_types::row::{Page, RowRange, Space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_antientropy::{self as antientropy, Held};
+use starling_types::row::{Page, RowRange, Space};
 use starling_types::{BucketName, Generation, Instant, NodeId, PartitionId};
 use starling_vnode::{self as vnode, CellKey};
 

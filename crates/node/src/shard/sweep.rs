@@ -1,12 +1,12 @@
 //! Sweeps: this node's replicas compared with those of other owners, and what differs merged (semantics, section 6).
 
-use starling_types::row::{Page, RowRange, RowWrite, Space};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use starling_antientropy::{Effect as Wanted, Errand, Event, Rows, ScanTicket, Shared};
 use starling_causality::Record;
+use starling_types::row::{Page, RowRange, RowWrite, Space};
 use starling_types::{ExchangeId, NodeId, QualifiedKey, Token};
 use starling_vnode::{self as vnode, CellKey, Done, Refused};
 use starling_wire::replica::{Merged, Read, ReadAnswer, Refusal};

@@ -1,12 +1,12 @@
 //! Everything in a data directory against everything that can be held against it. Changes nothing.
 
-use starling_types::row::{RowRange, Space};
 use std::fs;
 use std::path::Path;
 
 use starling_node::{Boot, Losses};
 use starling_storage::{DurableEngine, Engine, StorageError};
 use starling_types::ClusterId;
+use starling_types::row::{RowRange, Space};
 
 use super::rows::{FlawedRow, judge};
 use super::shadow::{Shadow, hold};

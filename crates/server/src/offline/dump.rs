@@ -1,6 +1,5 @@
 //! The rows of a store as JSON, one a line. Changes nothing.
 
-use starling_types::row::{RowRange, Space};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use starling_causality::Sibling;
 use starling_storage::Engine;
+use starling_types::row::{RowRange, Space};
 use starling_types::{BucketName, ClusterId};
 
 use super::rows::{Held, judge};

@@ -1,11 +1,11 @@
 //! What a check found is made good, as far as one node can do that; the rest is for the other replicas.
 
-use starling_types::row::{RowRange, Space};
 use std::path::{Path, PathBuf};
 
 use starling_node::boot::suspect_everything;
 use starling_storage::{Batch, Durability, DurableEngine, Engine};
 use starling_types::ClusterId;
+use starling_types::row::{RowRange, Space};
 use starling_vnode::rows::META_CLEAN_STOP;
 
 use super::check::{Check, look};

@@ -3,7 +3,6 @@
 //! Every record is merged with the one that is there, so that an old backup takes back nothing newer, and a second run
 //! after one that was cut off does what is left to do.
 
-use starling_types::row::Space;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -12,6 +11,7 @@ use starling_causality::Record;
 use starling_node::boot::{restore_meta, suspect_everything};
 use starling_node::{Boot, Losses};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, StorageError};
+use starling_types::row::Space;
 use starling_types::{ClusterId, Generation};
 
 use super::rows::{FlawedRow, judge};

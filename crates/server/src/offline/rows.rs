@@ -1,10 +1,10 @@
 //! One stored row: is it what it should be, and what does it hold?
 
-use starling_types::row::Space;
 use std::fmt;
 
 use bytes::Bytes;
 use starling_causality::{Record, RecordError};
+use starling_types::row::Space;
 use starling_types::{BucketName, ClusterId, Key, NodeId, QualifiedKey, Token};
 use starling_vnode::rows;
 

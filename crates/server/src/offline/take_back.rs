@@ -1,11 +1,11 @@
 //! What was lost and can be read after all comes back as writes, merged with what is there.
 
-use starling_types::row::Space;
 use std::path::Path;
 
 use starling_backup::Row;
 use starling_node::{Boot, Losses};
 use starling_storage::{Batch, Durability, Engine, Excavation, excavate};
+use starling_types::row::Space;
 use starling_vnode::rows::META_CLEAN_STOP;
 
 use super::restore::{Counts, Work};

@@ -1,6 +1,5 @@
 //! Stores with every flaw that needs no broken disk, and backups old and new.
 
-use starling_types::row::{RowRange, Space};
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
@@ -10,6 +9,7 @@ use bytes::Bytes;
 use starling_backup::{Origin, Page, Utc, Writer};
 use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, Options, ScanLimit};
+use starling_types::row::{RowRange, Space};
 use starling_types::{
     ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, QualifiedKey, WallTime,
 };

@@ -1,6 +1,5 @@
 //! What the disk does not give is given up only by a person, and a copy is kept of what it does.
 
-use starling_types::row::Space;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -8,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use starling_node::boot::suspect_everything;
 use starling_storage::{Batch, Durability, DurableEngine, Engine, Options, Surroundings};
+use starling_types::row::Space;
 use starling_vnode::rows::META_CLEAN_STOP;
 
 use super::shadow::{hold, keep_but};

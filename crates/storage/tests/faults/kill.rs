@@ -1,10 +1,10 @@
 //! Processes that end at any moment.
 
-use starling_types::row::Space;
 use std::process::Command;
 
 use rand::RngExt;
 use starling_storage::{Batch, Durability, Engine};
+use starling_types::row::Space;
 
 use crate::common::child::{Manner, Orders};
 use crate::common::judge::judge;

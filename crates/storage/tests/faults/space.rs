@@ -1,6 +1,5 @@
 //! Disks that are full.
 
-use starling_types::row::Space;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -11,6 +10,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, StorageError};
 use starling_sys::MemoryVolume;
+use starling_types::row::Space;
 
 use crate::common::{data_dir, open, or_skip};
 

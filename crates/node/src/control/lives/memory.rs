@@ -3,11 +3,11 @@
 //! A row is written when a life is first heard of, and nobody waits for it: commits become durable in their order, so
 //! whatever is acked to a node in this life, or together with it, is durable here only after the row that tells of it.
 
-use starling_types::row::RowWrite;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use starling_ring::Layout;
+use starling_types::row::RowWrite;
 use starling_types::{Instant, NodeId};
 
 use crate::boot::{Life, forgotten_life};

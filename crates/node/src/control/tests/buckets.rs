@@ -1,10 +1,10 @@
 //! Two nodes by hand: every frame and every commit waits until the test lets it pass.
 
-use starling_types::row::{Page, RowWrite, Space};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use starling_types::row::{Page, RowWrite, Space};
 use starling_types::{BucketChanges, BucketName, BucketProps, Conflict};
 use starling_wire::cluster::BucketRegister;
 

@@ -1,13 +1,14 @@
 //! The process that commits, told what to do by the environment, and says on its standard output what it was
 //! answered, a line each. It ends when a commit is refused.
 
-use starling_types::row::Space;
 use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use starling_storage::{Durability, DurableEngine, Engine, StorageError};
+use starling_types::row::Space;
 
 use super::ledger::SUBMISSION;
 use super::open;
@@ -68,29 +69,41 @@ pub fn run() {
     };
     let calls = calls_of("self").zip(begun).map_or(0, |(now, begun)| now - begun);
     say(format!("open {calls}"));
+    let poisoned = &AtomicBool::new(false);
     thread::scope(|scope| {
         for writer in 0..orders.workload.writers {
             let (orders, engine) = (&orders, &engine);
-            scope.spawn(move || {
-                let failure = work(orders, engine, writer);
-                check_poison(engine, &failure);
+            scope.spawn(move || match work(orders, engine, writer) {
+                Failed::Reading(error) => say(format!("failed {error}")),
+                Failed::Committing(error) => {
+                    check_poison(engine, &error);
+                    poisoned.store(true, Ordering::Relaxed);
+                }
             });
         }
     });
-    assert!(engine.close().is_err(), "what a close syncs is unknown by now");
+    let is_closed = engine.close().is_ok();
+    assert!(!is_closed || !poisoned.load(Ordering::Relaxed), "what a close syncs is unknown by now");
+}
+
+/// How a writer ended.
+enum Failed {
+    /// Before it wrote anything: a disk that gives nothing says nothing of what it was given.
+    Reading(StorageError),
+    Committing(StorageError),
 }
 
 /// Commits until it fails.
-fn work(orders: &Orders, engine: &DurableEngine, writer: u16) -> StorageError {
+fn work(orders: &Orders, engine: &DurableEngine, writer: u16) -> Failed {
     let mut next = 1 + match engine.get(MARK.namespace, &key(writer, MARK)) {
         Ok(None) => 0,
         Ok(Some(mark)) => orders.workload.origin(MARK, &mark).expect("the judge has seen it").1,
-        Err(error) => return error,
+        Err(error) => return Failed::Reading(error),
     };
     loop {
         match submit(orders, engine, writer, next) {
             Ok(last) => next = last + 1,
-            Err(error) => return error,
+            Err(error) => return Failed::Committing(error),
         }
     }
 }

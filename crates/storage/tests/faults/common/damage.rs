@@ -1,7 +1,6 @@
 //! Whether a store whose files were damaged is honest: every row has its value, or reads as corrupt, or the open
 //! reported that something is gone, or refused. Never another value; never a row gone in silence.
 
-use starling_types::row::{RowRange, Space};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs;
@@ -12,6 +11,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use starling_storage::{DurableEngine, Engine, StorageError};
+use starling_types::row::{RowRange, Space};
 
 use super::child::{Manner, Orders};
 use super::files::Files;

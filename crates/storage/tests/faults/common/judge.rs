@@ -1,11 +1,11 @@
 //! Whether a store holds what it promised: after a crash that damages no file, exactly the state after some batch of
 //! each writer, none older than promised.
 
-use starling_types::row::{RowRange, Space};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use starling_storage::{Engine, ScanLimit};
+use starling_types::row::{RowRange, Space};
 
 use super::ledger::Ledger;
 use super::workload::{Cell, HOT, MARK, Workload, cells, key};

@@ -5,7 +5,6 @@
 //! is, and the *hot* row, which all writers share: it must hold the last batch of the writer that wrote it, because
 //! batches are kept whole and in order.
 
-use starling_types::row::Space;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -13,6 +12,7 @@ use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
 use starling_storage::Batch;
+use starling_types::row::Space;
 
 /// A row of the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
