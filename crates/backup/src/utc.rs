@@ -5,19 +5,20 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use starling_types::WallTime;
+use time::{Date, Duration, Month, Time, UtcDateTime};
 
 /// A moment in UTC, to the millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Utc(pub WallTime);
 
-const DAY: u64 = 86_400_000;
-
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, ms) = (self.0.millis() / DAY, self.0.millis() % DAY);
-        let (year, month, day) = date_of(days);
-        let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+        let ms = i64::try_from(self.0.millis()).unwrap_or(i64::MAX);
+        // Beyond the year 9999 nobody has made a backup.
+        let moment = UtcDateTime::UNIX_EPOCH.saturating_add(Duration::milliseconds(ms));
+        let (date, time) = (moment.date(), moment.time());
+        write!(f, "{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())?;
+        write!(f, "T{:02}:{:02}:{:02}.{:03}Z", time.hour(), time.minute(), time.second(), time.millisecond())
     }
 }
 
@@ -31,10 +32,14 @@ impl FromStr for Utc {
 
     fn from_str(text: &str) -> Result<Self, NoMoment> {
         let parse = || {
-            let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
-            let days = days_before(number(0, 4)?, number(5, 7)?, number(8, 10)?)?;
-            let ms = number(11, 13)? * 3_600_000 + number(14, 16)? * 60_000 + number(17, 19)? * 1_000;
-            let moment = Self(WallTime::from_millis(days * DAY + ms + number(20, 23)?));
+            let number = |from: usize, to: usize| text.get(from..to)?.parse::<u16>().ok();
+            let small = |from, to| u8::try_from(number(from, to)?).ok();
+            let month = Month::try_from(small(5, 7)?).ok()?;
+            let date = Date::from_calendar_date(number(0, 4)?.into(), month, small(8, 10)?).ok()?;
+            let time =
+                Time::from_hms_milli(small(11, 13)?, small(14, 16)?, small(17, 19)?, number(20, 23)?).ok()?;
+            let since = UtcDateTime::new(date, time) - UtcDateTime::UNIX_EPOCH;
+            let moment = Self(WallTime::from_millis(u64::try_from(since.whole_milliseconds()).ok()?));
             // One form only: what is read back as it was.
             (moment.to_string() == text).then_some(moment)
         };
@@ -52,29 +57,6 @@ impl<'de> Deserialize<'de> for Utc {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
-}
-
-/// Days since 1970-01-01 as year, month, day of the Gregorian calendar: years begin in March, so that the leap day is
-/// the last of a year, and 400 years always have 146,097 days (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn date_of(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let of_month = day - (153 * month + 2) / 5 + 1;
-    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (era * 400 + year + later, month, of_month)
-}
-
-/// The reverse of [`date_of`].
-fn days_before(year: u64, month: u64, day: u64) -> Option<u64> {
-    let is_date = (1..=12).contains(&month) && (1..=31).contains(&day);
-    let year = is_date.then_some(year)?.checked_sub(u64::from(month <= 2))?;
-    let from_march = (month + 9) % 12;
-    let (era, year) = (year / 400, year % 400);
-    let day = (153 * from_march + 2) / 5 + day - 1;
-    (era * 146_097 + year * 365 + year / 4 - year / 100 + day).checked_sub(719_468)
 }
 
 #[cfg(test)]

@@ -425,21 +425,14 @@ fn publish_transport(stats: &Stats) {
     total(QUIC_REFUSED, stats.refused.get() + stats.malformed.get());
 }
 
-/// What the system says of this process; shows nothing where there is no /proc.
+/// What the system says of this process; resident memory only where there is a /proc.
 fn publish_process() {
-    const PAGE: f64 = 4_096.0;
-    const TICKS: f64 = 100.0;
-    let field =
-        |text: &str, index: usize| text.split_whitespace().nth(index).and_then(|f| f.parse::<f64>().ok());
-    if let Some(pages) = fs::read_to_string("/proc/self/statm").ok().and_then(|text| field(&text, 1)) {
-        gauge(RSS).set(pages * PAGE);
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    if let Some(pages) = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<f64>().ok()) {
+        gauge(RSS).set(pages * rustix::param::page_size() as f64);
     }
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name in parentheses may hold spaces; user and system time are the 12th and 13th fields after it.
-    let rest = stat.rsplit(')').next().unwrap_or_default();
-    if let (Some(user), Some(system)) = (field(rest, 11), field(rest, 12)) {
-        gauge(CPU).set((user + system) / TICKS);
-    }
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    gauge(CPU).set(spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9);
 }
 
 #[cfg(test)]
