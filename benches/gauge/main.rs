@@ -30,7 +30,7 @@ struct Args {
     bench: bool,
 }
 
-/// What is gauged, and what is done before it for each key.
+/// The operations, each with its preparation.
 const CASES: [(&str, Case); 4] = [
     ("put, new key", Case { known: false, op: blind }),
     ("put, blind", Case { known: true, op: blind }),

@@ -1,4 +1,4 @@
-//! What the documentation says of the code, held against the code.
+//! The documentation held against the code.
 
 use std::path::Path;
 

@@ -43,7 +43,7 @@ pub enum NotReady {
     /// It runs, and has said nothing.
     #[error("it has not said so within {0:?}")]
     Late(Duration),
-    /// What it says cannot be read.
+    /// Its output cannot be read.
     #[error("what it says cannot be read: {0}")]
     Unreadable(#[from] io::Error),
 }
@@ -91,7 +91,7 @@ impl NodeProcess {
         Ok(text)
     }
 
-    /// What it, and those who had the same file before it, have logged so far.
+    /// Its log so far, and that of earlier owners of the same file.
     pub fn log(&self) -> io::Result<String> {
         std::fs::read_to_string(&self.log)
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 use starling_types::{ClusterId, NodeId};
 
-/// What a node, or a cluster of them, says when it serves. Displayed, it is the line.
+/// The announcement of a node, or a cluster of them, that it serves. Displayed, it is the line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
     event: Event,

@@ -1,4 +1,4 @@
-//! What happens to a request.
+//! The events of a request.
 
 use starling_causality::Record;
 use starling_types::{BucketProps, NodeId};
@@ -7,7 +7,7 @@ use starling_wire::{Failure, KvReply};
 
 use crate::Staged;
 
-/// What happens to a request. One that it does not wait for changes nothing.
+/// An event of a request. One that it does not wait for changes nothing.
 #[derive(Debug)]
 pub enum Event {
     /// The vnode here has a dot for the write.
@@ -24,7 +24,7 @@ pub enum Event {
     AbsentHere,
     /// This replica's record.
     ReadHere(Record),
-    /// What this replica has, though it may have lost more: joins the answer, counts towards nothing.
+    /// The record of this replica, which may have lost more: joins the answer, counts towards nothing.
     ReadHerePartly(Record),
     /// This replica cannot vouch for the key.
     UnreadHere(String),

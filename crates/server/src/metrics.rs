@@ -425,7 +425,7 @@ fn publish_transport(stats: &Stats) {
     total(QUIC_REFUSED, stats.refused.get() + stats.malformed.get());
 }
 
-/// What the system says of this process; resident memory only where there is a /proc.
+/// CPU time and memory of this process; resident memory only where there is a /proc.
 fn publish_process() {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     if let Some(pages) = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<f64>().ok()) {

@@ -212,7 +212,7 @@ impl StorageError {
     }
 }
 
-/// What a machine must know of it: whether the row's bytes are wrong, or the disk did not answer.
+/// For a machine: whether the row's bytes are wrong, or the disk did not answer.
 impl From<&StorageError> for LoadFailure {
     fn from(error: &StorageError) -> Self {
         match error {
@@ -222,7 +222,7 @@ impl From<&StorageError> for LoadFailure {
     }
 }
 
-/// What a machine must know of it: whether the store goes on.
+/// For a machine: whether the store goes on.
 impl From<&StorageError> for CommitFailure {
     fn from(error: &StorageError) -> Self {
         if error.is_for_later() { Self::NoSpace(error.to_string()) } else { Self::Failed(error.to_string()) }

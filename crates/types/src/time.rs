@@ -68,7 +68,7 @@ impl WallTime {
         Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// What a clock shows that is `ms` ahead of this.
+    /// The time on a clock that is `ms` ahead of this.
     pub const fn ahead_by(self, ms: i64) -> Self {
         Self(self.0.saturating_add_signed(ms))
     }

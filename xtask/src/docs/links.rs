@@ -23,7 +23,7 @@ impl<'a> View<'a> {
         self.links.iter().filter_map(|link| Some(self.page.at(link.line, &self.objection(link)?))).collect()
     }
 
-    /// What is wrong with a link, and what to do.
+    /// The fault of a link, and the remedy.
     fn objection(&self, link: &Link<'a>) -> Option<String> {
         match link.to {
             To::Target(target) => self.nowhere(target).or_else(|| self.misnamed(link.text, target)),
@@ -119,7 +119,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// What a link names that is nothing but code.
+/// The name in a link that is nothing but code.
 fn code(text: &str) -> Option<&str> {
     let name = spans(text).next()?;
     (text.len() == name.len() + 2).then_some(name)

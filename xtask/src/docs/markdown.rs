@@ -49,7 +49,7 @@ fn link<'a>(text: &'a str, prose: &str, open: usize) -> Option<Link<'a>> {
     Some(Link { line, text: within, to: to(text, prose, end + 1, line_starts)? })
 }
 
-/// What stands behind the closing bracket.
+/// The text behind the closing bracket.
 fn to<'a>(text: &'a str, prose: &str, after: usize, line_starts: bool) -> Option<To<'a>> {
     let upto =
         |close: char| prose[after + 1..].find(close).map(|length| &text[after + 1..after + 1 + length]);
@@ -98,7 +98,7 @@ fn without_spans(paragraph: &str) -> String {
 
 const BRACKETS: [char; 4] = ['[', ']', '(', ')'];
 
-/// What a link may give behind `#`: every heading as GitHub writes it.
+/// The anchors that a link may give behind `#`: every heading as GitHub writes it.
 pub fn anchors(page: &Page) -> Vec<String> {
     let mut anchors: Vec<String> = Vec::new();
     for title in headings(page) {
@@ -160,7 +160,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// What stands in backticks.
+/// The text in backticks.
 pub fn spans(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

@@ -48,7 +48,7 @@ impl Child {
     }
 }
 
-/// What a person types to start this node alone.
+/// The command that starts this node alone.
 pub fn command_line(place: &Place, all: &[Place]) -> String {
     let words = place.arguments(&seeds(all));
     let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();

@@ -30,11 +30,11 @@ pub(super) struct Requests {
 pub(super) struct InFlight {
     machine: Request,
     pub(super) key: QualifiedKey,
-    /// What the vnode is asked, if it is a write.
+    /// The order to the vnode, if it is a write.
     pub(super) write: Option<ClientWrite>,
     pub(super) routes: Vec<Route>,
     client: RequestId,
-    /// What a retry must ask for to get the same answer.
+    /// Its question: a retry must ask the same to get the same answer.
     subject: Subject,
     weight: usize,
     pub(super) deadline: Instant,

@@ -31,7 +31,7 @@ fn crates(page: &str) -> Vec<String> {
     crates::check(&tree, &[("types", vec![]), ("ring", vec!["types"]), ("wire", vec!["types", "ring"])])
 }
 
-/// What is wrong with the page once `from` is `to`.
+/// The faults of the page once `from` is `to`.
 #[track_caller]
 fn finds_after(from: &str, to: &str, wanted: &[(&str, &str)]) {
     assert!(PAGE.contains(from), "{from}");

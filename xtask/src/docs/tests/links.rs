@@ -4,7 +4,7 @@ use crate::tree::Tree;
 
 const TEST: &str = "struct Store;\nimpl Store { fn open() {} }\n#[test]\nfn it_holds() {}\n";
 
-/// What is wrong with a page among others.
+/// The faults of a page among others.
 fn found(text: &str) -> Vec<String> {
     check(&Tree::of(&[
         ("docs/a.md", text),
