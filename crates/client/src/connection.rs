@@ -1,5 +1,6 @@
 //! One connection to one node, shared by all requests that go there.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ pub(crate) struct Connection {
     channel: Channel,
     pending: Rc<Pending>,
     sweep: AbortHandle,
-    opened: Instant,
+    /// When the node was last asked for the time.
+    asked: Cell<Instant>,
 }
 
 /// Why a call brought no answer.
@@ -41,7 +43,7 @@ impl Connection {
         let pending = Rc::new(Pending::default());
         let channel = dialer.connect(addr, cluster, pending.clone()).await?;
         let sweep = spawn_local(sweep(Rc::downgrade(&pending))).abort_handle();
-        Ok(Self { channel, pending, sweep, opened: clock::now() })
+        Ok(Self { channel, pending, sweep, asked: Cell::new(clock::now()) })
     }
 
     /// The node's cluster when the connection was made.
@@ -64,10 +66,19 @@ impl Connection {
         self.pending.epoch()
     }
 
-    /// Whether new requests can go here. A node that could not tell the time is asked again, by a new connection.
+    /// Whether new requests can go here.
     pub(crate) fn is_usable(&self) -> bool {
-        let may_know_by_now = self.wall().is_none() && clock::now() - self.opened > TIME_AGAIN;
-        self.channel.is_usable() && !may_know_by_now
+        self.channel.is_usable()
+    }
+
+    /// Whether the node, which could not tell the time, is to be asked again by a new connection: once a second.
+    pub(crate) fn asks_the_time_again(&self) -> bool {
+        let now = clock::now();
+        let is_due = self.wall().is_none() && now - self.asked.get() > TIME_AGAIN;
+        if is_due {
+            self.asked.set(now);
+        }
+        is_due
     }
 
     /// Sends a message and waits for the answer, at most `patience`.

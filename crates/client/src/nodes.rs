@@ -169,15 +169,35 @@ impl Nodes {
     }
 
     /// The connection to a node, made if there is none.
-    pub(crate) async fn connection(&self, index: usize) -> Result<Rc<Connection>, GreetingError> {
+    pub(crate) async fn connection(self: &Rc<Self>, index: usize) -> Result<Rc<Connection>, GreetingError> {
         let node = self.node(index);
         if let Some(connection) = node.usable() {
+            if connection.asks_the_time_again() {
+                self.connect_anew(index);
+            }
             return Ok(connection);
         }
         let _connecting = node.connecting.lock().await;
         if let Some(connection) = node.usable() {
             return Ok(connection);
         }
+        self.open(index).await
+    }
+
+    /// Requests go on over the connection there is until the new one stands.
+    fn connect_anew(self: &Rc<Self>, index: usize) {
+        let nodes = self.clone();
+        spawn_local(async move {
+            let node = nodes.node(index);
+            let _connecting = node.connecting.lock().await;
+            if let Err(error) = nodes.open(index).await {
+                tracing::debug!(%error, "a node cannot be asked for the time");
+            }
+        });
+    }
+
+    async fn open(&self, index: usize) -> Result<Rc<Connection>, GreetingError> {
+        let node = self.node(index);
         let asked = clock::now();
         let opened = Connection::open(&self.dialer, node.addr, self.cluster.get()).await;
         node.dial.set(node.dial.get().after(opened.is_ok()));

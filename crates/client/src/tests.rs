@@ -166,12 +166,7 @@ impl Inbox for Stub {
             layout: LayoutVersion::NONE,
             version: "test".into(),
         };
-        Hello {
-            protocols: (PROTOCOL, PROTOCOL),
-            cluster: self.cluster,
-            node: Some(node),
-            wall: Some(crate::clock::wall()),
-        }
+        Hello { protocols: (PROTOCOL, PROTOCOL), cluster: self.cluster, node: Some(node), wall: None }
     }
 
     fn client_frame(&self, client: ClientId, envelope: Envelope) {
