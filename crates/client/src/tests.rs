@@ -41,6 +41,8 @@ struct Stub {
     /// What it shows to who asks, and answers by.
     layout: RefCell<Option<Layout>>,
     /// How often somebody asked for it.
+    /// The time that its greeting shows.
+    wall: Cell<Option<starling_types::WallTime>>,
     shown: Cell<u32>,
     transport: RefCell<Weak<Transport>>,
 }
@@ -69,6 +71,7 @@ impl Node {
             asked: RefCell::default(),
             layout: RefCell::default(),
             shown: Cell::new(0),
+            wall: Cell::new(None),
             transport: RefCell::default(),
         });
         let config = Config {
@@ -166,7 +169,12 @@ impl Inbox for Stub {
             layout: LayoutVersion::NONE,
             version: "test".into(),
         };
-        Hello { protocols: (PROTOCOL, PROTOCOL), cluster: self.cluster, node: Some(node), wall: None }
+        Hello {
+            protocols: (PROTOCOL, PROTOCOL),
+            cluster: self.cluster,
+            node: Some(node),
+            wall: self.wall.get(),
+        }
     }
 
     fn client_frame(&self, client: ClientId, envelope: Envelope) {

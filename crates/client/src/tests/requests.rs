@@ -37,6 +37,20 @@ fn a_thousand_requests_share_one_connection() {
 }
 
 #[test]
+fn a_node_that_could_not_tell_the_time_is_asked_again() {
+    run(async |authority: Authority| {
+        let node = Node::new(&authority, 1, []);
+        let client = client(&authority, &[&node]).await;
+        client.get(bucket(), key("k")).send().await.unwrap();
+        let far = node.asked()[0].issued.after(Duration::from_secs(1_000_000));
+        node.stub.wall.set(Some(far));
+        while node.asked().last().unwrap().issued < far {
+            client.get(bucket(), key("k")).send().await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn calls_carry_what_they_were_told() {
     run(async |authority: Authority| {
         let node = Node::new(&authority, 1, []);
