@@ -1,14 +1,12 @@
 //! The events of a request.
 
-use starling_causality::Record;
+use starling_causality::{Record, Staged};
 use starling_types::{BucketProps, NodeId};
 use starling_wire::replica::{Merged, ReadAnswer, Recalled};
 use starling_wire::{Failure, KvReply};
 
-use crate::Staged;
-
 /// An event of a request. One that it does not wait for changes nothing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Event {
     /// The vnode here has a dot for the write.
     Staged(Staged),

@@ -35,7 +35,7 @@ pub use put::Put;
 pub use request::Request;
 
 use bytes::Bytes;
-use starling_causality::{Dot, Record, VersionVector};
+use starling_causality::{Record, VersionVector};
 use starling_types::NodeId;
 use starling_wire::client::Receipt;
 use starling_wire::replica::Origin;
@@ -82,25 +82,6 @@ pub struct Written {
     pub existed: bool,
     /// What was done, on whom.
     pub receipt: Receipt,
-}
-
-/// This node's own vnode has staged a coordinated write.
-#[derive(Debug, Clone)]
-pub struct Staged {
-    /// The write's dot.
-    pub dot: Dot,
-    /// The whole record, encoded.
-    pub record: Bytes,
-    /// What it covers, if this write's value is the sole sibling.
-    pub context: Option<VersionVector>,
-    /// Siblings there are now.
-    pub siblings: u32,
-    /// Whether there was a live value before.
-    pub existed: bool,
-    /// An earlier try made it: nothing was written again.
-    pub repeated: bool,
-    /// It was held back from replacing some of what was heard of: another try may have been seen there.
-    pub in_part: bool,
 }
 
 /// Where a request stands. `Wait` until one of the others is certain.

@@ -4,6 +4,7 @@ mod asking;
 mod inquiry;
 mod resend;
 
+use starling_causality::Staged;
 use starling_types::planted::{self, Bug};
 use starling_types::{BucketName, Instant, Key, NodeId, Outcome, RequestId, limits};
 use starling_wire::client::Receipt;
@@ -13,7 +14,7 @@ use starling_wire::{Class, Failure, FailureKind, Message};
 use crate::plan::{Plan, Reach};
 use crate::reply::{no_quorum, too_late};
 use crate::tally::{Holder, Tally};
-use crate::{Answer, Effect, Event, Staged, Verdict, Written};
+use crate::{Answer, Effect, Event, Verdict, Written};
 
 use self::inquiry::Inquiry;
 pub use self::inquiry::{Heard, Questions};

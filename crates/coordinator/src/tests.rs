@@ -10,14 +10,14 @@ mod random;
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
+use starling_causality::{Dot, Hlc, Mint, Payload, Record, Staged, VersionVector};
 use starling_types::{ActorId, BucketName, Instant, Key, LayoutVersion, NodeId, RequestId, WallTime};
 use starling_wire::replica::{Merge, Merged, Refusal, Shown};
 use starling_wire::{Failure, FailureKind, Message};
 
 use crate::plan::{Peer, Plan, Reach};
 use crate::put::{Questions, Subject};
-use crate::{Answer, Effect, Staged};
+use crate::{Answer, Effect};
 
 const ME: u64 = 1;
 const UP: Reach = Reach::Up;

@@ -7,7 +7,7 @@ mod lives;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ use starling_wire::{Class, Envelope, Message};
 use self::buckets::Buckets;
 use self::lives::Lives;
 use crate::boot::{Boot, Config, Life};
+use crate::change::Change;
 use crate::event::{Effect, Log, ReplyHandle};
 use crate::founding::{self, Founding};
 use crate::view::View;
@@ -32,6 +33,7 @@ use crate::view::View;
 /// The control plane of a node.
 pub struct ControlPlane {
     me: NodeHello,
+    view: Arc<View>,
     gossip: Gossip,
     acceptor: Acceptor,
     /// The acceptor as it is on disk: no verdict is given on the word of a newer one.
@@ -62,37 +64,37 @@ enum AfterCommit {
     Adopt(Layout, Option<(NodeId, ExchangeId)>),
 }
 
+/// Input.
+pub(crate) enum Event {
+    /// The node has started.
+    Started,
+    /// [`ControlPlane::next_deadline`] has come.
+    Tick,
+    /// The node is about to stop.
+    Leave,
+    /// A connection to a node is usable.
+    PeerUp(NodeHello, SocketAddr),
+    /// The last connection to a node is gone.
+    PeerDown(NodeId),
+    /// A frame of the control plane.
+    Message(NodeId, Envelope),
+    /// An operator's request.
+    Admin(ReplyHandle, AdminRequest),
+    /// The answer to a commit.
+    Committed(u64, Result<(), CommitFailure>),
+    /// A later count of this node's starts is durable.
+    GenerationRaised(Generation),
+    /// A node was found to go by other properties of a bucket than this one.
+    PropsDiffer(NodeId),
+    /// The wall clock's distance from the median of the peers', in milliseconds, if they are enough.
+    ClockWeighed(Option<i64>),
+}
+
 /// One turn of the control plane.
 pub(crate) struct Turn<'a> {
     pub(crate) now: Now,
-    pub(crate) view: &'a mut View,
+    pub(crate) changes: &'a mut VecDeque<Change>,
     pub(crate) out: &'a mut Vec<Effect>,
-    /// Nodes whose reach changed, for the shard.
-    pub(crate) reach: &'a mut Vec<(NodeId, Reach)>,
-    /// A layout that came into force.
-    pub(crate) adopted: &'a mut Option<Arc<Layout>>,
-    /// What the shard should know of buckets.
-    pub(crate) news: &'a mut BucketNews,
-    /// What was heard of this node itself.
-    pub(crate) word: &'a mut Word,
-}
-
-/// What other members say of this node.
-#[derive(Debug, Default)]
-pub(crate) struct Word {
-    /// Somebody knows it, and no later life of it.
-    pub(crate) recognised: bool,
-    /// They know a later life of it: it must take this generation, and has lost what it held.
-    pub(crate) raise: Option<Generation>,
-}
-
-/// What changed about buckets in a turn.
-#[derive(Debug, Default)]
-pub(crate) struct BucketNews {
-    /// Newer properties are in force here.
-    pub(crate) buckets_changed: bool,
-    /// Nodes that know the same as this one.
-    pub(crate) agreed: Vec<NodeId>,
 }
 
 impl ControlPlane {
@@ -117,6 +119,7 @@ impl ControlPlane {
             stored: boot.acceptor.clone(),
             founding: None,
             by_addr: BTreeMap::from([(me.quic, me.clone())]),
+            view: Arc::new(View::new(me.node, boot.layout.clone().map(Arc::new), boot.buckets.clone())),
             me,
             connected: BTreeSet::new(),
             dial_at: BTreeMap::new(),
@@ -156,14 +159,48 @@ impl ControlPlane {
         [self.gossip.next_deadline(), founding, dial, orders, memory].into_iter().flatten().min()
     }
 
-    pub(crate) fn started(&mut self, turn: &mut Turn<'_>) {
+    /// The cluster as this node sees it.
+    pub const fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// The one entrance.
+    pub(crate) fn handle(
+        &mut self,
+        now: Now,
+        event: Event,
+        changes: &mut VecDeque<Change>,
+        out: &mut Vec<Effect>,
+    ) {
+        let turn = &mut Turn { now, changes, out };
+        match event {
+            Event::Started => self.started(turn),
+            Event::Tick => self.tick(turn),
+            Event::Leave => self.gossip(turn, gossip::Event::Leave),
+            Event::PeerUp(hello, addr) => self.peer_up(turn, hello, addr),
+            Event::PeerDown(node) => self.peer_down(turn, node),
+            Event::Message(from, envelope) => self.peer_message(turn, from, envelope),
+            Event::Admin(reply, request) => self.admin(turn, reply, request),
+            Event::Committed(id, result) => self.committed(turn, id, result),
+            Event::GenerationRaised(generation) => self.generation_raised(turn, generation),
+            Event::PropsDiffer(node) => self.props_differ(turn, node),
+            Event::ClockWeighed(offset) => self.change_view(|view| view.set_clock_offset(offset)),
+        }
+    }
+
+    /// Those who were given the view keep the one they have.
+    fn change_view(&mut self, change: impl FnOnce(&mut View)) {
+        change(Arc::make_mut(&mut self.view));
+    }
+
+    fn started(&mut self, turn: &mut Turn<'_>) {
         self.share_digest(turn);
         self.remember_members(turn);
         self.plan_dials(turn);
         self.dial_due(turn);
     }
 
-    pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
+    fn tick(&mut self, turn: &mut Turn<'_>) {
         self.gossip(turn, gossip::Event::Tick);
         self.dial_due(turn);
         self.close_due(turn);
@@ -172,38 +209,34 @@ impl ControlPlane {
         self.remember_again(turn);
     }
 
-    pub(crate) fn leave(&mut self, turn: &mut Turn<'_>) {
-        self.gossip(turn, gossip::Event::Leave);
-    }
-
-    pub(crate) fn peer_up(&mut self, turn: &mut Turn<'_>, hello: NodeHello, addr: SocketAddr) {
+    fn peer_up(&mut self, turn: &mut Turn<'_>, hello: NodeHello, addr: SocketAddr) {
         let node = hello.node;
         self.connected.insert(node);
         self.dial_at.remove(&node);
         self.by_addr.insert(addr, hello.clone());
         self.by_addr.insert(hello.quic, hello.clone());
         self.meet(turn, &hello);
-        let belongs = turn.view.layout().is_none_or(|l| l.is_member(node));
+        let belongs = self.view.layout().is_none_or(|l| l.is_member(node));
         if belongs {
             self.gossip(turn, gossip::Event::Learned(hello.member()));
             self.gossip(turn, gossip::Event::Connected(node));
         }
-        if !self.greet_with_buckets(turn, node) && hello.layout < turn.view.epoch() {
+        if !self.greet_with_buckets(turn, node) && hello.layout < self.view.epoch() {
             self.send_shared(turn, node, false);
         }
         self.drive_founding(turn, founding::Event::Tick);
     }
 
-    pub(crate) fn peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) {
+    fn peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) {
         self.connected.remove(&node);
         self.by_addr.retain(|_, hello| hello.node != node);
-        set_reach(turn, node, Reach::Down);
+        self.set_reach(turn, node, Reach::Down);
         self.gossip(turn, gossip::Event::Disconnected(node));
         self.forget_buckets_of(turn, node);
         self.plan_dials(turn);
     }
 
-    pub(crate) fn peer_message(&mut self, turn: &mut Turn<'_>, from: NodeId, envelope: Envelope) {
+    fn peer_message(&mut self, turn: &mut Turn<'_>, from: NodeId, envelope: Envelope) {
         let exchange = envelope.exchange;
         match envelope.message {
             Message::Gossip(message) => {
@@ -221,7 +254,7 @@ impl ControlPlane {
         }
     }
 
-    pub(crate) fn admin(&mut self, turn: &mut Turn<'_>, reply: ReplyHandle, request: AdminRequest) {
+    fn admin(&mut self, turn: &mut Turn<'_>, reply: ReplyHandle, request: AdminRequest) {
         let answer = match request {
             AdminRequest::Init { nodes, copies, bits } => {
                 match self.found(turn, reply, nodes, copies, bits) {
@@ -229,7 +262,7 @@ impl ControlPlane {
                     Err(why) => AdminReply::Refused(why),
                 }
             }
-            AdminRequest::Layout => AdminReply::Layout(turn.view.layout().map(|l| Layout::clone(l))),
+            AdminRequest::Layout => AdminReply::Layout(self.view.layout().map(|l| Layout::clone(l))),
             AdminRequest::Status
             | AdminRequest::Export(_)
             | AdminRequest::AcceptLosses { .. }
@@ -243,13 +276,13 @@ impl ControlPlane {
                 }
             }
             AdminRequest::BucketList => {
-                AdminReply::Buckets(turn.view.buckets().registers().cloned().collect())
+                AdminReply::Buckets(self.view.buckets().registers().cloned().collect())
             }
         };
         turn.out.push(Effect::RespondAdmin(reply, answer));
     }
 
-    pub(crate) fn committed(&mut self, turn: &mut Turn<'_>, id: u64, result: Result<(), CommitFailure>) {
+    fn committed(&mut self, turn: &mut Turn<'_>, id: u64, result: Result<(), CommitFailure>) {
         let result = result.map_err(|failure| failure.to_string());
         if self.buckets_committed(turn, id, &result) || self.lives_committed(turn, id, &result) {
             return;
@@ -277,7 +310,7 @@ impl ControlPlane {
     }
 
     fn adopt(&mut self, turn: &mut Turn<'_>, layout: Layout) {
-        if layout.version() <= turn.view.epoch() {
+        if layout.version() <= self.view.epoch() {
             return;
         }
         self.me.layout = layout.version();
@@ -290,33 +323,33 @@ impl ControlPlane {
         );
         turn.out.push(Effect::Log(Log::LayoutAdopted(words)));
         let layout = Arc::new(layout);
-        turn.view.adopt(Arc::clone(&layout));
+        self.change_view(|view| view.adopt(Arc::clone(&layout)));
         let me = self.me.node;
         for role in layout.members().filter(|r| r.node != me) {
             let life = self.lives.memory.of(role.node);
             self.gossip(turn, gossip::Event::Learned(member_of_role(role, life)));
         }
         self.remember_members(turn);
-        *turn.adopted = Some(layout);
+        turn.changes.push_back(Change::Layout);
         self.share_digest(turn);
         self.plan_dials(turn);
     }
 
     fn share_digest(&mut self, turn: &mut Turn<'_>) {
-        let hash = turn.view.layout().map_or(0, |l| l.hash().0);
-        let buckets = turn.view.buckets().digest();
+        let hash = self.view.layout().map_or(0, |l| l.hash().0);
+        let buckets = self.view.buckets().digest();
         self.gossip(turn, gossip::Event::Shared((hash >> 64) as u64 ^ hash as u64 ^ buckets));
     }
 
     /// A peer's layout and buckets. A layout that is newer is taken if this node has accepted it or has none of its
     /// own; buckets are joined if they are of this node's cluster.
     fn shared(&mut self, turn: &mut Turn<'_>, from: NodeId, shared: SharedState) {
-        let ours = turn.view.epoch();
+        let ours = self.view.epoch();
         let theirs = shared.layout.as_ref().map_or(LayoutVersion::NONE, Layout::version);
-        let ours_too = shared.layout.as_ref().is_some_and(|l| l.cluster() == turn.view.cluster());
+        let ours_too = shared.layout.as_ref().is_some_and(|l| l.cluster() == self.view.cluster());
         let lacks = ours_too && self.heard_buckets(turn, from, shared.buckets);
         if let Some(layout) = shared.layout.filter(|l| l.is_member(self.me.node) && theirs > ours) {
-            if self.may_have_forgotten && turn.view.layout().is_none() {
+            if self.may_have_forgotten && self.view.layout().is_none() {
                 // What it had accepted is among what it lost; the layout that others go by, it must have been.
                 let _ = self.acceptor.propose(self.me.node, &layout);
             }
@@ -328,9 +361,9 @@ impl ControlPlane {
     }
 
     fn send_shared(&mut self, turn: &mut Turn<'_>, to: NodeId, reply: bool) {
-        let layout = turn.view.layout().map(|l| Layout::clone(l));
+        let layout = self.view.layout().map(|l| Layout::clone(l));
         let shared =
-            SharedState { node: self.me.node, layout, reply, buckets: turn.view.buckets().changed() };
+            SharedState { node: self.me.node, layout, reply, buckets: self.view.buckets().changed() };
         self.say(turn, to, Message::Shared(shared));
     }
 
@@ -357,34 +390,41 @@ impl ControlPlane {
             }
             Notice::Alive(node) => {
                 if self.connected.contains(&node) && !self.is_fenced(node) {
-                    set_reach(turn, node, Reach::Up);
+                    self.set_reach(turn, node, Reach::Up);
                 }
                 Log::MemberUp(node)
             }
             Notice::Suspect(node) => {
                 if self.connected.contains(&node) && !self.is_fenced(node) {
-                    set_reach(turn, node, Reach::Suspect);
+                    self.set_reach(turn, node, Reach::Suspect);
                 }
                 Log::MemberSuspect(node)
             }
             Notice::Dead(node) => {
-                set_reach(turn, node, Reach::Down);
+                self.set_reach(turn, node, Reach::Down);
                 Log::MemberDead(node)
             }
             Notice::Left(node) => {
                 self.remember_life(turn, node);
-                set_reach(turn, node, Reach::Down);
+                self.set_reach(turn, node, Reach::Down);
                 Log::MemberLeft(node)
             }
             Notice::Changed(info) => return self.heard_of_life(turn, info.node, info.generation),
             Notice::SharedDiffers { peer } => return self.send_shared(turn, peer, true),
             Notice::Recognised => {
-                turn.word.recognised = true;
+                turn.changes.push_back(Change::Recognised);
                 return;
             }
             Notice::Impostor { generation } => self.heard_of_own_life(turn, generation),
         };
         turn.out.push(Effect::Log(log));
+    }
+
+    fn set_reach(&mut self, turn: &mut Turn<'_>, node: NodeId, reach: Reach) {
+        if self.view.reach(node) != reach {
+            self.change_view(|view| view.set_reach(node, reach));
+            turn.changes.push_back(Change::Reach(node, reach));
+        }
     }
 
     fn exchange(&mut self) -> ExchangeId {
@@ -398,19 +438,12 @@ impl ControlPlane {
     }
 
     fn send(&self, turn: &mut Turn<'_>, to: NodeId, exchange: ExchangeId, class: Class, message: Message) {
-        let (cluster, epoch) = (turn.view.cluster(), turn.view.epoch());
+        let (cluster, epoch) = (self.view.cluster(), self.view.epoch());
         turn.out.push(Effect::Send(
             to,
             class,
             Envelope { cluster, epoch, exchange, deadline_ms: 0, message },
         ));
-    }
-}
-
-fn set_reach(turn: &mut Turn<'_>, node: NodeId, reach: Reach) {
-    if turn.view.reach(node) != reach {
-        turn.view.set_reach(node, reach);
-        turn.reach.push((node, reach));
     }
 }
 

@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use starling_antientropy::ScanTicket;
 use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange, RowWrite, Space};
-use starling_types::{Generation, NodeId, PartitionId};
-use starling_vnode::{CellKey, Ticket};
+use starling_types::{Generation, NodeId};
+use starling_vnode::{CellKey, OpId, Ticket};
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::hello::NodeHello;
 use starling_wire::local::{LocalAsk, LocalPage};
@@ -34,16 +33,8 @@ pub enum CommitId {
 /// The number of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ScanId {
-    /// A page of the hints for one target.
-    Hints(NodeId),
-    /// A page of all hints, to count them after a start.
-    HintCount,
-    /// A page of this node's own records, to be compared with another owner's.
-    Sweep(ScanTicket),
-    /// A page of a partition that may have lost records.
-    Survey(PartitionId, u64),
-    /// A page of this node's own records, for who asked.
-    Local(ReplyHandle),
+    /// A page of records.
+    Records(OpId),
     /// A page of this node's own rows, for a backup: with the number of a commit up to which all are in it.
     Export(ReplyHandle),
 }

@@ -24,6 +24,7 @@
 pub mod admission;
 pub mod boot;
 pub mod buckets;
+mod change;
 pub mod control;
 pub mod event;
 pub mod explain;

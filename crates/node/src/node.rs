@@ -3,19 +3,19 @@
 mod export;
 mod time;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use starling_coordinator::Reach;
-use starling_types::row::{CommitFailure, Page, RowWrite, Space};
-use starling_types::{Instant, Now, PartitionBits};
+use starling_types::row::{CommitFailure, RowWrite};
+use starling_types::{Instant, Now};
 use starling_vnode::Vnodes;
 use starling_wire::client::{AdminReply, AdminRequest, Export};
 use starling_wire::{Envelope, Failure, FailureKind, KvReply, Message};
 
 use crate::boot::{Boot, Config};
-use crate::control::{self, BucketNews, ControlPlane, Word};
+use crate::change::Change;
+use crate::control::{self, ControlPlane};
 use crate::event::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 use crate::losses::Losses;
 use crate::shard::{self, Route, Shard, replica};
@@ -46,7 +46,6 @@ const MARK_AGAIN: Duration = Duration::from_secs(1);
 pub struct Node {
     control: ControlPlane,
     shard: Shard,
-    view: View,
     wall: Wall,
     /// When the wall clock is next held against the peers'.
     weigh_at: Instant,
@@ -59,17 +58,16 @@ pub struct Node {
     mark_again: Option<Instant>,
     foreign_frames: u64,
     exports: BTreeMap<ReplyHandle, Export>,
+    /// What one machine has yet to tell the other.
+    changes: VecDeque<Change>,
 }
 
 impl Node {
     /// A node that starts with what its last run left behind. `out` takes its first effects.
     pub fn new(config: &Config, boot: &Boot, now: Now, out: &mut Vec<Effect>) -> Self {
-        let layout = boot.layout.clone().map(std::sync::Arc::new);
-        let bits = layout.as_ref().map_or(PartitionBits::DEFAULT, |l| l.bits());
         let mut node = Self {
             control: ControlPlane::new(config, boot, now),
-            shard: Shard::new(config, boot, bits, now.instant),
-            view: View::new(config.node, layout, boot.buckets.clone()),
+            shard: Shard::new(config, boot, now.instant),
             wall: Wall::new(now),
             weigh_at: now.instant,
             phase: Phase::Starting,
@@ -79,17 +77,16 @@ impl Node {
             mark_again: None,
             foreign_frames: 0,
             exports: BTreeMap::new(),
+            changes: VecDeque::new(),
         };
         if !node.unsealed {
             out.push(Effect::Commit { id: CommitId::Unseal, rows: node.unseal(), durable: true });
         }
-        out.push(count_hints(None));
-        node.shard(now, out, |s, turn| s.lost_before_start(turn, &boot.losses));
-        node.shard(now, out, |s, turn| s.sweep_layout(turn));
+        node.shard(now, shard::Event::Started(boot.losses.clone()), out);
         if node.is_alone() {
-            node.shard.vnodes.inherit_actors();
+            node.shard(now, shard::Event::Changed(Change::Recognised), out);
         }
-        node.control(now, out, |control, turn| control.started(turn));
+        node.control(now, control::Event::Started, out);
         node
     }
 
@@ -102,34 +99,32 @@ impl Node {
         match event {
             Event::Request(handle, request) => match self.not_serving() {
                 Some(failure) => out.push(Effect::Respond(handle, KvReply::Failed(failure))),
-                None => self.shard(now, out, |s, turn| s.request(turn, Route::Client(handle), request)),
+                None => self.shard(now, shard::Event::Request(Route::Client(handle), request), out),
             },
             Event::Admin(handle, AdminRequest::ClockAccept) => self.accept_clock(told, handle, out),
             Event::Admin(handle, request) => self.admin(now, handle, request, out),
-            Event::Local(handle, ask) => self.shard(now, out, |s, turn| s.local(turn, handle, ask)),
-            Event::PeerUp(hello, addr) => {
-                self.control(now, out, |control, turn| control.peer_up(turn, hello, addr));
-            }
-            Event::PeerDown(node) => self.control(now, out, |control, turn| control.peer_down(turn, node)),
+            Event::Local(handle, ask) => self.shard(now, shard::Event::Local(handle, ask), out),
+            Event::PeerUp(hello, addr) => self.control(now, control::Event::PeerUp(hello, addr), out),
+            Event::PeerDown(node) => self.control(now, control::Event::PeerDown(node), out),
             Event::PeerMessage(from, envelope) => self.peer_message(now, from, envelope, out),
-            Event::Loaded(cell, row) => self.shard(now, out, |s, turn| s.loaded(turn, cell, row)),
-            Event::Scanned(id, page) => self.scanned(now, id, page, out),
+            Event::Loaded(cell, row) => self.shard(now, shard::Event::Loaded(cell, row), out),
+            Event::Scanned(ScanId::Records(op), page) => {
+                self.shard(now, shard::Event::Scanned(op, page), out);
+            }
+            Event::Scanned(ScanId::Export(handle), page) => self.exported(handle, page, out),
             Event::Committed(id, result) => self.committed(now, id, result, out),
-            Event::DiskPressure(on) => self.shard.disk_pressure(on, out),
-            Event::Damaged(ranges) => self.shard(now, out, |s, turn| s.rows_damaged(turn, &ranges)),
+            Event::DiskPressure(on) => self.shard(now, shard::Event::DiskPressure(on), out),
+            Event::Damaged(ranges) => self.shard(now, shard::Event::Damaged(ranges), out),
             Event::GenerationRaised(generation) => {
-                self.shard.number_exchanges(generation);
-                self.control(now, out, |control, turn| control.generation_raised(turn, generation));
+                self.shard(now, shard::Event::GenerationRaised(generation), out);
+                self.control(now, control::Event::GenerationRaised(generation), out);
             }
             Event::Tick => {
                 self.write_mark_again(now, out);
-                self.control(now, out, |control, turn| control.tick(turn));
-                self.shard(now, out, |s, turn| s.tick(turn));
+                self.control(now, control::Event::Tick, out);
+                self.shard(now, shard::Event::Tick, out);
             }
             Event::Drain => self.drain(now, out),
-        }
-        if let Some(node) = self.shard.differing.take() {
-            self.control(now, out, |control, turn| control.props_differ(turn, node));
         }
         self.seal_when_quiet(out);
     }
@@ -146,8 +141,8 @@ impl Node {
     }
 
     /// The cluster as this node sees it.
-    pub const fn view(&self) -> &View {
-        &self.view
+    pub const fn view(&self) -> &Arc<View> {
+        self.control.view()
     }
 
     /// The control plane, to look at.
@@ -169,7 +164,7 @@ impl Node {
     pub fn unready(&self) -> Option<String> {
         match self.phase {
             Phase::Starting => Some("the node is starting".into()),
-            Phase::Running if self.view.layout().is_none() => {
+            Phase::Running if self.view().layout().is_none() => {
                 Some("the node belongs to no cluster yet: run `starling cluster init --nodes A,B,C`".into())
             }
             Phase::Running => None,
@@ -192,9 +187,9 @@ impl Node {
         match request {
             AdminRequest::Export(export) => self.export(handle, export, out),
             AdminRequest::AcceptLosses { partition, without_silent } => {
-                self.shard(now, out, |s, turn| s.accept_losses(turn, handle, partition, without_silent));
+                self.shard(now, shard::Event::AcceptLosses(handle, partition, without_silent), out);
             }
-            request => self.control(now, out, |control, turn| control.admin(turn, handle, request)),
+            request => self.control(now, control::Event::Admin(handle, request), out),
         }
     }
 
@@ -205,13 +200,13 @@ impl Node {
         envelope: Envelope,
         out: &mut Vec<Effect>,
     ) {
-        let ours = self.view.cluster();
+        let ours = self.view().cluster();
         if ours.is_some() && envelope.cluster.is_some() && envelope.cluster != ours {
             self.foreign_frames += 1;
             return out.push(Effect::Log(Log::ForeignFrame(from)));
         }
         if is_control(&envelope.message) {
-            return self.control(now, out, |control, turn| control.peer_message(turn, from, envelope));
+            return self.control(now, control::Event::Message(from, envelope), out);
         }
         let refused = match self.phase {
             _ if self.control.is_fenced(from) => Some("the node is of an earlier life".into()),
@@ -221,9 +216,10 @@ impl Node {
             _ => self.unready(),
         };
         match refused {
-            None => self.shard(now, out, |s, turn| s.peer_message(turn, from, envelope)),
+            None => self.shard(now, shard::Event::Message(from, envelope), out),
             Some(why) => {
-                let mut turn = shard::Turn { now, view: &self.view, out };
+                let view = self.control.view();
+                let mut turn = shard::Turn { now, view, changes: &mut self.changes, out };
                 replica::not_ready(&mut turn, from, envelope.exchange, &envelope.message, &why);
             }
         }
@@ -238,13 +234,13 @@ impl Node {
     ) {
         match (id, result) {
             (CommitId::Shard(ticket), result) => {
-                self.shard(now, out, |s, turn| s.committed(turn, ticket, result));
+                self.shard(now, shard::Event::Committed(ticket, result), out);
             }
             (CommitId::Control(id), result) => {
-                self.control(now, out, |control, turn| control.committed(turn, id, result));
+                self.control(now, control::Event::Committed(id, result), out);
             }
             (CommitId::Losses(serial), result) => {
-                self.shard(now, out, |s, turn| s.losses_stored(turn, serial, result));
+                self.shard(now, shard::Event::LossesStored(serial, result), out);
             }
             (CommitId::Unseal, Ok(())) => {
                 self.unsealed = true;
@@ -264,35 +260,6 @@ impl Node {
         }
     }
 
-    fn scanned(&mut self, now: Now, id: ScanId, page: Result<Page, String>, out: &mut Vec<Effect>) {
-        match (id, page) {
-            (ScanId::Hints(target), page) => {
-                self.shard(now, out, |s, turn| s.hints_scanned(turn, target, page));
-            }
-            (ScanId::Sweep(ticket), page) => {
-                self.shard(now, out, |s, turn| s.sweep_scanned(turn, ticket, page));
-            }
-            (ScanId::Survey(partition, serial), page) => {
-                self.shard(now, out, |s, turn| s.surveyed(turn, partition, serial, page));
-            }
-            (ScanId::Local(handle), page) => {
-                self.shard(now, out, |s, turn| s.local_scanned(turn, handle, page));
-            }
-            (ScanId::Export(handle), page) => self.exported(handle, page, out),
-            (ScanId::HintCount, Ok(page)) => {
-                self.shard(now, out, |s, turn| s.count_hints(turn, &page));
-                match page.next {
-                    Some(next) => out.push(count_hints(Some(next))),
-                    None => self.hints_are_counted(),
-                }
-            }
-            (ScanId::HintCount, Err(error)) => {
-                out.push(Effect::Log(Log::Alarm(format!("stored hints could not be counted: {error}"))));
-                self.hints_are_counted();
-            }
-        }
-    }
-
     fn hints_are_counted(&mut self) {
         self.hints_counted = true;
         self.run_when_ready();
@@ -307,8 +274,8 @@ impl Node {
     fn drain(&mut self, now: Now, out: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Starting | Phase::Running) {
             self.phase = Phase::Draining;
-            self.control(now, out, |control, turn| control.leave(turn));
-            self.shard(now, out, |s, turn| s.sweep_event(turn, starling_antientropy::Event::Stop));
+            self.control(now, control::Event::Leave, out);
+            self.shard(now, shard::Event::Drain, out);
         }
     }
 
@@ -326,7 +293,7 @@ impl Node {
 
     /// Nobody else could know of a later life of this node.
     fn is_alone(&self) -> bool {
-        self.view.layout().is_none_or(|layout| layout.members().len() == 1)
+        self.view().layout().is_none_or(|layout| layout.members().len() == 1)
     }
 
     fn write_mark_again(&mut self, now: Now, out: &mut Vec<Effect>) {
@@ -340,53 +307,30 @@ impl Node {
         out.push(Effect::Commit { id, rows, durable: true });
     }
 
-    fn shard(&mut self, now: Now, out: &mut Vec<Effect>, act: impl FnOnce(&mut Shard, &mut shard::Turn<'_>)) {
-        act(&mut self.shard, &mut shard::Turn { now, view: &self.view, out });
+    fn shard(&mut self, now: Now, event: shard::Event, out: &mut Vec<Effect>) {
+        self.shard.handle(now, self.control.view(), event, &mut self.changes, out);
+        self.pass_on(now, out);
     }
 
-    /// Runs the control plane and tells the shard what changed.
-    fn control(
-        &mut self,
-        now: Now,
-        out: &mut Vec<Effect>,
-        act: impl FnOnce(&mut ControlPlane, &mut control::Turn<'_>),
-    ) {
-        let (mut reach, mut adopted, mut news) = (Vec::new(), None, BucketNews::default());
-        let mut word = Word::default();
-        let mut turn = control::Turn {
-            now,
-            view: &mut self.view,
-            out,
-            reach: &mut reach,
-            adopted: &mut adopted,
-            news: &mut news,
-            word: &mut word,
-        };
-        act(&mut self.control, &mut turn);
-        if news.buckets_changed || !news.agreed.is_empty() {
-            self.shard(now, out, |s, turn| s.bucket_news(turn, &news));
-        }
-        if word.recognised {
-            self.shard.vnodes.inherit_actors();
-        }
-        if let Some(generation) = word.raise {
-            self.shard(now, out, |s, turn| s.lose_everything(turn, generation));
-        }
-        if let Some(layout) = adopted {
-            self.shard.vnodes.set_bits(layout.bits());
-            self.shard(now, out, |s, turn| s.sweep_layout(turn));
-            // Before there was a layout, no hint could be told for whose key it is.
-            out.push(count_hints(None));
-        }
-        for (node, reach) in reach {
-            self.shard(now, out, |s, turn| match reach {
-                Reach::Up => {
-                    s.hint_target(turn, node, true);
-                    s.sweep_peer(turn, node, true);
+    fn control(&mut self, now: Now, event: control::Event, out: &mut Vec<Effect>) {
+        self.control.handle(now, event, &mut self.changes, out);
+        self.pass_on(now, out);
+    }
+
+    /// What changed in one machine is told the other, in order.
+    fn pass_on(&mut self, now: Now, out: &mut Vec<Effect>) {
+        while let Some(change) = self.changes.pop_front() {
+            match change {
+                Change::PropsDiffer(node) => {
+                    let event = control::Event::PropsDiffer(node);
+                    self.control.handle(now, event, &mut self.changes, out);
                 }
-                Reach::Suspect => {}
-                Reach::Down => s.peer_down(turn, node),
-            });
+                Change::HintsCounted => self.hints_are_counted(),
+                change => {
+                    let event = shard::Event::Changed(change);
+                    self.shard.handle(now, self.control.view(), event, &mut self.changes, out);
+                }
+            }
         }
     }
 }
@@ -400,8 +344,4 @@ const fn is_control(message: &Message) -> bool {
             | Message::Decide(_)
             | Message::Shared(_)
     )
-}
-
-fn count_hints(from: Option<Bytes>) -> Effect {
-    Effect::Scan { id: ScanId::HintCount, space: Space::Hints, prefix: Bytes::new(), from }
 }

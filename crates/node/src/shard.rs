@@ -3,6 +3,7 @@
 //! Everything that one event sets off inside the node is worked off in the same turn, through one queue; what
 //! is left are effects for the shell.
 
+mod calls;
 mod client;
 mod damage;
 mod done;
@@ -23,17 +24,19 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use starling_antientropy::{self as antientropy, Sweep};
-use starling_coordinator::{self as coordinator, Answer, put};
+use starling_coordinator::{self as coordinator, Answer, Reach, put};
 use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
 use starling_types::planted::{self, Bug};
-use starling_types::row::{CommitFailure, LoadFailure};
+use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange};
 use starling_types::{
-    Conflict, ExchangeId, Generation, Instant, NodeId, PartitionBits, PartitionId, QualifiedKey,
+    Conflict, ExchangeId, Generation, Instant, NodeId, Now, PartitionBits, PartitionId, QualifiedKey,
 };
 use starling_vnode::{self as vnode, CellKey, ClientWrite, OpId, Replaces, Vnodes};
-use starling_wire::{Class, Message};
+use starling_wire::local::LocalAsk;
+use starling_wire::{Class, Envelope, KvRequest, Message};
 
+use self::calls::Calls;
 use self::done::{Context, Remote};
 use self::requests::{Requests, first_exchange};
 use self::suspect::Suspects;
@@ -41,8 +44,10 @@ pub use self::totals::{Counters, Totals};
 use self::turn::phrase;
 pub(crate) use self::turn::{Route, Turn};
 use crate::boot::{Boot, Config};
-use crate::control::BucketNews;
-use crate::event::{CommitId, Effect, ReplyHandle};
+use crate::change::Change;
+use crate::event::{CommitId, Effect, ReplyHandle, ScanId};
+use crate::losses::Losses;
+use crate::view::View;
 
 /// The shard of a node.
 pub struct Shard {
@@ -51,8 +56,6 @@ pub struct Shard {
     pub(crate) sweep: Sweep,
     requests: Requests,
     pub(crate) counters: Counters,
-    /// A node that turned out in this turn to go by other properties of a bucket.
-    pub(crate) differing: Option<NodeId>,
     /// The volume has less room than its reserve.
     pub(crate) disk_full: bool,
     pub(crate) suspects: Suspects,
@@ -60,15 +63,47 @@ pub struct Shard {
     max_value: usize,
     /// Bytes on their way to disk above which nothing new is staged.
     max_staged: usize,
-    contexts: TokenMap<OpId, Context>,
+    calls: Calls,
     deliveries: BTreeMap<ExchangeId, (NodeId, QualifiedKey)>,
     /// The partitions of records on their way to disk.
     staged: TokenMap<vnode::Ticket, PartitionId>,
-    looks: BTreeMap<ReplyHandle, local::Look>,
     work: VecDeque<Work>,
     /// Room for the effects of one event, kept for the next.
     room: Vec<vnode::Effect>,
-    next_op: u64,
+}
+
+/// Input.
+pub(crate) enum Event {
+    /// The node has started, and may have lost this before.
+    Started(Losses),
+    /// A client asks, here or at a node that is no owner.
+    Request(Route, KvRequest),
+    /// Somebody looks at this node's own records.
+    Local(ReplyHandle, LocalAsk),
+    /// A frame of the data plane.
+    Message(NodeId, Envelope),
+    /// An operator accepts losses.
+    AcceptLosses(ReplyHandle, Option<PartitionId>, bool),
+    /// The answer to a load.
+    Loaded(CellKey, Result<Option<Bytes>, LoadFailure>),
+    /// The answer to a scan.
+    Scanned(OpId, Result<Page, String>),
+    /// The answer to a commit of records.
+    Committed(vnode::Ticket, Result<(), CommitFailure>),
+    /// The answer to the commit of what may be lost.
+    LossesStored(u64, Result<(), CommitFailure>),
+    /// Data rows were found to be unreadable.
+    Damaged(Vec<RowRange>),
+    /// The volume has less room than its reserve, or has enough again.
+    DiskPressure(bool),
+    /// A later count of this node's starts is durable.
+    GenerationRaised(Generation),
+    /// The control plane says what changed.
+    Changed(Change),
+    /// Begin nothing new of one's own accord.
+    Drain,
+    /// [`Shard::next_deadline`] has come.
+    Tick,
 }
 
 enum Work {
@@ -78,7 +113,7 @@ enum Work {
 
 impl Shard {
     /// The shard of a node that just started.
-    pub fn new(config: &Config, boot: &Boot, bits: PartitionBits, started: Instant) -> Self {
+    pub fn new(config: &Config, boot: &Boot, started: Instant) -> Self {
         let vnodes = vnode::Boot {
             ceiling: boot.ceiling,
             actors: boot.actors.clone(),
@@ -95,30 +130,92 @@ impl Shard {
         let first_exchange = first_exchange(config.node, config.generation);
         let sweep_exchanges = ExchangeId::from_bits(first_exchange | SWEEP_EXCHANGES);
         Self {
-            vnodes: Vnodes::new(vnodes, bits),
+            vnodes: Vnodes::new(vnodes, PartitionBits::DEFAULT),
             hints: HintReplay::default(),
             sweep: Sweep::new(config.node, config.sweep, config.seed ^ SWEEP_SEED, sweep_exchanges),
             requests: Requests::new(config),
-            differing: None,
             counters: Counters::default(),
             disk_full: false,
             suspects: Suspects::default(),
             me: config.node,
             max_value: config.max_value,
             max_staged: config.max_in_flight_bytes,
-            contexts: TokenMap::default(),
+            calls: Calls::default(),
             deliveries: BTreeMap::new(),
             staged: TokenMap::default(),
-            looks: BTreeMap::new(),
             work: VecDeque::new(),
             room: Vec::new(),
-            next_op: 0,
         }
     }
 
-    /// Numbers what is asked of others from now on as a later life of this node would.
-    pub(crate) fn number_exchanges(&mut self, generation: Generation) {
-        self.requests.renumber(self.me, generation);
+    /// The one entrance.
+    pub(crate) fn handle(
+        &mut self,
+        now: Now,
+        view: &View,
+        event: Event,
+        changes: &mut VecDeque<Change>,
+        out: &mut Vec<Effect>,
+    ) {
+        let turn = &mut Turn { now, view, changes, out };
+        match event {
+            Event::Started(losses) => self.started(turn, &losses),
+            Event::Request(route, request) => self.request(turn, route, request),
+            Event::Local(handle, ask) => self.local(turn, handle, ask),
+            Event::Message(from, envelope) => self.peer_message(turn, from, envelope),
+            Event::AcceptLosses(reply, partition, without_silent) => {
+                self.accept_losses(turn, reply, partition, without_silent);
+            }
+            Event::Loaded(cell, row) => self.vnode(turn, vnode::Event::Loaded(cell, row)),
+            Event::Scanned(op, page) => self.vnode(turn, vnode::Event::Scanned(op, page)),
+            Event::Committed(ticket, result) => {
+                self.note_committed(turn, ticket);
+                self.vnode(turn, vnode::Event::Committed(ticket, result));
+            }
+            Event::LossesStored(serial, result) => self.losses_stored(turn, serial, result),
+            Event::Damaged(ranges) => self.rows_damaged(turn, &ranges),
+            Event::DiskPressure(on) => self.disk_pressure(on, turn.out),
+            Event::GenerationRaised(generation) => self.requests.renumber(self.me, generation),
+            Event::Changed(change) => self.changed(turn, change),
+            Event::Drain => self.sweep_event(turn, antientropy::Event::Stop),
+            Event::Tick => self.tick(turn),
+        }
+        self.pump(turn);
+    }
+
+    fn started(&mut self, turn: &mut Turn<'_>, losses: &Losses) {
+        self.count_hints(turn, None);
+        self.lost_before_start(turn, losses);
+        self.layout_in_force(turn);
+    }
+
+    fn changed(&mut self, turn: &mut Turn<'_>, change: Change) {
+        match change {
+            Change::Layout => {
+                self.layout_in_force(turn);
+                // Before there was a layout, no hint could be told for whose key it is.
+                self.count_hints(turn, None);
+            }
+            Change::Reach(node, Reach::Up) => {
+                self.hint_target(turn, node, true);
+                self.sweep_peer(turn, node, true);
+            }
+            Change::Reach(_, Reach::Suspect) => {}
+            Change::Reach(node, Reach::Down) => self.peer_down(turn, node),
+            Change::Buckets => self.buckets_changed(turn),
+            Change::Agreed(node) => self.tell_all(turn, &coordinator::Event::PropsAgree(node)),
+            Change::Recognised => self.vnodes.inherit_actors(),
+            Change::Raise(generation) => self.lose_everything(turn, generation),
+            // The node's own, and its control plane's.
+            Change::PropsDiffer(_) | Change::HintsCounted => {}
+        }
+    }
+
+    fn layout_in_force(&mut self, turn: &mut Turn<'_>) {
+        if let Some(layout) = turn.view.layout() {
+            self.vnodes.set_layout(layout.bits(), layout.cluster().hash_seed());
+        }
+        self.sweep_layout(turn);
     }
 
     /// Whether no client waits and nothing is on its way to disk.
@@ -157,69 +254,36 @@ impl Shard {
         deadlines.into_iter().flatten().min()
     }
 
-    pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
+    fn tick(&mut self, turn: &mut Turn<'_>) {
         while let Some(exchange) = self.requests.next_due(turn.now.instant) {
             self.tell(turn, exchange, coordinator::Event::Tick);
         }
         self.tick_hints(turn);
         self.tick_suspects(turn);
         self.sweep_event(turn, antientropy::Event::Tick);
-        self.pump(turn);
     }
 
-    pub(crate) fn peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) {
-        for exchange in self.requests.all() {
-            self.tell(turn, exchange, coordinator::Event::PeerDown(node));
-        }
+    fn peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) {
+        self.tell_all(turn, &coordinator::Event::PeerDown(node));
         self.hint_target(turn, node, false);
         self.sweep_peer(turn, node, false);
-        self.pump(turn);
     }
 
-    /// Tells the requests under way what changed about buckets.
-    pub(crate) fn bucket_news(&mut self, turn: &mut Turn<'_>, news: &BucketNews) {
+    fn tell_all(&mut self, turn: &Turn<'_>, event: &coordinator::Event) {
         for exchange in self.requests.all() {
-            if news.buckets_changed {
-                self.props_changed(turn, exchange);
-            }
-            for &node in &news.agreed {
-                self.tell(turn, exchange, coordinator::Event::PropsAgree(node));
-            }
+            self.tell(turn, exchange, event.clone());
         }
-        self.pump(turn);
     }
 
-    fn props_changed(&mut self, turn: &Turn<'_>, exchange: ExchangeId) {
-        let Some(request) = self.requests.get_mut(exchange) else {
-            return;
-        };
-        let Some(register) = turn.view.buckets().register(request.key.bucket()) else {
-            return;
-        };
-        let (props, number) = (register.props.clone(), register.stamp().number());
-        request.write.iter_mut().for_each(|write| write.lww = props.conflict == Conflict::Lww);
-        self.tell(turn, exchange, coordinator::Event::PropsChanged(props, number));
-    }
-
-    pub(crate) fn loaded(
-        &mut self,
-        turn: &mut Turn<'_>,
-        cell: CellKey,
-        row: Result<Option<Bytes>, LoadFailure>,
-    ) {
-        self.vnode(turn, vnode::Event::Loaded(cell, row));
-        self.pump(turn);
-    }
-
-    pub(crate) fn committed(
-        &mut self,
-        turn: &mut Turn<'_>,
-        ticket: vnode::Ticket,
-        result: Result<(), CommitFailure>,
-    ) {
-        self.note_committed(turn, ticket);
-        self.vnode(turn, vnode::Event::Committed(ticket, result));
-        self.pump(turn);
+    /// The requests under way go by the newest rules of their buckets.
+    fn buckets_changed(&mut self, turn: &Turn<'_>) {
+        for exchange in self.requests.all() {
+            let Some(request) = self.requests.get_mut(exchange) else { continue };
+            let Some(register) = turn.view.buckets().register(request.key.bucket()) else { continue };
+            let (props, number) = (register.props.clone(), register.stamp().number());
+            request.write.iter_mut().for_each(|write| write.lww = props.conflict == Conflict::Lww);
+            self.tell(turn, exchange, coordinator::Event::PropsChanged(props, number));
+        }
     }
 
     /// Works off everything the present event set off.
@@ -237,37 +301,24 @@ impl Shard {
         self.work.extend(self.room.drain(..).map(Work::Vnode));
     }
 
-    fn op(&mut self, context: Context) -> OpId {
-        self.next_op += 1;
-        let op = OpId(self.next_op);
-        self.contexts.insert(op, context);
-        op
-    }
-
     fn vnode_effect(&mut self, turn: &mut Turn<'_>, effect: vnode::Effect) {
         match effect {
             vnode::Effect::Load(cell) => turn.out.push(Effect::Load(cell)),
-            vnode::Effect::Commit { ticket, rows, durable } => {
-                self.note_staged(turn, ticket, &rows);
+            vnode::Effect::Scan { op, space, prefix, from } => {
+                turn.out.push(Effect::Scan { id: ScanId::Records(op), space, prefix, from });
+            }
+            vnode::Effect::Commit { ticket, rows, changed, durable } => {
+                changed.into_iter().for_each(|changed| self.note_staged(turn, ticket, &changed));
                 turn.out.push(Effect::Commit { id: CommitId::Shard(ticket), rows, durable });
             }
             vnode::Effect::Staged(op, staged) => {
-                if let Some(&Context::Write(exchange)) = self.contexts.get(&op) {
-                    let staged = coordinator::Staged {
-                        dot: staged.dot,
-                        record: staged.record,
-                        context: staged.context,
-                        siblings: staged.siblings,
-                        existed: staged.existed,
-                        repeated: staged.repeated,
-                        in_part: staged.in_part,
-                    };
+                if let Some(&Context::Write(exchange)) = self.calls.get(op) {
                     self.tell(turn, exchange, coordinator::Event::Staged(staged));
                 }
             }
             vnode::Effect::Damaged(cell, why) => self.row_damaged(turn, cell, &why),
             vnode::Effect::Done(op, result) => {
-                if let Some(context) = self.contexts.remove(&op) {
+                if let Some(context) = self.calls.end(op) {
                     self.done(turn, context, result);
                 }
             }
@@ -295,14 +346,14 @@ impl Shard {
                     return;
                 };
                 let write = informed(write, heard);
-                let op = self.op(Context::Write(exchange));
+                let op = self.calls.begin(Context::Write(exchange));
                 self.vnode(turn, vnode::Event::Coordinate(op, write));
             }
             coordinator::Effect::ReadHere => {
                 let Some(key) = self.requests.get(exchange).map(|r| r.key.clone()) else {
                     return;
                 };
-                let op = self.op(Context::Read(exchange));
+                let op = self.calls.begin(Context::Read(exchange));
                 self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
             }
             coordinator::Effect::MergeHere(record, origin) => {
@@ -310,7 +361,7 @@ impl Shard {
                     return;
                 };
                 let lww = turn.view.buckets().is_lww(key.bucket());
-                let op = self.op(Context::MergeHere(exchange));
+                let op = self.calls.begin(Context::MergeHere(exchange));
                 let cell = CellKey::data(key);
                 self.vnode(turn, vnode::Event::Merge { op, cell, record, origin, lww, durable: true });
             }

@@ -11,7 +11,7 @@ use starling_types::{ClusterId, Instant, LayoutVersion, NodeId, Now, PartitionId
 use crate::buckets::BucketTable;
 
 /// Layout, buckets and up-set: what every plan is made of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct View {
     /// This node.
     pub me: NodeId,

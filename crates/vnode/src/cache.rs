@@ -24,6 +24,11 @@ impl RecordCache {
         self.records.get(key)
     }
 
+    /// As [`Self::get`], for one who is no reader.
+    pub(crate) fn peek(&self, key: &CellKey) -> Option<&Arc<Record>> {
+        self.records.peek(key)
+    }
+
     pub(crate) fn take(&mut self, key: &CellKey) -> Option<Arc<Record>> {
         let record = self.records.pop(key)?;
         self.bytes -= weight(key, &record);

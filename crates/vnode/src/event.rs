@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use starling_causality::{Digest, Dot, Hlc, Payload, Record, VersionVector};
+pub use starling_causality::Staged;
+use starling_causality::{Digest, Hlc, Payload, Record, VersionVector};
 use starling_types::{Instant, NodeId, QualifiedKey, RequestId, WallTime};
 use starling_wire::replica::Origin;
 
 use crate::rows::CellKey;
 pub use crate::tries::Tries;
-use starling_types::row::{CommitFailure, LoadFailure, RowWrite};
+use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange, RowWrite, Space};
 
 /// The caller's number for something it asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +90,8 @@ pub enum Event {
     },
     /// Show the committed record.
     Read(OpId, CellKey),
+    /// Show a page of committed records, in the order of their rows, from a row key on or from the first.
+    Scan(OpId, ScanRange, Option<Bytes>),
     /// Delete a hint row if it still has this digest.
     DropHint {
         /// The caller's number.
@@ -102,6 +105,8 @@ pub enum Event {
     Discard(OpId, CellKey),
     /// Write a row again whose stored bytes turned out to be damaged, from what is in memory, if anything is.
     Mend(OpId, CellKey),
+    /// The answer to [`Effect::Scan`], or why there is none.
+    Scanned(OpId, Result<Page, String>),
     /// The answer to [`Effect::Load`].
     Loaded(CellKey, Result<Option<Bytes>, LoadFailure>),
     /// The answer to [`Effect::Commit`].
@@ -113,12 +118,25 @@ pub enum Event {
 pub enum Effect {
     /// Read one row; answered by [`Event::Loaded`].
     Load(CellKey),
+    /// Read a page of rows whose keys start with `prefix`, from `from` or the first; answered by [`Event::Scanned`].
+    Scan {
+        /// The operation it is for.
+        op: OpId,
+        /// The keyspace.
+        space: Space,
+        /// What the keys start with.
+        prefix: Bytes,
+        /// The first key.
+        from: Option<Bytes>,
+    },
     /// Write these rows atomically; answered by [`Event::Committed`].
     Commit {
         /// Its number.
         ticket: Ticket,
         /// The rows.
         rows: Vec<RowWrite>,
+        /// The record that becomes another by it; none if it is only the clock's ceiling.
+        changed: Option<Changed>,
         /// Whether it must be fsynced before it is answered.
         durable: bool,
     },
@@ -130,24 +148,53 @@ pub enum Effect {
     Done(OpId, Result<Done, Refused>),
 }
 
-/// A coordinated write on its way to disk.
+/// A record that becomes another. The digests of both are what a hash tree over the records is told.
 #[derive(Debug, Clone)]
-pub struct Staged {
-    /// The dot of this write (of the first try, if the request id was known).
-    pub dot: Dot,
-    /// The whole record, encoded.
-    pub record: Bytes,
-    /// What the record covers, if this write's value is the sole sibling.
-    pub context: Option<VersionVector>,
-    /// Siblings there are now.
-    pub siblings: u32,
-    /// Whether there was a live value before.
-    pub existed: bool,
-    /// Whether the request id was known, so that nothing was written again.
-    pub repeated: bool,
-    /// Whether a blind write was held back from replacing some of what was heard of: another try may have been seen
-    /// there.
-    pub in_part: bool,
+pub struct Changed {
+    /// Where it is held.
+    pub cell: CellKey,
+    before: Option<Arc<Record>>,
+    after: Arc<Record>,
+}
+
+impl Changed {
+    pub(crate) const fn new(cell: CellKey, before: Option<Arc<Record>>, after: Arc<Record>) -> Self {
+        Self { cell, before, after }
+    }
+
+    /// The digest of the newest record staged before this one; none if there was nothing.
+    pub fn before(&self) -> Option<Digest> {
+        self.before.as_ref().filter(|record| !record.is_empty()).map(|record| record.digest())
+    }
+
+    /// The digest of the record as it will be; none if nothing is left.
+    pub fn after(&self) -> Option<Digest> {
+        (!self.after.is_empty()).then(|| self.after.digest())
+    }
+}
+
+/// Which records a scan shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScanRange {
+    /// Those held as an owner.
+    Data,
+    /// All hints.
+    Hints,
+    /// The hints for one absent owner.
+    HintsFor(NodeId),
+}
+
+/// A page of committed records.
+#[derive(Debug, Clone, Default)]
+pub struct RecordPage {
+    /// Where each is held, and the record.
+    pub records: Vec<(CellKey, Arc<Record>)>,
+    /// What of it is damaged: ranges that the engine cannot read, and rows that are no records.
+    pub damaged: Vec<RowRange>,
+    /// What could not be read this time, and may be the next.
+    pub unread: Vec<RowRange>,
+    /// The row key that the next page begins with, if there is one.
+    pub next: Option<Bytes>,
 }
 
 /// What an operation came to.
@@ -159,6 +206,8 @@ pub enum Done {
     Absent,
     /// A read: the committed record, empty if there is none.
     Read(Arc<Record>),
+    /// A scan.
+    Page(RecordPage),
     /// A hint row: deleted, or changed since and kept.
     HintDropped(bool),
     /// Whether the row had to be given up; otherwise it can be read after all.

@@ -1,8 +1,8 @@
 //! # The replicas that a node holds
 //!
 //! **Job.** One node's holding of its partitions: every record it stores, read and changed in one place. A
-//! client's write goes through `coordinate`, everything that replicates through `merge`, and every read of one
-//! key through `read`: the narrow waist of the store. Scans (sweeps, hints, backups) go to the engine directly.
+//! client's write goes through `coordinate`, everything that replicates through `merge`, and every read
+//! through `read` or `scan`: the narrow waist of the store. (A backup copies rows, not records, and reads the engine.)
 //!
 //! **Invariants.**
 //! - All changes of one key pass one queue, across loads that take their time; each starts from the newest
@@ -16,7 +16,7 @@
 //! (`starling-storage`): loads and commits are effects, answered by events.
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`rows`] how a record lies on disk, [`vnodes`]
-//! the machine, then `write` and `read` (the waist), `cell` one key's queue, `mint` who may make dots, `context` what
+//! the machine, then `write`, `read` and `scan` (the waist), `cell` one key's queue, `mint` who may make dots, `context` what
 //! writers may claim to have seen, `tries` what a try of a request may do, `recall` the memory of request ids, `cache`
 //! records kept for reads, `outcome` what the disk answers.
 
@@ -30,6 +30,7 @@ mod outcome;
 mod read;
 mod recall;
 pub mod rows;
+mod scan;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,9 @@ mod tries;
 mod vnodes;
 mod write;
 
-pub use event::{CellKind, ClientWrite, Done, Effect, Event, OpId, Refused, Replaces, Staged, Ticket, Tries};
+pub use event::{
+    CellKind, Changed, ClientWrite, Done, Effect, Event, OpId, RecordPage, Refused, Replaces, ScanRange,
+    Staged, Ticket, Tries,
+};
 pub use rows::CellKey;
 pub use vnodes::{Boot, Counters, HintTally, Vnodes};

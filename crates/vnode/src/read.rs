@@ -28,9 +28,8 @@ impl Vnodes {
     }
 
     /// The committed record, if it is in memory. Of a row that is not, what is on disk is committed.
-    pub fn in_memory(&mut self, key: &CellKey) -> Option<Arc<Record>> {
-        let busy = self.cells.get(key).and_then(Cell::shown).cloned();
-        busy.or_else(|| self.cache.get(key).cloned())
+    pub fn in_memory(&self, key: &CellKey) -> Option<&Arc<Record>> {
+        self.cells.get(key).and_then(Cell::shown).or_else(|| self.cache.peek(key))
     }
 
     /// A read whose load has come.

@@ -88,13 +88,6 @@ pub fn hints_for(target: NodeId) -> Bytes {
     Bytes::copy_from_slice(&target.bits().to_be_bytes())
 }
 
-/// Which hint a row is; `None` if the row's key is no hint's under this `seed`.
-pub fn parse_hint(seed: u64, row: &[u8]) -> Option<CellKey> {
-    let (target, token, bucket, key) = hint_parts(row)?;
-    let key = QualifiedKey::new(seed, bucket, key);
-    (key.token() == token).then(|| CellKey::hint(target, key))
-}
-
 /// What a hint row's key holds: for whom, the token, bucket and key; `None` if it is no hint row's. Whether the token is
 /// the key's, only who knows the cluster's seed can tell.
 pub fn hint_parts(row: &[u8]) -> Option<(NodeId, Token, BucketName, Key)> {

@@ -5,6 +5,7 @@ mod failures;
 mod hints;
 mod random;
 mod restart;
+mod scans;
 mod sizes;
 mod tries;
 mod writes;
@@ -20,7 +21,9 @@ use starling_types::{
 };
 use starling_wire::replica::Origin;
 
-use crate::event::{ClientWrite, Done, Effect, Event, OpId, Refused, Replaces, Staged, Ticket, Tries};
+use crate::event::{
+    Changed, ClientWrite, Done, Effect, Event, OpId, Refused, Replaces, Staged, Ticket, Tries,
+};
 use crate::rows::CellKey;
 use crate::vnodes::{Boot, Vnodes};
 
@@ -47,7 +50,10 @@ struct Bench {
     vnodes: Vnodes,
     now: Now,
     loads: VecDeque<CellKey>,
+    scans: VecDeque<(OpId, Space, Bytes, Option<Bytes>)>,
     commits: VecDeque<Commit>,
+    /// What became another, in order.
+    changed: Vec<Changed>,
     staged: BTreeMap<OpId, Staged>,
     done: BTreeMap<OpId, Result<Done, Refused>>,
     damaged: Vec<CellKey>,
@@ -86,7 +92,9 @@ impl Bench {
             vnodes: Vnodes::new(boot, PartitionBits::DEFAULT),
             now: Now { wall, ..Now::default() },
             loads: VecDeque::new(),
+            scans: VecDeque::new(),
             commits: VecDeque::new(),
+            changed: Vec::new(),
             staged: BTreeMap::new(),
             done: BTreeMap::new(),
             damaged: Vec::new(),
@@ -102,8 +110,10 @@ impl Bench {
         for effect in effects {
             match effect {
                 Effect::Load(cell) => self.loads.push_back(cell),
-                Effect::Commit { ticket, rows, durable } => {
-                    self.commits.push_back(Commit { ticket, rows, durable })
+                Effect::Scan { op, space, prefix, from } => self.scans.push_back((op, space, prefix, from)),
+                Effect::Commit { ticket, rows, changed, durable } => {
+                    self.changed.extend(changed);
+                    self.commits.push_back(Commit { ticket, rows, durable });
                 }
                 Effect::Staged(op, staged) => {
                     assert!(!self.done.contains_key(&op), "staged after its end");

@@ -13,7 +13,7 @@ use starling_types::{ActorId, Instant, NodeId, Now, PartitionBits, PartitionId, 
 use crate::amnesty::Amnesty;
 use crate::cache::RecordCache;
 use crate::cell::{Cell, InFlight, Task};
-use crate::event::{CellKind, Done, Effect, Event, OpId, Ticket};
+use crate::event::{CellKind, Changed, Done, Effect, Event, OpId, Ticket};
 use crate::mint::{Mint, Minting};
 use crate::recall::RequestMemory;
 use crate::rows::{self, CellKey};
@@ -100,6 +100,9 @@ pub struct Vnodes {
     pub(crate) staged_bytes: usize,
     pub(crate) given_up: Amnesty,
     pub(crate) tickets: TokenMap<Ticket, Pending>,
+    pub(crate) scans: BTreeMap<OpId, Space>,
+    /// What the cluster's keys are hashed with.
+    pub(crate) seed: u64,
     next_ticket: u64,
     /// When the last mint was far ahead of the wall for its key's sake, and by how much.
     pub(crate) outlying: Option<(Instant, Duration)>,
@@ -131,6 +134,8 @@ impl Vnodes {
             staged_bytes: 0,
             given_up: Amnesty::default(),
             tickets: TokenMap::default(),
+            scans: BTreeMap::new(),
+            seed: 0,
             next_ticket: 0,
             outlying: None,
             unsynced: Ticket(0),
@@ -149,6 +154,8 @@ impl Vnodes {
                 self.enqueue(now, cell, Task::Merge { op, record, origin, lww, durable }, out);
             }
             Event::Read(op, cell) => self.read(now, op, cell, out),
+            Event::Scan(op, range, from) => self.scan(op, range, from, out),
+            Event::Scanned(op, page) => self.scanned(op, page, out),
             Event::DropHint { op, cell, digest } => self.enqueue(now, cell, Task::DropHint(op, digest), out),
             Event::Discard(op, cell) => self.enqueue(now, cell, Task::Discard(op), out),
             Event::Mend(op, cell) => self.enqueue(now, cell, Task::Mend(op), out),
@@ -157,9 +164,10 @@ impl Vnodes {
         }
     }
 
-    /// Adopts the number of partitions of the layout in force.
-    pub const fn set_bits(&mut self, bits: PartitionBits) {
+    /// Adopts the number of partitions of the layout in force, and what its cluster's keys are hashed with.
+    pub const fn set_layout(&mut self, bits: PartitionBits, seed: u64) {
         self.bits = bits;
+        self.seed = seed;
     }
 
     /// The clean stop that this start goes by was the node's last: its actors go on.
@@ -355,6 +363,7 @@ impl Vnodes {
         self.staged_bytes += bytes;
         self.count_hint(key, cell, &stage.record);
         self.note_whole(key);
+        let changed = Changed::new(key.clone(), cell.base().cloned(), Arc::clone(&stage.record));
         let ticket = self.ticket(Pending::Cell { key: key.clone(), durable: stage.durable, bytes, ceiling });
         cell.staged.push_back(InFlight {
             ticket,
@@ -371,7 +380,7 @@ impl Vnodes {
         let mut rows = vec![key.write(stage.row)];
         rows.extend(ceiling.map(ceiling_row));
         self.counters.leases += u64::from(ceiling.is_some());
-        out.push(Effect::Commit { ticket, rows, durable: stage.durable });
+        out.push(Effect::Commit { ticket, rows, changed: Some(changed), durable: stage.durable });
     }
 
     /// A row is whole, or about to be: if it is damaged later, that is a loss.
@@ -445,7 +454,8 @@ impl Vnodes {
         };
         self.counters.leases += 1;
         let ticket = self.ticket(Pending::Lease(ceiling));
-        out.push(Effect::Commit { ticket, rows: vec![ceiling_row(ceiling)], durable: true });
+        let rows = vec![ceiling_row(ceiling)];
+        out.push(Effect::Commit { ticket, rows, changed: None, durable: true });
     }
 }
 

@@ -14,6 +14,7 @@ use starling_wire::cluster::BucketRegister;
 use super::{ControlPlane, Turn};
 use crate::boot::bucket_row;
 use crate::buckets::BucketTable;
+use crate::change::Change;
 use crate::event::{CommitId, Effect, Log, ReplyHandle};
 
 /// How long an operator's answer waits for the other members.
@@ -94,7 +95,7 @@ impl ControlPlane {
         changes: &BucketChanges,
         create: bool,
     ) -> Result<(), String> {
-        let n = turn.view.layout().map(|l| l.n()).ok_or(
+        let n = self.view.layout().map(|l| l.n()).ok_or(
             "this node belongs to no cluster yet: run `starling cluster init --nodes A,B,C`; nothing was changed",
         )?;
         if self.buckets.orders.len() >= MOST_ORDERS {
@@ -144,10 +145,10 @@ impl ControlPlane {
 
     fn adopt_buckets(&mut self, turn: &mut Turn<'_>, table: BucketTable) {
         let digest = table.digest();
-        turn.view.adopt_buckets(table);
-        turn.news.buckets_changed = true;
+        self.change_view(|view| view.adopt_buckets(table));
+        turn.changes.push_back(Change::Buckets);
         let agreed = self.buckets.heard.iter().filter(|&(_, theirs)| *theirs == digest);
-        turn.news.agreed.extend(agreed.map(|(&node, _)| node));
+        turn.changes.extend(agreed.map(|(&node, _)| Change::Agreed(node)));
         self.share_digest(turn);
     }
 
@@ -171,12 +172,12 @@ impl ControlPlane {
         theirs.join(registers.iter().cloned());
         self.buckets.note(from, &theirs);
         // A commit that was refused, because the disk was full, is made up for.
-        let is_owed = self.buckets.commits.is_empty() && self.buckets.staged != *turn.view.buckets();
+        let is_owed = self.buckets.commits.is_empty() && self.buckets.staged != *self.view.buckets();
         if self.buckets.staged.join(registers) || is_owed {
             self.commit_buckets(turn);
         }
-        if theirs == *turn.view.buckets() {
-            turn.news.agreed.push(from);
+        if theirs == *self.view.buckets() {
+            turn.changes.push_back(Change::Agreed(from));
         }
         self.answer_orders(turn);
         theirs != self.buckets.staged
@@ -192,13 +193,13 @@ impl ControlPlane {
     }
 
     fn tell(&mut self, turn: &mut Turn<'_>, to: NodeId) {
-        let digest = turn.view.buckets().digest();
+        let digest = self.view.buckets().digest();
         let lacks = self.buckets.heard.get(&to).is_some_and(|&theirs| theirs != digest);
         self.send_shared(turn, to, lacks);
     }
 
     /// A write of `node` was made under other properties than this node has.
-    pub(crate) fn props_differ(&mut self, turn: &mut Turn<'_>, node: NodeId) {
+    pub(super) fn props_differ(&mut self, turn: &mut Turn<'_>, node: NodeId) {
         let now = turn.now.instant;
         if self.buckets.told.get(&node).is_none_or(|&at| now >= at + TELL_PAUSE) {
             self.buckets.told.insert(node, now);
@@ -208,8 +209,8 @@ impl ControlPlane {
 
     /// A node that was away may have missed something, and may know something.
     pub(super) fn greet_with_buckets(&mut self, turn: &mut Turn<'_>, node: NodeId) -> bool {
-        let is_member = turn.view.layout().is_some_and(|l| l.is_member(node));
-        let worth_telling = is_member && turn.view.buckets().digest() != 0;
+        let is_member = self.view.layout().is_some_and(|l| l.is_member(node));
+        let worth_telling = is_member && self.view.buckets().digest() != 0;
         if worth_telling {
             self.send_shared(turn, node, true);
         }
@@ -223,10 +224,10 @@ impl ControlPlane {
 
     /// Orders that have come into force here are told to all connected members.
     fn spread_orders(&mut self, turn: &mut Turn<'_>) {
-        let members = turn.view.layout().into_iter().flat_map(|l| l.members()).map(|role| role.node);
+        let members = self.view.layout().into_iter().flat_map(|l| l.members()).map(|role| role.node);
         let awaited: BTreeSet<NodeId> = members.filter(|node| self.connected.contains(node)).collect();
         let until = turn.now.instant + MEMBERS_PATIENCE;
-        let in_force = turn.view.buckets();
+        let in_force = self.view.buckets();
         let mut started = false;
         for order in self.buckets.orders.iter_mut().filter(|o| o.spread.is_none()) {
             if in_force.covers(&order.name, order.stamp) {
@@ -248,8 +249,8 @@ impl ControlPlane {
         let over = |order: &mut Order| order.spread.as_ref().is_some_and(|s| s.is_over(now));
         for order in self.buckets.orders.extract_if(.., over) {
             let held = order.spread.map_or(0, |s| s.held.len());
-            let members = turn.view.layout().map_or(0, |l| l.members().len());
-            let answer = match turn.view.buckets().register(&order.name) {
+            let members = self.view.layout().map_or(0, |l| l.members().len());
+            let answer = match self.view.buckets().register(&order.name) {
                 Some(bucket) => AdminReply::BucketSet {
                     bucket: bucket.clone(),
                     held_by: count(held + 1),

@@ -7,7 +7,6 @@ use starling_types::NodeId;
 
 use super::{ControlPlane, Turn};
 use crate::event::Effect;
-use crate::view::View;
 
 /// Pause between attempts to connect to a member.
 const RECONNECT: Duration = Duration::from_secs(1);
@@ -17,7 +16,7 @@ const RECONNECT_PATIENCE: Duration = Duration::from_secs(3);
 impl ControlPlane {
     /// Lower id dials; the other waits a little before it tries as well.
     pub(super) fn plan_dials(&mut self, turn: &mut Turn<'_>) {
-        let Some(layout) = turn.view.layout() else { return };
+        let Some(layout) = self.view.layout() else { return };
         for role in layout.members().filter(|r| r.node != self.me.node) {
             if !self.connected.contains(&role.node) {
                 let wait = if self.me.node < role.node { Duration::ZERO } else { RECONNECT_PATIENCE };
@@ -31,7 +30,7 @@ impl ControlPlane {
         let due: Vec<NodeId> = self.dial_at.iter().filter(|(_, at)| **at <= now).map(|(&n, _)| n).collect();
         for node in due {
             self.dial_at.insert(node, now + RECONNECT);
-            if let Some(addr) = self.address(turn.view, node) {
+            if let Some(addr) = self.address(node) {
                 turn.out.push(Effect::Connect(addr, Some(node)));
             }
             // A member that moved while this node was down may answer at one of these.
@@ -41,8 +40,8 @@ impl ControlPlane {
     }
 
     /// What a member says of itself beats what the layout remembers.
-    pub(super) fn address(&self, view: &View, node: NodeId) -> Option<SocketAddr> {
+    pub(super) fn address(&self, node: NodeId) -> Option<SocketAddr> {
         let said = self.gossip.members().find(|m| m.info.node == node).map(|m| m.info.quic);
-        said.or_else(|| view.layout()?.role(node).map(|r| r.addr))
+        said.or_else(|| self.view.layout()?.role(node).map(|r| r.addr))
     }
 }

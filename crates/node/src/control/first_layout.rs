@@ -113,7 +113,7 @@ impl ControlPlane {
         layout: &Layout,
     ) {
         let verdict = self.acceptor.decide(layout);
-        let in_force = layout.version() <= turn.view.epoch();
+        let in_force = layout.version() <= self.view.epoch();
         if !in_force && matches!(verdict, Verdict::Decided(_)) {
             let rows = vec![meta_row(META_ACCEPTOR, &self.acceptor), meta_row(META_LAYOUT, layout)];
             self.commit(turn, rows, AfterCommit::Adopt(layout.clone(), asker));

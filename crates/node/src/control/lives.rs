@@ -15,8 +15,9 @@ use starling_wire::gossip::LAST_COUNT;
 use starling_wire::hello::NodeHello;
 
 use self::memory::Memory;
-use super::{ControlPlane, Turn, set_reach};
+use super::{ControlPlane, Turn};
 use crate::boot::Life;
+use crate::change::Change;
 use crate::event::{Effect, Log};
 
 /// What is known of lives.
@@ -75,7 +76,7 @@ impl ControlPlane {
             return self.fence(turn, node, least);
         }
         self.remember_life(turn, node);
-        set_reach(turn, node, Reach::Up);
+        self.set_reach(turn, node, Reach::Up);
     }
 
     fn last_life(&self, node: NodeId) -> Option<Life> {
@@ -93,7 +94,7 @@ impl ControlPlane {
 
     fn fence(&mut self, turn: &mut Turn<'_>, node: NodeId, least: Generation) {
         self.lives.fenced.insert(node, least);
-        set_reach(turn, node, Reach::Down);
+        self.set_reach(turn, node, Reach::Down);
     }
 
     /// A node's own word of itself.
@@ -105,7 +106,7 @@ impl ControlPlane {
         if self.lives.fenced.get(&node).is_some_and(|&least| generation >= least) {
             self.lives.fenced.remove(&node);
             if self.connected.contains(&node) {
-                set_reach(turn, node, Reach::Up);
+                self.set_reach(turn, node, Reach::Up);
             }
         }
     }
@@ -140,7 +141,7 @@ impl ControlPlane {
             ));
         }
         self.lives.raised += 1;
-        turn.word.raise = Some(above);
+        turn.changes.push_back(Change::Raise(above));
         Log::Alarm(format!(
             "members know this node at generation {}, which it does not remember: its data directory was copied, or is \
              one from before; everything it held is pulled from other owners",
@@ -149,7 +150,7 @@ impl ControlPlane {
     }
 
     /// It is durable: this node is of a later life now.
-    pub(crate) fn generation_raised(&mut self, turn: &mut Turn<'_>, generation: Generation) {
+    pub(super) fn generation_raised(&mut self, turn: &mut Turn<'_>, generation: Generation) {
         self.me.generation = generation;
         self.by_addr.insert(self.me.quic, self.me.clone());
         self.gossip(turn, gossip::Event::Reborn(generation));

@@ -5,11 +5,14 @@ mod lives;
 mod memory;
 
 use starling_ring::{Refusal, Role};
+use starling_types::row::Page;
 use starling_types::{ClusterId, PartitionBits, limits};
+
+use starling_vnode::OpId;
 
 use super::*;
 use crate::boot::{Boot, Config};
-use crate::event::{CommitId, Event};
+use crate::event::{CommitId, Event, ScanId};
 use crate::node::Node;
 
 fn node() -> Node {
@@ -35,6 +38,11 @@ pub(crate) fn config(n: u64) -> Config {
         seeds: Vec::new(),
         seed: n,
     }
+}
+
+/// The answer to the first scan: there are no hints to count.
+pub(crate) fn no_hints() -> Event {
+    Event::Scanned(ScanId::Records(OpId(1)), Ok(Page::default()))
 }
 
 fn layout(cluster: u128) -> Layout {

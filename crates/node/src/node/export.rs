@@ -53,13 +53,13 @@ impl Node {
 
     fn exporter(&self) -> Exporter {
         let me = self.control.hello();
-        let cluster = self.view.cluster();
+        let cluster = self.view().cluster();
         Exporter {
             node: me.node,
             name: me.name.clone(),
             cluster: cluster.is_some().then_some(cluster),
             generation: me.generation,
-            layout: self.view.epoch(),
+            layout: self.view().epoch(),
             version: me.version.clone(),
         }
     }

@@ -7,6 +7,7 @@ use starling_types::{Now, WallTime};
 use starling_wire::client::AdminReply;
 
 use super::Node;
+use crate::control;
 use crate::event::{Effect, Log, ReplyHandle};
 
 /// The clock is held against the peers' this often, and at once when it jumps.
@@ -37,7 +38,7 @@ impl Node {
     /// The best that this node knows of the cluster's time, when the system says `told`: for the time of issue of
     /// requests that come without one.
     pub fn cluster_wall(&self, told: Now) -> WallTime {
-        self.view.cluster_wall(self.believed(told))
+        self.view().cluster_wall(self.believed(told))
     }
 
     /// The cluster's time, for clients that will date their requests by it: nothing while a node of three or more has
@@ -46,7 +47,7 @@ impl Node {
         let now = self.believed(told);
         match self.control.members().clock_offset(now) {
             Some(offset_ms) => Some(now.wall.ahead_by(offset_ms.saturating_neg())),
-            None if self.view.layout().is_some_and(|layout| layout.members().len() > 2) => None,
+            None if self.view().layout().is_some_and(|layout| layout.members().len() > 2) => None,
             None => Some(now.wall),
         }
     }
@@ -96,7 +97,8 @@ impl Node {
             out.push(Effect::Log(Log::Recovered(words.into())));
         }
         let now = self.wall.believe(told);
-        self.view.set_clock_offset(peers.clock_offset(now));
+        let offset = peers.clock_offset(now);
+        self.control(now, control::Event::ClockWeighed(offset), out);
         now
     }
 
@@ -117,7 +119,7 @@ impl Node {
         let now = self.believed(told);
         let offset = self.control.members().clock_offset(now);
         let mut alarms = Vec::new();
-        if !self.view.may_coordinate() {
+        if !self.view().may_coordinate() {
             alarms.push(format!(
                 "the wall clock is {} ms from the median of the peers': this node does not coordinate writes until \
                  the clock is right",

@@ -28,12 +28,11 @@ struct Taken {
 
 impl Shard {
     /// Takes a request in, from a client or passed on by a node that is no owner.
-    pub(crate) fn request(&mut self, turn: &mut Turn<'_>, route: Route, request: KvRequest) {
+    pub(super) fn request(&mut self, turn: &mut Turn<'_>, route: Route, request: KvRequest) {
         self.counters.requests += 1;
         if let Err(failure) = self.begin(turn, route, request) {
             turn.answer(route, KvReply::Failed(failure));
         }
-        self.pump(turn);
     }
 
     fn begin(&mut self, turn: &mut Turn<'_>, route: Route, request: KvRequest) -> Result<(), Failure> {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use starling_antientropy::{self as antientropy, Errand};
+use starling_antientropy::{self as antientropy, Errand, ScanTicket};
 use starling_coordinator::Event;
 use starling_handoff as handoff;
 use starling_types::{BucketName, ExchangeId, NodeId, PartitionId, QualifiedKey, RequestId};
-use starling_vnode::{Done, Refused};
+use starling_vnode::{Done, RecordPage, Refused};
 
 use super::turn::failure;
 use super::{Shard, Turn, local};
@@ -24,6 +24,10 @@ pub(super) enum Context {
     Hint(NodeId),
     /// A delivered hint's row.
     HintDrop(NodeId),
+    /// A page of the hints for one target.
+    HintPage(NodeId),
+    /// A page of all hints, to count them.
+    HintCount,
     /// A hint that cannot be read.
     Discard,
     /// A damaged row whose record is in memory.
@@ -33,8 +37,14 @@ pub(super) enum Context {
     /// One key of a sweep.
     SweepRead(Errand),
     SweepMerge(Errand),
+    /// A page of this node's own records, to be compared with another owner's.
+    SweepPage(ScanTicket),
+    /// A page of a partition that may have lost records.
+    Survey(PartitionId, u64),
     /// A look at this node's own record.
     Local(ReplyHandle, QualifiedKey),
+    /// A look at a page of them: those of a bucket, at most so many.
+    LocalPage(ReplyHandle, BucketName, usize),
 }
 
 pub(super) enum Remote {
@@ -108,7 +118,16 @@ impl Shard {
             (Context::SweepMerge(errand), result) => {
                 self.sweep_event(turn, antientropy::Event::MergedHere(errand, result.is_ok()));
             }
+            (Context::HintPage(target), result) => self.hints_scanned(turn, target, result.map(page)),
+            (Context::HintCount, result) => self.hints_counted(turn, result.map(page)),
+            (Context::SweepPage(ticket), result) => self.sweep_scanned(turn, ticket, result.map(page)),
+            (Context::Survey(partition, serial), result) => {
+                self.surveyed(turn, partition, serial, result.map(page));
+            }
             (Context::Local(handle, key), result) => local::show(turn, handle, key, result),
+            (Context::LocalPage(handle, bucket, limit), result) => {
+                local::show_page(turn, handle, &bucket, limit, result.map(page));
+            }
             (Context::Hint(target), Ok(_)) => self.hint_kept(turn, target),
             (Context::GiveUp(partition), result) => self.gave_up(turn, partition, &result),
             // The row is still there, for want of space: its target is visited again.
@@ -124,4 +143,9 @@ impl Shard {
         };
         self.tell(turn, exchange, event);
     }
+}
+
+/// What a scan came to.
+fn page(done: Done) -> RecordPage {
+    if let Done::Page(page) = done { page } else { RecordPage::default() }
 }

@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use starling_causality::Record;
 use starling_handoff::{self as handoff, HintRow};
-use starling_types::row::{Page, Space};
 use starling_types::{NodeId, QualifiedKey, limits};
-use starling_vnode::{self as vnode, CellKey, CellKind, rows};
+use starling_vnode::{self as vnode, CellKey, CellKind, RecordPage, Refused, ScanRange};
 use starling_wire::replica::Merge;
 use starling_wire::{Class, Message};
 
 use super::{Context, Shard, Turn};
-use crate::event::{Effect, Log, ScanId};
+use crate::change::Change;
+use crate::event::{Effect, Log};
 
 /// A delivered hint must be acked within this time, in milliseconds; the replay gives up a little later.
 const DELIVERY_MS: u32 = 5_000;
@@ -27,7 +27,7 @@ impl Shard {
             return;
         }
         let lww = turn.view.buckets().is_lww(key.bucket());
-        let op = self.op(Context::Hint(target));
+        let op = self.calls.begin(Context::Hint(target));
         let cell = CellKey::hint(target, key);
         self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
     }
@@ -43,7 +43,7 @@ impl Shard {
     }
 
     /// The target answers again, or is gone.
-    pub(crate) fn hint_target(&mut self, turn: &mut Turn<'_>, target: NodeId, up: bool) {
+    pub(super) fn hint_target(&mut self, turn: &mut Turn<'_>, target: NodeId, up: bool) {
         let event = if up { handoff::Event::Up(target) } else { handoff::Event::Down(target) };
         if !up {
             self.deliveries.retain(|_, (to, _)| *to != target);
@@ -60,12 +60,10 @@ impl Shard {
         self.hints.handle(turn.now.instant, event, &mut effects);
         for effect in effects {
             match effect {
-                handoff::Effect::Scan(target, from) => turn.out.push(Effect::Scan {
-                    id: ScanId::Hints(target),
-                    space: Space::Hints,
-                    prefix: rows::hints_for(target),
-                    from,
-                }),
+                handoff::Effect::Scan(target, from) => {
+                    let op = self.calls.begin(Context::HintPage(target));
+                    self.vnode(turn, vnode::Event::Scan(op, ScanRange::HintsFor(target), from));
+                }
                 handoff::Effect::Deliver(target, row) => self.deliver(turn, target, row),
                 handoff::Effect::Drop(target, row) => self.drop_hint(turn, target, row),
             }
@@ -96,35 +94,53 @@ impl Shard {
         let Ok(record) = Record::decode(&row.record) else {
             return;
         };
-        let op = self.op(Context::HintDrop(target));
+        let op = self.calls.begin(Context::HintDrop(target));
         let cell = CellKey::hint(target, row.key);
         self.vnode(turn, vnode::Event::DropHint { op, cell, digest: record.digest() });
     }
 
-    /// A page of the rows kept for one target.
-    pub(crate) fn hints_scanned(&mut self, turn: &mut Turn<'_>, target: NodeId, page: Result<Page, String>) {
+    /// A page of the records kept for one target.
+    pub(super) fn hints_scanned(
+        &mut self,
+        turn: &mut Turn<'_>,
+        target: NodeId,
+        page: Result<RecordPage, Refused>,
+    ) {
         let page = page.unwrap_or_else(|error| {
-            // The pass ends here and another follows; the rows stay, and somebody must know.
+            // The pass ends here and another follows; the rows stay, and an operator must know.
             let alarm = format!("hints kept for node {target} cannot be read: {error}");
             turn.out.push(Effect::Log(Log::Alarm(alarm)));
             self.hint_event(turn, handoff::Event::Kept(target));
-            Page::default()
+            RecordPage::default()
         });
-        let hints = self.whole_hints(turn, &page, true).into_iter();
-        let rows = hints.map(|(cell, record, _)| HintRow { key: cell.key, record }).collect();
-        let event = handoff::Event::Page { target, rows, next: page.next };
-        self.hint_event(turn, event);
-        self.pump(turn);
+        self.discard_damaged_hints(turn, &page, true);
+        let rows = page.records.into_iter();
+        let rows = rows.map(|(cell, record)| HintRow { key: cell.key, record: record.encode() }).collect();
+        self.hint_event(turn, handoff::Event::Page { target, rows, next: page.next });
+    }
+
+    /// Has a page of all hints read, to be counted.
+    pub(super) fn count_hints(&mut self, turn: &Turn<'_>, from: Option<Bytes>) {
+        let op = self.calls.begin(Context::HintCount);
+        self.vnode(turn, vnode::Event::Scan(op, ScanRange::Hints, from));
     }
 
     /// Counts a page of hints after a start, and has their targets visited.
-    pub(crate) fn count_hints(&mut self, turn: &mut Turn<'_>, page: &Page) {
-        for (cell, _, record) in self.whole_hints(turn, page, false) {
+    pub(super) fn hints_counted(&mut self, turn: &mut Turn<'_>, page: Result<RecordPage, Refused>) {
+        let page = page.unwrap_or_else(|error| {
+            turn.out.push(Effect::Log(Log::Alarm(format!("stored hints could not be counted: {error}"))));
+            RecordPage::default()
+        });
+        self.discard_damaged_hints(turn, &page, false);
+        for (cell, record) in &page.records {
             if let CellKind::Hint(target) = cell.kind {
-                self.vnodes.found_hint(target, &record);
+                self.vnodes.found_hint(target, record);
                 self.hint_event(turn, handoff::Event::Kept(target));
             }
         }
-        self.pump(turn);
+        match page.next {
+            Some(next) => self.count_hints(turn, Some(next)),
+            None => turn.changes.push_back(Change::HintsCounted),
+        }
     }
 }

@@ -1,93 +1,66 @@
 //! What this node holds itself, for who checks or debugs: only its own vnodes, only what is committed, and nobody
 //! else is asked. Works whether the node serves, waits for others or is stopping.
 
-use bytes::Bytes;
 use starling_causality::Record;
-use starling_types::row::{Page, Space};
 use starling_types::{BucketName, QualifiedKey};
-use starling_vnode::rows::{FIRST_GENERATION, parse_data};
-use starling_vnode::{self as vnode, CellKey, Done, Refused};
+use starling_vnode::{self as vnode, CellKey, Done, RecordPage, Refused, ScanRange};
 use starling_wire::local::{LocalAsk, LocalPage, LocalRecord};
 use starling_wire::{Failure, FailureKind};
 
 use super::replica::MAX_OPERATIONS;
 use super::turn::failure;
 use super::{Context, Shard, Turn};
-use crate::event::{Effect, ReplyHandle, ScanId};
-
-/// A page being read.
-pub(super) struct Look {
-    bucket: BucketName,
-    limit: usize,
-}
+use crate::event::{Effect, ReplyHandle};
 
 impl Shard {
     /// Begins to answer `ask`.
-    pub(crate) fn local(&mut self, turn: &mut Turn<'_>, handle: ReplyHandle, ask: LocalAsk) {
+    pub(super) fn local(&mut self, turn: &mut Turn<'_>, handle: ReplyHandle, ask: LocalAsk) {
         let Some(layout) = turn.view.layout() else {
             // A node that belongs to no cluster holds nothing.
             return answer(turn, handle, Ok(LocalPage::default()));
         };
-        if self.contexts.len() + self.looks.len() >= MAX_OPERATIONS {
+        if self.calls.len() >= MAX_OPERATIONS {
             let busy = Failure::refused(FailureKind::Overloaded, "too much waits for this node's disk");
             return answer(turn, handle, Err(busy));
         }
         match ask {
             LocalAsk::Key(bucket, key) => {
                 let key = QualifiedKey::new(layout.cluster().hash_seed(), bucket, key);
-                let op = self.op(Context::Local(handle, key.clone()));
+                let op = self.calls.begin(Context::Local(handle, key.clone()));
                 self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
-                self.pump(turn);
             }
             LocalAsk::Page { bucket, from, limit } => {
-                self.looks.insert(handle, Look { bucket, limit: limit.clamp(1, LocalAsk::MOST_ROWS) });
-                let (id, space) = (ScanId::Local(handle), Space::Data);
-                turn.out.push(Effect::Scan { id, space, prefix: Bytes::new(), from });
+                let limit = limit.clamp(1, LocalAsk::MOST_ROWS);
+                let op = self.calls.begin(Context::LocalPage(handle, bucket, limit));
+                self.vnode(turn, vnode::Event::Scan(op, ScanRange::Data, from));
             }
         }
-    }
-
-    /// The rows of a page have come.
-    pub(crate) fn local_scanned(
-        &mut self,
-        turn: &mut Turn<'_>,
-        handle: ReplyHandle,
-        page: Result<Page, String>,
-    ) {
-        if let Some(look) = self.looks.remove(&handle) {
-            let page = page.and_then(|page| self.held(turn, &look, page));
-            answer(turn, handle, page.map_err(unreadable));
-        }
-    }
-
-    fn held(&mut self, turn: &Turn<'_>, look: &Look, page: Page) -> Result<LocalPage, String> {
-        if let Some(range) = page.damaged.first() {
-            return Err(format!("rows from {:02x?} on are damaged", range.start()));
-        }
-        if let Some(range) = page.unread.first() {
-            return Err(format!("rows from {:02x?} on cannot be read at present", range.start()));
-        }
-        let cut = page.rows.get(look.limit).map(|(key, _)| key.clone());
-        let mut held = LocalPage { records: Vec::new(), next: cut.or(page.next) };
-        for (row, value) in page.rows.into_iter().take(look.limit) {
-            if let Some(key) = key_of(turn, look, &row) {
-                let record = match self.vnodes.in_memory(&CellKey::data(key.clone())) {
-                    Some(record) => record,
-                    None => Record::decode(&value).map_err(|e| format!("{:?}: {e}", key.key()))?.into(),
-                };
-                held.records.extend(shown(turn, &key, record));
-            }
-        }
-        Ok(held)
     }
 }
 
-/// The key of a row, if it is of the bucket that is looked at.
-fn key_of(turn: &Turn<'_>, look: &Look, row: &[u8]) -> Option<QualifiedKey> {
-    let (token, generation, bucket, key) = parse_data(row)?;
-    let seed = turn.view.layout()?.cluster().hash_seed();
-    let key = (bucket == look.bucket).then(|| QualifiedKey::new(seed, bucket, key))?;
-    (generation == FIRST_GENERATION && key.token() == token).then_some(key)
+/// A page is read.
+pub(super) fn show_page(
+    turn: &mut Turn<'_>,
+    handle: ReplyHandle,
+    bucket: &BucketName,
+    limit: usize,
+    page: Result<RecordPage, Refused>,
+) {
+    let page = page.map_err(|refused| refused.to_string()).and_then(|page| held(turn, bucket, limit, page));
+    answer(turn, handle, page.map_err(unreadable));
+}
+
+fn held(turn: &Turn<'_>, bucket: &BucketName, limit: usize, page: RecordPage) -> Result<LocalPage, String> {
+    if let Some(range) = page.damaged.first() {
+        return Err(format!("rows from {:02x?} on are damaged", range.start()));
+    }
+    if let Some(range) = page.unread.first() {
+        return Err(format!("rows from {:02x?} on cannot be read at present", range.start()));
+    }
+    let cut = page.records.get(limit).map(|(cell, _)| cell.row().1);
+    let records = page.records.into_iter().take(limit).filter(|(cell, _)| cell.key.bucket() == bucket);
+    let records = records.filter_map(|(cell, record)| shown(turn, &cell.key, record)).collect();
+    Ok(LocalPage { records, next: cut.or(page.next) })
 }
 
 /// The read of one key is over.

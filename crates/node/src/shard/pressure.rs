@@ -14,7 +14,7 @@ use crate::event::{Effect, Log};
 
 impl Shard {
     /// The shell says how the volume is.
-    pub(crate) fn disk_pressure(&mut self, on: bool, out: &mut Vec<Effect>) {
+    pub(super) fn disk_pressure(&mut self, on: bool, out: &mut Vec<Effect>) {
         if std::mem::replace(&mut self.disk_full, on) == on {
             return;
         }

@@ -13,13 +13,14 @@ use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
 
 use super::suspect::word::Word;
 use super::{Context, Remote, Route, Shard, Turn};
+use crate::change::Change;
 
 /// Operations on the vnodes that may wait for the disk before other nodes' are refused.
 pub(super) const MAX_OPERATIONS: usize = 4 * limits::DEFAULT_MAX_IN_FLIGHT;
 
 impl Shard {
     /// A frame of the data plane.
-    pub(crate) fn peer_message(&mut self, turn: &mut Turn<'_>, from: NodeId, envelope: Envelope) {
+    pub(super) fn peer_message(&mut self, turn: &mut Turn<'_>, from: NodeId, envelope: Envelope) {
         let exchange = envelope.exchange;
         match envelope.message {
             Message::Merge(merge) => {
@@ -63,7 +64,6 @@ impl Shard {
             // A sweep's: control messages never come here.
             message => self.sweep_message(turn, from, exchange, envelope.epoch.0, message),
         }
-        self.pump(turn);
     }
 
     fn refuse_merge(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: ExchangeId, why: Refusal) {
@@ -80,7 +80,7 @@ impl Shard {
         key: &Key,
     ) -> Result<QualifiedKey, Refusal> {
         let layout = turn.view.layout().ok_or(Refusal::NotReady)?;
-        if self.contexts.len() >= MAX_OPERATIONS || self.vnodes.staged_bytes() >= self.max_staged {
+        if self.calls.len() >= MAX_OPERATIONS || self.vnodes.staged_bytes() >= self.max_staged {
             return Err(Refusal::Overloaded);
         }
         let ours = layout.version().0;
@@ -122,7 +122,7 @@ impl Shard {
         let (lww, durable) = (turn.view.buckets().is_lww(&merge.bucket), merge.durable);
         let stands_for = merge.stands_for;
         let remote = Remote::Merge { durable, stands_for };
-        let op = self.op(Context::Remote(from, exchange, remote));
+        let op = self.calls.begin(Context::Remote(from, exchange, remote));
         // A fallback is no owner: it would be asked neither for the request nor for its dot.
         let origin = merge.origin.filter(|_| merge.stands_for.is_none());
         self.vnode(turn, vnode::Event::Merge { op, cell, record, origin, lww, durable });
@@ -135,13 +135,13 @@ impl Shard {
     ///
     /// So a vnode holds nothing from rules that its node does not know. That is what makes it safe to settle, and to
     /// cover, by one's own: only what was written under these or older ones can be dropped by it.
-    fn check_props(&mut self, turn: &Turn<'_>, from: NodeId, merge: &Merge) -> Result<(), Refusal> {
+    fn check_props(&self, turn: &mut Turn<'_>, from: NodeId, merge: &Merge) -> Result<(), Refusal> {
         let ours = turn.view.buckets().number(&merge.bucket);
         let is_client_s = merge.origin.is_some();
         if merge.props == 0 || merge.props == ours || (merge.props < ours && !is_client_s) {
             return Ok(());
         }
-        self.differing = Some(from);
+        turn.changes.push_back(Change::PropsDiffer(from));
         Err(Refusal::StaleProps(ours))
     }
 
@@ -160,7 +160,7 @@ impl Shard {
         }
         self.counters.remote_reads += 1;
         let remote = Remote::Read { key: key.clone(), digest: read.digest };
-        let op = self.op(Context::Remote(from, exchange, remote));
+        let op = self.calls.begin(Context::Remote(from, exchange, remote));
         self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
     }
 
@@ -193,7 +193,7 @@ impl Shard {
         settled: bool,
     ) {
         let remote = Remote::Recall { key: key.clone(), request, settled };
-        let op = self.op(Context::Remote(from, exchange, remote));
+        let op = self.calls.begin(Context::Remote(from, exchange, remote));
         self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
     }
 
@@ -208,7 +208,7 @@ impl Shard {
     ) {
         let lww = turn.view.buckets().is_lww(key.bucket());
         let cell = CellKey::data(key.clone());
-        let op = self.op(Context::Remote(from, exchange, Remote::RecallSettle { key, request }));
+        let op = self.calls.begin(Context::Remote(from, exchange, Remote::RecallSettle { key, request }));
         let record = Record::default();
         self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
     }
@@ -255,11 +255,11 @@ impl Shard {
     }
 
     /// Whether this node knows the rules under which another shows a record; if it does not, it asks for them.
-    fn knows_rules_of(&mut self, turn: &Turn<'_>, from: NodeId, exchange: ExchangeId, props: u64) -> bool {
+    fn knows_rules_of(&self, turn: &mut Turn<'_>, from: NodeId, exchange: ExchangeId, props: u64) -> bool {
         let bucket = self.requests.get(exchange).map(|request| request.key.bucket());
         let knows = bucket.is_none_or(|bucket| props <= turn.view.buckets().number(bucket));
         if !knows {
-            self.differing = Some(from);
+            turn.changes.push_back(Change::PropsDiffer(from));
         }
         knows
     }

@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use starling_antientropy::{self as antientropy, Held};
-use starling_types::row::{Page, RowRange, Space};
+use starling_types::row::{RowRange, Space};
 use starling_types::{BucketName, Generation, Instant, NodeId, PartitionId};
-use starling_vnode::{self as vnode, CellKey};
+use starling_vnode::{self as vnode, RecordPage, Refused, ScanRange};
 
-use super::row_range::{data_key, token_of, tokens_of, touch, unreadable};
+use super::row_range::{token_of, tokens_of, touch};
 use super::{Context, Shard, Turn};
-use crate::event::{Effect, Log, ScanId};
+use crate::event::{Effect, Log};
 use crate::losses::Losses;
 
 /// Partitions that are surveyed at a time.
@@ -121,7 +121,7 @@ impl Suspects {
 
 impl Shard {
     /// What a start found to be lost, or an earlier one did; it is written down already, or being so.
-    pub(crate) fn lost_before_start(&mut self, turn: &mut Turn<'_>, losses: &Losses) {
+    pub(super) fn lost_before_start(&mut self, turn: &mut Turn<'_>, losses: &Losses) {
         self.suspects.unplaced = losses.clone();
         self.place_losses(turn);
     }
@@ -152,7 +152,7 @@ impl Shard {
     }
 
     /// Other members know a later life of this node: its disk is one from before that.
-    pub(crate) fn lose_everything(&mut self, turn: &mut Turn<'_>, raise: Generation) {
+    pub(super) fn lose_everything(&mut self, turn: &mut Turn<'_>, raise: Generation) {
         self.suspects.raise = Some(raise);
         self.suspects.is_stale = true;
         let layout = turn.view.layout().cloned();
@@ -161,7 +161,6 @@ impl Shard {
             self.doubt(turn, partition, "the data directory is from before this node's last life");
         }
         self.go_on(turn);
-        self.pump(turn);
     }
 
     /// The partition may have lost records now, whatever was pulled before.
@@ -199,7 +198,7 @@ impl Shard {
     }
 
     /// Rows that could not be read: their partitions may have lost records, unless that is known.
-    pub(crate) fn rows_damaged(&mut self, turn: &mut Turn<'_>, ranges: &[RowRange]) {
+    pub(super) fn rows_damaged(&mut self, turn: &mut Turn<'_>, ranges: &[RowRange]) {
         let Some(layout) = turn.view.layout().cloned() else { return };
         let before = self.suspects.partitions.len();
         for range in ranges {
@@ -225,20 +224,19 @@ impl Shard {
     /// In a range that was given up some rows were whole since: should one of them be damaged by now, its own read
     /// tells.
     fn look_at_the_whole(&mut self, turn: &Turn<'_>, range: &RowRange) {
-        let seed = turn.view.cluster().hash_seed();
-        let keys = self.vnodes.whole_since(range).filter_map(|row| data_key(seed, row));
-        for key in keys.collect::<Vec<_>>() {
-            let op = self.op(Context::Mend);
-            self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
+        let cells = self.vnodes.whole_since(range).filter_map(|row| self.vnodes.cell_of(Space::Data, row));
+        for cell in cells.collect::<Vec<_>>() {
+            let op = self.calls.begin(Context::Mend);
+            self.vnode(turn, vnode::Event::Read(op, cell));
         }
     }
 
     /// A record that is still in memory is not lost.
     fn mend_from_memory(&mut self, turn: &Turn<'_>, range: &RowRange) {
-        let key = range.single().and_then(|row| data_key(turn.view.cluster().hash_seed(), row));
-        let Some(cell) = key.map(CellKey::data) else { return };
+        let cell = range.single().and_then(|row| self.vnodes.cell_of(Space::Data, row));
+        let Some(cell) = cell else { return };
         if self.vnodes.in_memory(&cell).is_some() {
-            let op = self.op(Context::Mend);
+            let op = self.calls.begin(Context::Mend);
             self.vnode(turn, vnode::Event::Mend(op, cell));
         }
     }
@@ -278,17 +276,17 @@ impl Shard {
         if let Some(suspect) = self.suspects.partitions.get_mut(&partition) {
             suspect.stage = Stage::Surveying(serial);
         }
-        let first = layout.bits().range(partition).start().bits().to_be_bytes();
-        scan(turn, partition, serial, Bytes::copy_from_slice(&first));
+        let op = self.calls.begin(Context::Survey(partition, serial));
+        self.scan_from(turn, op, *layout.bits().range(partition).start());
     }
 
     /// A page of a partition that is looked through.
-    pub(crate) fn surveyed(
+    pub(super) fn surveyed(
         &mut self,
         turn: &mut Turn<'_>,
         partition: PartitionId,
         serial: u64,
-        page: Result<Page, String>,
+        page: Result<RecordPage, Refused>,
     ) {
         let Some(layout) = turn.view.layout() else { return };
         let tokens = layout.bits().range(partition);
@@ -305,12 +303,15 @@ impl Shard {
                 self.suspects.again = Some(turn.now.instant + UNREAD_AGAIN);
             }
             Ok(page) => {
-                let damaged = unreadable(&page).into_iter();
+                let damaged = page.damaged.into_iter();
                 let here = |range: &RowRange| tokens_of(range).is_some_and(|of| touch(&of, &tokens));
                 damaged.filter(here).for_each(|range| suspect.remember(range));
                 let next = page.next.filter(|key| token_of(key) <= *tokens.end());
                 match next {
-                    Some(next) => scan(turn, partition, serial, next),
+                    Some(next) => {
+                        let op = self.calls.begin(Context::Survey(partition, serial));
+                        self.vnode(turn, vnode::Event::Scan(op, ScanRange::Data, Some(next)));
+                    }
                     None => self.pull_from_others(turn, partition),
                 }
             }
@@ -319,7 +320,6 @@ impl Shard {
                 self.suspects.again = Some(turn.now.instant + AGAIN);
             }
         }
-        self.pump(turn);
     }
 
     fn pull_from_others(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
@@ -384,9 +384,4 @@ impl Suspect {
             self.unreadable.push(RowRange::new(first, end));
         }
     }
-}
-
-fn scan(turn: &mut Turn<'_>, partition: PartitionId, serial: u64, from: Bytes) {
-    let (id, space) = (ScanId::Survey(partition, serial), Space::Data);
-    turn.out.push(Effect::Scan { id, space, prefix: Bytes::new(), from: Some(from) });
 }

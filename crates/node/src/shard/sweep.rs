@@ -5,17 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use starling_antientropy::{Effect as Wanted, Errand, Event, Rows, ScanTicket, Shared};
-use starling_causality::Record;
-use starling_types::row::{Page, RowRange, RowWrite, Space};
 use starling_types::{ExchangeId, NodeId, QualifiedKey, Token};
-use starling_vnode::{self as vnode, CellKey, Done, Refused};
+use starling_vnode::{self as vnode, CellKey, CellKind, Changed, Done, OpId, RecordPage, Refused, ScanRange};
 use starling_wire::replica::{Merged, Read, ReadAnswer, Refusal};
 use starling_wire::sync::{Compare, Compared};
 use starling_wire::{Class, Message};
 
-use super::row_range::data_key;
+use super::row_range::token_of;
 use super::{Context, Remote, Shard, Turn};
-use crate::event::{Effect, ScanId};
+use crate::change::Change;
 use crate::status::Repair;
 use crate::view::View;
 
@@ -24,20 +22,19 @@ const ANSWER_MS: u32 = 2_000;
 
 impl Shard {
     /// A layout is in force.
-    pub(crate) fn sweep_layout(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn sweep_layout(&mut self, turn: &mut Turn<'_>) {
         let seed = turn.view.cluster().hash_seed();
         let shared = shared(turn.view);
         self.sweep_event(turn, Event::Layout { seed, shared });
         self.place_losses(turn);
-        self.pump(turn);
     }
 
     /// A peer answers again, or is gone.
-    pub(crate) fn sweep_peer(&mut self, turn: &mut Turn<'_>, peer: NodeId, up: bool) {
+    pub(super) fn sweep_peer(&mut self, turn: &mut Turn<'_>, peer: NodeId, up: bool) {
         self.sweep_event(turn, if up { Event::Up(peer) } else { Event::Down(peer) });
     }
 
-    pub(crate) fn sweep_event(&mut self, turn: &mut Turn<'_>, event: Event) {
+    pub(super) fn sweep_event(&mut self, turn: &mut Turn<'_>, event: Event) {
         let mut effects = Vec::new();
         self.sweep.handle(turn.now, event, &mut effects);
         effects.into_iter().for_each(|effect| self.sweep_effect(turn, effect));
@@ -45,12 +42,10 @@ impl Shard {
 
     fn sweep_effect(&mut self, turn: &mut Turn<'_>, effect: Wanted) {
         match effect {
-            Wanted::Scan(ticket, from) => turn.out.push(Effect::Scan {
-                id: ScanId::Sweep(ticket),
-                space: Space::Data,
-                prefix: Bytes::new(),
-                from: Some(Bytes::copy_from_slice(&from.bits().to_be_bytes())),
-            }),
+            Wanted::Scan(ticket, from) => {
+                let op = self.calls.begin(Context::SweepPage(ticket));
+                self.scan_from(turn, op, from);
+            }
             Wanted::Send(peer, exchange, mut message) => {
                 if let Message::Merge(merge) = &mut message {
                     merge.props = turn.view.buckets().number(&merge.bucket);
@@ -58,12 +53,12 @@ impl Shard {
                 turn.send(exchange, peer, Class::Background, ANSWER_MS, message);
             }
             Wanted::ReadHere(errand, key) => {
-                let op = self.op(Context::SweepRead(errand));
+                let op = self.calls.begin(Context::SweepRead(errand));
                 self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
             }
             Wanted::Pulled { partition, peer, held } => self.pulled(turn, partition, peer, held),
             Wanted::MergeHere(errand, key, record) => {
-                let op = self.op(Context::SweepMerge(errand));
+                let op = self.calls.begin(Context::SweepMerge(errand));
                 let lww = turn.view.buckets().is_lww(key.bucket());
                 let cell = CellKey::data(key);
                 self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
@@ -81,23 +76,30 @@ impl Shard {
         self.sweep_event(turn, Event::ReadHere(errand, record));
     }
 
-    /// A page of data rows has come.
-    pub(crate) fn sweep_scanned(
+    /// Has a page of data read, from a token on.
+    pub(super) fn scan_from(&mut self, turn: &Turn<'_>, op: OpId, from: Token) {
+        let from = Bytes::copy_from_slice(&from.bits().to_be_bytes());
+        self.vnode(turn, vnode::Event::Scan(op, ScanRange::Data, Some(from)));
+    }
+
+    /// A page of data has come.
+    pub(super) fn sweep_scanned(
         &mut self,
         turn: &mut Turn<'_>,
         ticket: ScanTicket,
-        page: Result<Page, String>,
+        page: Result<RecordPage, Refused>,
     ) {
         let rows = page.ok().map(|page| {
-            let unread = page.unread.len();
-            let (mut rows, damaged) = rows(turn.view, page);
-            self.rows_damaged(turn, &damaged);
-            let damaged = damaged.iter().filter(|range| !self.vnodes.are_given_up(range)).count();
-            rows.unreadable = damaged + unread;
-            rows
+            self.rows_damaged(turn, &page.damaged);
+            let damaged = page.damaged.iter().filter(|range| !self.vnodes.are_given_up(range)).count();
+            let entries = page.records.into_iter().map(|(cell, record)| (cell.key, record.digest()));
+            Rows {
+                entries: entries.collect(),
+                next: page.next.as_deref().map(token_of),
+                unreadable: damaged + page.unread.len(),
+            }
         });
         self.sweep_event(turn, Event::Scanned(ticket, rows));
-        self.pump(turn);
     }
 
     /// A frame of a sweep, this node's or another's.
@@ -126,11 +128,11 @@ impl Shard {
     }
 
     /// A record that a peer holds under rules that this node has yet to learn is left to a later pass.
-    fn known_rules_only(&mut self, turn: &Turn<'_>, errand: Errand, answer: ReadAnswer) -> ReadAnswer {
+    fn known_rules_only(&self, turn: &mut Turn<'_>, errand: Errand, answer: ReadAnswer) -> ReadAnswer {
         let bucket = self.sweep.repairs(errand).map(QualifiedKey::bucket);
         match (&answer, bucket.map(|bucket| turn.view.buckets().number(bucket))) {
             (ReadAnswer::Record(shown), Some(ours)) if shown.props > ours => {
-                self.differing = Some(errand.peer);
+                turn.changes.push_back(Change::PropsDiffer(errand.peer));
                 ReadAnswer::Refused(Refusal::StaleProps(ours))
             }
             _ => answer,
@@ -157,7 +159,7 @@ impl Shard {
         match self.admit_replica(turn, epoch, &read.bucket, &read.key) {
             Ok(key) if self.owns(turn, &key) => {
                 let remote = Remote::Fetch { bucket: read.bucket.clone(), digest: read.digest };
-                let op = self.op(Context::Remote(from, exchange, remote));
+                let op = self.calls.begin(Context::Remote(from, exchange, remote));
                 self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
             }
             verdict => {
@@ -195,13 +197,10 @@ impl Shard {
     }
 
     /// Takes note of records on their way to disk: their partitions may differ from other owners'.
-    pub(super) fn note_staged(&mut self, turn: &mut Turn<'_>, ticket: vnode::Ticket, rows: &[RowWrite]) {
+    pub(super) fn note_staged(&mut self, turn: &mut Turn<'_>, ticket: vnode::Ticket, changed: &Changed) {
         let Some(layout) = turn.view.layout() else { return };
-        let data = rows.iter().find(|row| row.space == Space::Data);
-        let token = data.and_then(|row| row.key.first_chunk::<8>()).map(|t| u64::from_be_bytes(*t));
-        // A commit of the vnodes changes one key.
-        if let Some(token) = token {
-            let partition = layout.partition_of(Token::from_bits(token));
+        if changed.cell.kind == CellKind::Data {
+            let partition = layout.partition_of(changed.cell.key.token());
             self.staged.insert(ticket, partition);
             self.sweep_event(turn, Event::Staged(partition));
         }
@@ -227,20 +226,4 @@ fn shared(view: &View) -> BTreeMap<NodeId, Shared> {
     }
     let bits = layout.bits();
     partitions.into_iter().map(|(owner, of)| (owner, Shared::new(bits, of))).collect()
-}
-
-/// What is on disk is committed; and what there cannot be read.
-fn rows(view: &View, page: Page) -> (Rows, Vec<RowRange>) {
-    let seed = view.cluster().hash_seed();
-    let next = page.next.as_ref().and_then(|key| key.first_chunk::<8>());
-    let next = next.map(|token| Token::from_bits(u64::from_be_bytes(*token)));
-    let (mut entries, mut damaged) = (Vec::with_capacity(page.rows.len()), page.damaged);
-    for (row, value) in &page.rows {
-        match (data_key(seed, row), Record::decode(value)) {
-            (Some(key), Ok(record)) => entries.push((key, record.digest())),
-            (Some(_), Err(_)) => damaged.push(RowRange::row(row)),
-            (None, _) => {}
-        }
-    }
-    (Rows { entries, next, unreadable: 0 }, damaged)
 }

@@ -1,5 +1,7 @@
 //! One turn of the shard: the time, the cluster as it is seen, and where effects and answers go.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use starling_causality::{ContextToken, VersionVector};
 use starling_coordinator::{Answer, reply};
@@ -8,6 +10,7 @@ use starling_vnode::Refused;
 use starling_wire::client::WriteReply;
 use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
 
+use crate::change::Change;
 use crate::event::{Effect, ReplyHandle};
 use crate::view::View;
 
@@ -18,6 +21,7 @@ pub(super) const BUCKET_INCARNATION: u64 = 1;
 pub(crate) struct Turn<'a> {
     pub(crate) now: Now,
     pub(crate) view: &'a View,
+    pub(crate) changes: &'a mut VecDeque<Change>,
     pub(crate) out: &'a mut Vec<Effect>,
 }
 

@@ -118,8 +118,11 @@ fn a_hint_row_says_whose_it_is() {
     let (space, row) = cell.row();
     assert_eq!(space, Space::Hints);
     assert!(row.starts_with(&crate::rows::hints_for(NodeId::from_bits(2))));
-    assert_eq!(crate::rows::parse_hint(7, &row), Some(cell));
-    assert_eq!(crate::rows::parse_hint(8, &row), None, "the token is another cluster's");
+    let mut bench = Bench::new();
+    bench.vnodes.set_layout(PartitionBits::DEFAULT, 7);
+    assert_eq!(bench.vnodes.cell_of(Space::Hints, &row), Some(cell));
+    bench.vnodes.set_layout(PartitionBits::DEFAULT, 8);
+    assert_eq!(bench.vnodes.cell_of(Space::Hints, &row), None, "the token is another cluster's");
 }
 
 #[test]

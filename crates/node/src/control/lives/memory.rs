@@ -45,14 +45,14 @@ impl Memory {
 impl ControlPlane {
     /// Something new was heard of a node.
     pub(in crate::control) fn remember_life(&mut self, turn: &mut Turn<'_>, node: NodeId) {
-        let Some(layout) = turn.view.layout() else { return };
+        let Some(layout) = self.view.layout() else { return };
         let news = self.unwritten(layout, node);
         self.write_lives(turn, news.into_iter().collect());
     }
 
     /// All that was heard of members is remembered, and nothing of who is none any more.
     pub(in crate::control) fn remember_members(&mut self, turn: &mut Turn<'_>) {
-        let Some(layout) = turn.view.layout() else { return };
+        let Some(layout) = self.view.layout() else { return };
         let news = layout.members().filter_map(|role| self.unwritten(layout, role.node));
         let strangers = self.lives.memory.lives.keys().filter(|&&node| !layout.is_member(node));
         let rows = news.chain(strangers.map(|&node| (node, None))).collect();

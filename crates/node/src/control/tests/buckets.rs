@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_types::row::{Page, RowWrite, Space};
+use starling_types::row::{RowWrite, Space};
 use starling_types::{BucketChanges, BucketName, BucketProps, Conflict};
 use starling_wire::cluster::BucketRegister;
 
 use super::*;
 use crate::buckets::BucketTable;
-use crate::event::ScanId;
 
 struct World {
     nodes: [Node; 2],
@@ -48,7 +47,7 @@ impl World {
             disks: [BTreeMap::new(), BTreeMap::new()],
         };
         for index in 0..2 {
-            world.give(index, Event::Scanned(ScanId::HintCount, Ok(Page::default())));
+            world.give(index, no_hints());
         }
         world
     }
@@ -226,7 +225,7 @@ fn what_cannot_be_is_refused_in_words() {
     }
     let mut out = Vec::new();
     let mut lonely = node();
-    lonely.handle(Now::default(), Event::Scanned(ScanId::HintCount, Ok(Page::default())), &mut out);
+    lonely.handle(Now::default(), no_hints(), &mut out);
     let request = AdminRequest::BucketSet { name: name("a"), changes: lww(), create: true };
     lonely.handle(Now::default(), Event::Admin(ReplyHandle(1), request), &mut out);
     let why = out.iter().find_map(|e| match e {

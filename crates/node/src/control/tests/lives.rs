@@ -1,12 +1,11 @@
 //! A node whose disk is from before its last life: what others make of it, and what it makes of their word.
 
-use starling_types::row::{Page, RowWrite};
+use starling_types::row::RowWrite;
 use starling_types::{BucketName, ClusterId, Key, PartitionBits, WallTime};
 use starling_wire::gossip::{Body, Claim, Message as Gossip, Status};
 use starling_wire::replica::{Merged, Read, ReadAnswer, Refusal};
 
 use super::*;
-use crate::event::ScanId;
 use crate::losses::{Losses, META_SUSPECT};
 
 pub(super) const OTHER: NodeId = NodeId::from_bits(2);
@@ -15,7 +14,7 @@ pub(super) const OTHER: NodeId = NodeId::from_bits(2);
 fn serving() -> Node {
     let boot = Boot { layout: Some(layout(5)), ..Boot::default() };
     let mut node = Node::new(&config(1), &boot, Now::default(), &mut Vec::new());
-    give(&mut node, Event::Scanned(ScanId::HintCount, Ok(Page::default())));
+    give(&mut node, no_hints());
     node
 }
 

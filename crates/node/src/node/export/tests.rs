@@ -9,13 +9,13 @@ use starling_wire::client::{AdminReply, AdminRequest, Export, ExportPage};
 
 use super::MOST_EXPORTS;
 use crate::boot::Boot;
-use crate::control::tests::config;
+use crate::control::tests::{config, no_hints};
 use crate::event::{Effect, Event, ReplyHandle, ScanId};
 use crate::node::Node;
 
 fn running() -> Node {
     let mut node = Node::new(&config(1), &Boot::default(), Now::default(), &mut Vec::new());
-    give(&mut node, Event::Scanned(ScanId::HintCount, Ok(Page::default())));
+    give(&mut node, no_hints());
     node
 }
 

@@ -41,7 +41,7 @@ enum Awaited {
 
 impl Shard {
     /// Takes the word for one partition, or for all that wait for it.
-    pub(crate) fn accept_losses(
+    pub(in crate::shard) fn accept_losses(
         &mut self,
         turn: &mut Turn<'_>,
         reply: ReplyHandle,
@@ -69,7 +69,6 @@ impl Shard {
         }
         self.suspects.acceptances.push(Acceptance { reply, partitions: ready.clone(), done: 0 });
         ready.into_iter().for_each(|partition| self.accept(turn, partition));
-        self.pump(turn);
     }
 
     fn accept(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {

@@ -11,12 +11,12 @@ use std::collections::BTreeSet;
 
 use starling_antientropy::Held;
 use starling_types::planted::{self, Bug};
+use starling_types::row::Space;
 use starling_types::{NodeId, PartitionId};
-use starling_vnode::{self as vnode, CellKey, Done, Refused};
+use starling_vnode::{self as vnode, Done, Refused};
 
 use super::{AGAIN, Stage, Suspect};
 use crate::event::{Effect, Log};
-use crate::shard::row_range::data_key;
 use crate::shard::{Context, Shard, Turn};
 
 impl Shard {
@@ -49,12 +49,11 @@ impl Shard {
 
     /// What still cannot be read, nobody else had.
     pub(super) fn give_up_rows(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
-        let seed = turn.view.cluster().hash_seed();
         let Some(suspect) = self.suspects.partitions.get_mut(&partition) else { return };
         let (mut cells, mut ranges) = (Vec::new(), Vec::new());
         for range in suspect.unreadable.clone() {
-            match range.single().and_then(|row| data_key(seed, row)) {
-                Some(key) => cells.push(CellKey::data(key)),
+            match range.single().and_then(|row| self.vnodes.cell_of(Space::Data, row)) {
+                Some(cell) => cells.push(cell),
                 None => ranges.push(range),
             }
         }
@@ -64,7 +63,7 @@ impl Shard {
             return self.conclude(turn, partition);
         }
         for cell in cells {
-            let op = self.op(Context::GiveUp(partition));
+            let op = self.calls.begin(Context::GiveUp(partition));
             self.vnode(turn, vnode::Event::Discard(op, cell));
         }
     }

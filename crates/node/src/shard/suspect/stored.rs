@@ -33,7 +33,7 @@ impl Shard {
     }
 
     /// What is lost is written down, or not.
-    pub(crate) fn losses_stored(
+    pub(in crate::shard) fn losses_stored(
         &mut self,
         turn: &mut Turn<'_>,
         serial: u64,
@@ -56,7 +56,6 @@ impl Shard {
             }
         }
         self.store_losses(turn);
-        self.pump(turn);
     }
 
     fn raise_when_stored(&mut self, turn: &mut Turn<'_>) {
