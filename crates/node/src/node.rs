@@ -18,7 +18,7 @@ use crate::change::Change;
 use crate::control::{self, ControlPlane};
 use crate::event::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 use crate::losses::Losses;
-use crate::shard::{self, Route, Shard, replica};
+use crate::shard::{self, Ask, Route, Shard, replica};
 use crate::view::View;
 use crate::wall::Wall;
 
@@ -220,7 +220,8 @@ impl Node {
             Some(why) => {
                 let view = self.control.view();
                 let mut turn = shard::Turn { now, view, changes: &mut self.changes, out };
-                replica::not_ready(&mut turn, from, envelope.exchange, &envelope.message, &why);
+                let ask = Ask { from, exchange: envelope.exchange, epoch: envelope.epoch };
+                replica::not_ready(&mut turn, ask, &envelope.message, &why);
             }
         }
     }

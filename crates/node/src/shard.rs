@@ -20,29 +20,28 @@ mod totals;
 mod tried;
 mod turn;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use starling_antientropy::{self as antientropy, Sweep};
 use starling_coordinator::{self as coordinator, Answer, Reach, put};
-use starling_handoff::HintReplay;
 use starling_types::hash::TokenMap;
 use starling_types::planted::{self, Bug};
 use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange};
-use starling_types::{
-    Conflict, ExchangeId, Generation, Instant, NodeId, Now, PartitionBits, PartitionId, QualifiedKey,
-};
+use starling_types::{Conflict, ExchangeId, Generation, Instant, NodeId, Now, PartitionBits, PartitionId};
 use starling_vnode::{self as vnode, CellKey, ClientWrite, OpId, Replaces, Vnodes};
 use starling_wire::local::LocalAsk;
 use starling_wire::{Class, Envelope, KvRequest, Message};
 
 use self::calls::Calls;
 use self::done::{Context, Remote};
+use self::hints::Hints;
+use self::pressure::Pressure;
 use self::requests::{Requests, first_exchange};
 use self::suspect::Suspects;
 pub use self::totals::{Counters, Totals};
 use self::turn::phrase;
-pub(crate) use self::turn::{Route, Turn};
+pub(crate) use self::turn::{Ask, Route, Turn};
 use crate::boot::{Boot, Config};
 use crate::change::Change;
 use crate::event::{CommitId, Effect, ReplyHandle, ScanId};
@@ -52,19 +51,14 @@ use crate::view::View;
 /// The shard of a node.
 pub struct Shard {
     pub(crate) vnodes: Vnodes,
-    pub(crate) hints: HintReplay,
+    pub(crate) hints: Hints,
     pub(crate) sweep: Sweep,
     requests: Requests,
     pub(crate) counters: Counters,
-    /// The volume has less room than its reserve.
-    pub(crate) disk_full: bool,
+    pub(crate) pressure: Pressure,
     pub(crate) suspects: Suspects,
     me: NodeId,
-    max_value: usize,
-    /// Bytes on their way to disk above which nothing new is staged.
-    max_staged: usize,
     calls: Calls,
-    deliveries: BTreeMap<ExchangeId, (NodeId, QualifiedKey)>,
     /// The partitions of records on their way to disk.
     staged: TokenMap<vnode::Ticket, PartitionId>,
     work: VecDeque<Work>,
@@ -131,17 +125,18 @@ impl Shard {
         let sweep_exchanges = ExchangeId::from_bits(first_exchange | SWEEP_EXCHANGES);
         Self {
             vnodes: Vnodes::new(vnodes, PartitionBits::DEFAULT),
-            hints: HintReplay::default(),
+            hints: Hints::default(),
             sweep: Sweep::new(config.node, config.sweep, config.seed ^ SWEEP_SEED, sweep_exchanges),
             requests: Requests::new(config),
             counters: Counters::default(),
-            disk_full: false,
+            pressure: Pressure {
+                disk_full: false,
+                max_value: config.max_value,
+                max_staged: config.max_in_flight_bytes,
+            },
             suspects: Suspects::default(),
             me: config.node,
-            max_value: config.max_value,
-            max_staged: config.max_in_flight_bytes,
             calls: Calls::default(),
-            deliveries: BTreeMap::new(),
             staged: TokenMap::default(),
             work: VecDeque::new(),
             room: Vec::new(),

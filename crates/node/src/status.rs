@@ -111,7 +111,7 @@ impl Node {
             hints,
             repair: shard.repair(hints.count),
             storage: Storage {
-                disk_full: shard.disk_full,
+                disk_full: shard.pressure.disk_full,
                 suspect_partitions: shard.suspects.count(),
                 suspect_because: shard.suspects.reasons().into_iter().map(str::to_owned).collect(),
                 losses_to_accept: shard.suspects.short(),
@@ -155,7 +155,7 @@ impl Node {
 
     fn alarms(&self, now: Now) -> Vec<String> {
         let mut alarms = self.clock_alarms(now);
-        if self.data_plane().disk_full {
+        if self.data_plane().pressure.disk_full {
             alarms.push(
                 "the disk is nearly full: new values are refused; free space on the data volume, or delete what is \
                  not needed"

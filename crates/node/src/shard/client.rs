@@ -55,7 +55,7 @@ impl Shard {
         timing.check(turn.now.instant, &request)?;
         // Reads change nothing: one that comes late is answered all the same.
         let limit = if request.op.is_write() { timing.left(turn.now.instant) } else { request.timeout() };
-        if request.op.is_write() && self.vnodes.staged_bytes() >= self.max_staged {
+        if request.op.is_write() && self.vnodes.staged_bytes() >= self.pressure.max_staged {
             return Err(behind());
         }
         // A node whose clock is off mints nothing; it still reads.
@@ -92,9 +92,12 @@ impl Shard {
             return refuse(FailureKind::NoSuchBucket, detail);
         };
         match &request.op {
-            KvOp::Put { value, .. } if value.len() > self.max_value => {
-                let detail =
-                    format!("the value has {} bytes: at most {} are taken", value.len(), self.max_value);
+            KvOp::Put { value, .. } if value.len() > self.pressure.max_value => {
+                let detail = format!(
+                    "the value has {} bytes: at most {} are taken",
+                    value.len(),
+                    self.pressure.max_value
+                );
                 refuse(FailureKind::TooLarge, detail)
             }
             _ => Ok(props.clone()),

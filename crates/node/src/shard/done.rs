@@ -9,7 +9,7 @@ use starling_types::{BucketName, ExchangeId, NodeId, PartitionId, QualifiedKey, 
 use starling_vnode::{Done, RecordPage, Refused};
 
 use super::turn::failure;
-use super::{Shard, Turn, local};
+use super::{Ask, Shard, Turn, local};
 use crate::event::ReplyHandle;
 
 /// What an operation of the vnodes was for.
@@ -19,7 +19,7 @@ pub(super) enum Context {
     MergeHere(ExchangeId),
     Read(ExchangeId),
     /// Another node's.
-    Remote(NodeId, ExchangeId, Remote),
+    Remote(Ask, Remote),
     /// A hint that this node keeps.
     Hint(NodeId),
     /// A delivered hint's row.
@@ -111,9 +111,7 @@ impl Shard {
                 let why = other.err().map(|e| e.to_string()).unwrap_or_default();
                 self.tell(turn, exchange, Event::UnreadHere(why));
             }
-            (Context::Remote(node, exchange, remote), result) => {
-                self.remote_done(turn, node, exchange, remote, result);
-            }
+            (Context::Remote(ask, remote), result) => self.remote_done(turn, ask, remote, result),
             (Context::SweepRead(errand), result) => self.sweep_read(turn, errand, result),
             (Context::SweepMerge(errand), result) => {
                 self.sweep_event(turn, antientropy::Event::MergedHere(errand, result.is_ok()));

@@ -1,9 +1,11 @@
 //! Hints: kept in the engine for absent owners, given back when they return (semantics, section 4).
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use starling_causality::Record;
-use starling_handoff::{self as handoff, HintRow};
-use starling_types::{NodeId, QualifiedKey, limits};
+use starling_handoff::{self as handoff, HintReplay, HintRow};
+use starling_types::{ExchangeId, Instant, NodeId, QualifiedKey, limits};
 use starling_vnode::{self as vnode, CellKey, CellKind, RecordPage, Refused, ScanRange};
 use starling_wire::replica::Merge;
 use starling_wire::{Class, Message};
@@ -14,6 +16,35 @@ use crate::event::{Effect, Log};
 
 /// A delivered hint must be acked within this time, in milliseconds; the replay gives up a little later.
 const DELIVERY_MS: u32 = 5_000;
+
+/// Hints on their way back.
+#[derive(Default)]
+pub(crate) struct Hints {
+    replay: HintReplay,
+    /// What was sent to whom, by its number.
+    deliveries: BTreeMap<ExchangeId, (NodeId, QualifiedKey)>,
+}
+
+impl Hints {
+    /// Hints delivered since the start.
+    pub(super) const fn delivered_total(&self) -> u64 {
+        self.replay.delivered_total()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.replay.next_deadline()
+    }
+
+    /// Whether none is to be delivered now.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.replay.is_quiet()
+    }
+
+    /// What a target answers to, if it is a delivery.
+    pub(super) fn delivered(&mut self, exchange: ExchangeId) -> Option<(NodeId, QualifiedKey)> {
+        self.deliveries.remove(&exchange)
+    }
+}
 
 impl Shard {
     pub(super) fn keep_hint(&mut self, turn: &Turn<'_>, target: NodeId, key: QualifiedKey, record: &Bytes) {
@@ -46,7 +77,7 @@ impl Shard {
     pub(super) fn hint_target(&mut self, turn: &mut Turn<'_>, target: NodeId, up: bool) {
         let event = if up { handoff::Event::Up(target) } else { handoff::Event::Down(target) };
         if !up {
-            self.deliveries.retain(|_, (to, _)| *to != target);
+            self.hints.deliveries.retain(|_, (to, _)| *to != target);
         }
         self.hint_event(turn, event);
     }
@@ -57,7 +88,7 @@ impl Shard {
 
     pub(super) fn hint_event(&mut self, turn: &mut Turn<'_>, event: handoff::Event) {
         let mut effects = Vec::new();
-        self.hints.handle(turn.now.instant, event, &mut effects);
+        self.hints.replay.handle(turn.now.instant, event, &mut effects);
         for effect in effects {
             match effect {
                 handoff::Effect::Scan(target, from) => {
@@ -85,8 +116,8 @@ impl Shard {
         };
         let delivery = (target, row.key);
         // An ack of an earlier try is for an earlier record: it must not pass for one of this.
-        self.deliveries.retain(|_, earlier| *earlier != delivery);
-        self.deliveries.insert(exchange, delivery);
+        self.hints.deliveries.retain(|_, earlier| *earlier != delivery);
+        self.hints.deliveries.insert(exchange, delivery);
         turn.send(exchange, target, Class::Background, DELIVERY_MS, Message::Merge(merge));
     }
 

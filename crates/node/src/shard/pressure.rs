@@ -12,10 +12,20 @@ use starling_wire::{Failure, FailureKind, KvOp};
 use super::{Shard, Turn};
 use crate::event::{Effect, Log};
 
+/// What this node takes, and whether there is room for it.
+pub(crate) struct Pressure {
+    /// The volume has less room than its reserve.
+    pub(crate) disk_full: bool,
+    /// The largest value, in bytes.
+    pub(super) max_value: usize,
+    /// Bytes on their way to disk above which nothing new is staged.
+    pub(super) max_staged: usize,
+}
+
 impl Shard {
     /// The shell says how the volume is.
     pub(super) fn disk_pressure(&mut self, on: bool, out: &mut Vec<Effect>) {
-        if std::mem::replace(&mut self.disk_full, on) == on {
+        if std::mem::replace(&mut self.pressure.disk_full, on) == on {
             return;
         }
         let words = match on {
@@ -27,7 +37,7 @@ impl Shard {
 
     /// A client's write that this node would coordinate.
     pub(super) fn check_room(&mut self, turn: &Turn<'_>, op: &KvOp) -> Result<(), Failure> {
-        if !self.disk_full || !matches!(op, KvOp::Put { .. }) {
+        if !self.pressure.disk_full || !matches!(op, KvOp::Put { .. }) {
             return Ok(());
         }
         self.counters.refused_disk_full += 1;
@@ -46,7 +56,7 @@ impl Shard {
             Some(origin) => record.siblings().iter().any(|s| s.dot == origin.dot && !s.is_tombstone()),
             None => merge.stands_for.is_some(),
         };
-        if !self.disk_full || !is_new_here {
+        if !self.pressure.disk_full || !is_new_here {
             return Ok(());
         }
         self.counters.refused_disk_full += 1;
@@ -55,7 +65,7 @@ impl Shard {
 
     /// Whether a hint of this node's own may be kept: one that only deletes is small.
     pub(super) fn has_room_for_hint(&mut self, record: &Record) -> bool {
-        if self.disk_full && record.value_bytes() > 0 {
+        if self.pressure.disk_full && record.value_bytes() > 0 {
             self.counters.refused_disk_full += 1;
             return false;
         }

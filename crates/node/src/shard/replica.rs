@@ -12,7 +12,7 @@ use starling_wire::sync::Compared;
 use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
 
 use super::suspect::word::Word;
-use super::{Context, Remote, Route, Shard, Turn};
+use super::{Ask, Context, Remote, Route, Shard, Turn};
 use crate::change::Change;
 
 /// Operations on the vnodes that may wait for the disk before other nodes' are refused.
@@ -22,33 +22,27 @@ impl Shard {
     /// A frame of the data plane.
     pub(super) fn peer_message(&mut self, turn: &mut Turn<'_>, from: NodeId, envelope: Envelope) {
         let exchange = envelope.exchange;
+        let ask = Ask { from, exchange, epoch: envelope.epoch };
         match envelope.message {
             Message::Merge(merge) => {
-                let verdict = self.admit_replica(turn, envelope.epoch.0, &merge.bucket, &merge.key);
-                match verdict.and_then(|key| self.remote_merge(turn, from, exchange, key, merge)) {
+                let verdict = self.admit_replica(turn, ask, &merge.bucket, &merge.key);
+                match verdict.and_then(|key| self.remote_merge(turn, ask, key, merge)) {
                     Ok(()) => {}
-                    Err(why) => self.refuse_merge(turn, from, exchange, why),
+                    Err(why) => self.refuse_merge(turn, ask, why),
                 }
             }
-            Message::Read(read) => {
-                match self.admit_replica(turn, envelope.epoch.0, &read.bucket, &read.key) {
-                    Ok(key) => self.remote_read(turn, from, exchange, key, &read),
-                    Err(why) => {
-                        self.counters.remote_refused += 1;
-                        let answer = Message::ReadAnswer(ReadAnswer::Refused(why));
-                        turn.send(exchange, from, Class::Foreground, 0, answer);
-                    }
+            Message::Read(read) => match self.admit_replica(turn, ask, &read.bucket, &read.key) {
+                Ok(key) => self.remote_read(turn, ask, key, &read),
+                Err(why) => {
+                    self.counters.remote_refused += 1;
+                    turn.reply(ask, Message::ReadAnswer(ReadAnswer::Refused(why)));
                 }
-            }
-            Message::Recall(recall) => {
-                match self.admit_replica(turn, envelope.epoch.0, &recall.bucket, &recall.key) {
-                    Ok(key) if self.owns(turn, &key) => {
-                        self.remote_recall(turn, from, exchange, key, &recall)
-                    }
-                    Ok(_) => refuse_recall(turn, from, exchange, Refusal::NotOwner(turn.view.epoch().0)),
-                    Err(why) => refuse_recall(turn, from, exchange, why),
-                }
-            }
+            },
+            Message::Recall(recall) => match self.admit_replica(turn, ask, &recall.bucket, &recall.key) {
+                Ok(key) if self.owns(turn, &key) => self.remote_recall(turn, ask, key, &recall),
+                Ok(_) => refuse_recall(turn, ask, Refusal::NotOwner(turn.view.epoch().0)),
+                Err(why) => refuse_recall(turn, ask, why),
+            },
             Message::Request(request) => self.request(turn, Route::Node(from, exchange), request),
             Message::Merged(answer) => self.merge_answered(turn, from, exchange, answer),
             Message::ReadAnswer(answer) => {
@@ -62,29 +56,29 @@ impl Shard {
                 self.tell(turn, exchange, Event::Replied(from, reply));
             }
             // A sweep's: control messages never come here.
-            message => self.sweep_message(turn, from, exchange, envelope.epoch.0, message),
+            message => self.sweep_message(turn, ask, message),
         }
     }
 
-    fn refuse_merge(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: ExchangeId, why: Refusal) {
+    fn refuse_merge(&mut self, turn: &mut Turn<'_>, ask: Ask, why: Refusal) {
         self.counters.remote_refused += 1;
-        turn.send(exchange, from, Class::Foreground, 0, Message::Merged(Merged::Refused(why)));
+        turn.reply(ask, Message::Merged(Merged::Refused(why)));
     }
 
     /// The fence: a sender with another layout than ours is not served (semantics, section 3).
     pub(super) fn admit_replica(
         &self,
         turn: &Turn<'_>,
-        epoch: u64,
+        ask: Ask,
         bucket: &BucketName,
         key: &Key,
     ) -> Result<QualifiedKey, Refusal> {
         let layout = turn.view.layout().ok_or(Refusal::NotReady)?;
-        if self.calls.len() >= MAX_OPERATIONS || self.vnodes.staged_bytes() >= self.max_staged {
+        if self.calls.len() >= MAX_OPERATIONS || self.vnodes.staged_bytes() >= self.pressure.max_staged {
             return Err(Refusal::Overloaded);
         }
         let ours = layout.version().0;
-        match epoch.cmp(&ours) {
+        match ask.epoch.0.cmp(&ours) {
             std::cmp::Ordering::Less => Err(Refusal::StaleEpoch(ours)),
             std::cmp::Ordering::Greater => Err(Refusal::NotReady),
             std::cmp::Ordering::Equal => {
@@ -96,8 +90,7 @@ impl Shard {
     fn remote_merge(
         &mut self,
         turn: &mut Turn<'_>,
-        from: NodeId,
-        exchange: ExchangeId,
+        ask: Ask,
         key: QualifiedKey,
         merge: Merge,
     ) -> Result<(), Refusal> {
@@ -116,13 +109,13 @@ impl Shard {
             _ => return Err(Refusal::NotOwner(layout.version().0)),
         };
         let record = Record::decode(&merge.record).map_err(|_| Refusal::Damaged)?;
-        self.check_props(turn, from, &merge)?;
+        self.check_props(turn, ask.from, &merge)?;
         self.check_room_for(&merge, &record)?;
         self.counters.remote_merges += 1;
         let (lww, durable) = (turn.view.buckets().is_lww(&merge.bucket), merge.durable);
         let stands_for = merge.stands_for;
         let remote = Remote::Merge { durable, stands_for };
-        let op = self.calls.begin(Context::Remote(from, exchange, remote));
+        let op = self.calls.begin(Context::Remote(ask, remote));
         // A fallback is no owner: it would be asked neither for the request nor for its dot.
         let origin = merge.origin.filter(|_| merge.stands_for.is_none());
         self.vnode(turn, vnode::Event::Merge { op, cell, record, origin, lww, durable });
@@ -145,70 +138,48 @@ impl Shard {
         Err(Refusal::StaleProps(ours))
     }
 
-    fn remote_read(
-        &mut self,
-        turn: &mut Turn<'_>,
-        from: NodeId,
-        exchange: ExchangeId,
-        key: QualifiedKey,
-        read: &Read,
-    ) {
+    fn remote_read(&mut self, turn: &mut Turn<'_>, ask: Ask, key: QualifiedKey, read: &Read) {
         if !self.owns(turn, &key) {
             let why = Refusal::NotOwner(turn.view.epoch().0);
             let answer = Message::ReadAnswer(ReadAnswer::Refused(why));
-            return turn.send(exchange, from, Class::Foreground, 0, answer);
+            return turn.reply(ask, answer);
         }
         self.counters.remote_reads += 1;
         let remote = Remote::Read { key: key.clone(), digest: read.digest };
-        let op = self.calls.begin(Context::Remote(from, exchange, remote));
+        let op = self.calls.begin(Context::Remote(ask, remote));
         self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
     }
 
     /// What another owner needs to know before it makes a write.
-    fn remote_recall(
-        &mut self,
-        turn: &mut Turn<'_>,
-        from: NodeId,
-        exchange: ExchangeId,
-        key: QualifiedKey,
-        recall: &Recall,
-    ) {
+    fn remote_recall(&mut self, turn: &mut Turn<'_>, ask: Ask, key: QualifiedKey, recall: &Recall) {
         let (request, token) = (recall.request, key.token());
         if self.vnodes.recall(request, token).is_some() {
-            return self.settle_recall(turn, from, exchange, key, request);
+            return self.settle_recall(turn, ask, key, request);
         }
         if !self.vnodes.claim(turn.now, request, token, recall.attempt) {
-            return turn.send(exchange, from, Class::Foreground, 0, Message::Recalled(Recalled::Claimed));
+            return turn.reply(ask, Message::Recalled(Recalled::Claimed));
         }
-        self.read_for_recall(turn, from, exchange, key, request, false);
+        self.read_for_recall(turn, ask, key, request, false);
     }
 
     fn read_for_recall(
         &mut self,
         turn: &Turn<'_>,
-        from: NodeId,
-        exchange: ExchangeId,
+        ask: Ask,
         key: QualifiedKey,
         request: RequestId,
         settled: bool,
     ) {
         let remote = Remote::Recall { key: key.clone(), request, settled };
-        let op = self.calls.begin(Context::Remote(from, exchange, remote));
+        let op = self.calls.begin(Context::Remote(ask, remote));
         self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
     }
 
     /// A remembered write is shown only when it is committed here: the asker will ack it on our word.
-    fn settle_recall(
-        &mut self,
-        turn: &Turn<'_>,
-        from: NodeId,
-        exchange: ExchangeId,
-        key: QualifiedKey,
-        request: RequestId,
-    ) {
+    fn settle_recall(&mut self, turn: &Turn<'_>, ask: Ask, key: QualifiedKey, request: RequestId) {
         let lww = turn.view.buckets().is_lww(key.bucket());
         let cell = CellKey::data(key.clone());
-        let op = self.calls.begin(Context::Remote(from, exchange, Remote::RecallSettle { key, request }));
+        let op = self.calls.begin(Context::Remote(ask, Remote::RecallSettle { key, request }));
         let record = Record::default();
         self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
     }
@@ -267,8 +238,7 @@ impl Shard {
     pub(super) fn remote_done(
         &mut self,
         turn: &mut Turn<'_>,
-        from: NodeId,
-        exchange: ExchangeId,
+        ask: Ask,
         remote: Remote,
         result: Result<Done, Refused>,
     ) {
@@ -303,16 +273,16 @@ impl Shard {
             (Remote::Read { .. }, _) => Message::ReadAnswer(ReadAnswer::Unknown),
             (Remote::Fetch { bucket, digest }, Ok(Done::Read(record))) => {
                 let answer = compared(turn, &bucket, digest, &record);
-                return turn.send(exchange, from, Class::Background, 0, Message::Fetched(answer));
+                return turn.send(ask.exchange, ask.from, Class::Background, 0, Message::Fetched(answer));
             }
             (Remote::Fetch { .. }, _) => Message::Fetched(ReadAnswer::Unknown),
             (Remote::RecallSettle { key, request }, Ok(_)) => {
-                return self.read_for_recall(turn, from, exchange, key, request, true);
+                return self.read_for_recall(turn, ask, key, request, true);
             }
             (Remote::Recall { key, request, settled }, Ok(Done::Read(record))) => {
                 match self.knowledge(turn, &key, request, &record) {
                     Some(knowledge) => Message::Recalled(knowledge),
-                    None if !settled => return self.settle_recall(turn, from, exchange, key, request),
+                    None if !settled => return self.settle_recall(turn, ask, key, request),
                     None => {
                         let why = "the write was made here, and is not on its disk";
                         Message::Recalled(Recalled::Refused(Refusal::Storage(why.into())))
@@ -324,11 +294,11 @@ impl Shard {
                 Message::Recalled(Recalled::Refused(Refusal::Storage(why)))
             }
         };
-        turn.send(exchange, from, Class::Foreground, 0, message);
+        turn.reply(ask, message);
     }
 
     fn merge_answered(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: ExchangeId, answer: Merged) {
-        if let Some((target, key)) = self.deliveries.remove(&exchange) {
+        if let Some((target, key)) = self.hints.delivered(exchange) {
             let done = matches!(answer, Merged::Done { durable: true });
             return self.hint_event(turn, handoff::Event::Delivered { target, key, done });
         }
@@ -339,8 +309,8 @@ impl Shard {
     }
 }
 
-fn refuse_recall(turn: &mut Turn<'_>, from: NodeId, exchange: ExchangeId, why: Refusal) {
-    turn.send(exchange, from, Class::Foreground, 0, Message::Recalled(Recalled::Refused(why)));
+fn refuse_recall(turn: &mut Turn<'_>, ask: Ask, why: Refusal) {
+    turn.reply(ask, Message::Recalled(Recalled::Refused(why)));
 }
 
 /// What a vnode holds was written under rules that this node knows.
@@ -356,13 +326,7 @@ fn compared(turn: &Turn<'_>, bucket: &BucketName, digest: Option<Digest>, record
 }
 
 /// An answer to a request that this node cannot take at all.
-pub(crate) fn not_ready(
-    turn: &mut Turn<'_>,
-    from: NodeId,
-    exchange: ExchangeId,
-    message: &Message,
-    why: &str,
-) {
+pub(crate) fn not_ready(turn: &mut Turn<'_>, ask: Ask, message: &Message, why: &str) {
     let refusal = Refusal::NotReady;
     let answer = match message {
         Message::Merge(_) => Message::Merged(Merged::Refused(refusal)),
@@ -376,5 +340,5 @@ pub(crate) fn not_ready(
         }
         _ => return,
     };
-    turn.send(exchange, from, Class::Foreground, 0, answer);
+    turn.reply(ask, answer);
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use starling_antientropy::{Effect as Wanted, Errand, Event, Rows, ScanTicket, Shared};
-use starling_types::{ExchangeId, NodeId, QualifiedKey, Token};
+use starling_types::{NodeId, QualifiedKey, Token};
 use starling_vnode::{self as vnode, CellKey, CellKind, Changed, Done, OpId, RecordPage, Refused, ScanRange};
 use starling_wire::replica::{Merged, Read, ReadAnswer, Refusal};
 use starling_wire::sync::{Compare, Compared};
 use starling_wire::{Class, Message};
 
 use super::row_range::token_of;
-use super::{Context, Remote, Shard, Turn};
+use super::{Ask, Context, Remote, Shard, Turn};
 use crate::change::Change;
 use crate::status::Repair;
 use crate::view::View;
@@ -103,24 +103,18 @@ impl Shard {
     }
 
     /// A frame of a sweep, this node's or another's.
-    pub(super) fn sweep_message(
-        &mut self,
-        turn: &mut Turn<'_>,
-        from: NodeId,
-        exchange: ExchangeId,
-        epoch: u64,
-        message: Message,
-    ) {
+    pub(super) fn sweep_message(&mut self, turn: &mut Turn<'_>, ask: Ask, message: Message) {
+        let Ask { from, exchange, epoch } = ask;
         match message {
-            Message::Compare(compare) => self.compare(turn, from, exchange, epoch, compare),
+            Message::Compare(compare) => self.compare(turn, ask, compare),
             Message::Compared(answer) => self.sweep_event(turn, Event::Compared(from, exchange, answer)),
-            Message::Fetch(read) => self.fetch(turn, from, exchange, epoch, &read),
+            Message::Fetch(read) => self.fetch(turn, ask, &read),
             Message::Fetched(answer) => {
                 let errand = Errand { peer: from, exchange };
                 let answer = self.known_rules_only(turn, errand, answer);
                 self.sweep_event(turn, Event::Fetched(errand, answer));
             }
-            Message::Swept(swept) if epoch == turn.view.epoch().0 => {
+            Message::Swept(swept) if epoch == turn.view.epoch() => {
                 self.sweep_event(turn, Event::Swept(from, swept));
             }
             _ => {}
@@ -139,33 +133,27 @@ impl Shard {
         }
     }
 
-    fn compare(
-        &mut self,
-        turn: &mut Turn<'_>,
-        from: NodeId,
-        exchange: ExchangeId,
-        epoch: u64,
-        compare: Compare,
-    ) {
-        if epoch == turn.view.epoch().0 {
-            return self.sweep_event(turn, Event::Asked(from, exchange, compare));
+    fn compare(&mut self, turn: &mut Turn<'_>, ask: Ask, compare: Compare) {
+        let ours = turn.view.epoch();
+        if ask.epoch == ours {
+            return self.sweep_event(turn, Event::Asked(ask.from, ask.exchange, compare));
         }
         // With another layout the two would not compare the same partitions.
-        let refused = Message::Compared(Compared::Refused(Refusal::StaleEpoch(turn.view.epoch().0)));
-        turn.send(exchange, from, Class::Background, 0, refused);
+        let refused = Message::Compared(Compared::Refused(Refusal::StaleEpoch(ours.0)));
+        turn.send(ask.exchange, ask.from, Class::Background, 0, refused);
     }
 
-    fn fetch(&mut self, turn: &mut Turn<'_>, from: NodeId, exchange: ExchangeId, epoch: u64, read: &Read) {
-        match self.admit_replica(turn, epoch, &read.bucket, &read.key) {
+    fn fetch(&mut self, turn: &mut Turn<'_>, ask: Ask, read: &Read) {
+        match self.admit_replica(turn, ask, &read.bucket, &read.key) {
             Ok(key) if self.owns(turn, &key) => {
                 let remote = Remote::Fetch { bucket: read.bucket.clone(), digest: read.digest };
-                let op = self.calls.begin(Context::Remote(from, exchange, remote));
+                let op = self.calls.begin(Context::Remote(ask, remote));
                 self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
             }
             verdict => {
                 let why = verdict.err().unwrap_or(Refusal::NotOwner(turn.view.epoch().0));
                 let answer = Message::Fetched(ReadAnswer::Refused(why));
-                turn.send(exchange, from, Class::Background, 0, answer);
+                turn.send(ask.exchange, ask.from, Class::Background, 0, answer);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use starling_causality::{ContextToken, VersionVector};
 use starling_coordinator::{Answer, reply};
-use starling_types::{ExchangeId, NodeId, Now, Outcome, QualifiedKey, WallTime};
+use starling_types::{ExchangeId, LayoutVersion, NodeId, Now, Outcome, QualifiedKey, WallTime};
 use starling_vnode::Refused;
 use starling_wire::client::WriteReply;
 use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
@@ -34,7 +34,20 @@ pub(crate) enum Route {
     Node(NodeId, ExchangeId),
 }
 
+/// What another node asks: the answer goes to it under its number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask {
+    pub(crate) from: NodeId,
+    pub(crate) exchange: ExchangeId,
+    /// The layout that it goes by.
+    pub(crate) epoch: LayoutVersion,
+}
+
 impl Turn<'_> {
+    pub(crate) fn reply(&mut self, ask: Ask, message: Message) {
+        self.send(ask.exchange, ask.from, Class::Foreground, 0, message);
+    }
+
     pub(crate) fn send(
         &mut self,
         exchange: ExchangeId,
