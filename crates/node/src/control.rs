@@ -7,13 +7,13 @@ mod lives;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use starling_coordinator::Reach;
 use starling_gossip::{self as gossip, Gossip, Notice, Status};
-use starling_ring::{Acceptor, Layout, Verdict};
+use starling_ring::{Layout, Verdict};
 use starling_types::row::CommitFailure;
 use starling_types::{ExchangeId, Generation, Instant, LayoutVersion, NodeId, Now};
 use starling_wire::client::{AdminReply, AdminRequest};
@@ -23,6 +23,8 @@ use starling_wire::hello::NodeHello;
 use starling_wire::{Class, Envelope, Message};
 
 use self::buckets::Buckets;
+use self::dials::Peers;
+use self::first_layout::{AfterCommit, FirstLayout};
 use self::lives::Lives;
 use crate::boot::{Boot, Config, Life};
 use crate::change::Change;
@@ -35,33 +37,12 @@ pub struct ControlPlane {
     me: NodeHello,
     view: Arc<View>,
     gossip: Gossip,
-    acceptor: Acceptor,
-    /// The acceptor as it is on disk: no verdict is given on the word of a newer one.
-    stored: Acceptor,
-    founding: Option<Founding>,
-    /// Connected nodes, by the address they were dialed at or announced.
-    by_addr: BTreeMap<SocketAddr, NodeHello>,
-    connected: BTreeSet<NodeId>,
-    dial_at: BTreeMap<NodeId, Instant>,
-    seeds: Vec<SocketAddr>,
-    /// What is to be said once a commit is durable.
-    after_commit: BTreeMap<u64, (Acceptor, AfterCommit)>,
+    first: FirstLayout,
+    peers: Peers,
     next_commit: u64,
     next_exchange: u64,
     buckets: Buckets,
     lives: Lives,
-    /// Something that was durable may be lost.
-    may_have_forgotten: bool,
-    /// The largest value that this node takes, in bytes.
-    max_value: usize,
-    seed: u64,
-}
-
-enum AfterCommit {
-    /// The verdict on a proposal or decision, for another node or for this node's own founding.
-    Answer(NodeId, ExchangeId, Verdict),
-    /// The decided layout comes into force, then the verdict is given.
-    Adopt(Layout, Option<(NodeId, ExchangeId)>),
 }
 
 /// Input.
@@ -115,23 +96,14 @@ impl ControlPlane {
         );
         Self {
             gossip,
-            acceptor: boot.acceptor.clone(),
-            stored: boot.acceptor.clone(),
-            founding: None,
-            by_addr: BTreeMap::from([(me.quic, me.clone())]),
+            first: FirstLayout::new(config, boot),
+            peers: Peers::new(&me, &config.seeds),
             view: Arc::new(View::new(me.node, boot.layout.clone().map(Arc::new), boot.buckets.clone())),
             me,
-            connected: BTreeSet::new(),
-            dial_at: BTreeMap::new(),
-            seeds: config.seeds.clone(),
-            after_commit: BTreeMap::new(),
             next_commit: 0,
             next_exchange: 0,
             buckets: Buckets::new(&boot.buckets),
             lives: Lives::remembered(&boot.lives),
-            may_have_forgotten: !boot.losses.is_empty(),
-            max_value: config.max_value,
-            seed: config.seed,
         }
     }
 
@@ -147,13 +119,13 @@ impl ControlPlane {
 
     /// Whether a connection to the node is up.
     pub fn is_connected(&self, node: NodeId) -> bool {
-        self.connected.contains(&node)
+        self.peers.connected.contains(&node)
     }
 
     /// When [`ControlPlane::tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let founding = self.founding.as_ref().and_then(Founding::next_deadline);
-        let dial = self.dial_at.values().min().copied();
+        let founding = self.first.founding.as_ref().and_then(Founding::next_deadline);
+        let dial = self.peers.dial_at.values().min().copied();
         let orders = self.buckets.next_deadline();
         let memory = self.lives.next_deadline();
         [self.gossip.next_deadline(), founding, dial, orders, memory].into_iter().flatten().min()
@@ -211,10 +183,10 @@ impl ControlPlane {
 
     fn peer_up(&mut self, turn: &mut Turn<'_>, hello: NodeHello, addr: SocketAddr) {
         let node = hello.node;
-        self.connected.insert(node);
-        self.dial_at.remove(&node);
-        self.by_addr.insert(addr, hello.clone());
-        self.by_addr.insert(hello.quic, hello.clone());
+        self.peers.connected.insert(node);
+        self.peers.dial_at.remove(&node);
+        self.peers.by_addr.insert(addr, hello.clone());
+        self.peers.by_addr.insert(hello.quic, hello.clone());
         self.meet(turn, &hello);
         let belongs = self.view.layout().is_none_or(|l| l.is_member(node));
         if belongs {
@@ -228,8 +200,8 @@ impl ControlPlane {
     }
 
     fn peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) {
-        self.connected.remove(&node);
-        self.by_addr.retain(|_, hello| hello.node != node);
+        self.peers.connected.remove(&node);
+        self.peers.by_addr.retain(|_, hello| hello.node != node);
         self.set_reach(turn, node, Reach::Down);
         self.gossip(turn, gossip::Event::Disconnected(node));
         self.forget_buckets_of(turn, node);
@@ -287,7 +259,7 @@ impl ControlPlane {
         if self.buckets_committed(turn, id, &result) || self.lives_committed(turn, id, &result) {
             return;
         }
-        let Some((acceptor, after)) = self.after_commit.remove(&id) else {
+        let Some((acceptor, after)) = self.first.after_commit.remove(&id) else {
             return;
         };
         if let Err(error) = result {
@@ -296,7 +268,7 @@ impl ControlPlane {
                 .out
                 .push(Effect::Log(Log::Alarm(format!("the layout could not be stored: {error}"))));
         }
-        self.stored = acceptor;
+        self.first.stored = acceptor;
         match after {
             AfterCommit::Answer(to, exchange, verdict) => self.give(turn, to, exchange, verdict),
             AfterCommit::Adopt(layout, asker) => {
@@ -314,7 +286,7 @@ impl ControlPlane {
             return;
         }
         self.me.layout = layout.version();
-        self.by_addr.insert(self.me.quic, self.me.clone());
+        self.peers.by_addr.insert(self.me.quic, self.me.clone());
         let words = format!(
             "layout {} of cluster {}, {} nodes",
             layout.version(),
@@ -349,9 +321,9 @@ impl ControlPlane {
         let ours_too = shared.layout.as_ref().is_some_and(|l| l.cluster() == self.view.cluster());
         let lacks = ours_too && self.heard_buckets(turn, from, shared.buckets);
         if let Some(layout) = shared.layout.filter(|l| l.is_member(self.me.node) && theirs > ours) {
-            if self.may_have_forgotten && self.view.layout().is_none() {
+            if self.first.may_have_forgotten && self.view.layout().is_none() {
                 // What it had accepted is among what it lost; the layout that others go by, it must have been.
-                let _ = self.acceptor.propose(self.me.node, &layout);
+                let _ = self.first.acceptor.propose(self.me.node, &layout);
             }
             self.decided(turn, None, &layout);
         }
@@ -389,13 +361,13 @@ impl ControlPlane {
                 Log::MemberUp(info.node)
             }
             Notice::Alive(node) => {
-                if self.connected.contains(&node) && !self.is_fenced(node) {
+                if self.peers.connected.contains(&node) && !self.is_fenced(node) {
                     self.set_reach(turn, node, Reach::Up);
                 }
                 Log::MemberUp(node)
             }
             Notice::Suspect(node) => {
-                if self.connected.contains(&node) && !self.is_fenced(node) {
+                if self.peers.connected.contains(&node) && !self.is_fenced(node) {
                     self.set_reach(turn, node, Reach::Suspect);
                 }
                 Log::MemberSuspect(node)

@@ -225,7 +225,7 @@ impl ControlPlane {
     /// Orders that have come into force here are told to all connected members.
     fn spread_orders(&mut self, turn: &mut Turn<'_>) {
         let members = self.view.layout().into_iter().flat_map(|l| l.members()).map(|role| role.node);
-        let awaited: BTreeSet<NodeId> = members.filter(|node| self.connected.contains(node)).collect();
+        let awaited: BTreeSet<NodeId> = members.filter(|node| self.peers.connected.contains(node)).collect();
         let until = turn.now.instant + MEMBERS_PATIENCE;
         let in_force = self.view.buckets();
         let mut started = false;

@@ -1,9 +1,11 @@
 //! Whom to dial, and when.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use starling_types::NodeId;
+use starling_types::{Instant, NodeId};
+use starling_wire::hello::NodeHello;
 
 use super::{ControlPlane, Turn};
 use crate::event::Effect;
@@ -13,28 +15,49 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// The member with the higher id leaves dialing to the other for this long.
 const RECONNECT_PATIENCE: Duration = Duration::from_secs(3);
 
+/// Connections to other nodes.
+pub(super) struct Peers {
+    /// Connected nodes, by the address they were dialed at or announced.
+    pub(super) by_addr: BTreeMap<SocketAddr, NodeHello>,
+    pub(super) connected: BTreeSet<NodeId>,
+    pub(super) dial_at: BTreeMap<NodeId, Instant>,
+    seeds: Vec<SocketAddr>,
+}
+
+impl Peers {
+    pub(super) fn new(me: &NodeHello, seeds: &[SocketAddr]) -> Self {
+        Self {
+            by_addr: BTreeMap::from([(me.quic, me.clone())]),
+            connected: BTreeSet::new(),
+            dial_at: BTreeMap::new(),
+            seeds: seeds.to_vec(),
+        }
+    }
+}
+
 impl ControlPlane {
     /// Lower id dials; the other waits a little before it tries as well.
     pub(super) fn plan_dials(&mut self, turn: &mut Turn<'_>) {
         let Some(layout) = self.view.layout() else { return };
         for role in layout.members().filter(|r| r.node != self.me.node) {
-            if !self.connected.contains(&role.node) {
+            if !self.peers.connected.contains(&role.node) {
                 let wait = if self.me.node < role.node { Duration::ZERO } else { RECONNECT_PATIENCE };
-                self.dial_at.entry(role.node).or_insert(turn.now.instant + wait);
+                self.peers.dial_at.entry(role.node).or_insert(turn.now.instant + wait);
             }
         }
     }
 
     pub(super) fn dial_due(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.instant;
-        let due: Vec<NodeId> = self.dial_at.iter().filter(|(_, at)| **at <= now).map(|(&n, _)| n).collect();
+        let due: Vec<NodeId> =
+            self.peers.dial_at.iter().filter(|(_, at)| **at <= now).map(|(&n, _)| n).collect();
         for node in due {
-            self.dial_at.insert(node, now + RECONNECT);
+            self.peers.dial_at.insert(node, now + RECONNECT);
             if let Some(addr) = self.address(node) {
                 turn.out.push(Effect::Connect(addr, Some(node)));
             }
             // A member that moved while this node was down may answer at one of these.
-            let seeds = self.seeds.iter().filter(|a| !self.by_addr.contains_key(a));
+            let seeds = self.peers.seeds.iter().filter(|a| !self.peers.by_addr.contains_key(a));
             turn.out.extend(seeds.map(|&addr| Effect::Connect(addr, None)));
         }
     }

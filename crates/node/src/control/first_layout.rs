@@ -1,19 +1,55 @@
 //! The first layout: this node's part as proposer and as acceptor. Nothing is said before it is durable.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use starling_ring::{Layout, Refusal, Verdict};
+use starling_ring::{Acceptor, Layout, Refusal, Verdict};
 use starling_types::row::RowWrite;
 use starling_types::{ClusterId, ExchangeId, NodeId, Now};
 use starling_wire::client::AdminReply;
 use starling_wire::cluster::{Decide, Propose};
 use starling_wire::{Class, Message};
 
-use super::{AfterCommit, ControlPlane, Turn};
-use crate::boot::{META_ACCEPTOR, META_LAYOUT, meta_row};
+use super::{ControlPlane, Turn};
+use crate::boot::{Boot, Config, META_ACCEPTOR, META_LAYOUT, meta_row};
 use crate::event::{CommitId, Effect, ReplyHandle};
 use crate::founding::{self, Founding, Order};
+
+/// This node's part in the decision.
+pub(super) struct FirstLayout {
+    pub(super) acceptor: Acceptor,
+    /// The acceptor as it is on disk: no verdict is given on the word of a newer one.
+    pub(super) stored: Acceptor,
+    pub(super) founding: Option<Founding>,
+    /// What is to be said once a commit is durable.
+    pub(super) after_commit: BTreeMap<u64, (Acceptor, AfterCommit)>,
+    /// Something that was durable may be lost.
+    pub(super) may_have_forgotten: bool,
+    /// The largest value that this node takes, in bytes.
+    max_value: usize,
+    seed: u64,
+}
+
+pub(super) enum AfterCommit {
+    /// The verdict on a proposal or decision, for another node or for this node's own founding.
+    Answer(NodeId, ExchangeId, Verdict),
+    /// The decided layout comes into force, then the verdict is given.
+    Adopt(Layout, Option<(NodeId, ExchangeId)>),
+}
+
+impl FirstLayout {
+    pub(super) fn new(config: &Config, boot: &Boot) -> Self {
+        Self {
+            acceptor: boot.acceptor.clone(),
+            stored: boot.acceptor.clone(),
+            founding: None,
+            after_commit: BTreeMap::new(),
+            may_have_forgotten: !boot.losses.is_empty(),
+            max_value: config.max_value,
+            seed: config.seed,
+        }
+    }
+}
 
 impl ControlPlane {
     pub(super) fn found(
@@ -24,7 +60,7 @@ impl ControlPlane {
         copies: u8,
         bits: u8,
     ) -> Result<(), String> {
-        if self.founding.is_some() {
+        if self.first.founding.is_some() {
             return Err("another `cluster init` is under way on this node: wait for it".into());
         }
         if nodes.iter().collect::<BTreeSet<_>>().len() != nodes.len() {
@@ -38,7 +74,7 @@ impl ControlPlane {
         }
         self.next_exchange += 1;
         let order = Order { nodes, copies, bits, cluster: self.new_cluster(turn.now), reply };
-        self.founding = Some(Founding::new(turn.now.instant, order));
+        self.first.founding = Some(Founding::new(turn.now.instant, order));
         self.drive_founding(turn, founding::Event::Tick);
         Ok(())
     }
@@ -46,20 +82,20 @@ impl ControlPlane {
     /// Fresh for every founding: the node's seed, its start, and the hour.
     pub(super) fn new_cluster(&self, now: Now) -> ClusterId {
         use rand::{Rng, SeedableRng};
-        let seed = self.seed ^ now.wall.millis().rotate_left(20) ^ self.next_exchange;
+        let seed = self.first.seed ^ now.wall.millis().rotate_left(20) ^ self.next_exchange;
         let mut rng = rand::rngs::ChaCha8Rng::seed_from_u64(seed);
         let bits = (u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64());
         ClusterId::from_bits(bits | 1)
     }
 
     pub(super) fn drive_founding(&mut self, turn: &mut Turn<'_>, event: founding::Event) {
-        let Some(founding) = &mut self.founding else {
+        let Some(founding) = &mut self.first.founding else {
             return;
         };
         let mut effects = Vec::new();
-        founding.handle(turn.now.instant, &self.by_addr, event, &mut effects);
+        founding.handle(turn.now.instant, &self.peers.by_addr, event, &mut effects);
         if founding.is_over() {
-            self.founding = None;
+            self.first.founding = None;
         }
         for effect in effects {
             self.founding_effect(turn, effect);
@@ -99,9 +135,9 @@ impl ControlPlane {
         exchange: ExchangeId,
         layout: &Layout,
     ) {
-        let verdict = match Refusal::of_values(self.max_value, layout) {
-            Some(refusal) if self.acceptor.accepted().is_none() => Verdict::Refused(refusal),
-            _ => self.acceptor.propose(self.me.node, layout),
+        let verdict = match Refusal::of_values(self.first.max_value, layout) {
+            Some(refusal) if self.first.acceptor.accepted().is_none() => Verdict::Refused(refusal),
+            _ => self.first.acceptor.propose(self.me.node, layout),
         };
         self.give_when_stored(turn, from, exchange, verdict);
     }
@@ -112,10 +148,10 @@ impl ControlPlane {
         asker: Option<(NodeId, ExchangeId)>,
         layout: &Layout,
     ) {
-        let verdict = self.acceptor.decide(layout);
+        let verdict = self.first.acceptor.decide(layout);
         let in_force = layout.version() <= self.view.epoch();
         if !in_force && matches!(verdict, Verdict::Decided(_)) {
-            let rows = vec![meta_row(META_ACCEPTOR, &self.acceptor), meta_row(META_LAYOUT, layout)];
+            let rows = vec![meta_row(META_ACCEPTOR, &self.first.acceptor), meta_row(META_LAYOUT, layout)];
             self.commit(turn, rows, AfterCommit::Adopt(layout.clone(), asker));
         } else if let Some((from, exchange)) = asker {
             self.give_when_stored(turn, from, exchange, verdict);
@@ -130,10 +166,10 @@ impl ControlPlane {
         exchange: ExchangeId,
         verdict: Verdict,
     ) {
-        if self.acceptor == self.stored {
+        if self.first.acceptor == self.first.stored {
             return self.give(turn, to, exchange, verdict);
         }
-        let rows = vec![meta_row(META_ACCEPTOR, &self.acceptor)];
+        let rows = vec![meta_row(META_ACCEPTOR, &self.first.acceptor)];
         self.commit(turn, rows, AfterCommit::Answer(to, exchange, verdict));
     }
 
@@ -147,7 +183,7 @@ impl ControlPlane {
 
     pub(super) fn commit(&mut self, turn: &mut Turn<'_>, rows: Vec<RowWrite>, after: AfterCommit) {
         self.next_commit += 1;
-        self.after_commit.insert(self.next_commit, (self.acceptor.clone(), after));
+        self.first.after_commit.insert(self.next_commit, (self.first.acceptor.clone(), after));
         turn.out.push(Effect::Commit { id: CommitId::Control(self.next_commit), rows, durable: true });
     }
 }

@@ -105,7 +105,7 @@ impl ControlPlane {
         }
         if self.lives.fenced.get(&node).is_some_and(|&least| generation >= least) {
             self.lives.fenced.remove(&node);
-            if self.connected.contains(&node) {
+            if self.peers.connected.contains(&node) {
                 self.set_reach(turn, node, Reach::Up);
             }
         }
@@ -116,7 +116,7 @@ impl ControlPlane {
     pub(super) fn heard_of_life(&mut self, turn: &mut Turn<'_>, node: NodeId, generation: Generation) {
         self.remember_life(turn, node);
         let said = self.lives.said.get(&node).copied();
-        if self.connected.contains(&node) && said.is_some_and(|said| said < generation) {
+        if self.peers.connected.contains(&node) && said.is_some_and(|said| said < generation) {
             self.fence(turn, node, generation);
             self.lives.closing.entry(node).or_insert(turn.now.instant + OWN_WORD);
         }
@@ -127,7 +127,7 @@ impl ControlPlane {
         let now = turn.now.instant;
         let due: Vec<NodeId> =
             self.lives.closing.extract_if(.., |_, at| *at <= now).map(|(node, _)| node).collect();
-        let is_gone = |node: &NodeId| self.is_fenced(*node) && self.connected.contains(node);
+        let is_gone = |node: &NodeId| self.is_fenced(*node) && self.peers.connected.contains(node);
         turn.out.extend(due.into_iter().filter(is_gone).map(Effect::Disconnect));
     }
 
@@ -152,7 +152,7 @@ impl ControlPlane {
     /// It is durable: this node is of a later life now.
     pub(super) fn generation_raised(&mut self, turn: &mut Turn<'_>, generation: Generation) {
         self.me.generation = generation;
-        self.by_addr.insert(self.me.quic, self.me.clone());
+        self.peers.by_addr.insert(self.me.quic, self.me.clone());
         self.gossip(turn, gossip::Event::Reborn(generation));
     }
 }

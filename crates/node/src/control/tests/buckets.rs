@@ -1,6 +1,6 @@
 //! Two nodes by hand: every frame and every commit waits until the test lets it pass.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! What is remembered of another node's lives: written once for each, and worth as much after a start as before it.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use starling_types::WallTime;
 use starling_types::row::RowWrite;
