@@ -383,7 +383,7 @@ fn config(
         quic: addresses.quic,
         resp: Some(addresses.resp),
         http: Some(addresses.http),
-        zone: settings.node.zone.clone(),
+        zone: settings.node.zone.to_string(),
         weight: settings.node.weight,
         max_value: settings.limits.max_value,
         max_in_flight: settings.limits.max_in_flight,
