@@ -11,9 +11,10 @@ use starling_wire::cluster::{Decide, Propose};
 use starling_wire::{Class, Message};
 
 use super::{AfterCommit, ControlPlane, Turn};
-use crate::boot::{META_ACCEPTOR, META_LAYOUT, meta_row};
+use crate::boot::{META_ACCEPTOR, META_LAYOUT};
 use crate::event::{CommitId, Effect, ReplyHandle};
 use crate::founding::{self, Founding, Order};
+use crate::meta::meta_row;
 
 impl ControlPlane {
     pub(super) fn found(
