@@ -1,8 +1,6 @@
 //! Replicas become equal by themselves: nobody reads, nobody types a command, and what hints would have done is taken
 //! away. Each test has a twin that switches sweeps off and sees the difference stay.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::time::Duration;
 
 use starling_node::Pace;

@@ -116,6 +116,7 @@ macro_rules! settings {
         $(
             #[doc = $about]
             #[derive(Debug, Clone, PartialEq, Eq)]
+            #[allow(rustdoc::broken_intra_doc_links, reason = "[::] is an address")]
             pub struct $struct {
                 $(#[doc = $meaning] pub $name: $type,)+
             }
