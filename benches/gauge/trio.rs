@@ -11,7 +11,7 @@ use starling_storage::{Durability, Engine, MemoryEngine};
 use starling_types::row::Page;
 use starling_types::{BucketName, Generation, Instant, Key, NodeId, Now, RequestId, WallTime, limits};
 use starling_vnode::CellKey;
-use starling_wire::client::{AdminRequest, KvOp, QuorumChoice};
+use starling_wire::client::{AdminRequest, KvOp};
 use starling_wire::{KvReply, KvRequest};
 
 pub struct Trio {
@@ -57,20 +57,9 @@ impl Trio {
     pub fn ask(&mut self, key: u32, op: KvOp, counted: bool) -> Result<KvReply> {
         self.requests += 1;
         let index = usize::try_from(self.requests % 3)?;
-        let issued = now(self.instant).wall;
-        let request = KvRequest {
-            id: RequestId::from_bits(u128::from(self.requests)),
-            attempt: 0,
-            issued,
-            began: issued,
-            timeout_ms: 0,
-            patience_ms: 0,
-            bucket: BucketName::new("default")?,
-            key: Key::new(format!("key-{key}"))?,
-            op,
-            quorum: QuorumChoice { r: None, w: None, strict: None },
-            forwarded: false,
-        };
+        let (id, issued) = (RequestId::from_bits(u128::from(self.requests)), now(self.instant).wall);
+        let request =
+            KvRequest::new(id, issued, BucketName::new("default")?, Key::new(format!("key-{key}"))?, op);
         self.events.push_back((index, Event::Request(ReplyHandle(self.requests), request)));
         self.pass(Duration::from_micros(100), counted)?;
         self.replies.pop_front().context("no reply")

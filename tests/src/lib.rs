@@ -6,7 +6,9 @@
 //! **Invariants.** Every test ends by itself in virtual time; a red seed prints its number and the story of the
 //! key, and the same seed is red again.
 //!
-//! **Deliberately absent.** Code: this crate is its tests.
+//! **Deliberately absent.** Code, but for what the stories share: this crate is its tests.
 //!
-//! **How to read this crate.** `tests/stories.rs` first, then the storms in `tests/no_acked_write_lost.rs`, and a
-//! file for each promise beside them.
+//! **How to read this crate.** [`calm`], the world that stories begin in; `tests/stories.rs` first, then the storms in
+//! `tests/no_acked_write_lost.rs`, and a file for each promise beside them.
+
+pub mod calm;

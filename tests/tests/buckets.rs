@@ -5,123 +5,44 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_sim::world::Weather;
-use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
+use starling_node::Pace;
+use starling_sim::World;
+use starling_tests::calm::{calm, isolate, of, rule, value, values};
 use starling_types::row::Space;
-use starling_types::{BucketChanges, BucketName, Conflict, Key, Outcome, RequestId};
-use starling_wire::client::{AdminReply, AdminRequest, Seen};
-use starling_wire::{FailureKind, KvOp, KvReply, KvRequest, QuorumChoice};
-
-const QUICK: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(1));
-const LWW: BucketChanges = BucketChanges {
-    r: None,
-    w: None,
-    strict: None,
-    conflict: Some(Conflict::Lww),
-    durable: None,
-    ttl_ms: None,
-    least_w: None,
-};
+use starling_types::{BucketChanges, Conflict, Outcome};
+use starling_wire::client::Seen;
+use starling_wire::{FailureKind, KvOp, KvReply, QuorumChoice};
 
 /// Three nodes that are one cluster, every one of which owns every key.
 fn cluster() -> World {
-    let options = WorldOptions {
-        nodes: 3,
-        weather: Weather::CALM,
-        fsync: QUICK,
-        laggard: None,
-        clock_skew_ms: 0,
-        inline_loads: 1.0,
-        slow_loads: 0.0,
-        sabotage: Sabotage::None,
-    };
-    let mut world = World::new(Seed(1), options);
-    world.run_for(Duration::from_secs(1));
-    let nodes = world.addresses();
-    let init = AdminRequest::Init { nodes, copies: 3, bits: 2 };
-    assert!(matches!(order(&mut world, 0, init), AdminReply::Initialised(_)));
-    world
+    starling_tests::calm::cluster(calm(3), 3, Pace::OFF)
 }
 
-fn order(world: &mut World, node: usize, request: AdminRequest) -> AdminReply {
-    let handle = world.admin(node, request);
-    let until = world.now() + Duration::from_secs(5);
-    while let Some(notice) = world.next(until) {
-        match notice {
-            Notice::Admin(h, reply) if h == handle => return reply,
-            _ => {}
-        }
-    }
-    panic!("no answer");
-}
-
-fn name() -> BucketName {
-    BucketName::new("b").unwrap()
+fn lww() -> BucketChanges {
+    rule(Conflict::Lww)
 }
 
 /// Members that have it when the operator is answered.
 fn set(world: &mut World, node: usize, changes: BucketChanges, create: bool) -> u32 {
-    match order(world, node, AdminRequest::BucketSet { name: name(), changes, create }) {
-        AdminReply::BucketSet { held_by, members: 3, .. } => held_by,
-        other => panic!("{other:?}"),
-    }
+    starling_tests::calm::set(world, node, "b", changes, create).0
 }
 
 fn ask(world: &mut World, node: usize, op: KvOp, quorum: QuorumChoice) -> KvReply {
-    let request = KvRequest {
-        id: RequestId::from_bits(u128::from(world.now().nanos())),
-        attempt: 0,
-        issued: world.now_at(node).wall,
-        began: world.now_at(node).wall,
-        timeout_ms: 0,
-        patience_ms: 0,
-        bucket: name(),
-        key: Key::new("k").unwrap(),
-        op,
-        quorum,
-        forwarded: false,
-    };
-    let handle = world.request(node, request);
-    let until = world.now() + Duration::from_secs(3);
-    while let Some(notice) = world.next(until) {
-        match notice {
-            Notice::Reply(h, reply) if h == handle => return reply,
-            _ => {}
-        }
-    }
-    panic!("no answer");
-}
-
-fn all() -> QuorumChoice {
-    QuorumChoice { r: Some(3), w: Some(3), strict: None }
-}
-
-fn one() -> QuorumChoice {
-    QuorumChoice { r: Some(1), w: Some(1), strict: None }
+    starling_tests::calm::ask(world, node, ("b", "k"), op, quorum)
 }
 
 /// A write that has seen nothing: it stands beside whatever is there, if the bucket lets it.
-fn beside(value: &'static str) -> KvOp {
-    KvOp::Put { value: Bytes::from_static(value.as_bytes()), seen: Seen::Nothing, ttl_ms: None }
+fn beside(text: &str) -> KvOp {
+    value(text, Seen::Nothing)
 }
 
-fn put(world: &mut World, node: usize, value: &'static str, quorum: QuorumChoice) {
-    let reply = ask(world, node, beside(value), quorum);
-    assert!(matches!(reply, KvReply::Written(_)), "{value}: {reply:?}");
+fn put(world: &mut World, node: usize, text: &str, quorum: QuorumChoice) {
+    let reply = ask(world, node, beside(text), quorum);
+    assert!(matches!(reply, KvReply::Written(_)), "{text}: {reply:?}");
 }
 
 fn get(world: &mut World, node: usize, quorum: QuorumChoice) -> Vec<Bytes> {
-    match ask(world, node, KvOp::Get, quorum) {
-        KvReply::Read(read) => read.siblings.into_iter().map(|s| s.value).collect(),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn isolate(world: &mut World, node: usize) {
-    for peer in (0..world.len()).filter(|&p| p != node) {
-        world.cut(node, peer, true);
-        world.cut(peer, node, true);
-    }
+    values(ask(world, node, KvOp::Get, quorum)).unwrap()
 }
 
 /// What every node has on disk for the one key.
@@ -141,33 +62,33 @@ fn digest(world: &World, node: usize) -> u64 {
 #[test]
 fn a_bucket_created_on_one_node_is_at_once_there_on_all() {
     let mut world = cluster();
-    let reply = ask(&mut world, 1, beside("early"), all());
+    let reply = ask(&mut world, 1, beside("early"), of(3));
     let KvReply::Failed(failure) = reply else { panic!("{reply:?}") };
     assert_eq!((failure.kind, failure.outcome), (FailureKind::NoSuchBucket, Outcome::NotApplied));
     assert!(failure.detail.contains("starling bucket create b"), "{failure}");
     assert_eq!(set(&mut world, 0, BucketChanges::default(), true), 3);
-    put(&mut world, 1, "first", all());
-    put(&mut world, 2, "second", all());
-    assert_eq!(get(&mut world, 0, all()), ["first", "second"]);
+    put(&mut world, 1, "first", of(3));
+    put(&mut world, 2, "second", of(3));
+    assert_eq!(get(&mut world, 0, of(3)), ["first", "second"]);
 }
 
 #[test]
 fn in_a_bucket_where_the_last_writer_wins_one_value_stays_everywhere() {
     let mut world = cluster();
-    set(&mut world, 0, LWW, true);
-    put(&mut world, 1, "first", all());
-    put(&mut world, 2, "second", all());
+    set(&mut world, 0, lww(), true);
+    put(&mut world, 1, "first", of(3));
+    put(&mut world, 2, "second", of(3));
     assert_eq!(stored(&world), vec![vec![Bytes::from_static(b"second")]; 3], "coordinated and merged");
     // Two that do not see each other, and hints and repairs that bring them together.
     isolate(&mut world, 0);
     world.run_for(Duration::from_secs(4));
-    put(&mut world, 0, "apart", one());
+    put(&mut world, 0, "apart", of(1));
     world.run_for(Duration::from_secs(1));
-    put(&mut world, 1, "last", one());
+    put(&mut world, 1, "last", of(1));
     world.mend();
     world.run_for(Duration::from_secs(30));
     assert_eq!(stored(&world), vec![vec![Bytes::from_static(b"last")]; 3]);
-    assert_eq!(get(&mut world, 0, all()), ["last"]);
+    assert_eq!(get(&mut world, 0, of(3)), ["last"]);
 }
 
 #[test]
@@ -175,7 +96,7 @@ fn a_node_that_was_away_learns_of_a_bucket_when_it_is_back_and_keeps_it() {
     let mut world = cluster();
     world.crash(2);
     world.run_for(Duration::from_secs(4));
-    assert_eq!(set(&mut world, 0, LWW, true), 2);
+    assert_eq!(set(&mut world, 0, lww(), true), 2);
     put(&mut world, 1, "v", QuorumChoice::default());
     world.start(2);
     world.run_for(Duration::from_secs(30));
@@ -184,7 +105,7 @@ fn a_node_that_was_away_learns_of_a_bucket_when_it_is_back_and_keeps_it() {
     (0..3).for_each(|node| world.crash(node));
     (0..3).for_each(|node| world.start(node));
     world.run_for(Duration::from_secs(10));
-    assert_eq!(get(&mut world, 2, all()), ["v"]);
+    assert_eq!(get(&mut world, 2, of(3)), ["v"]);
 }
 
 #[test]
@@ -192,7 +113,7 @@ fn gossip_brings_a_change_that_was_lost_on_its_way() {
     let mut world = cluster();
     world.hold(0, 2);
     world.hold(1, 2);
-    assert_eq!(set(&mut world, 0, LWW, true), 2);
+    assert_eq!(set(&mut world, 0, lww(), true), 2);
     world.release(0, 2, true);
     world.release(1, 2, true);
     assert_eq!(digest(&world, 2), 0);
@@ -212,7 +133,7 @@ fn a_replica_that_missed_a_change_learns_it_from_the_write() {
     assert_eq!(digest(&world, 2), 0);
     world.release(0, 2, true);
     world.release(1, 2, true);
-    put(&mut world, 0, "v", all());
+    put(&mut world, 0, "v", of(3));
     assert_eq!(digest(&world, 2), digest(&world, 0));
     assert_eq!(stored(&world), vec![vec![Bytes::from_static(b"v")]; 3]);
 }
@@ -221,16 +142,16 @@ fn a_replica_that_missed_a_change_learns_it_from_the_write() {
 #[test]
 fn siblings_are_not_settled_by_a_replica_with_the_old_rule() {
     let mut world = cluster();
-    set(&mut world, 0, LWW, true);
+    set(&mut world, 0, lww(), true);
     world.hold(0, 2);
     world.hold(1, 2);
-    let siblings = BucketChanges { conflict: Some(Conflict::Siblings), ..BucketChanges::default() };
+    let siblings = rule(Conflict::Siblings);
     set(&mut world, 0, siblings, false);
     put(&mut world, 0, "first", QuorumChoice::default());
     put(&mut world, 1, "second", QuorumChoice::default());
     world.release(0, 2, true);
     world.release(1, 2, true);
-    put(&mut world, 0, "third", all());
+    put(&mut world, 0, "third", of(3));
     world.run_for(Duration::from_secs(30));
     let three = ["first", "second", "third"].map(|v| Bytes::from_static(v.as_bytes())).to_vec();
     assert_eq!(stored(&world), vec![three; 3]);
@@ -254,7 +175,7 @@ fn a_coordinator_with_the_old_rules_does_not_ack_by_them() {
     assert_eq!(failure.outcome, Outcome::Unknown);
     assert!(failure.detail.contains("properties"), "{failure}");
     put(&mut world, 2, "again", QuorumChoice::default());
-    let lowered = ask(&mut world, 1, beside("one"), one());
+    let lowered = ask(&mut world, 1, beside("one"), of(1));
     let KvReply::Failed(failure) = lowered else { panic!("{lowered:?}") };
     assert_eq!((failure.kind, failure.outcome), (FailureKind::BadRequest, Outcome::NotApplied));
 }

@@ -7,101 +7,32 @@ use std::time::Duration;
 use bytes::Bytes;
 use starling_node::Pace;
 use starling_node::node::ClockStatus;
-use starling_sim::world::Weather;
-use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
-use starling_types::{BucketChanges, BucketName, Conflict, Key, RequestId};
+use starling_sim::World;
+use starling_tests::calm::{SECOND, calm, isolate, order, rule, send, set, value, values};
+use starling_types::Conflict;
 use starling_wire::client::{AdminReply, AdminRequest, Seen};
 use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
 
-const SECOND: Duration = Duration::from_secs(1);
 const YEAR: i64 = 365 * 24 * 3_600_000;
 /// A node whose clock is never touched.
 const RIGHT: usize = 1;
 
-/// A cluster on a calm network, every clock of it right.
+/// A cluster whose clocks are all right.
 fn cluster(nodes: usize) -> World {
-    let options = WorldOptions {
-        nodes,
-        weather: Weather::CALM,
-        fsync: (Duration::from_micros(200), Duration::from_millis(1)),
-        laggard: None,
-        clock_skew_ms: 0,
-        inline_loads: 1.0,
-        slow_loads: 0.0,
-        sabotage: Sabotage::None,
-    };
-    let mut world = World::sweeping(Seed(1), options, Pace::OFF);
+    let mut world = starling_tests::calm::cluster(calm(nodes), 3, Pace::OFF);
+    set(&mut world, RIGHT, "lww", rule(Conflict::Lww), true);
     world.run_for(SECOND);
-    let nodes = world.addresses();
-    let init = AdminRequest::Init { nodes, copies: 3, bits: 2 };
-    assert!(matches!(order(&mut world, RIGHT, init), AdminReply::Initialised(_)));
-    let lww = BucketChanges {
-        r: None,
-        w: None,
-        strict: None,
-        conflict: Some(Conflict::Lww),
-        durable: None,
-        ttl_ms: None,
-        least_w: None,
-    };
-    let set = AdminRequest::BucketSet { name: bucket("lww"), changes: lww, create: true };
-    assert!(matches!(order(&mut world, RIGHT, set), AdminReply::BucketSet { .. }));
-    world.run_for(4 * SECOND);
     world
 }
 
-fn order(world: &mut World, node: usize, request: AdminRequest) -> AdminReply {
-    let handle = world.admin(node, request);
-    let until = world.now() + 5 * SECOND;
-    while let Some(notice) = world.next(until) {
-        match notice {
-            Notice::Admin(h, reply) if h == handle => return reply,
-            _ => {}
-        }
-    }
-    panic!("no answer");
-}
-
-fn bucket(name: &str) -> BucketName {
-    BucketName::new(name).unwrap()
-}
-
-/// A request that says when it was made by the time that the node which is asked goes by, as a door does.
 fn request(world: &World, node: usize, name: &str, key: &str, op: KvOp, quorum: Option<u8>) -> KvRequest {
-    KvRequest {
-        id: RequestId::from_bits(u128::from(world.now().nanos())),
-        attempt: 0,
-        issued: world.node(node).unwrap().cluster_wall(world.now_at(node)),
-        began: world.node(node).unwrap().cluster_wall(world.now_at(node)),
-        timeout_ms: 0,
-        patience_ms: 0,
-        bucket: bucket(name),
-        key: Key::new(key.to_owned()).unwrap(),
-        op,
-        quorum: QuorumChoice { r: quorum, w: quorum, strict: None },
-        forwarded: false,
-    }
+    let quorum = QuorumChoice { r: quorum, w: quorum, strict: None };
+    starling_tests::calm::request(world, node, (name, key), op, quorum)
 }
 
 fn ask(world: &mut World, node: usize, name: &str, key: &str, op: KvOp, quorum: Option<u8>) -> KvReply {
     let request = request(world, node, name, key, op, quorum);
     send(world, node, request)
-}
-
-fn send(world: &mut World, node: usize, request: KvRequest) -> KvReply {
-    let handle = world.request(node, request);
-    let until = world.now() + 4 * SECOND;
-    while let Some(notice) = world.next(until) {
-        match notice {
-            Notice::Reply(h, reply) if h == handle => return reply,
-            _ => {}
-        }
-    }
-    panic!("no answer");
-}
-
-fn value(text: &str, seen: Seen) -> KvOp {
-    KvOp::Put { value: Bytes::copy_from_slice(text.as_bytes()), seen, ttl_ms: None }
 }
 
 /// Milliseconds by which the write's time is ahead of the true one.
@@ -116,17 +47,7 @@ fn put(world: &mut World, node: usize, name: &str, key: &str, text: &str, w: u8)
 }
 
 fn get(world: &mut World, node: usize, name: &str, key: &str, r: u8) -> Vec<Bytes> {
-    match ask(world, node, name, key, KvOp::Get, Some(r)) {
-        KvReply::Read(read) => read.siblings.into_iter().map(|s| s.value).collect(),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn isolate(world: &mut World, node: usize) {
-    for peer in (0..world.len()).filter(|&p| p != node) {
-        world.cut(node, peer, true);
-        world.cut(peer, node, true);
-    }
+    values(ask(world, node, name, key, KvOp::Get, Some(r))).unwrap()
 }
 
 fn clock(world: &World, node: usize) -> ClockStatus {

@@ -1,81 +1,25 @@
 //! Replicas become equal by themselves: nobody reads, nobody types a command, and what hints would have done is taken
 //! away. Each test has a twin that switches sweeps off and sees the difference stay.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::time::Duration;
 
-use bytes::Bytes;
 use starling_node::Pace;
-use starling_sim::world::Weather;
-use starling_sim::{Faults, Notice, Options, Report, Sabotage, Seed, World, WorldOptions, run};
+use starling_sim::{Faults, Options, Report, Sabotage, World, WorldOptions, run};
+use starling_tests::calm::{QUICK, ask, calm, isolate, of, value};
 use starling_types::row::Space;
-use starling_types::{BucketName, Key, RequestId};
-use starling_wire::client::{AdminReply, AdminRequest, Seen};
-use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
-
-/// Virtual time is cheap, but not free.
-const QUICK: Pace =
-    Pace { period: Duration::from_secs(2), soon: Duration::from_millis(500), gap: Duration::from_millis(5) };
+use starling_wire::client::Seen;
+use starling_wire::{KvOp, KvReply};
 
 /// Three nodes that keep no hints become a cluster.
 fn cluster(sweep: Pace) -> World {
-    let options = WorldOptions {
-        nodes: 3,
-        weather: Weather::CALM,
-        fsync: (Duration::from_micros(200), Duration::from_millis(1)),
-        laggard: None,
-        clock_skew_ms: 0,
-        inline_loads: 1.0,
-        slow_loads: 0.0,
-        sabotage: Sabotage::DropHints,
-    };
-    let mut world = World::sweeping(Seed(1), options, sweep);
-    world.run_for(Duration::from_secs(1));
-    let nodes = world.addresses();
-    world.admin(0, AdminRequest::Init { nodes, copies: 3, bits: 2 });
-    let notices = world.run_for(Duration::from_secs(3));
-    let done = |n: &Notice| matches!(n, Notice::Admin(_, AdminReply::Initialised(_)));
-    assert!(notices.iter().any(done), "{notices:?}");
-    world
+    let options = WorldOptions { sabotage: Sabotage::DropHints, ..calm(3) };
+    starling_tests::calm::cluster(options, 3, sweep)
 }
 
-fn write(world: &mut World, node: usize, key: usize, value: Option<&str>) {
-    let op = match value {
-        Some(value) => KvOp::Put { value: Bytes::from(value.to_owned()), seen: Seen::Local, ttl_ms: None },
-        None => KvOp::Delete { seen: Seen::Local },
-    };
-    let request = KvRequest {
-        id: RequestId::from_bits(u128::from(world.now().nanos())),
-        attempt: 0,
-        issued: world.now_at(node).wall,
-        began: world.now_at(node).wall,
-        timeout_ms: 0,
-        patience_ms: 0,
-        bucket: BucketName::default_bucket(),
-        key: Key::new(format!("key-{key}")).unwrap(),
-        op,
-        quorum: QuorumChoice { r: None, w: Some(2), strict: None },
-        forwarded: false,
-    };
-    let handle = world.request(node, request);
-    let until = world.now() + Duration::from_secs(3);
-    while let Some(notice) = world.next(until) {
-        if let Notice::Reply(h, reply) = notice
-            && h == handle
-        {
-            assert!(matches!(reply, KvReply::Written(_)), "{reply:?}");
-            return;
-        }
-    }
-    panic!("no answer");
-}
-
-fn cut(world: &mut World, node: usize, cut: bool) {
-    for peer in (0..world.len()).filter(|&p| p != node) {
-        world.cut(node, peer, cut);
-        world.cut(peer, node, cut);
-    }
+fn write(world: &mut World, node: usize, key: usize, text: Option<&str>) {
+    let op = text.map_or(KvOp::Delete { seen: Seen::Local }, |text| value(text, Seen::Local));
+    let reply = ask(world, node, ("default", &format!("key-{key}")), op, of(2));
+    assert!(matches!(reply, KvReply::Written(_)), "{reply:?}");
 }
 
 /// How many of a node's records are not as those of node 0, missing ones included.
@@ -89,13 +33,13 @@ fn differing(world: &World, node: usize) -> usize {
 fn node_that_missed_writes(sweep: Pace) -> World {
     let mut world = cluster(sweep);
     (0..30).for_each(|key| write(&mut world, 0, key, Some("before")));
-    cut(&mut world, 2, true);
+    isolate(&mut world, 2);
     world.run_for(Duration::from_secs(10));
     (20..40).for_each(|key| write(&mut world, key % 2, key, Some("meanwhile")));
     (0..5).for_each(|key| write(&mut world, 0, key, None));
     assert_eq!(differing(&world, 1), 0);
     assert_eq!(differing(&world, 2), 25);
-    cut(&mut world, 2, false);
+    world.mend();
     world.run_for(Duration::from_secs(30));
     world
 }

@@ -5,68 +5,24 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_node::{Log, Pace};
-use starling_sim::world::Weather;
-use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
+use starling_node::Pace;
+use starling_sim::{Notice, World};
+use starling_tests::calm::{QUICK, SECOND, alarms, calm, of, suspects, value, values};
+use starling_types::Outcome;
 use starling_types::row::Space;
-use starling_types::{BucketName, Key, Outcome, RequestId};
-use starling_wire::client::{AdminReply, AdminRequest, Seen};
-use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest, QuorumChoice};
+use starling_wire::client::Seen;
+use starling_wire::{Failure, FailureKind, KvOp, KvReply};
 
-const QUICK: Pace =
-    Pace { period: Duration::from_secs(2), soon: Duration::from_millis(500), gap: Duration::from_millis(5) };
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Three nodes on a calm network become a cluster.
 fn cluster(sweep: Pace) -> World {
-    let options = WorldOptions {
-        nodes: 3,
-        weather: Weather::CALM,
-        fsync: (Duration::from_micros(200), Duration::from_millis(1)),
-        laggard: None,
-        clock_skew_ms: 0,
-        inline_loads: 1.0,
-        slow_loads: 0.0,
-        sabotage: Sabotage::None,
-    };
-    let mut world = World::sweeping(Seed(1), options, sweep);
-    world.run_for(SECOND);
-    let nodes = world.addresses();
-    world.admin(0, AdminRequest::Init { nodes, copies: 3, bits: 2 });
-    let notices = world.run_for(3 * SECOND);
-    let done = |n: &Notice| matches!(n, Notice::Admin(_, AdminReply::Initialised(_)));
-    assert!(notices.iter().any(done), "{notices:?}");
-    world
+    starling_tests::calm::cluster(calm(3), 3, sweep)
 }
 
 fn ask(world: &mut World, node: usize, key: &str, op: KvOp, quorum: u8) -> KvReply {
-    let request = KvRequest {
-        id: RequestId::from_bits(u128::from(world.now().nanos())),
-        attempt: 0,
-        issued: world.now_at(node).wall,
-        began: world.now_at(node).wall,
-        timeout_ms: 0,
-        patience_ms: 0,
-        bucket: BucketName::default_bucket(),
-        key: Key::new(key.to_owned()).unwrap(),
-        op,
-        quorum: QuorumChoice { r: Some(quorum), w: Some(quorum), strict: None },
-        forwarded: false,
-    };
-    let handle = world.request(node, request);
-    let until = world.now() + 3 * SECOND;
-    while let Some(notice) = world.next(until) {
-        match notice {
-            Notice::Reply(h, reply) if h == handle => return reply,
-            _ => {}
-        }
-    }
-    panic!("no answer");
+    starling_tests::calm::ask(world, node, ("default", key), op, of(quorum))
 }
 
-fn put(world: &mut World, node: usize, key: &str, value: &'static str, w: u8) -> Result<(), Failure> {
-    let op = KvOp::Put { value: Bytes::from_static(value.as_bytes()), seen: Seen::Local, ttl_ms: None };
-    match ask(world, node, key, op, w) {
+fn put(world: &mut World, node: usize, key: &str, text: &str, w: u8) -> Result<(), Failure> {
+    match ask(world, node, key, value(text, Seen::Local), w) {
         KvReply::Written(_) => Ok(()),
         KvReply::Failed(failure) => Err(failure),
         other => panic!("{other:?}"),
@@ -79,29 +35,13 @@ fn delete(world: &mut World, node: usize, key: &str, w: u8) {
 }
 
 fn get(world: &mut World, node: usize, key: &str, r: u8) -> Result<Vec<Bytes>, Failure> {
-    match ask(world, node, key, KvOp::Get, r) {
-        KvReply::Read(read) => Ok(read.siblings.into_iter().map(|s| s.value).collect()),
-        KvReply::Failed(failure) => Err(failure),
-        other => panic!("{other:?}"),
-    }
+    values(ask(world, node, key, KvOp::Get, r))
 }
 
 fn isolate(world: &mut World, node: usize) {
-    for peer in (0..world.len()).filter(|&p| p != node) {
-        world.cut(node, peer, true);
-        world.cut(peer, node, true);
-    }
+    starling_tests::calm::isolate(world, node);
     // Long enough for everybody to notice.
     world.run_for(4 * SECOND);
-}
-
-fn suspects(world: &World, node: usize) -> usize {
-    world.node(node).unwrap().status(world.now_at(node)).storage.suspect_partitions
-}
-
-fn alarms(world: &World, node: usize, words: &str) -> usize {
-    let of = |log: &Log| matches!(log, Log::Alarm(alarm) if alarm.contains(words));
-    world.logs.iter().filter(|(_, who, log)| *who == node && of(log)).count()
 }
 
 /// Whether the node holds what node 0 does.

@@ -6,31 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use starling_node::{Losses, Pace};
-use starling_sim::world::Weather;
-use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
-use starling_types::{BucketChanges, BucketName, Conflict, Key, Outcome, RequestId};
-use starling_wire::client::{AdminReply, AdminRequest, Seen};
-use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
-
-const SECOND: Duration = Duration::from_secs(1);
+use starling_sim::World;
+use starling_tests::calm::{SECOND, calm, isolate, of, rule, send, value, values};
+use starling_types::{Conflict, Outcome};
+use starling_wire::client::Seen;
+use starling_wire::{KvOp, KvReply, KvRequest};
 
 /// Three nodes with a bucket in which the last writer wins.
 fn cluster(sweep: Pace) -> World {
-    let options = WorldOptions {
-        nodes: 3,
-        weather: Weather::CALM,
-        fsync: (Duration::from_micros(200), Duration::from_millis(1)),
-        laggard: None,
-        clock_skew_ms: 0,
-        inline_loads: 1.0,
-        slow_loads: 0.0,
-        sabotage: Sabotage::None,
-    };
-    let mut world = World::sweeping(Seed(1), options, sweep);
-    world.run_for(SECOND);
-    let nodes = world.addresses();
-    let init = AdminRequest::Init { nodes, copies: 3, bits: 2 };
-    assert!(matches!(order(&mut world, init), AdminReply::Initialised(_)));
+    let mut world = starling_tests::calm::cluster(calm(3), 3, sweep);
     set(&mut world, Conflict::Lww, true);
     world.run_for(SECOND);
     world
@@ -46,27 +30,8 @@ fn others(world: &World) -> [usize; 2] {
     [(late + 1) % 3, (late + 2) % 3]
 }
 
-fn order(world: &mut World, request: AdminRequest) -> AdminReply {
-    let node = others(world)[0];
-    let handle = world.admin(node, request);
-    let until = world.now() + 5 * SECOND;
-    while let Some(notice) = world.next(until) {
-        match notice {
-            Notice::Admin(h, reply) if h == handle => return reply,
-            _ => {}
-        }
-    }
-    panic!("no answer");
-}
-
-fn bucket() -> BucketName {
-    BucketName::new("b").unwrap()
-}
-
 fn set(world: &mut World, conflict: Conflict, create: bool) {
-    let changes = BucketChanges { conflict: Some(conflict), ..BucketChanges::default() };
-    let reply = order(world, AdminRequest::BucketSet { name: bucket(), changes, create });
-    assert!(matches!(reply, AdminReply::BucketSet { .. }), "{reply:?}");
+    starling_tests::calm::set(world, others(world)[0], "b", rule(conflict), create);
 }
 
 fn ask(world: &mut World, node: usize, key: &str, op: KvOp, quorum: u8, timeout_ms: u32) -> KvReply {
@@ -75,49 +40,18 @@ fn ask(world: &mut World, node: usize, key: &str, op: KvOp, quorum: u8, timeout_
 }
 
 fn request(world: &World, node: usize, key: &str, op: KvOp, quorum: u8, timeout_ms: u32) -> KvRequest {
-    KvRequest {
-        id: RequestId::from_bits(u128::from(world.now().nanos())),
-        attempt: 0,
-        issued: world.now_at(node).wall,
-        began: world.now_at(node).wall,
-        timeout_ms,
-        patience_ms: 0,
-        bucket: bucket(),
-        key: Key::new(key.to_owned()).unwrap(),
-        op,
-        quorum: QuorumChoice { r: Some(quorum), w: Some(quorum), strict: None },
-        forwarded: false,
-    }
-}
-
-fn send(world: &mut World, node: usize, request: KvRequest) -> KvReply {
-    let handle = world.request(node, request);
-    let until = world.now() + 4 * SECOND;
-    while let Some(notice) = world.next(until) {
-        match notice {
-            Notice::Reply(h, reply) if h == handle => return reply,
-            _ => {}
-        }
-    }
-    panic!("no answer");
+    let request = starling_tests::calm::request(world, node, ("b", key), op, of(quorum));
+    KvRequest { timeout_ms, ..request }
 }
 
 /// A write that has seen nothing.
-fn put(world: &mut World, node: usize, value: &'static str, w: u8) {
-    let op = KvOp::Put { value: Bytes::from_static(value.as_bytes()), seen: Seen::Nothing, ttl_ms: None };
-    let reply = ask(world, node, "k", op, w, 0);
-    assert!(matches!(reply, KvReply::Written(_)), "{value}: {reply:?}");
-}
-
-fn values(reply: KvReply) -> Vec<Bytes> {
-    match reply {
-        KvReply::Read(read) => read.siblings.into_iter().map(|s| s.value).collect(),
-        other => panic!("{other:?}"),
-    }
+fn put(world: &mut World, node: usize, text: &str, w: u8) {
+    let reply = ask(world, node, "k", value(text, Seen::Nothing), w, 0);
+    assert!(matches!(reply, KvReply::Written(_)), "{text}: {reply:?}");
 }
 
 fn get(world: &mut World, node: usize, r: u8) -> Vec<Bytes> {
-    values(ask(world, node, "k", KvOp::Get, r, 0))
+    values(ask(world, node, "k", KvOp::Get, r, 0)).unwrap()
 }
 
 fn knows_the_new_rules(world: &World) -> bool {
@@ -130,10 +64,7 @@ fn knows_the_new_rules(world: &World) -> bool {
 fn behind(sweep: Pace) -> World {
     let mut world = cluster(sweep);
     let (late, [first, second]) = (late(&world), others(&world));
-    for peer in [first, second] {
-        world.cut(late, peer, true);
-        world.cut(peer, late, true);
-    }
+    isolate(&mut world, late);
     world.run_for(5 * SECOND);
     set(&mut world, Conflict::Siblings, false);
     put(&mut world, first, "one", 2);
@@ -150,7 +81,7 @@ fn first_read(world: &mut World) -> Vec<Bytes> {
     let late = late(world);
     for _ in 0..3_000 {
         if let reply @ KvReply::Read(_) = ask(world, late, "k", KvOp::Get, 2, 5) {
-            return values(reply);
+            return values(reply).unwrap();
         }
     }
     panic!("no read was answered")
@@ -185,8 +116,7 @@ fn without_that_read_both_siblings_stay_too() {
 
 /// A write at the node that is behind, whatever comes of it.
 fn write_late(world: &mut World, key: &str) {
-    let op = KvOp::Put { value: Bytes::from_static(b"three"), seen: Seen::Nothing, ttl_ms: None };
-    ask(world, late(world), key, op, 1, 0);
+    ask(world, late(world), key, value("three", Seen::Nothing), 1, 0);
 }
 
 fn assert_both_are_there(mut world: World) {
@@ -231,8 +161,7 @@ fn a_retry_under_the_old_rule_takes_nothing_over_that_it_cannot_keep() {
     let mut world = behind(Pace::OFF);
     slow_disk(&mut world);
     let ([first, _], late) = (others(&world), late(&world));
-    let op = KvOp::Put { value: Bytes::from_static(b"three"), seen: Seen::Nothing, ttl_ms: None };
-    let write = request(&world, first, "k", op, 2, 20_000);
+    let write = request(&world, first, "k", value("three", Seen::Nothing), 2, 20_000);
     assert!(matches!(send(&mut world, first, write.clone()), KvReply::Written(_)));
     // As soon as it can be reached.
     first_read(&mut world);

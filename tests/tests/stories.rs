@@ -5,83 +5,28 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_sim::world::Weather;
-use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
+use starling_node::Pace;
+use starling_sim::{Sabotage, World, WorldOptions};
 use starling_storage::CrashMode;
+use starling_tests::calm::{ask, calm, isolate, of, value, values};
 use starling_types::row::Space;
-use starling_types::{BucketName, Key, RequestId};
-use starling_wire::client::{AdminReply, AdminRequest, Seen};
-use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
+use starling_wire::client::Seen;
+use starling_wire::{KvOp, KvReply};
 
-const QUICK: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(1));
+const KEY: (&str, &str) = ("default", "k");
 
-/// Three empty nodes on a calm network become a cluster.
 fn cluster(sabotage: Sabotage) -> World {
-    let options = WorldOptions {
-        nodes: 3,
-        weather: Weather::CALM,
-        fsync: QUICK,
-        laggard: None,
-        clock_skew_ms: 0,
-        inline_loads: 1.0,
-        slow_loads: 0.0,
-        sabotage,
-    };
-    let mut world = World::new(Seed(1), options);
-    world.run_for(Duration::from_secs(1));
-    let nodes = world.addresses();
-    world.admin(0, AdminRequest::Init { nodes, copies: 3, bits: 2 });
-    let notices = world.run_for(Duration::from_secs(3));
-    let done = |n: &Notice| matches!(n, Notice::Admin(_, AdminReply::Initialised(_)));
-    assert!(notices.iter().any(done), "{notices:?}");
-    world
-}
-
-fn ask(world: &mut World, node: usize, op: KvOp, quorum: u8) -> KvReply {
-    let number = world.now().nanos();
-    let request = KvRequest {
-        id: RequestId::from_bits(u128::from(number)),
-        attempt: 0,
-        issued: world.now_at(node).wall,
-        began: world.now_at(node).wall,
-        timeout_ms: 0,
-        patience_ms: 0,
-        bucket: BucketName::default_bucket(),
-        key: Key::new("k").unwrap(),
-        op,
-        quorum: QuorumChoice { r: Some(quorum), w: Some(quorum), strict: None },
-        forwarded: false,
-    };
-    let handle = world.request(node, request);
-    let until = world.now() + Duration::from_secs(3);
-    while let Some(notice) = world.next(until) {
-        match notice {
-            Notice::Reply(h, reply) if h == handle => return reply,
-            _ => {}
-        }
-    }
-    panic!("no answer");
+    starling_tests::calm::cluster(WorldOptions { sabotage, ..calm(3) }, 3, Pace::OFF)
 }
 
 /// A blind write.
-fn put(world: &mut World, node: usize, value: &'static str, w: u8) {
-    let op = KvOp::Put { value: Bytes::from_static(value.as_bytes()), seen: Seen::Local, ttl_ms: None };
-    let reply = ask(world, node, op, w);
-    assert!(matches!(reply, KvReply::Written(_)), "{value}: {reply:?}");
+fn put(world: &mut World, node: usize, text: &str, w: u8) {
+    let reply = ask(world, node, KEY, value(text, Seen::Local), of(w));
+    assert!(matches!(reply, KvReply::Written(_)), "{text}: {reply:?}");
 }
 
 fn get(world: &mut World, node: usize, r: u8) -> Vec<Bytes> {
-    match ask(world, node, KvOp::Get, r) {
-        KvReply::Read(read) => read.siblings.into_iter().map(|s| s.value).collect(),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn isolate(world: &mut World, node: usize) {
-    for peer in (0..world.len()).filter(|&p| p != node) {
-        world.cut(node, peer, true);
-        world.cut(peer, node, true);
-    }
+    values(ask(world, node, KEY, KvOp::Get, of(r))).unwrap()
 }
 
 /// The coordinator's peers ack before its own disk does; it loses power, comes back alone, and writes the same
@@ -93,7 +38,8 @@ fn amnesia(sabotage: Sabotage) -> Vec<Bytes> {
     put(&mut world, 0, "first", 2);
     world.crash_as(0, CrashMode::KeepSynced);
     world.run_for(Duration::from_secs(4));
-    world.set_fsync(0, QUICK.0, QUICK.1);
+    let (least, most) = calm(3).fsync;
+    world.set_fsync(0, least, most);
     world.start(0);
     // Its peers know it, and no later life of it.
     world.run_for(Duration::from_secs(3));

@@ -4,89 +4,27 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use starling_node::{Log, Losses, Pace};
-use starling_sim::world::Weather;
-use starling_sim::{Notice, Sabotage, Seed, World, WorldOptions};
-use starling_types::{BucketChanges, BucketName, Key, PartitionId, RequestId};
+use starling_node::{Losses, Pace};
+use starling_sim::World;
+use starling_tests::calm::{SECOND, alarms, ask, bucket, calm, of, order, separate, value, values};
+use starling_types::{BucketChanges, PartitionId};
 use starling_wire::client::{AdminReply, AdminRequest, Receipt, Seen};
-use starling_wire::{Failure, KvOp, KvReply, KvRequest, QuorumChoice};
+use starling_wire::{Failure, KvOp, KvReply, QuorumChoice};
 
-const SECOND: Duration = Duration::from_secs(1);
 const STRICT: QuorumChoice = QuorumChoice { r: None, w: None, strict: Some(true) };
 
 /// A calm cluster in which every node owns every key.
 fn cluster(nodes: u8) -> World {
-    let options = WorldOptions {
-        nodes: usize::from(nodes),
-        weather: Weather::CALM,
-        fsync: (Duration::from_micros(200), Duration::from_millis(1)),
-        laggard: None,
-        clock_skew_ms: 0,
-        inline_loads: 1.0,
-        slow_loads: 0.0,
-        sabotage: Sabotage::None,
-    };
-    let mut world = World::sweeping(Seed(1), options, Pace::OFF);
-    world.run_for(SECOND);
-    let init = AdminRequest::Init { nodes: world.addresses(), copies: nodes, bits: 2 };
-    assert!(matches!(order(&mut world, 0, init), AdminReply::Initialised(_)));
-    world.run_for(SECOND);
-    world
-}
-
-fn order(world: &mut World, node: usize, request: AdminRequest) -> AdminReply {
-    let handle = world.admin(node, request);
-    let until = world.now() + 5 * SECOND;
-    while let Some(notice) = world.next(until) {
-        match notice {
-            Notice::Admin(h, reply) if h == handle => return reply,
-            _ => {}
-        }
-    }
-    panic!("no answer");
+    starling_tests::calm::cluster(calm(usize::from(nodes)), nodes, Pace::OFF)
 }
 
 fn set(world: &mut World, name: &str, changes: BucketChanges, create: bool) {
-    let name = BucketName::new(name).unwrap();
-    let reply = order(world, 0, AdminRequest::BucketSet { name, changes, create });
-    assert!(matches!(reply, AdminReply::BucketSet { held_by, members, .. } if held_by == members));
-}
-
-fn ask(
-    world: &mut World,
-    node: usize,
-    (bucket, key): (&str, &str),
-    op: KvOp,
-    quorum: QuorumChoice,
-) -> KvReply {
-    let request = KvRequest {
-        id: RequestId::from_bits(u128::from(world.now().nanos())),
-        attempt: 0,
-        issued: world.now_at(node).wall,
-        began: world.now_at(node).wall,
-        timeout_ms: 0,
-        patience_ms: 0,
-        bucket: BucketName::new(bucket).unwrap(),
-        key: Key::new(key.to_owned()).unwrap(),
-        op,
-        quorum,
-        forwarded: false,
-    };
-    let handle = world.request(node, request);
-    let until = world.now() + 4 * SECOND;
-    while let Some(notice) = world.next(until) {
-        match notice {
-            Notice::Reply(h, reply) if h == handle => return reply,
-            _ => {}
-        }
-    }
-    panic!("no answer");
+    let (held_by, members) = starling_tests::calm::set(world, 0, name, changes, create);
+    assert_eq!(held_by, members);
 }
 
 fn put(world: &mut World, node: usize, at: (&str, &str), quorum: QuorumChoice) -> Result<Receipt, Failure> {
-    let op = KvOp::Put { value: Bytes::from_static(b"v"), seen: Seen::Local, ttl_ms: None };
-    match ask(world, node, at, op, quorum) {
+    match ask(world, node, at, value("v", Seen::Local), quorum) {
         KvReply::Written(written) => Ok(written.receipt),
         KvReply::Failed(failure) => Err(failure),
         other => panic!("{other:?}"),
@@ -95,16 +33,7 @@ fn put(world: &mut World, node: usize, at: (&str, &str), quorum: QuorumChoice) -
 
 /// How many values there are.
 fn get(world: &mut World, node: usize, at: (&str, &str), quorum: QuorumChoice) -> Result<usize, Failure> {
-    match ask(world, node, at, KvOp::Get, quorum) {
-        KvReply::Read(read) => Ok(read.siblings.len()),
-        KvReply::Failed(failure) => Err(failure),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn cut(world: &mut World, a: usize, b: usize) {
-    world.cut(a, b, true);
-    world.cut(b, a, true);
+    values(ask(world, node, at, KvOp::Get, quorum)).map(|values| values.len())
 }
 
 fn suspects(world: &World, node: usize) -> (usize, usize) {
@@ -112,17 +41,12 @@ fn suspects(world: &World, node: usize) -> (usize, usize) {
     (storage.suspect_partitions, storage.losses_to_accept)
 }
 
-fn alarms(world: &World, node: usize, words: &str) -> usize {
-    let of = |log: &Log| matches!(log, Log::Alarm(alarm) if alarm.contains(words));
-    world.logs.iter().filter(|(_, who, log)| *who == node && of(log)).count()
-}
-
 /// One write is acked by nodes 0 and 1 alone, strictly; node 0's disk takes it back; then it and node 1 are apart.
 fn acked_by_two_and_forgotten_by_one(nodes: u8, least_w: u8) -> World {
     let mut world = cluster(nodes);
     set(&mut world, "default", BucketChanges { least_w: Some(least_w), ..Default::default() }, false);
     for peer in 2..usize::from(nodes) {
-        (0..2).for_each(|node| cut(&mut world, node, peer));
+        (0..2).for_each(|node| separate(&mut world, node, peer));
     }
     world.run_for(6 * SECOND);
     let receipt = put(&mut world, 0, ("default", "k"), QuorumChoice { w: Some(2), ..STRICT }).unwrap();
@@ -130,7 +54,7 @@ fn acked_by_two_and_forgotten_by_one(nodes: u8, least_w: u8) -> World {
     world.run_for(SECOND);
     world.lose_commits(0, 6);
     world.mend();
-    cut(&mut world, 0, 1);
+    separate(&mut world, 0, 1);
     world.start(0);
     world.run_for(20 * SECOND);
     world
@@ -250,7 +174,7 @@ fn who_can_still_be_asked_is_not_passed_over_by_a_person() {
     world.crash(2);
     world.run_for(5 * SECOND);
     world.lose_commits(0, 1);
-    cut(&mut world, 0, 1);
+    separate(&mut world, 0, 1);
     world.start(0);
     world.run_for(2 * SECOND);
     let refused = |reply| match reply {
@@ -278,17 +202,17 @@ fn what_was_never_synced_makes_no_other_bucket_suspect() {
     set(&mut world, "memory", BucketChanges { durable: Some(false), ..Default::default() }, true);
     put(&mut world, 0, ("default", "k"), QuorumChoice::default()).unwrap();
     world.run_for(SECOND);
-    let losses = Losses::of_unsynced([BucketName::new("memory").unwrap()].into());
+    let losses = Losses::of_unsynced([bucket("memory")].into());
     world.find_lost(0, &losses);
     world.crash(1);
     world.find_lost(2, &losses);
     // Node 2 is back later, and node 1 cannot be reached: until then node 0 has nobody to ask.
     world.start(0);
     world.start(1);
-    cut(&mut world, 0, 1);
+    separate(&mut world, 0, 1);
     world.run_for(2 * SECOND);
     assert_eq!(suspects(&world, 0), (4, 0));
-    let one = QuorumChoice { r: Some(1), w: Some(1), strict: None };
+    let one = of(1);
     assert_eq!(get(&mut world, 0, ("default", "x"), one).unwrap(), 0);
     put(&mut world, 0, ("default", "x"), one).unwrap();
     assert!(get(&mut world, 0, ("memory", "x"), one).is_err());
@@ -307,7 +231,7 @@ fn a_read_reaches_for_every_owner_before_its_time_is_over() {
     let mut world = cluster(5);
     put(&mut world, 0, ("default", "k"), QuorumChoice { w: Some(5), ..QuorumChoice::default() }).unwrap();
     for silent in [1, 2] {
-        (0..5).filter(|&peer| peer != silent).for_each(|peer| cut(&mut world, silent, peer));
+        (0..5).filter(|&peer| peer != silent).for_each(|peer| separate(&mut world, silent, peer));
     }
     for node in [0, 3, 4] {
         let before = world.now();

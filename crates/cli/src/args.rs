@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use starling_server::Overrides;
 use starling_types::span;
+
+use crate::connect::Target;
 
 /// A leaderless key-value store: every node is equal, writes go to N replicas and succeed at W, reads at R.
 #[derive(Debug, Parser)]
@@ -89,57 +92,14 @@ pub struct NodeArgs {
     /// The configuration (see config/starling.toml). Flags go before the environment, that before the file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Data directory.
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<String>,
-    /// Name, for people.
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Failure domain.
-    #[arg(long)]
-    pub zone: Option<String>,
-    /// Where to speak the Redis protocol.
-    #[arg(long, value_name = "ADDR")]
-    pub resp: Option<String>,
-    /// Where to speak HTTP.
-    #[arg(long, value_name = "ADDR")]
-    pub http: Option<String>,
-    /// Where to listen for peers and native clients.
-    #[arg(long, value_name = "ADDR")]
-    pub quic: Option<String>,
-    /// Where others reach `quic`, if that is not where it listens.
-    #[arg(long, value_name = "ADDR")]
-    pub advertise: Option<String>,
-    /// Directory of the cluster's certificate authority.
-    #[arg(long, value_name = "DIR")]
-    pub tls_dir: Option<String>,
-    /// Which log lines are written, for instance `info` or `starling_node=debug`.
-    #[arg(long, value_name = "FILTER")]
-    pub log: Option<String>,
+    #[command(flatten)]
+    pub overrides: Overrides,
     /// Where other members may be found, should they have moved.
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     pub seeds: Vec<SocketAddr>,
     /// Stop when standard input ends: for a parent that must not leave children behind.
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
-}
-
-/// How to reach a cluster.
-#[derive(Debug, Clone, Args)]
-pub struct Target {
-    /// QUIC addresses of nodes; the first that answers is asked.
-    #[arg(
-        long,
-        env = "STARLING_AT",
-        value_name = "ADDR[,ADDR]",
-        value_delimiter = ',',
-        default_value = "127.0.0.1:7201"
-    )]
-    pub at: Vec<SocketAddr>,
-    /// Directory with ca.pem, client.pem and client-key.pem; by default ./starling-data/tls (made by `dev`) or
-    /// ./starling-tls (made by `node`), whichever is there.
-    #[arg(long, env = "STARLING_TLS", value_name = "DIR")]
-    pub tls: Option<PathBuf>,
 }
 
 /// What all key commands take.
@@ -362,5 +322,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_node_takes_every_flag_that_the_table_of_keys_has() {
+        let table = Overrides::augment_args(clap::Command::new("node"));
+        let flags: Vec<&str> = table.get_arguments().filter_map(clap::Arg::get_long).collect();
+        assert!(flags.len() >= 9, "{flags:?}");
+        let help = Arguments::try_parse_from(["starling", "node", "--help"]).unwrap_err().to_string();
+        for flag in flags {
+            assert!(help.contains(&format!("      --{flag} <")), "--{flag} is not in {help}");
+            let typed = Arguments::try_parse_from(["starling", "node", &format!("--{flag}"), "a word"]);
+            let Command::Node(node) = typed.unwrap().command else { panic!("{flag}") };
+            let taken = format!("{:?}", node.overrides);
+            assert!(
+                taken.contains(&format!("{flag:?}")) && taken.contains("\"a word\""),
+                "--{flag}: {taken}"
+            );
+        }
     }
 }

@@ -9,9 +9,7 @@ use clap::{Args, Subcommand};
 use starling_backup::{BackupError, Manifest, Reader, State, Tallies, Verdict};
 use starling_server::offline::{self, Counts, OfflineError, Restore, Restored};
 
-pub(crate) use create::now;
-
-use crate::args::Target;
+use crate::connect::Target;
 use crate::exit::{Exit, Failed};
 use crate::output;
 

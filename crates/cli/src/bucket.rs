@@ -5,8 +5,7 @@ use starling_client::Client;
 use starling_types::{BucketChanges, BucketName, BucketProps, Conflict};
 use starling_wire::client::{AdminReply, AdminRequest, BucketRegister};
 
-use crate::args::Target;
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::exit::{Exit, Failed};
 use crate::output;
 

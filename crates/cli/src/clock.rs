@@ -1,10 +1,11 @@
 //! `starling clock`.
 
 use clap::{Args, Subcommand};
+use starling_backup::Utc;
+use starling_types::WallTime;
 use starling_wire::client::{AdminReply, AdminRequest};
 
-use crate::args::Target;
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::exit::{Exit, Failed};
 use crate::output;
 
@@ -43,4 +44,11 @@ pub async fn run(command: ClockArgs, json: bool) -> Result<Exit, Failed> {
         AdminReply::Refused(why) => Err(Failed::new(Exit::Refused, why)),
         _ => Err(Failed::new(Exit::Failed, "the node answered something else than was asked")),
     }
+}
+
+/// The wall time of this machine.
+#[expect(clippy::disallowed_methods, reason = "a backup and a copy say when they were made")]
+pub fn now() -> Utc {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Utc(WallTime::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
 }

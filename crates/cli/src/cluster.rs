@@ -2,8 +2,8 @@
 
 use starling_wire::client::{AdminReply, AdminRequest, Layout};
 
-use crate::args::{ClusterArgs, ClusterCommand, InitArgs, Target};
-use crate::connect;
+use crate::args::{ClusterArgs, ClusterCommand, InitArgs};
+use crate::connect::{self, Target};
 use crate::exit::{Exit, Failed};
 use crate::output;
 

@@ -3,13 +3,31 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use starling_client::{Client, Credentials};
 
-use crate::args::Target;
 use crate::exit::{Exit, Failed};
 
 /// Where `dev` and `node` put the client certificate unless told otherwise.
 const DEFAULT_DIRS: [&str; 2] = ["./starling-data/tls", "./starling-tls"];
+
+/// How to reach a cluster.
+#[derive(Debug, Clone, Args)]
+pub struct Target {
+    /// QUIC addresses of nodes; the first that answers is asked.
+    #[arg(
+        long,
+        env = "STARLING_AT",
+        value_name = "ADDR[,ADDR]",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:7201"
+    )]
+    pub at: Vec<SocketAddr>,
+    /// Directory with ca.pem, client.pem and client-key.pem; by default ./starling-data/tls (made by `dev`) or
+    /// ./starling-tls (made by `node`), whichever is there.
+    #[arg(long, env = "STARLING_TLS", value_name = "DIR")]
+    pub tls: Option<PathBuf>,
+}
 
 /// Connects to the first node that answers.
 pub async fn client(target: &Target) -> Result<Client, Failed> {

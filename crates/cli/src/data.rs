@@ -13,7 +13,7 @@ use starling_server::offline::{
 use starling_types::BucketName;
 use starling_types::row::{RowRange, Space};
 
-use crate::backup;
+use crate::clock;
 use crate::exit::{Exit, Failed};
 use crate::output;
 
@@ -135,7 +135,7 @@ fn dump(args: &DumpArgs) -> Result<Exit, Failed> {
 
 /// The name of the copy that a repair keeps.
 fn copy_name() -> String {
-    format!("damaged-{}", backup::now().to_string().replace([':', '.'], "-"))
+    format!("damaged-{}", clock::now().to_string().replace([':', '.'], "-"))
 }
 
 fn give_up(dir: &Path, files: &[PathBuf], json: bool) -> Result<Exit, Failed> {

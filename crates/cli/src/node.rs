@@ -1,7 +1,7 @@
 //! `starling node`: one daemon in the foreground.
 
 use starling_cluster::{Ready, ReadyNode};
-use starling_server::{Daemon, Identity, Overrides, Settings};
+use starling_server::{Daemon, Identity, Settings};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,7 +12,7 @@ use crate::output;
 /// Runs until a signal, the parent's end, or a failed store.
 pub async fn run(args: NodeArgs) -> Result<Exit, Failed> {
     let failed = |e: &dyn std::fmt::Display| Failed::new(Exit::Failed, e.to_string());
-    let settings = Settings::load(args.config.as_deref(), environment(), overrides(&args))
+    let settings = Settings::load(args.config.as_deref(), environment(), args.overrides)
         .map_err(|e| Failed::new(Exit::Usage, e.to_string()))?;
     start_log(&settings.telemetry.log)?;
     let mut stop = std::pin::pin!(stop_signal(args.exit_with_parent)?);
@@ -41,20 +41,6 @@ fn abort_on_panic() {
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-fn overrides(args: &NodeArgs) -> Overrides {
-    Overrides {
-        name: args.name.clone(),
-        data: args.data.clone(),
-        zone: args.zone.clone(),
-        resp: args.resp.clone(),
-        http: args.http.clone(),
-        quic: args.quic.clone(),
-        advertise: args.advertise.clone(),
-        tls_dir: args.tls_dir.clone(),
-        log: args.log.clone(),
-    }
 }
 
 fn start_log(filter: &str) -> Result<(), Failed> {

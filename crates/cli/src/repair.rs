@@ -6,8 +6,7 @@ use clap::{Args, Subcommand};
 use starling_types::PartitionId;
 use starling_wire::client::{AdminReply, AdminRequest};
 
-use crate::args::Target;
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::exit::{Exit, Failed};
 use crate::output;
 

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use starling_transport::{Credentials, Dialer};
 use starling_types::{BucketName, ClusterId, ExchangeId, Key, LayoutVersion, Outcome, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest, ReadReply, WriteReply};
-use starling_wire::{KvOp, KvReply, KvRequest, Message, QuorumChoice, Seen};
+use starling_wire::{KvOp, KvReply, KvRequest, Message, Seen};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 
@@ -71,19 +71,8 @@ impl Client {
     /// A request with a fresh id, issued now. To retry one whose outcome is unknown, pass the very same request
     /// again, with its attempt number raised: within [`starling_types::limits::REQUEST_MEMORY`] it cannot become a second write.
     pub fn new_request(&self, bucket: BucketName, key: Key, op: KvOp) -> KvRequest {
-        KvRequest {
-            id: RequestId::from_bits(self.rng.borrow_mut().random()),
-            attempt: 0,
-            issued: self.nodes.time().now(),
-            began: self.nodes.time().now(),
-            timeout_ms: 0,
-            patience_ms: 0,
-            bucket,
-            key,
-            op,
-            quorum: QuorumChoice::default(),
-            forwarded: false,
-        }
+        let id = RequestId::from_bits(self.rng.borrow_mut().random());
+        KvRequest::new(id, self.nodes.time().now(), bucket, key, op)
     }
 
     /// Carries out a request: the answer is never [`KvReply::Failed`]. A request that was tried before should

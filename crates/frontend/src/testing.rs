@@ -181,19 +181,8 @@ impl KvService for Fake {
     }
 
     fn draft(&self, bucket: BucketName, key: Key, op: KvOp) -> KvRequest {
-        KvRequest {
-            id: RequestId::from_bits(self.log.borrow().len() as u128),
-            attempt: 0,
-            issued: WallTime::from_millis(NOW_MS + self.ahead_ms.get()),
-            began: WallTime::from_millis(NOW_MS + self.ahead_ms.get()),
-            timeout_ms: 0,
-            patience_ms: 0,
-            bucket,
-            key,
-            op,
-            quorum: QuorumChoice::default(),
-            forwarded: false,
-        }
+        let id = RequestId::from_bits(self.log.borrow().len() as u128);
+        KvRequest::new(id, WallTime::from_millis(NOW_MS + self.ahead_ms.get()), bucket, key, op)
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -9,19 +9,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use serde::Serialize;
 use starling_antientropy::Pace;
 use starling_causality::Hlc;
 use starling_gossip::Preset;
 use starling_ring::{Acceptor, Layout, Refusal};
-use starling_types::row::{RowWrite, Space};
+use starling_types::row::RowWrite;
 use starling_types::{ActorId, BucketName, ClusterId, Generation, NodeId, PartitionId};
 use starling_vnode::rows;
 use starling_wire::cluster::BucketRegister;
 
 use crate::buckets::BucketTable;
 use crate::losses::{Losses, META_SUSPECT};
+use crate::meta::{decode, meta_row};
 
+pub use crate::meta::BootError;
 pub(crate) use lives::forgotten_life;
 pub use lives::{Life, META_LIFE};
 pub use restore::{restore_meta, suspect_everything};
@@ -92,16 +93,6 @@ pub struct Boot {
     pub(crate) lives: BTreeMap<NodeId, Life>,
 }
 
-/// A row that cannot be understood. The node must not start: it might break a promise it does not remember.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the stored {row} cannot be read ({why}): restore it, or remove the data directory and rejoin as a new node"
-)]
-pub struct BootError {
-    row: &'static str,
-    why: String,
-}
-
 impl Boot {
     /// The buckets whose writes are acknowledged before they are on any disk.
     pub fn unsynced_buckets(&self) -> BTreeSet<BucketName> {
@@ -167,17 +158,6 @@ pub(crate) fn bucket_row(table: &BucketTable) -> RowWrite {
     meta_row(META_BUCKETS, &(BUCKETS_FORMAT, table.changed()))
 }
 
-/// A row of the `meta` keyspace.
-pub(crate) fn meta_row<T: Serialize>(name: &'static [u8], value: &T) -> RowWrite {
-    RowWrite { space: Space::Meta, key: Bytes::from_static(name), value: Some(encode(value).into()) }
-}
-
-/// The bytes of plain data: layouts, acceptors, buckets.
-pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "MessagePack has a form for all plain data")]
-    rmp_serde::to_vec(value).expect("plain data encodes")
-}
-
 fn buckets(value: &[u8]) -> Result<Vec<BucketRegister>, BootError> {
     let row = "table of buckets";
     let (format, registers) = decode::<(u8, Vec<BucketRegister>)>(row, value)?;
@@ -192,15 +172,4 @@ fn ceiling(value: &[u8]) -> Result<Hlc, BootError> {
         .try_into()
         .map_err(|_| BootError { row: "clock ceiling", why: format!("{} bytes", value.len()) })?;
     Ok(Hlc::from_bits(u64::from_be_bytes(bits)))
-}
-
-/// The whole row: bytes behind the value mean that the row is not what was written.
-fn decode<T: serde::de::DeserializeOwned>(row: &'static str, value: &[u8]) -> Result<T, BootError> {
-    let error = |why: String| BootError { row, why };
-    let mut rest = value;
-    let decoded = rmp_serde::from_read(&mut rest).map_err(|e| error(e.to_string()))?;
-    match rest.len() {
-        0 => Ok(decoded),
-        extra => Err(error(format!("{extra} bytes after its end"))),
-    }
 }

@@ -17,6 +17,8 @@ use starling_types::{
 };
 use starling_wire::cluster::BucketRegister;
 
+use crate::meta::encode;
+
 /// Bucket properties by name. `default` and the buckets that the Redis protocol numbers are always there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketTable {
@@ -95,7 +97,7 @@ impl BucketTable {
     /// Equal for equal tables; 0 while nobody has set anything.
     pub fn digest(&self) -> u64 {
         let changed = self.changed();
-        if changed.is_empty() { 0 } else { Token::of(0, b"buckets", &super::boot::encode(&changed)).bits() }
+        if changed.is_empty() { 0 } else { Token::of(0, b"buckets", &encode(&changed)).bits() }
     }
 
     /// Joins what another node knows; whether anything was new.

@@ -15,7 +15,7 @@
 //! must be heard after a loss, whom the first layout needs, who is fenced, what a full disk refuses.
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`node`] the roof, [`boot`] what a start knows (with
-//! `lives` of other members), [`losses`] what it may have lost, [`view`] the cluster as this node sees it, [`wall`]
+//! `lives` of other members; `meta` how it is kept), [`losses`] what it may have lost, [`view`] the cluster as this node sees it, [`wall`]
 //! which wall time it goes by,
 //! [`control`] with [`founding`] (`cluster init`), [`shard`] with `replica` (what other nodes ask), `client` (what
 //! clients ask), `local` (what this node holds), `sweep` (comparison with other owners), `suspect` (what was lost,
@@ -30,6 +30,7 @@ pub mod event;
 pub mod explain;
 pub mod founding;
 pub mod losses;
+mod meta;
 pub mod node;
 pub mod shard;
 pub mod status;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use starling_types::row::{RowWrite, Space};
 use starling_types::{BucketName, Token};
 
-use crate::boot::encode;
+use crate::meta::encode;
 
 /// The tokens of what may be lost, durable until it was pulled from other owners.
 pub const META_SUSPECT: &[u8] = b"suspect";

@@ -5,16 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-
-use starling_frontend::FrontLimits;
-use starling_gossip::Preset;
-use starling_storage::SyncMode;
-use starling_types::{ClusterId, limits};
+use std::path::Path;
 
 mod annotated;
+mod env;
 mod error;
 mod file;
+mod flags;
 mod keys;
 mod rule;
 #[cfg(test)]
@@ -22,80 +19,13 @@ mod tests;
 mod value;
 
 pub use error::{ConfigError, Origin};
-pub use keys::{CLI_VARIABLES, Description, Key, Overrides};
+pub use flags::Overrides;
+pub use keys::{
+    ClusterSettings, GossipSettings, LimitSettings, ListenSettings, NodeSettings, Settings, StorageSettings,
+    TelemetrySettings, TlsSettings,
+};
 
-use keys::KEYS;
-
-/// Everything that can be set. A value that came from [`Settings::load`] obeys every rule of the table.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Settings {
-    /// Who this node is.
-    pub node: NodeSettings,
-    /// Where it listens.
-    pub listen: ListenSettings,
-    /// Which cluster it may serve.
-    pub cluster: ClusterSettings,
-    /// Memory of the store.
-    pub storage: StorageSettings,
-    /// What it takes on before it refuses.
-    pub limits: LimitSettings,
-    /// How it judges others.
-    pub gossip: GossipSettings,
-    /// How it proves who it is.
-    pub tls: TlsSettings,
-    /// What it tells people.
-    pub telemetry: TelemetrySettings,
-}
-
-/// Section `[node]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeSettings {
-    /// Name for people; identity is the node id in the data directory.
-    pub name: String,
-    /// Data directory; relative paths start at the working directory.
-    pub data: PathBuf,
-    /// Failure domain.
-    pub zone: String,
-    /// Share of the data relative to other nodes.
-    pub weight: u32,
-}
-
-/// Section `[listen]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenSettings {
-    /// Redis protocol, TCP.
-    pub resp: SocketAddr,
-    /// HTTP, TCP.
-    pub http: SocketAddr,
-    /// Peers and native clients, UDP.
-    pub quic: SocketAddr,
-    /// Where others reach `quic`, if that is not where it listens.
-    pub advertise: Option<SocketAddr>,
-}
-
-/// Section `[cluster]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ClusterSettings {
-    /// The only cluster this node may serve; any if `None`.
-    pub cluster_id: Option<ClusterId>,
-}
-
-/// Section `[storage]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StorageSettings {
-    /// Bytes of memory that the node is to get by with.
-    pub memory_limit: u64,
-    /// Bytes of table blocks in memory; a share of the limit if unset.
-    pub engine_cache_bytes: Option<u64>,
-    /// Bytes of decoded records in memory; a share of the limit if unset.
-    pub record_cache_bytes: Option<u64>,
-    /// When an acknowledged write is on the disk.
-    pub sync: SyncMode,
-    /// Bytes of the volume that user writes leave free; a share of the volume if unset.
-    pub disk_reserve: Option<u64>,
-    /// Bytes of tables that are read and verified in a second; 0: none.
-    pub scrub_rate: u64,
-}
+use keys::Key;
 
 impl StorageSettings {
     /// How the engine is to run.
@@ -117,93 +47,6 @@ impl StorageSettings {
     }
 }
 
-/// Section `[limits]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LimitSettings {
-    /// Largest value, in bytes.
-    pub max_value: usize,
-    /// Connections of clients at a time, at each of RESP, HTTP and QUIC.
-    pub max_connections: usize,
-    /// Unanswered requests of one RESP connection.
-    pub max_pipeline: usize,
-    /// Requests in flight in the whole node.
-    pub max_in_flight: usize,
-    /// Bytes of requests in flight in the whole node.
-    pub max_in_flight_bytes: usize,
-}
-
-/// Section `[gossip]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct GossipSettings {
-    /// How eager the failure detector is.
-    pub preset: Preset,
-}
-
-/// Section `[tls]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsSettings {
-    /// Directory with the cluster's certificate authority; made at the first start if it is not there.
-    pub dir: PathBuf,
-}
-
-/// Section `[telemetry]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TelemetrySettings {
-    /// Which log lines are written: a level, or `target=level` directives, separated by commas.
-    pub log: String,
-}
-
-impl Default for NodeSettings {
-    fn default() -> Self {
-        Self { name: "node".into(), data: "./starling-data/node".into(), zone: "default".into(), weight: 1 }
-    }
-}
-
-impl Default for ListenSettings {
-    fn default() -> Self {
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { resp: local(7001), http: local(7101), quic: local(7201), advertise: None }
-    }
-}
-
-impl Default for StorageSettings {
-    fn default() -> Self {
-        Self {
-            memory_limit: 512 << 20,
-            engine_cache_bytes: None,
-            record_cache_bytes: None,
-            sync: SyncMode::Always,
-            disk_reserve: None,
-            scrub_rate: 4 << 20,
-        }
-    }
-}
-
-impl Default for LimitSettings {
-    fn default() -> Self {
-        let doors = FrontLimits::default();
-        Self {
-            max_value: doors.max_value,
-            max_connections: doors.max_connections,
-            max_pipeline: doors.max_pipeline,
-            max_in_flight: limits::DEFAULT_MAX_IN_FLIGHT,
-            max_in_flight_bytes: limits::DEFAULT_MAX_IN_FLIGHT_BYTES,
-        }
-    }
-}
-
-impl Default for TlsSettings {
-    fn default() -> Self {
-        Self { dir: "./starling-tls".into() }
-    }
-}
-
-impl Default for TelemetrySettings {
-    fn default() -> Self {
-        Self { log: "info".into() }
-    }
-}
-
 impl Settings {
     /// Settings from `file` (none: no file), `env` (variables that do not start with `STARLING_` are passed over)
     /// and `flags`, checked.
@@ -219,17 +62,9 @@ impl Settings {
         if let Some(path) = file {
             file::read(path)?.into_iter().try_for_each(|a| loading.assign(a))?;
         }
-        keys::from_env(env)?.into_iter().try_for_each(|a| loading.assign(a))?;
-        keys::from_flags(&flags).try_for_each(|a| loading.assign(a))?;
+        env::read(env)?.into_iter().try_for_each(|a| loading.assign(a))?;
+        flags.0.into_iter().try_for_each(|a| loading.assign(a))?;
         loading.finish()
-    }
-
-    /// Every key with its value here and its default, in the order of the file.
-    pub fn describe(&self) -> Vec<Description> {
-        let defaults = Self::default();
-        let describe =
-            |key: &'static Key| Description { key, value: key.show(self), default: key.show(&defaults) };
-        KEYS.iter().map(describe).collect()
     }
 
     /// A configuration file with these values and, as comments, what each key means, its default, how to choose
@@ -240,6 +75,7 @@ impl Settings {
 }
 
 /// One key, set in one place.
+#[derive(Debug, Clone)]
 struct Assignment {
     key: &'static Key,
     value: value::Given,

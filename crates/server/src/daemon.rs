@@ -10,10 +10,9 @@ use std::time::Duration;
 use rand::rngs::{ChaCha12Rng, SysRng};
 use rand::{Rng, SeedableRng, TryRng};
 use starling_frontend::{Identity, KvService, serve_http, serve_resp};
-use starling_node::boot::BootError;
 use starling_node::{Config, Losses, Node};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, ScanLimit, StorageError, Surroundings};
-use starling_transport::{Authority, Credentials, EndpointSecrets, IdentityError, Transport, TransportError};
+use starling_transport::{Authority, Credentials, EndpointSecrets, Transport};
 use starling_types::NodeId;
 use starling_types::row::{RowRange, Space};
 use tokio::net::TcpListener;
@@ -23,7 +22,8 @@ use tokio::task::spawn_local;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::disk_space::DiskSpace;
-use crate::home::{Home, HomeError, StoreState};
+use crate::error::StartError;
+use crate::home::{Home, StoreState};
 use crate::losses::{self, Past};
 use crate::metrics::{self, StoreMetrics, Telemetry};
 use crate::reactor::{Addresses, End, Parts, Reactor};
@@ -37,62 +37,6 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const DISK_LOOK: Duration = Duration::from_secs(1);
 /// QUIC connections beyond those of the doors: every peer may have two for a while.
 const PEER_CONNECTIONS: usize = 1_024;
-
-/// Why a node did not start. Nothing was changed but, at most, a new and empty data directory.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data directory.
-    #[error(transparent)]
-    Home(#[from] HomeError),
-    /// The store.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// What the store remembers.
-    #[error(transparent)]
-    Boot(#[from] BootError),
-    /// Certificates and secrets.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The network.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// The cluster's layout and the configuration do not go together.
-    #[error("{0}")]
-    Objection(String),
-    /// A port.
-    #[error(
-        "cannot listen for {door} at {addr} ({source}): if another process has the port, stop it or set listen.{door}"
-    )]
-    Listen {
-        /// Whose door.
-        door: &'static str,
-        /// Where.
-        addr: SocketAddr,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// The certificate in the data directory is another node's.
-    #[error("the certificate in {} names {certified}, the data directory is node {node}'s: remove the tls directory inside it to have a new one issued", path.display())]
-    OtherCertificate {
-        /// Where.
-        path: std::path::PathBuf,
-        /// Whom it names.
-        certified: starling_transport::Identity,
-        /// Whose directory it is.
-        node: NodeId,
-    },
-    /// The node ended before it served.
-    #[error("the node ended while it started: {0}")]
-    Ended(End),
-    /// Something of the system.
-    #[error("{what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// The system's words.
-        source: io::Error,
-    },
-}
 
 /// A running node. Lives on one thread, inside a `LocalSet`.
 pub struct Daemon {
@@ -383,7 +327,7 @@ fn config(
         quic: addresses.quic,
         resp: Some(addresses.resp),
         http: Some(addresses.http),
-        zone: settings.node.zone.clone(),
+        zone: settings.node.zone.to_string(),
         weight: settings.node.weight,
         max_value: settings.limits.max_value,
         max_in_flight: settings.limits.max_in_flight,

@@ -11,7 +11,7 @@
 //!
 //! **Deliberately absent.** Decisions: those are in `starling-node` and below.
 //!
-//! **How to read this crate.** [`config`] what can be set; [`daemon`] a node from start to stop; [`home`] the
+//! **How to read this crate.** [`config`] what can be set; [`daemon`] a node from start to stop, [`error`] why it did not start; [`home`] the
 //! data directory and who lives there; [`losses`] what a start must take for lost; [`reactor`] the turn, with `doors`
 //! (clients) and `peers` (the network); [`storage_executor`] the way to the disk, [`disk_space`] how full it is;
 //! [`clock`] the only place that reads one, [`metrics`] what is shown; [`offline`] what can be done with the data directory of a node that does
@@ -21,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod disk_space;
+pub mod error;
 pub mod home;
 pub mod losses;
 pub mod metrics;
@@ -29,5 +30,6 @@ pub mod reactor;
 pub mod storage_executor;
 
 pub use config::{ConfigError, Overrides, Settings};
-pub use daemon::{Daemon, StartError};
+pub use daemon::Daemon;
+pub use error::StartError;
 pub use starling_frontend::Identity;

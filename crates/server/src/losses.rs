@@ -15,7 +15,7 @@ use starling_storage::{Batch, Durability, DurableEngine, Engine, ScanLimit, Stor
 use starling_types::row::{RowRange, Space};
 use starling_vnode::rows::META_CLEAN_STOP;
 
-use crate::daemon::StartError;
+use crate::error::StartError;
 
 /// Which run of the operating system wrote the store last.
 pub(crate) const META_SYSTEM: &[u8] = b"system";

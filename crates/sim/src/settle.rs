@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use starling_types::{BucketName, RequestId};
-use starling_wire::{KvOp, KvReply, KvRequest, QuorumChoice};
+use starling_wire::{KvOp, KvReply, KvRequest};
 
 use crate::nemesis::{Step, carry_out};
 use crate::run::Run;
@@ -88,19 +88,10 @@ impl Run {
     fn read_everywhere(&mut self, round: u64, key: usize) {
         for node in 0..self.world.len() {
             let number = (u128::from(round) << 32) | ((key as u128) << 16) | node as u128;
-            let request = KvRequest {
-                id: RequestId::from_bits(number | 1 << 127),
-                attempt: 0,
-                issued: self.world.now_at(node).wall,
-                began: self.world.now_at(node).wall,
-                timeout_ms: 0,
-                patience_ms: 0,
-                bucket: BucketName::default_bucket(),
-                key: key_name(key),
-                op: KvOp::Get,
-                quorum: QuorumChoice { r: Some(self.copies()), w: None, strict: None },
-                forwarded: false,
-            };
+            let (id, issued) = (RequestId::from_bits(number | 1 << 127), self.world.now_at(node).wall);
+            let bucket = BucketName::default_bucket();
+            let mut request = KvRequest::new(id, issued, bucket, key_name(key), KvOp::Get);
+            request.quorum.r = Some(self.copies());
             let handle = self.world.request(node, request);
             let until = self.world.now() + Duration::from_secs(2);
             while let Some(notice) = self.world.next(until) {

@@ -79,8 +79,6 @@ pub const LANE_QUEUE_BYTES: usize = 64 << 20;
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 16_384;
 /// Request bytes that a node has in flight before it answers `Overloaded`.
 pub const DEFAULT_MAX_IN_FLIGHT_BYTES: usize = 256 << 20;
-/// Bytes of records that a node keeps in memory for reads.
-pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
 
 /// Hints replayed to one target at a time.
 pub const HINT_WINDOW: usize = 32;

@@ -46,6 +46,24 @@ pub struct KvRequest {
 }
 
 impl KvRequest {
+    /// A request issued at `issued`, in the cluster's time, that is tried once and takes the default time limit and the
+    /// bucket's quorums.
+    pub fn new(id: RequestId, issued: WallTime, bucket: BucketName, key: Key, op: KvOp) -> Self {
+        Self {
+            id,
+            attempt: 0,
+            issued,
+            began: issued,
+            timeout_ms: 0,
+            patience_ms: 0,
+            bucket,
+            key,
+            op,
+            quorum: QuorumChoice::default(),
+            forwarded: false,
+        }
+    }
+
     /// Whether what it states can be honoured. Every door asks before it passes a request on.
     ///
     /// # Errors

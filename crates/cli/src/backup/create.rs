@@ -1,12 +1,13 @@
 //! `starling backup create`.
 
-use starling_backup::{Cursor, Manifest, Origin, Page, Utc, Writer};
+use starling_backup::{Cursor, Manifest, Origin, Page, Writer};
 use starling_client::Client;
+use starling_types::BucketName;
 use starling_types::row::Space;
-use starling_types::{BucketName, WallTime};
 use starling_wire::client::{AdminReply, AdminRequest, Export, ExportPage, Exporter};
 
 use super::{CreateArgs, Progress, show};
+use crate::clock::now;
 use crate::connect;
 use crate::exit::{Exit, Failed};
 use crate::output;
@@ -99,10 +100,4 @@ fn origin_of(exporter: &Exporter) -> Origin {
         layout_version: exporter.layout,
         release: exporter.version.clone(),
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a backup says when it was made")]
-pub(crate) fn now() -> Utc {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Utc(WallTime::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
 }

@@ -9,8 +9,7 @@ use starling_types::{BucketName, Key};
 use tokio::task::JoinSet;
 
 use super::{Run, Step, now};
-use crate::args::Target;
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::exit::Failed;
 
 /// Runs until the run is over.

@@ -76,7 +76,7 @@ pub static TABLE: &[Entry] = &[
     plain(Verb::Ping, "ping", 1, 2, "PING [message]"),
     plain(Verb::Echo, "echo", 2, 2, "ECHO message"),
     plain(Verb::Hello, "hello", 1, 7, "HELLO [2|3] [SETNAME name]"),
-    plain(Verb::Select, "select", 2, 2, "SELECT 0"),
+    plain(Verb::Select, "select", 2, 2, "SELECT n"),
     plain(Verb::Info, "info", 1, MANY, "INFO [section ...]"),
     plain(Verb::Command, "command", 1, MANY, "COMMAND [COUNT|LIST|DOCS|INFO [name ...]]"),
     plain(Verb::Client, "client", 2, MANY, "CLIENT ID|INFO|GETNAME|SETNAME name|SETINFO attribute value"),

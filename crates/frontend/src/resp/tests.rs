@@ -156,6 +156,7 @@ async fn refusals() {
         ("select -1", "from 0 to 15"),
         ("select x", "from 0 to 15"),
         ("get", "wrong number of arguments for 'get' command: GET key"),
+        ("select", "wrong number of arguments for 'select' command: SELECT n"),
         ("get a b", "wrong number"),
         ("set a", "wrong number"),
         ("set a b NX", "STARLING.GET"),

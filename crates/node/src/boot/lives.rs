@@ -11,7 +11,7 @@ use starling_gossip::{Member, Status};
 use starling_types::row::{RowWrite, Space};
 use starling_types::{Generation, NodeId};
 
-use super::{BootError, decode, encode};
+use crate::meta::{BootError, decode, encode};
 
 /// What the keys of these rows begin with; the node's id follows as text.
 pub const META_LIFE: &[u8] = b"life/";

@@ -11,10 +11,10 @@ use starling_vnode::{Vnodes, rows};
 
 use super::{
     Boot, BootError, Life, META_ACCEPTOR, META_BUCKETS, META_LAYOUT, META_LIFE, bucket_row, buckets, ceiling,
-    decode,
 };
 use crate::buckets::BucketTable;
 use crate::losses::{Losses, META_SUSPECT};
+use crate::meta::decode;
 
 type Rows<'a> = &'a [(Bytes, Bytes)];
 

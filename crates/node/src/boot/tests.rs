@@ -1,6 +1,7 @@
 use starling_types::{ActorId, PartitionId};
 
 use super::*;
+use crate::meta::encode;
 
 fn meta(rows: &[(&'static [u8], &[u8])]) -> Vec<(Bytes, Bytes)> {
     let row =

@@ -11,9 +11,10 @@ use starling_wire::cluster::{Decide, Propose};
 use starling_wire::{Class, Message};
 
 use super::{ControlPlane, Turn};
-use crate::boot::{Boot, Config, META_ACCEPTOR, META_LAYOUT, meta_row};
+use crate::boot::{Boot, Config, META_ACCEPTOR, META_LAYOUT};
 use crate::event::{CommitId, Effect, ReplyHandle};
 use crate::founding::{self, Founding, Order};
+use crate::meta::meta_row;
 
 /// This node's part in the decision.
 pub(super) struct FirstLayout {

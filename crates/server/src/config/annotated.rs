@@ -1,7 +1,7 @@
 //! The configuration file that explains itself.
 
 use super::Settings;
-use super::keys::{Description, SECTIONS};
+use super::keys::{KEYS, Key, SECTIONS};
 
 /// Columns of a comment.
 const WIDTH: usize = 100;
@@ -16,30 +16,29 @@ const PREAMBLE: &str = "\
 ";
 
 pub(super) fn render(settings: &Settings) -> String {
-    let described = settings.describe();
+    let defaults = Settings::default();
     let mut text = String::from(PREAMBLE);
     for (section, about) in SECTIONS {
         text += &format!("\n# {about}\n[{section}]\n");
-        let keys = described.iter().filter(|entry| entry.key.section == section);
-        keys.for_each(|entry| text += &paragraph(entry));
+        let keys = KEYS.iter().filter(|key| key.section == *section);
+        keys.for_each(|key| text += &paragraph(key, settings, &defaults));
     }
     text
 }
 
-fn paragraph(entry: &Description) -> String {
-    let key = entry.key;
-    let default = entry.default.as_deref().unwrap_or("unset");
-    let unit = key.unit().map_or_else(String::new, |unit| format!(" Unit: {unit}."));
-    let flag = key.flag().map_or_else(String::new, |flag| format!(", {flag}"));
-    let line = match &entry.value {
+fn paragraph(key: &Key, settings: &Settings, defaults: &Settings) -> String {
+    let default = key.show(defaults).unwrap_or_else(|| "unset".into());
+    let unit = key.rule.unit().map_or_else(String::new, |unit| format!(" Unit: {unit}."));
+    let flag = key.flag.map_or_else(String::new, |flag| format!(", --{}", flag.name));
+    let line = match key.show(settings) {
         Some(value) => format!("{} = {value}\n", key.name),
-        None => format!("# {} = {}\n", key.name, key.example()),
+        None => format!("# {} = {}\n", key.name, key.rule.example()),
     };
     [
         "\n".to_owned(),
         comment(key.meaning),
         comment(&format!("How to choose: {}", key.choose)),
-        comment(&format!("Allowed: {}.{unit}", key.allowed())),
+        comment(&format!("Allowed: {}.{unit}", key.rule)),
         comment(&format!("Default: {default}. Also: {}{flag}", key.variable())),
         line,
     ]

@@ -85,7 +85,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(super) fn value(origin: Origin, key: &Key, value: String) -> Self {
-        Self::Value { origin, key: key.path(), value, allowed: key.allowed() }
+        Self::Value { origin, key: key.path(), value, allowed: key.rule.to_string() }
     }
 }
 
@@ -103,7 +103,7 @@ pub enum Origin {
     },
     /// An environment variable.
     Variable(String),
-    /// A command-line flag.
+    /// A command-line flag, without its dashes.
     Flag(&'static str),
 }
 
@@ -113,7 +113,7 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("by default"),
             Self::File { path, line } => write!(f, "{}, line {line}", path.display()),
             Self::Variable(name) => write!(f, "environment variable {name}"),
-            Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Flag(name) => write!(f, "flag --{name}"),
         }
     }
 }

@@ -1,13 +1,11 @@
 //! What a key takes, in words for people and as a check.
 
 use std::fmt;
+use std::net::SocketAddr;
 
-use starling_ring::role::Zone;
-use starling_storage::SyncMode;
-use starling_types::ClusterId;
 use starling_wire::gossip::{MAX_NAME, MAX_ZONE};
 
-use super::value::{self, Field, Given};
+use super::value::{self, Given};
 
 /// The values that a key takes.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +37,8 @@ pub(super) enum Rule {
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 impl Rule {
-    /// The text of `given`, if it has the right type and keeps to the rule.
+    /// The text of `given`, if it has the right type and keeps to the rule, as far as the type of the key's field does not
+    /// say it.
     pub(super) fn admit(self, given: &Given) -> Option<String> {
         let text = match (given, self) {
             (Given::Integer(number), Self::Count(..) | Self::Bytes(..)) => number.to_string(),
@@ -52,14 +51,12 @@ impl Rule {
     fn holds(self, text: &str) -> bool {
         match self {
             Self::Name => (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control),
-            Self::Zone => text.len() <= MAX_ZONE && Zone::new(text).is_ok(),
+            Self::Zone => text.len() <= MAX_ZONE,
             Self::Directory => !text.is_empty() && !text.contains('\0'),
-            Self::Listen => std::net::SocketAddr::parse(text).is_some(),
-            Self::Reachable => std::net::SocketAddr::parse(text)
-                .is_some_and(|address| !address.ip().is_unspecified() && address.port() != 0),
-            Self::Cluster => ClusterId::parse(text).is_some(),
-            Self::Word(words) => words.contains(&text),
-            Self::Sync => SyncMode::parse(text).is_some(),
+            Self::Reachable => text
+                .parse::<SocketAddr>()
+                .is_ok_and(|address| !address.ip().is_unspecified() && address.port() != 0),
+            Self::Listen | Self::Cluster | Self::Word(_) | Self::Sync => true,
             Self::Filter => text.split(',').all(is_directive),
             Self::Count(least, most) => {
                 value::plain_number(text).is_some_and(|n| (least..=most).contains(&n))

@@ -1,24 +1,31 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use clap::{Args, Command, FromArgMatches};
 use starling_gossip::Preset;
+use starling_ring::Zone;
 use starling_types::ClusterId;
 
-use super::keys::{KEYS, SECTIONS};
+use super::keys::{KEYS, Key, SECTIONS, find};
 use super::{ConfigError, Overrides, Settings};
 
 /// Loads `text` as a file; errors with the file's name in place of its path.
-fn load(text: &str, env: &[(&str, &str)], flags: Overrides) -> Result<Settings, String> {
+fn load(text: &str, env: &[(&str, &str)], flags: &[&str]) -> Result<Settings, String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("node.toml");
     std::fs::write(&path, text).unwrap();
     let env = env.iter().map(|(name, value)| (name.to_string(), value.to_string()));
     let anonymous = |error: ConfigError| error.to_string().replace(path.to_str().unwrap(), "node.toml");
-    Settings::load(Some(&path), env, flags).map_err(anonymous)
+    Settings::load(Some(&path), env, overrides(flags)).map_err(anonymous)
+}
+
+fn overrides(flags: &[&str]) -> Overrides {
+    let command = Overrides::augment_args(Command::new("node").no_binary_name(true));
+    Overrides::from_arg_matches(&command.get_matches_from(flags)).unwrap()
 }
 
 fn from_file(text: &str) -> Result<Settings, String> {
-    load(text, &[], Overrides::default())
+    load(text, &[], &[])
 }
 
 fn refused(text: &str) -> String {
@@ -26,7 +33,7 @@ fn refused(text: &str) -> String {
 }
 
 fn refused_variable(name: &str, value: &str) -> String {
-    load("", &[(name, value)], Overrides::default()).expect_err(name)
+    load("", &[(name, value)], &[]).expect_err(name)
 }
 
 fn shipped(name: &str) -> PathBuf {
@@ -50,8 +57,7 @@ fn every_default_keeps_its_own_rule() {
 fn flags_win_over_variables_over_file_over_default() {
     let file = "[node]\nname = 'file'\nzone = 'file'\nweight = 2\n";
     let env = [("STARLING_NODE_NAME", "env"), ("STARLING_NODE_ZONE", "env")];
-    let flags = Overrides { name: Some("flag".into()), ..Overrides::default() };
-    let node = load(file, &env, flags).unwrap().node;
+    let node = load(file, &env, &["--name", "flag"]).unwrap().node;
     assert_eq!((node.name.as_str(), node.zone.as_str(), node.weight), ("flag", "env", 2));
     assert_eq!(node.data, Settings::default().node.data);
 }
@@ -64,11 +70,8 @@ fn every_key_can_be_set_in_the_file_and_by_its_variable() {
         let by_file = from_file(&line).unwrap();
         assert_ne!(by_file, Settings::default(), "{line}");
         let bare = value.trim_matches('"');
-        let by_variable = load(
-            &format!("[{}]\n{}", key.section, company(&key.path())),
-            &[(&key.variable(), bare)],
-            Overrides::default(),
-        );
+        let by_variable =
+            load(&format!("[{}]\n{}", key.section, company(&key.path())), &[(&key.variable(), bare)], &[]);
         assert_eq!(by_variable, Ok(by_file), "{}", key.variable());
     }
 }
@@ -102,28 +105,31 @@ fn company(path: &str) -> &'static str {
 
 #[test]
 fn every_flag_sets_its_own_key() {
-    let flags = Overrides {
-        name: Some("n9".into()),
-        data: Some("d".into()),
-        zone: Some("z".into()),
-        resp: Some("127.0.0.1:1".into()),
-        http: Some("127.0.0.1:2".into()),
-        quic: Some("0.0.0.0:3".into()),
-        advertise: Some("192.0.2.7:4".into()),
-        tls_dir: Some("t".into()),
-        log: Some("debug".into()),
-    };
     let mut expected = Settings::default();
     expected.node.name = "n9".into();
     expected.node.data = "d".into();
-    expected.node.zone = "z".into();
+    expected.node.zone = Zone::new("z").unwrap();
     expected.listen.resp = "127.0.0.1:1".parse().unwrap();
     expected.listen.http = "127.0.0.1:2".parse().unwrap();
     expected.listen.quic = "0.0.0.0:3".parse().unwrap();
     expected.listen.advertise = Some("192.0.2.7:4".parse().unwrap());
     expected.tls.dir = "t".into();
     expected.telemetry.log = "debug".into();
-    assert_eq!(load("", &[], flags), Ok(expected));
+    let flags = "--name n9 --data d --zone z --resp 127.0.0.1:1 --http 127.0.0.1:2 --quic 0.0.0.0:3 \
+                 --advertise 192.0.2.7:4 --tls-dir t --log debug";
+    let flags: Vec<&str> = flags.split(' ').collect();
+    assert_eq!(load("", &[], &flags), Ok(expected));
+    let in_the_table = KEYS.iter().filter(|key| key.flag.is_some()).count();
+    assert_eq!(flags.len(), 2 * in_the_table, "a flag of the table is not tried here");
+}
+
+#[test]
+fn of_flags_taken_in_turn_the_last_counts() {
+    let mut flags = overrides(&["--name", "first", "--zone", "z"]);
+    let command = Overrides::augment_args_for_update(Command::new("node").no_binary_name(true));
+    flags.update_from_arg_matches(&command.get_matches_from(["--name", "last"])).unwrap();
+    let node = Settings::load(None, [], flags).unwrap().node;
+    assert_eq!((node.name.as_str(), node.zone.as_str()), ("last", "z"));
 }
 
 #[test]
@@ -155,9 +161,8 @@ fn a_value_that_is_not_allowed_says_where_what_and_what_is() {
         "environment variable STARLING_LISTEN_RESP: listen.resp = \"7001\" is not allowed: it must be an IP address and a \
          port, as in 127.0.0.1:7001 or [::1]:7001"
     );
-    let flags = Overrides { log: Some("loud".into()), ..Overrides::default() };
     assert_eq!(
-        load("", &[], flags).unwrap_err(),
+        load("", &[], &["--log", "loud"]).unwrap_err(),
         "flag --log: telemetry.log = \"loud\" is not allowed: it must be one of off, error, warn, info, debug, trace, or \
          such a level per module, as in info,starling_node=debug"
     );
@@ -198,8 +203,7 @@ fn names_have_a_longest_length() {
 
 #[test]
 fn an_overruled_value_must_be_allowed_all_the_same() {
-    let flags = Overrides { resp: Some("127.0.0.1:1".into()), ..Overrides::default() };
-    let error = load("listen.resp = 'x'", &[], flags).unwrap_err();
+    let error = load("listen.resp = 'x'", &[], &["--resp", "127.0.0.1:1"]).unwrap_err();
     assert!(error.starts_with("node.toml, line 1: listen.resp"), "{error}");
 }
 
@@ -241,7 +245,7 @@ fn variables_that_nothing_reads_are_refused() {
 #[test]
 fn variables_of_others_are_passed_over() {
     let env = [("STARLING_AT", "x"), ("STARLING_TLS", "x"), ("PATH", "x"), ("MY_STARLING_X", "x")];
-    assert_eq!(load("", &env, Overrides::default()), Ok(Settings::default()));
+    assert_eq!(load("", &env, &[]), Ok(Settings::default()));
 }
 
 #[test]
@@ -285,11 +289,8 @@ fn two_tcp_doors_cannot_share_a_port() {
 
 #[test]
 fn the_largest_value_must_fit_in_flight() {
-    let error = load(
-        "[limits]\nmax_value = '4MiB'\n",
-        &[("STARLING_LIMITS_MAX_IN_FLIGHT_BYTES", "3MiB")],
-        Overrides::default(),
-    );
+    let error =
+        load("[limits]\nmax_value = '4MiB'\n", &[("STARLING_LIMITS_MAX_IN_FLIGHT_BYTES", "3MiB")], &[]);
     assert_eq!(
         error.unwrap_err(),
         "environment variable STARLING_LIMITS_MAX_IN_FLIGHT_BYTES: limits.max_in_flight_bytes = 3MiB is not allowed: it \
@@ -304,23 +305,21 @@ fn the_table_is_sound() {
     let mut seen = order.clone();
     seen.dedup();
     assert_eq!(seen, sections, "sections in order, none empty");
-    let paths: BTreeSet<String> = KEYS.iter().map(super::Key::path).collect();
+    let paths: BTreeSet<String> = KEYS.iter().map(Key::path).collect();
     assert_eq!(paths.len(), KEYS.len(), "no key twice");
-    for entry in Settings::default().describe() {
-        let path = entry.key.path();
-        assert_eq!(entry.value, entry.default, "{path}");
-        assert!(entry.key.meaning.ends_with('.') && entry.key.choose.ends_with('.'), "{path}");
+    for key in KEYS {
+        assert!(key.meaning.ends_with('.') && key.choose.ends_with('.'), "{}", key.path());
     }
 }
 
 #[test]
-fn a_description_shows_value_and_default() {
+fn what_is_shown_has_a_unit_and_can_be_read_back() {
     let settings = from_file("limits.max_value = 1000000").unwrap();
-    let described = settings.describe();
-    let entry = described.iter().find(|d| d.key.path() == "limits.max_value").unwrap();
-    assert_eq!((entry.value.as_deref(), entry.default.as_deref()), (Some("\"1000000B\""), Some("\"8MiB\"")));
+    let key = find("limits", "max_value").unwrap();
+    let shown = [&settings, &Settings::default()].map(|settings| key.show(settings).unwrap());
+    assert_eq!(shown, ["\"1000000B\"", "\"8MiB\""]);
     let odd = from_file("node.name = \"a\\\"b\"").unwrap();
-    assert_eq!(from_file(&odd.annotated()), Ok(odd), "what is shown can be read back");
+    assert_eq!(from_file(&odd.annotated()), Ok(odd));
 }
 
 /// To write the file anew after a change of the table, run this test with `UPDATE_CONFIG=1`.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use starling_gossip::Preset;
+use starling_ring::role::Zone;
 use starling_storage::SyncMode;
 use starling_types::ClusterId;
 
@@ -40,68 +41,6 @@ pub(super) trait Field: Sized {
     fn show(&self) -> Option<String>;
 }
 
-impl Field for String {
-    fn parse(text: &str) -> Option<Self> {
-        Some(text.into())
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(quoted(self))
-    }
-}
-
-impl Field for PathBuf {
-    fn parse(text: &str) -> Option<Self> {
-        Some(text.into())
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(quoted(&self.to_string_lossy()))
-    }
-}
-
-impl Field for SocketAddr {
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(quoted(&self.to_string()))
-    }
-}
-
-impl Field for SyncMode {
-    fn parse(text: &str) -> Option<Self> {
-        match text.split_once(' ') {
-            None if text == "always" => Some(Self::Always),
-            None if text == "os" => Some(Self::Os),
-            Some(("interval", ms)) => {
-                let ms = plain_number(ms).filter(|ms| (1..=60_000).contains(ms))?;
-                Some(Self::Interval(Duration::from_millis(ms)))
-            }
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(match self {
-            Self::Always => quoted("always"),
-            Self::Interval(span) => quoted(&format!("interval {}", span.as_millis())),
-            Self::Os => quoted("os"),
-        })
-    }
-}
-
-impl Field for ClusterId {
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().filter(|id: &Self| id.is_some())
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(quoted(&self.to_string()))
-    }
-}
-
 impl<F: Field> Field for Option<F> {
     fn parse(text: &str) -> Option<Self> {
         F::parse(text).map(Some)
@@ -112,51 +51,53 @@ impl<F: Field> Field for Option<F> {
     }
 }
 
-impl Field for Preset {
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
+macro_rules! fields {
+    ($($type:ty: $parse:expr, $show:expr;)+) => {$(
+        impl Field for $type {
+            fn parse(text: &str) -> Option<Self> {
+                let parse: fn(&str) -> Option<Self> = $parse;
+                parse(text)
+            }
 
-    fn show(&self) -> Option<String> {
-        let word = match self {
-            Self::Lan => "lan",
-            Self::Calm => "calm",
-            Self::Wan => "wan",
-        };
-        Some(quoted(word))
-    }
+            fn show(&self) -> Option<String> {
+                let show: fn(&Self) -> String = $show;
+                Some(show(self))
+            }
+        }
+    )+};
 }
 
-/// A count.
-impl Field for u32 {
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(self.to_string())
-    }
+fields! {
+    String: |text| Some(text.into()), |name| quoted(name);
+    PathBuf: |text| Some(text.into()), |path| quoted(&path.to_string_lossy());
+    Zone: |text| Self::new(text).ok(), |zone| quoted(zone.as_str());
+    SocketAddr: |text| text.parse().ok(), |address| quoted(&address.to_string());
+    ClusterId: |text| text.parse().ok().filter(|id: &Self| id.is_some()), |id| quoted(&id.to_string());
+    Preset: |text| text.parse().ok(), |preset| quoted(match preset {
+        Self::Lan => "lan",
+        Self::Calm => "calm",
+        Self::Wan => "wan",
+    });
+    SyncMode: sync_mode, |mode| quoted(&match mode {
+        Self::Always => "always".into(),
+        Self::Interval(span) => format!("interval {}", span.as_millis()),
+        Self::Os => "os".into(),
+    });
+    // A count or bytes: both read alike, because a count's rule has refused units by now.
+    u32: |text| parse_size(text)?.try_into().ok(), Self::to_string;
+    u64: parse_size, Self::to_string;
+    usize: |text| parse_size(text)?.try_into().ok(), Self::to_string;
 }
 
-/// Bytes.
-impl Field for u64 {
-    fn parse(text: &str) -> Option<Self> {
-        parse_size(text)
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(self.to_string())
-    }
-}
-
-/// A count or bytes: both read alike, because a count's rule has refused units by now.
-impl Field for usize {
-    fn parse(text: &str) -> Option<Self> {
-        parse_size(text)?.try_into().ok()
-    }
-
-    fn show(&self) -> Option<String> {
-        Some(self.to_string())
+fn sync_mode(text: &str) -> Option<SyncMode> {
+    match text.split_once(' ') {
+        None if text == "always" => Some(SyncMode::Always),
+        None if text == "os" => Some(SyncMode::Os),
+        Some(("interval", ms)) => {
+            let ms = plain_number(ms).filter(|ms| (1..=60_000).contains(ms))?;
+            Some(SyncMode::Interval(Duration::from_millis(ms)))
+        }
+        _ => None,
     }
 }
 

@@ -4,7 +4,6 @@ use rand::Rng;
 use starling_frontend::{Door, FrontEvent, FrontLimits, Identity, InfoSection, KvService, ReplyTo};
 use starling_node::Event;
 use starling_types::{BucketName, Key, RequestId};
-use starling_wire::client::QuorumChoice;
 use starling_wire::local::{LocalAsk, LocalPage};
 use starling_wire::{Failure, KvOp, KvRequest};
 use tokio::sync::oneshot;
@@ -26,21 +25,10 @@ impl KvService for Reactor {
         let mut rng = self.rng.borrow_mut();
         let id = (u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64());
         // The client has said no time: not this node's clock but the cluster's time is what others judge it by.
-        let (issued, began) = (self.cluster_time(), self.may_have_come());
-        KvRequest {
-            id: RequestId::from_bits(id),
-            attempt: 0,
-            issued,
-            began,
-            timeout_ms: 0,
-            // Clients of these doors have no ids: nothing they send is ever tried again under the same one.
-            patience_ms: 0,
-            bucket,
-            key,
-            op,
-            quorum: QuorumChoice::default(),
-            forwarded: false,
-        }
+        let issued = self.cluster_time();
+        // Clients of these doors have no ids: nothing they send is ever tried again under the same one.
+        let request = KvRequest::new(RequestId::from_bits(id), issued, bucket, key, op);
+        KvRequest { began: self.may_have_come(), ..request }
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -36,18 +36,13 @@ impl Workload {
             true => QuorumChoice { r: None, w: None, strict: Some(true) },
             false => me.quorum(options, kind == Kind::Get),
         };
+        let (id, bucket) = (RequestId::from_bits(id), BucketName::default_bucket());
+        let limit = u32::try_from(options.patience.as_millis()).unwrap_or(u32::MAX);
         let request = KvRequest {
-            id: RequestId::from_bits(id),
-            attempt: 0,
-            issued: me.clock.wall(world),
-            began: me.clock.wall(world),
-            timeout_ms: u32::try_from(options.patience.as_millis()).unwrap_or(u32::MAX),
-            patience_ms: u32::try_from(options.patience.as_millis()).unwrap_or(u32::MAX),
-            bucket: BucketName::default_bucket(),
-            key: key_name(key),
-            op,
+            timeout_ms: limit,
+            patience_ms: limit,
             quorum,
-            forwarded: false,
+            ..KvRequest::new(id, me.clock.wall(world), bucket, key_name(key), op)
         };
         (record(options, world, (client, key), &request, kind, seen), request)
     }

@@ -8,7 +8,7 @@ use starling_types::{BucketName, BucketProps, ClusterId, Conflict, Generation, N
 use starling_wire::cluster::BucketRegister;
 
 use super::*;
-use crate::boot::encode;
+use crate::meta::encode;
 
 type Row = (Bytes, Bytes);
 

@@ -9,8 +9,9 @@ use starling_wire::gossip::{Body, Claim, Record, Rumour};
 
 use super::lives::{OTHER, claim, commit_of_losses, give, gossip, meet, say};
 use super::*;
-use crate::boot::{Life, META_LAYOUT, META_LIFE, meta_row};
+use crate::boot::{Life, META_LAYOUT, META_LIFE};
 use crate::losses::Losses;
+use crate::meta::meta_row;
 
 type Rows = BTreeMap<Bytes, Bytes>;
 
