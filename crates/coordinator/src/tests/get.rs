@@ -241,7 +241,7 @@ fn what_is_held_under_newer_rules_is_shown_as_it_is_and_not_kept_here() {
 
 #[test]
 fn what_is_held_under_newer_rules_is_kept_here_once_they_are_known() {
-    let siblings = || starling_types::BucketProps::default();
+    let siblings = || BucketProps::default();
     let (mut story, _) = Story::with(strict(lww()), &Record::default());
     assert_eq!(story.answer(2, newer(&record(9, "b"))), ["merge b at 3"], "another owner must do");
     assert_eq!(story.event(Event::PropsChanged(siblings(), 2)), ["merge b here"]);
