@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use starling_types::Outcome;
-use starling_wire::replica::{Held, ReadAnswer, Recalled};
+use starling_wire::replica::{Held, Recalled};
 
 use super::*;
 use crate::put::{Put, Tried};
-use crate::{Event, Get, Verdict};
+use crate::{Event, Verdict};
 
 fn staged_put(plan: Plan) -> (Put, Vec<String>) {
     let mut out = Vec::new();
@@ -136,15 +136,6 @@ fn a_retry_is_made_only_if_owners_of_each_set_would_remember_the_first_try() {
         remember(&mut put, 4, since);
         assert_eq!(remember(&mut put, 5, 9_000), [said]);
     }
-}
-
-#[test]
-fn a_read_needs_its_one_set_alone() {
-    let mut out = Vec::new();
-    let mut get = Get::start(plan_over(&[(&[1, 4, 5], 2)], &[], &[]), bucket(), key(), &mut out);
-    get.handle(at(0), Event::ReadHere(record(1, "v")), &mut out);
-    get.handle(at(0), Event::Answered(node(4), ReadAnswer::Same), &mut out);
-    assert_eq!(words(out), ["read here", "compare 4", "says v"]);
 }
 
 /// Sets of owners 1 to 7, this node in some of them, and what becomes of the nodes asked.
