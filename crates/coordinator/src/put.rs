@@ -276,8 +276,7 @@ impl Put {
             }
             Phase::Coordinating { .. } => {
                 // The vnode here may stage it later, when the load it waits for comes.
-                let detail =
-                    "time ran out before this node's disk answered; retry with the same request id";
+                let detail = "time ran out before this node's disk answered; retry with the same request id";
                 self.fail(Failure::unknown(FailureKind::Deadline, detail), out);
             }
         }

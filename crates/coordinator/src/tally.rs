@@ -140,11 +140,7 @@ impl<Yes: PartialEq> Tally<Yes> {
     }
 
     /// The sets in which fewer than `need` are as `is` says.
-    pub(crate) fn short(
-        &self,
-        need: impl Fn(&Set) -> u8,
-        is: impl Fn(&Asked<Yes>) -> bool,
-    ) -> Membership {
+    pub(crate) fn short(&self, need: impl Fn(&Set) -> u8, is: impl Fn(&Asked<Yes>) -> bool) -> Membership {
         let mut short = Membership::NONE;
         for (sets, set) in self.sets.each() {
             if self.count(sets, &is) < usize::from(need(set)) {
@@ -167,8 +163,7 @@ impl<Yes: PartialEq> Tally<Yes> {
 
     /// How many nodes of these sets are as `is` says; in a strict request owners alone.
     pub(crate) fn count(&self, sets: Membership, is: impl Fn(&Asked<Yes>) -> bool) -> usize {
-        let counts =
-            |a: &&Asked<Yes>| !self.strict || a.is_owner() || planted::on(Bug::FallbackCountsStrict);
+        let counts = |a: &&Asked<Yes>| !self.strict || a.is_owner() || planted::on(Bug::FallbackCountsStrict);
         self.asked.iter().filter(|a| a.sets.meets(sets) && is(a)).filter(counts).count()
     }
 

@@ -199,15 +199,14 @@ impl Replication {
     }
 
     fn failure(&self, words: fn(Outcome, usize, u8, &str, &str) -> Failure) -> Failure {
-        let outcome =
-            if planted::on(Bug::UnknownDenied) { Outcome::NotApplied } else { Outcome::Unknown };
+        let outcome = if planted::on(Bug::UnknownDenied) { Outcome::NotApplied } else { Outcome::Unknown };
         let (acked, needed) = self.tally.standing(need, Asked::is_yes);
         words(outcome, acked, needed, "replicas acked", &self.tally.story("acked"))
     }
 }
 
-const fn need(set: &Set) -> u8 {
-    set.quorum - (planted::on(Bug::OneAckLess) && set.quorum > 1) as u8
+fn need(set: &Set) -> u8 {
+    set.quorum - u8::from(planted::on(Bug::OneAckLess) && set.quorum > 1)
 }
 
 fn outdated() -> Why {
