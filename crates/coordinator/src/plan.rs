@@ -196,8 +196,8 @@ impl Plan {
             let absent = usize::from(n).saturating_sub(owners);
             if self.strict { owners } else { owners + self.fallbacks.len().min(absent) }
         };
-        let sets = self.sets.each().map(|(sets, set)| (within_reach(sets, set.n), set.quorum));
-        sets.into_iter().find(|&(reach, quorum)| reach < usize::from(quorum))
+        let mut sets = self.sets.each().map(|(sets, set)| (within_reach(sets, set.n), set.quorum));
+        sets.find(|&(reach, quorum)| reach < usize::from(quorum))
     }
 
     /// Whether an ack under this plan is as good as the bucket demands. What merely is usual in the bucket, and a

@@ -5,12 +5,15 @@ mod inquiry;
 mod replication;
 mod resend;
 
+use starling_causality::Dot;
 use starling_types::{BucketName, BucketProps, Instant, Key, NodeId, Outcome, RequestId};
+use starling_wire::client::Receipt;
 use starling_wire::replica::{Merge, Merged, Origin};
 use starling_wire::{Failure, FailureKind};
 
 use crate::plan::{Plan, Reach};
 use crate::reply::{no_quorum, too_late};
+use crate::sets::Set;
 use crate::tally::Why;
 use crate::{Answer, Effect, Event, Staged};
 
@@ -295,10 +298,24 @@ impl Write {
             stands_for,
         }
     }
+
+    /// Of a write that so many nodes and owners have acked; with several owner sets, the newest's W and N.
+    fn receipt(&self, dot: Option<Dot>, acked: usize, owners: usize) -> Receipt {
+        let count = |n| u8::try_from(n).unwrap_or(u8::MAX);
+        let Set { quorum: w, n, .. } = *self.plan.sets.first();
+        Receipt {
+            dot,
+            coordinator: self.plan.me(),
+            acked: count(acked),
+            owners: count(owners),
+            w,
+            n,
+            durable: self.plan.durable,
+            hinted: 0,
+            partial: false,
+            unvouched: false,
+        }
+    }
 }
 
 const CHANGED: &str = "the bucket's properties have changed: write again";
-
-fn count(n: usize) -> u8 {
-    u8::try_from(n).unwrap_or(u8::MAX)
-}

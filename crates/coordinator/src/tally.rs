@@ -61,8 +61,8 @@ impl<Yes: PartialEq> Tally<Yes> {
     /// A fallback is asked to hold the copy of an absent owner: it counts where the owner would.
     pub(crate) fn add_fallback(&mut self, node: NodeId, owner: NodeId) {
         let sets = self.asked.iter().find(|a| a.node == owner).map_or(Membership::NONE, |a| a.sets);
-        let stands_for = Some(owner);
-        self.asked.push(Asked { node, state: State::Waiting, sets, stands_for, relieved: false });
+        let state = State::Waiting;
+        self.asked.push(Asked { node, state, sets, stands_for: Some(owner), relieved: false });
     }
 
     /// The next node in `sets` that was not asked; it is waited for from now on.
@@ -72,10 +72,11 @@ impl<Yes: PartialEq> Tally<Yes> {
         Some(next.node)
     }
 
-    /// Takes an answer down; `false` if the node was not asked.
-    pub(crate) fn set(&mut self, node: NodeId, state: State<Yes>) -> bool {
-        let asked = self.asked.iter_mut().find(|a| a.node == node && a.state != State::Unasked);
-        asked.map(|asked| asked.state = state).is_some()
+    /// Takes an answer down, if the node was asked.
+    pub(crate) fn set(&mut self, node: NodeId, state: State<Yes>) {
+        if let Some(asked) = self.asked.iter_mut().find(|a| a.node == node && a.state != State::Unasked) {
+            asked.state = state;
+        }
     }
 
     /// Takes an answer down that is waited for: the sets in which it counts, `None` if it is not.

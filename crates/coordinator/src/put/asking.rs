@@ -2,12 +2,11 @@
 
 use starling_causality::Record;
 use starling_types::{Instant, NodeId, Outcome};
-use starling_wire::client::Receipt;
 use starling_wire::replica::{Origin, Recall, Recalled};
 use starling_wire::{Class, Failure, FailureKind, Message};
 
 use super::inquiry::{Inquiry, Standing};
-use super::{Heard, OtherTry, Phase, Put, count};
+use super::{Heard, OtherTry, Phase, Put};
 use crate::reply::no_quorum;
 use crate::{Answer, Effect, Written};
 
@@ -178,20 +177,8 @@ impl Put {
             return;
         }
         self.phase = Phase::Over;
-        let plan = &self.write.plan;
-        let n = count(plan.owners.len());
-        let receipt = Receipt {
-            dot: None,
-            coordinator: plan.me(),
-            acked: n,
-            owners: n,
-            w: plan.sets.first().quorum,
-            n: plan.sets.first().n,
-            durable: plan.durable,
-            hinted: 0,
-            partial: false,
-            unvouched: false,
-        };
+        let n = self.write.plan.owners.len();
+        let receipt = self.write.receipt(None, n, n);
         let written = Written { context: None, siblings: 0, existed: false, receipt };
         out.push(Effect::Respond(Answer::Written(written)));
     }

@@ -7,7 +7,7 @@ use starling_wire::replica::{Merged, Refusal};
 use starling_wire::{Class, Failure, Message};
 
 use super::resend::{Refused, Resend};
-use super::{CHANGED, Write, count};
+use super::{CHANGED, Write};
 use crate::plan::Reach;
 use crate::reply::{no_quorum, too_late};
 use crate::sets::{Membership, Set};
@@ -176,19 +176,13 @@ impl Replication {
     }
 
     fn written(&self, write: &Write) -> Answer {
-        let plan = &write.plan;
-        let owners = |asked: &Asked<()>| asked.is_yes() && asked.is_owner();
+        let acked = self.tally.count(Membership::ALL, Asked::is_yes);
+        let owners = self.tally.count(Membership::ALL, |asked| asked.is_yes() && asked.is_owner());
         let receipt = Receipt {
-            dot: Some(self.staged.dot),
-            coordinator: plan.me(),
-            acked: count(self.tally.count(Membership::ALL, Asked::is_yes)),
-            owners: count(self.tally.count(Membership::ALL, owners)),
-            w: plan.sets.first().quorum,
-            n: plan.sets.first().n,
-            durable: plan.durable,
             hinted: self.hinted,
             partial: self.partial,
-            unvouched: plan.unvouched,
+            unvouched: write.plan.unvouched,
+            ..write.receipt(Some(self.staged.dot), acked, owners)
         };
         Answer::Written(Written {
             context: self.staged.context.clone(),
