@@ -4,7 +4,6 @@
 //!
 //! What is merged, and what repairs, is the causal join alone. Only what is shown is settled by the bucket's rule.
 
-mod asked;
 mod rules;
 
 use starling_causality::{Digest, Record};
@@ -13,9 +12,10 @@ use starling_types::{BucketName, Instant, Key, NodeId, Outcome};
 use starling_wire::replica::{Merge, Merged, Read, ReadAnswer, Shown};
 use starling_wire::{Class, Message};
 
-use self::asked::{Asked, State};
-use crate::plan::{Peer, Plan, Reach};
+use crate::plan::{Plan, Reach};
 use crate::reply::{no_quorum, too_late};
+use crate::sets::{Membership, Set};
+use crate::tally::{Asked, State, Tally, Why};
 use crate::{Answer, Effect, Event, Verdict};
 
 /// One read under way.
@@ -24,14 +24,19 @@ pub struct Get {
     plan: Plan,
     bucket: BucketName,
     key: Key,
-    asked: Vec<Asked>,
-    /// The owners not asked yet, most preferred last.
-    unasked: Vec<NodeId>,
+    /// The owners, and the digest of the record that each holds.
+    tally: Tally<Digest>,
     merged: Record,
     /// Number of the newest rules under which any of that is held.
     rules: u64,
+    /// Number of the newest rules that this node knows.
+    props: u64,
+    /// By these the last writer wins.
+    lww: bool,
     digest_here: Option<Digest>,
     phase: Phase,
+    /// When one node more is asked.
+    hedge: Instant,
     /// Data repaired by this read, for the metrics.
     repairs: u32,
 }
@@ -49,16 +54,20 @@ enum Phase {
 impl Get {
     /// Starts a read.
     pub fn start(plan: Plan, bucket: BucketName, key: Key, out: &mut Vec<Effect>) -> Self {
-        let (down, mut unasked): (Vec<Peer>, Vec<Peer>) =
-            plan.others.iter().rev().partition(|p| p.reach == Reach::Down);
-        // Popped from the end: stable, so preference decides among those equally reachable.
-        unasked.sort_by_key(|p| std::cmp::Reverse(p.reach));
-        let mut asked = vec![Asked { node: plan.me, state: State::Waiting }];
-        asked.extend(down.into_iter().map(|p| Asked { node: p.node, state: State::Down }));
+        let mut tally = Tally::new(&plan);
+        tally.add(plan.me(), plan.owners[0].sets, State::Waiting);
+        // Preference decides among those equally reachable.
+        for reach in [Reach::Up, Reach::Suspect, Reach::Down] {
+            let state = || if reach == Reach::Down { State::No(Why::Down) } else { State::Unasked };
+            let owners = plan.others().iter().filter(|owner| owner.reach == reach);
+            owners.for_each(|owner| tally.add(owner.node, owner.sets, state()));
+        }
         let mut get = Self {
-            asked,
-            unasked: unasked.into_iter().map(|p| p.node).collect(),
+            tally,
             rules: plan.props,
+            props: plan.props,
+            lww: plan.lww,
+            hedge: plan.start + plan.hedge_pause,
             plan,
             bucket,
             key,
@@ -79,15 +88,15 @@ impl Get {
         match event {
             Event::ReadHere(record) => self.read_here(record, out),
             Event::ReadHerePartly(record) => {
-                self.partly(self.plan.me, Some((&record, self.plan.props)), out);
+                self.partly(self.plan.me(), Some((&record, self.props)), out);
             }
-            Event::UnreadHere(_) => self.partly(self.plan.me, None, out),
-            Event::MergedHere => self.repaired(self.plan.me, out),
+            Event::UnreadHere(_) => self.partly(self.plan.me(), None, out),
+            Event::MergedHere => self.repaired(self.plan.me(), out),
             Event::Answered(from, answer) => self.answered(from, answer, out),
             Event::Merged(from, Merged::Done { durable }) if durable || !self.plan.durable => {
                 self.repaired(from, out);
             }
-            Event::Merged(from, _) => self.will_not_hold(from, State::CannotVouch, out),
+            Event::Merged(from, _) => self.will_not_hold(from, Why::CannotVouch, out),
             Event::PropsChanged(props, number) => self.props_changed(&props, number, out),
             Event::PeerDown(node) => self.gone(node, out),
             Event::Tick => {}
@@ -100,11 +109,11 @@ impl Get {
 
     /// When [`Event::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        match (self.phase, self.unasked.is_empty()) {
-            (Phase::Over, _) => None,
-            (Phase::Lingering, _) => Some(self.linger_until()),
-            (_, false) => Some(self.plan.hedge.min(self.plan.deadline)),
-            (_, true) => Some(self.plan.deadline),
+        match self.phase {
+            Phase::Over => None,
+            Phase::Lingering => Some(self.linger_until()),
+            _ if self.tally.is_any_unasked() => Some(self.hedge.min(self.plan.deadline)),
+            _ => Some(self.plan.deadline),
         }
     }
 
@@ -121,12 +130,12 @@ impl Get {
     fn read_here(&mut self, record: Record, out: &mut Vec<Effect>) {
         let digest = record.digest();
         if self.phase != Phase::Reading {
-            return self.late(self.plan.me, digest, Some((&record, self.plan.props)), out);
+            return self.late(self.plan.me(), digest, Some((&record, self.props)), out);
         }
         self.digest_here = Some(digest);
-        self.set(self.plan.me, State::Holds(digest));
+        self.tally.set(self.plan.me(), State::Yes(digest));
         // Joined, not put in place: a hedge may have been answered before this replica's disk.
-        self.join(&record, self.plan.props);
+        self.join(&record, self.props);
         self.ask_until_enough(out);
     }
 
@@ -135,14 +144,14 @@ impl Get {
     fn late(&mut self, node: NodeId, digest: Digest, more: Option<(&Record, u64)>, out: &mut Vec<Effect>) {
         match self.phase {
             Phase::Securing => {
-                self.set(node, State::Holds(digest));
+                self.tally.set(node, State::Yes(digest));
                 if digest != self.merged.digest() {
                     self.send_repair(node, out);
                 }
                 self.secure(out);
             }
-            Phase::Lingering if self.is_waiting_for(node) => {
-                self.set(node, State::Holds(digest));
+            Phase::Lingering if self.tally.is_waiting_for(node) => {
+                self.tally.set(node, State::Yes(digest));
                 more.into_iter().for_each(|(record, props)| self.join(record, props));
                 self.repair(out);
                 self.trust_repairs();
@@ -153,18 +162,18 @@ impl Get {
 
     /// Asks as many owners as the quorum still needs.
     fn ask_until_enough(&mut self, out: &mut Vec<Effect>) {
-        while self.phase == Phase::Reading && self.promising() < usize::from(self.plan.quorum) {
-            if !self.ask_next(out) {
+        while self.phase == Phase::Reading {
+            let short = self.tally.short(|set| set.quorum, Asked::is_promising);
+            if !self.ask_next(short, out) {
                 break;
             }
         }
     }
 
-    fn ask_next(&mut self, out: &mut Vec<Effect>) -> bool {
-        let Some(node) = self.unasked.pop() else {
+    fn ask_next(&mut self, sets: Membership, out: &mut Vec<Effect>) -> bool {
+        let Some(node) = self.tally.ask_next(sets) else {
             return false;
         };
-        self.asked.push(Asked { node, state: State::Waiting });
         let read = Read { bucket: self.bucket.clone(), key: self.key.clone(), digest: self.digest_here };
         out.push(Effect::Send(node, Class::Foreground, Message::Read(read)));
         true
@@ -174,30 +183,25 @@ impl Get {
         if self.phase != Phase::Reading {
             return self.answered_late(from, answer, out);
         }
-        match answer {
-            ReadAnswer::Same => match self.digest_here {
-                Some(digest) => self.set(from, State::Holds(digest)),
-                None => self.set(from, State::CannotVouch),
-            },
-            ReadAnswer::Record(shown) => match Record::decode(&shown.record) {
-                Ok(record) => {
-                    self.set(from, State::Holds(record.digest()));
-                    self.join(&record, shown.props);
-                }
-                Err(_) => self.set(from, State::CannotVouch),
-            },
+        let digest = match answer {
+            ReadAnswer::Same => self.digest_here,
+            ReadAnswer::Record(shown) => Record::decode(&shown.record).ok().map(|record| {
+                self.join(&record, shown.props);
+                record.digest()
+            }),
             ReadAnswer::Partial(shown) => return self.shown_partly(from, &shown, out),
-            ReadAnswer::Unknown | ReadAnswer::Refused(_) => self.set(from, State::CannotVouch),
-        }
+            ReadAnswer::Unknown | ReadAnswer::Refused(_) => None,
+        };
+        self.tally.set(from, digest.map_or(State::No(Why::CannotVouch), State::Yes));
         self.ask_until_enough(out);
     }
 
     /// One that cannot vouch for the key: somebody else must, and what it has joins what they say.
     fn partly(&mut self, node: NodeId, record: Option<(&Record, u64)>, out: &mut Vec<Effect>) {
-        if !self.is_waiting_for(node) {
+        let why = if record.is_some() { Why::MayHaveLost } else { Why::CannotVouch };
+        if self.tally.answer(node, State::No(why)).is_none() {
             return;
         }
-        self.set(node, if record.is_some() { State::MayHaveLost } else { State::CannotVouch });
         match self.phase {
             Phase::Reading => {
                 record.into_iter().for_each(|(record, props)| self.join(record, props));
@@ -215,7 +219,7 @@ impl Get {
     }
 
     fn answered_late(&mut self, from: NodeId, answer: ReadAnswer, out: &mut Vec<Effect>) {
-        if !self.is_waiting_for(from) {
+        if !self.tally.is_waiting_for(from) {
             return;
         }
         let record = match answer {
@@ -231,7 +235,7 @@ impl Get {
         match record {
             Some((record, props)) => self.late(from, record.digest(), Some((&record, props)), out),
             None => {
-                self.set(from, State::CannotVouch);
+                self.tally.set(from, State::No(Why::CannotVouch));
                 if self.phase == Phase::Securing {
                     self.secure(out);
                 }
@@ -250,30 +254,30 @@ impl Get {
     }
 
     fn gone(&mut self, node: NodeId, out: &mut Vec<Effect>) {
-        if self.is_waiting_for(node) {
-            self.set(node, State::Down);
+        if self.tally.answer(node, State::No(Why::Down)).is_some() {
             self.ask_until_enough(out);
         }
-        self.will_not_hold(node, State::Down, out);
+        self.will_not_hold(node, Why::Down, out);
     }
 
     /// A strict read counted on this node's repair: another owner must do.
-    fn will_not_hold(&mut self, node: NodeId, state: State, out: &mut Vec<Effect>) {
-        let held = State::Holds(self.merged.digest());
-        if self.phase == Phase::Securing && !self.asked.iter().any(|a| a.node == node && a.state == held) {
-            self.set(node, state);
+    fn will_not_hold(&mut self, node: NodeId, why: Why, out: &mut Vec<Effect>) {
+        let held = State::Yes(self.merged.digest());
+        if self.phase == Phase::Securing && !self.tally.iter().any(|a| a.node == node && a.state == held) {
+            self.tally.set(node, State::No(why));
             self.secure(out);
-        } else if self.phase == Phase::Lingering && self.is_waiting_for(node) {
-            self.set(node, state);
+        } else if self.phase == Phase::Lingering {
+            self.tally.answer(node, State::No(why));
         }
     }
 
     fn repaired(&mut self, node: NodeId, out: &mut Vec<Effect>) {
+        let held = State::Yes(self.merged.digest());
         if self.phase == Phase::Securing {
-            self.set(node, State::Holds(self.merged.digest()));
+            self.tally.set(node, held);
             self.secure(out);
-        } else if self.phase == Phase::Lingering && self.is_waiting_for(node) {
-            self.set(node, State::Holds(self.merged.digest()));
+        } else if self.phase == Phase::Lingering {
+            self.tally.answer(node, held);
         }
     }
 
@@ -281,7 +285,7 @@ impl Get {
         if self.phase != Phase::Reading {
             return;
         }
-        match self.verdict() {
+        match self.tally.verdict(need, self.plan.me(), 0) {
             Verdict::Wait => {}
             Verdict::Fail => self.fail(no_quorum, out),
             Verdict::Succeed => {
@@ -292,24 +296,13 @@ impl Get {
         }
     }
 
-    fn verdict(&self) -> Verdict {
-        let need = if planted::on(Bug::ReadsHearOne) { 1 } else { usize::from(self.plan.quorum) };
-        if self.holding() >= need {
-            Verdict::Succeed
-        } else if self.promising() + self.unasked.len() < need {
-            Verdict::Fail
-        } else {
-            Verdict::Wait
-        }
-    }
-
     /// Sends what was found to those that answered with less.
     fn repair(&mut self, out: &mut Vec<Effect>) {
         let target = self.merged.digest();
-        let may_take = |node: NodeId| node != self.plan.me || self.may_be_kept_here();
+        let may_take = |node: NodeId| node != self.plan.me() || self.may_be_kept_here();
         let stale =
-            |a: &&Asked| matches!(a.state, State::Holds(digest) if digest != target && may_take(a.node));
-        let stale: Vec<NodeId> = self.asked.iter().filter(stale).map(|a| a.node).collect();
+            |a: &&Asked<_>| matches!(a.state, State::Yes(digest) if digest != target && may_take(a.node));
+        let stale: Vec<NodeId> = self.tally.iter().filter(stale).map(|a| a.node).collect();
         for node in stale {
             self.repairs += 1;
             self.send_repair(node, out);
@@ -318,13 +311,12 @@ impl Get {
 
     /// A repair is sent once: only if more is found its target is stale again.
     fn trust_repairs(&mut self) {
-        let target = State::Holds(self.merged.digest());
-        let answered = self.asked.iter_mut().filter(|a| matches!(a.state, State::Holds(_)));
-        answered.for_each(|a| a.state = target);
+        let target = self.merged.digest();
+        self.tally.iter_mut().filter(|a| a.is_yes()).for_each(|a| a.state = State::Yes(target));
     }
 
     fn send_repair(&self, node: NodeId, out: &mut Vec<Effect>) {
-        if node == self.plan.me {
+        if node == self.plan.me() {
             if self.may_be_kept_here() {
                 out.push(Effect::MergeHere(self.merged.clone(), None));
             }
@@ -349,14 +341,12 @@ impl Get {
         if planted::on(Bug::StrictReadsHang) && self.plan.strict {
             return;
         }
-        let target = self.merged.digest();
-        let safe = self.asked.iter().filter(|a| a.state == State::Holds(target)).count();
-        let needed = usize::from(self.plan.n - self.plan.quorum) + 1;
-        let needed = if planted::on(Bug::ReadsUnsecured) { 1 } else { needed };
-        if self.plan.strict && safe < needed {
-            while self.promising() - self.cannot_take() < needed {
-                let Some(node) = self.unasked.pop() else { break };
-                self.asked.push(Asked { node, state: State::Waiting });
+        let target = State::Yes(self.merged.digest());
+        let needed = |set: &Set| if planted::on(Bug::ReadsUnsecured) { 1 } else { set.meeting() };
+        if self.plan.strict && self.tally.short(needed, |a| a.state == target) != Membership::NONE {
+            let cannot_take = self.cannot_take();
+            let may_take = |a: &Asked<_>| a.is_promising() && cannot_take != Some(a.node);
+            while let Some(node) = self.tally.ask_next(self.tally.short(needed, may_take)) {
                 self.send_repair(node, out);
             }
             return;
@@ -368,31 +358,26 @@ impl Get {
 
     /// Who has not answered by the time at which a silent replica is taken for absent, is not waited for.
     fn end_linger(&mut self, now: Instant) {
-        let is_waiting = self.asked.iter().any(|a| a.state == State::Waiting);
+        let is_waiting = self.tally.waiting().next().is_some();
         if self.phase == Phase::Lingering && (!is_waiting || now >= self.linger_until()) {
             self.phase = Phase::Over;
         }
     }
 
     fn linger_until(&self) -> Instant {
-        self.plan.patience.min(self.plan.deadline)
-    }
-
-    fn is_waiting_for(&self, node: NodeId) -> bool {
-        self.asked.iter().any(|a| a.node == node && a.state == State::Waiting)
+        self.plan.start + self.plan.patience
     }
 
     fn check_time(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Lingering | Phase::Over) {
             return;
         }
-        if now >= self.plan.hedge && !self.unasked.is_empty() {
-            self.plan.hedge = now + self.plan.hedge_pause;
+        if now >= self.hedge && self.tally.is_any_unasked() {
+            self.hedge = now + self.plan.hedge_pause;
             if self.phase == Phase::Reading {
-                self.ask_next(out);
-            } else if let Some(node) = self.unasked.pop() {
+                self.ask_next(Membership::ALL, out);
+            } else if let Some(node) = self.tally.ask_next(Membership::ALL) {
                 // A strict read whose repairs are slow tries the remaining owner as well.
-                self.asked.push(Asked { node, state: State::Waiting });
                 self.send_repair(node, out);
             }
         }
@@ -407,23 +392,13 @@ impl Get {
         out: &mut Vec<Effect>,
     ) {
         self.phase = Phase::Over;
-        let story = self.asked.iter().map(Asked::story).collect::<Vec<_>>().join(", ");
-        let failure =
-            words(Outcome::NotApplied, self.holding(), self.plan.quorum, "replicas answered", &story);
+        let (holding, needed) = self.tally.standing(|set| set.quorum, Asked::is_yes);
+        let story = self.tally.story("answered");
+        let failure = words(Outcome::NotApplied, holding, needed, "replicas answered", &story);
         out.push(Effect::Respond(Answer::Failed(failure)));
     }
+}
 
-    fn set(&mut self, node: NodeId, state: State) {
-        if let Some(asked) = self.asked.iter_mut().find(|a| a.node == node) {
-            asked.state = state;
-        }
-    }
-
-    fn holding(&self) -> usize {
-        self.asked.iter().filter(|a| matches!(a.state, State::Holds(_))).count()
-    }
-
-    fn promising(&self) -> usize {
-        self.asked.iter().filter(|a| matches!(a.state, State::Waiting | State::Holds(_))).count()
-    }
+fn need(set: &Set) -> u8 {
+    if planted::on(Bug::ReadsHearOne) { 1 } else { set.quorum }
 }

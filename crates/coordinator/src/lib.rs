@@ -4,17 +4,19 @@
 //! up, what to do about the silent ones.
 //!
 //! **Invariants.**
-//! - A plan is frozen when the request starts and carries its layout version; late answers are judged by it.
+//! - A plan is made whole when the request starts, and nothing changes it; late answers are judged by it.
 //! - W counts distinct nodes that hold the write as demanded; a coordinator's own hint never counts; in a
 //!   strict request only owners count.
+//! - A write succeeds when W is reached in each owner set of its plan. A node counts in every set that it, or the owner
+//!   it stands for, is in.
 //! - R counts owners that can vouch for the partition; a strict read answers only what N−R+1 owners hold.
 //! - Every request ends by its deadline, with an outcome.
 //!
 //! **Deliberately absent.** How a record is stored or merged into a replica (`starling-vnode`), timers and
 //! sockets. Effects name the vnode only as "here".
 //!
-//! **How to read this crate.** [`plan`] what is decided at the start, [`put`] and [`get`] the two requests,
-//! [`forward`] a request passed on to an owner; [`Request`] is one of the three, [`Event`] what happens to it; [`reply`] what clients are told.
+//! **How to read this crate.** [`plan`] what is decided at the start, `sets` and `tally` how answers are counted,
+//! [`put`] and [`get`] the two requests, [`forward`] a request passed on to an owner; [`Request`] is one of the three, [`Event`] what happens to it; [`reply`] what clients are told.
 
 mod event;
 pub mod forward;
@@ -23,6 +25,7 @@ pub mod plan;
 pub mod put;
 pub mod reply;
 mod request;
+mod sets;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -30,9 +33,10 @@ mod tests;
 pub use event::Event;
 pub use forward::Forward;
 pub use get::Get;
-pub use plan::{Peer, Plan, Reach};
+pub use plan::{Plan, Reach, Terms};
 pub use put::Put;
 pub use request::Request;
+pub use sets::MAX_SETS;
 
 use bytes::Bytes;
 use starling_causality::{Record, VersionVector};

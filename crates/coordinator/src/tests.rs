@@ -3,6 +3,7 @@
 mod forward;
 mod get;
 mod inquiry;
+mod joint;
 mod plan;
 mod put;
 mod random;
@@ -11,11 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use starling_causality::{Dot, Hlc, Mint, Payload, Record, Staged, VersionVector};
-use starling_types::{ActorId, BucketName, Instant, Key, LayoutVersion, NodeId, RequestId, WallTime};
+use starling_types::{ActorId, BucketName, BucketProps, Instant, Key, NodeId, RequestId, WallTime, limits};
 use starling_wire::replica::{Merge, Merged, Refusal, Shown};
 use starling_wire::{Failure, FailureKind, Message};
 
-use crate::plan::{Peer, Plan, Reach};
+use crate::plan::{Plan, Reach, Terms};
 use crate::put::{Questions, Subject};
 use crate::{Answer, Effect};
 
@@ -32,30 +33,42 @@ fn at(ms: u64) -> Instant {
     Instant::ORIGIN + Duration::from_millis(ms)
 }
 
-/// Three copies, two needed, two seconds.
+/// Two of this node and `others` needed, of one alone, two seconds, and half a second for the silent.
 fn plan(others: &[(u64, Reach)], fallbacks: &[u64]) -> Plan {
-    let plan = Plan {
-        epoch: LayoutVersion::FIRST,
-        me: node(ME),
-        others: others.iter().map(|&(n, reach)| Peer { node: node(n), reach }).collect(),
-        fallbacks: fallbacks.iter().map(|&n| node(n)).collect(),
-        n: 3,
-        quorum: 2,
+    let owners: Vec<u64> = std::iter::once(ME).chain(others.iter().map(|&(n, _)| n)).collect();
+    let quorum = owners.len().min(2) as u8;
+    plan_over(&[(&owners, quorum)], others, fallbacks)
+}
+
+/// Counts over several sets of owners, each with its quorum.
+fn plan_over(sets: &[(&[u64], u8)], reach: &[(u64, Reach)], fallbacks: &[u64]) -> Plan {
+    let sets = sets.iter().map(|&(owners, quorum)| (owners.iter().map(|&n| node(n)), quorum));
+    let reach = |of: NodeId| reach.iter().find(|&&(n, _)| node(n) == of).map_or(UP, |&(_, reach)| reach);
+    let fallbacks = fallbacks.iter().map(|&n| node(n)).collect();
+    let plan = Plan::new(node(ME), sets, reach, fallbacks, &terms(&BucketProps::default()));
+    Plan { patience: limits::RPC_TIMEOUT, ..plan }
+}
+
+fn terms(props: &BucketProps) -> Terms<'_> {
+    Terms {
+        props,
+        number: 1,
+        request: request(),
         strict: false,
-        durable: true,
-        lww: false,
-        props: 1,
-        deadline: Instant::ORIGIN,
-        patience: Instant::ORIGIN,
-        hedge: Instant::ORIGIN,
-        hedge_pause: Duration::ZERO,
-        least_w: 2,
-    };
-    plan.starting(Instant::ORIGIN, Duration::from_secs(2))
+        now: Instant::ORIGIN,
+        timeout: Duration::from_secs(2),
+    }
 }
 
 fn strict(plan: Plan) -> Plan {
     Plan { strict: true, ..plan }
+}
+
+impl Plan {
+    fn needing(mut self, quorum: u8) -> Self {
+        self.sets.each_mut().for_each(|set| set.quorum = quorum);
+        self
+    }
 }
 
 fn bucket() -> BucketName {
@@ -83,7 +96,7 @@ fn subject() -> Subject {
 fn no_questions() -> Questions {
     Questions {
         issued: WallTime::from_millis(5_000),
-        owners: 2,
+        asks_until: None,
         names_what_it_replaces: true,
         deletes: false,
         remembers: true,

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use starling_coordinator::{Peer, Plan, Reach};
+use starling_coordinator::{Plan, Reach, Terms};
 use starling_ring::Layout;
-use starling_types::{ClusterId, Instant, LayoutVersion, NodeId, Now, PartitionId, WallTime};
+use starling_types::{ClusterId, LayoutVersion, NodeId, Now, PartitionId, WallTime};
 
 use crate::buckets::BucketTable;
 
@@ -106,40 +105,20 @@ impl View {
         owners
     }
 
-    /// The plan of a request that this node, an owner, drives.
-    pub fn plan(&self, partition: PartitionId, quorum: u8, strict: bool) -> Option<Plan> {
+    /// The plan of a request that this node, an owner, drives: whom to ask of the owners of `partition`, of which
+    /// `quorum` suffice.
+    pub fn plan(&self, partition: PartitionId, quorum: u8, terms: &Terms<'_>) -> Option<Plan> {
         let layout = self.layout.as_ref()?;
-        let others: Vec<Peer> = layout
-            .owners(partition)
-            .filter(|&n| n != self.me)
-            .map(|node| Peer { node, reach: self.reach(node) })
-            .collect();
         // Owners may fall silent while the request is under way: fallbacks are chosen beforehand.
         let fallbacks = match layout.members().len() > usize::from(layout.n()) {
             true => layout
                 .fallbacks(partition)
                 .filter(|&n| self.reach(n) == Reach::Up)
-                .take(others.len())
+                .take(usize::from(layout.n()) - 1)
                 .collect(),
             false => Vec::new(),
         };
-        let plan = Plan {
-            epoch: layout.version(),
-            me: self.me,
-            others,
-            fallbacks,
-            n: layout.n(),
-            quorum,
-            strict,
-            durable: true,
-            lww: false,
-            props: 0,
-            deadline: Instant::ORIGIN,
-            patience: Instant::ORIGIN,
-            hedge: Instant::ORIGIN,
-            hedge_pause: Duration::ZERO,
-            least_w: 0,
-        };
-        Some(plan.starting(Instant::ORIGIN, Duration::ZERO))
+        let owners = (layout.owners(partition), quorum);
+        Some(Plan::new(self.me, [owners], |node| self.reach(node), fallbacks, terms))
     }
 }

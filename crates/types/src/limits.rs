@@ -38,7 +38,8 @@ pub const MAX_LIFE: Duration = Duration::from_secs(10_000 * 366 * 86_400);
 pub const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit of a write that names none.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
-/// After this long a silent replica is treated as absent: hints, hedges.
+/// After this long, give or take a fifth, a silent replica is treated as absent: hints. Each request has a patience of
+/// its own.
 pub const RPC_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a replica remembers a request id. A retry of an older request is answered `unknown`.
 pub const REQUEST_MEMORY: Duration = Duration::from_secs(2 * MAX_TIMEOUT.as_secs());

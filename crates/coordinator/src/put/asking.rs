@@ -2,38 +2,42 @@
 
 use starling_causality::Record;
 use starling_types::{Instant, NodeId, Outcome};
-use starling_wire::client::Receipt;
 use starling_wire::replica::{Origin, Recall, Recalled};
 use starling_wire::{Class, Failure, FailureKind, Message};
 
 use super::inquiry::{Inquiry, Standing};
-use super::{Heard, Phase, Put, count};
+use super::{Heard, OtherTry, Phase, Put};
 use crate::reply::no_quorum;
 use crate::{Answer, Effect, Written};
 
 impl Put {
     /// Asks whom it takes; a write that needs to know nothing is made at once.
     pub(super) fn inquire(&mut self, is_retry: bool, out: &mut Vec<Effect>) {
-        let contexts = !self.questions.names_what_it_replaces;
-        self.begin_inquiry(Inquiry::new(&self.plan, &self.questions, contexts, is_retry), out);
+        self.begin_inquiry(!self.questions.names_what_it_replaces, is_retry, out);
     }
 
-    fn begin_inquiry(&mut self, mut inquiry: Inquiry, out: &mut Vec<Effect>) {
-        for owner in inquiry.begin() {
-            self.ask(owner, out);
-        }
+    fn begin_inquiry(&mut self, contexts: bool, is_retry: bool, out: &mut Vec<Effect>) {
+        let inquiry = Inquiry::new(&self.write.plan, &self.questions, contexts, is_retry);
         self.phase = Phase::Asking(inquiry);
+        self.ask(None, out);
         self.judge_inquiry(out);
     }
 
-    fn ask(&self, owner: NodeId, out: &mut Vec<Effect>) {
-        let recall = Recall {
-            bucket: self.subject.bucket.clone(),
-            key: self.subject.key.clone(),
-            request: self.subject.request,
-            attempt: self.subject.attempt,
+    /// Asks `next`, and as many more as it takes.
+    fn ask(&mut self, mut next: Option<NodeId>, out: &mut Vec<Effect>) {
+        let Phase::Asking(inquiry) = &mut self.phase else {
+            return;
         };
-        out.push(Effect::Send(owner, Class::Foreground, Message::Recall(recall)));
+        let subject = &self.write.subject;
+        while let Some(owner) = next.take().or_else(|| inquiry.ask_missing()) {
+            let recall = Recall {
+                bucket: subject.bucket.clone(),
+                key: subject.key.clone(),
+                request: subject.request,
+                attempt: subject.attempt,
+            };
+            out.push(Effect::Send(owner, Class::Foreground, Message::Recall(recall)));
+        }
     }
 
     pub(super) fn recalled(&mut self, from: NodeId, recalled: Recalled, out: &mut Vec<Effect>) {
@@ -42,14 +46,14 @@ impl Put {
         };
         match recalled {
             Recalled::Nothing(held) => {
-                if let Some(next) = inquiry.heard(from, &held) {
-                    self.ask(next, out);
-                }
+                inquiry.heard(from, &held);
+                self.ask(None, out);
                 self.judge_inquiry(out);
             }
             Recalled::Known { dot, shown } => match Record::decode(&shown.record) {
                 Ok(record) => {
-                    self.known(dot.map(|dot| Origin { request: self.subject.request, dot }), record, out)
+                    let request = self.write.subject.request;
+                    self.known(dot.map(|dot| Origin { request, dot }), record, out);
                 }
                 Err(_) => self.not_heard(from, out),
             },
@@ -63,9 +67,8 @@ impl Put {
 
     /// The merge makes this node's vnode remember the request; coordinating it then writes nothing new.
     fn known(&mut self, origin: Option<Origin>, record: Record, out: &mut Vec<Effect>) {
-        self.phase = Phase::Coordinating;
-        self.in_doubt = true;
-        self.is_known = true;
+        self.phase = Phase::Coordinating { partial: false };
+        self.other_try = OtherTry::Known;
         out.push(Effect::MergeHere(record, origin));
     }
 
@@ -74,9 +77,8 @@ impl Put {
         let Phase::Asking(inquiry) = &mut self.phase else {
             return;
         };
-        if let Some(next) = inquiry.lost(node) {
-            self.ask(next, out);
-        }
+        let next = inquiry.lost(node);
+        self.ask(next, out);
         self.judge_inquiry(out);
     }
 
@@ -85,10 +87,9 @@ impl Put {
         let Phase::Asking(inquiry) = &mut self.phase else {
             return;
         };
-        if let Some(next) = inquiry.hedge(now) {
-            self.ask(next, out);
-        }
-        if now < self.plan.deadline {
+        let next = inquiry.hedge(now);
+        self.ask(next, out);
+        if now < self.write.plan.deadline {
             self.judge_inquiry(out);
         }
     }
@@ -100,9 +101,9 @@ impl Put {
         match inquiry.standing() {
             Standing::Open => {}
             Standing::Enough => self.make(out),
-            Standing::ContextsMissing if !self.plan.strict => self.make(out),
+            Standing::ContextsMissing if !self.write.plan.strict => self.make(out),
             Standing::ContextsMissing | Standing::MemoriesMissing => {
-                let failure = self.not_enough_heard(no_quorum);
+                let failure = not_enough_heard(inquiry, self.other_try, no_quorum);
                 self.fail(failure, out);
             }
         }
@@ -115,40 +116,44 @@ impl Put {
             return;
         };
         inquiry.lose_patience();
-        let may_be_partial = !inquiry.is_recall() && !self.plan.strict;
+        let may_be_partial = !inquiry.is_recall() && !self.write.plan.strict;
         if may_be_partial || inquiry.standing() == Standing::Enough {
             self.make(out);
         }
     }
 
     fn make(&mut self, out: &mut Vec<Effect>) {
-        if let Phase::Asking(inquiry) = std::mem::replace(&mut self.phase, Phase::Coordinating) {
-            let heard = inquiry.end();
-            self.partial = heard.is_partial && !self.questions.names_what_it_replaces;
-            self.is_new |= heard.is_new;
-            self.coordinate(heard, out);
+        let Phase::Asking(inquiry) = &mut self.phase else {
+            return;
+        };
+        let heard = inquiry.end();
+        if heard.is_new {
+            self.other_try = self.other_try.max(OtherTry::Unheard);
         }
+        let partial = heard.is_partial && !self.questions.names_what_it_replaces;
+        self.phase = Phase::Coordinating { partial };
+        self.coordinate(heard, out);
     }
 
     pub(super) fn coordinate(&self, mut heard: Heard, out: &mut Vec<Effect>) {
-        if matches!(self.phase, Phase::Coordinating) && !self.answered {
-            heard.is_new |= self.is_new;
-            heard.is_known |= self.is_known;
+        if matches!(self.phase, Phase::Coordinating { .. }) {
+            heard.is_new = self.other_try == OtherTry::Unheard;
+            heard.is_known = self.other_try == OtherTry::Known;
             out.push(Effect::Coordinate(heard));
         }
     }
 
     /// Before it was made, the moment passed after which whoever sent it may have tried elsewhere.
     pub(super) fn late_here(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        if !matches!(self.phase, Phase::Coordinating) || self.answered {
+        if !matches!(self.phase, Phase::Coordinating { .. }) {
             return;
         }
-        self.in_doubt = true;
-        if self.is_known {
+        if self.other_try == OtherTry::Known {
             let detail =
                 "another owner has this write, or had it, and this node could not take it over: read the key";
             return self.fail(Failure::unknown(FailureKind::Storage, detail), out);
         }
+        self.other_try = self.other_try.max(OtherTry::Possible);
         self.be_patient(now);
         self.inquire(true, out);
     }
@@ -156,50 +161,40 @@ impl Put {
     /// What the writer says it has seen lies further ahead than this node can know of. Owners that hold it vouch for it:
     /// data are never refused for their time.
     pub(super) fn ahead_here(&mut self, now: Instant, failure: Failure, out: &mut Vec<Effect>) {
-        if !matches!(self.phase, Phase::Coordinating) || self.answered {
+        if !matches!(self.phase, Phase::Coordinating { .. }) {
             return;
         }
         if std::mem::replace(&mut self.asked_ahead, true) {
             return self.refused_here(failure, out);
         }
         self.be_patient(now);
-        self.begin_inquiry(Inquiry::new(&self.plan, &self.questions, true, false), out);
-    }
-
-    pub(super) fn not_enough_heard(&self, words: fn(Outcome, usize, u8, &str, &str) -> Failure) -> Failure {
-        let Phase::Asking(inquiry) = &self.phase else {
-            return self.failure(words);
-        };
-        if inquiry.is_recall() {
-            let detail = "too few owners answered that would remember an earlier try of this request: read the key, \
-                          or ask again with the same request id";
-            return Failure::unknown(FailureKind::QuorumNotReached, detail);
-        }
-        let (heard, needed) = inquiry.contexts();
-        let outcome = if self.in_doubt { Outcome::Unknown } else { Outcome::NotApplied };
-        let needed = u8::try_from(needed).unwrap_or(u8::MAX);
-        words(outcome, heard, needed, "owners said what there is to replace", "the others did not answer")
+        self.begin_inquiry(true, false, out);
     }
 
     /// All owners hold nothing: a delete has nothing to remember.
     pub(super) fn succeed_without_a_write(&mut self, out: &mut Vec<Effect>) {
-        if !matches!(self.phase, Phase::Coordinating) {
+        if !matches!(self.phase, Phase::Coordinating { .. }) {
             return;
         }
         self.phase = Phase::Over;
-        let n = count(self.plan.others.len() + 1);
-        let receipt = Receipt {
-            dot: None,
-            coordinator: self.plan.me,
-            acked: n,
-            owners: n,
-            w: self.plan.quorum,
-            n: self.plan.n,
-            durable: self.plan.durable,
-            hinted: 0,
-            partial: false,
-            unvouched: false,
-        };
-        self.respond(Answer::Written(Written { context: None, siblings: 0, existed: false, receipt }), out);
+        let n = self.write.plan.owners.len();
+        let receipt = self.write.receipt(None, n, n);
+        let written = Written { context: None, siblings: 0, existed: false, receipt };
+        out.push(Effect::Respond(Answer::Written(written)));
     }
+}
+
+pub(super) fn not_enough_heard(
+    inquiry: &Inquiry,
+    other_try: OtherTry,
+    words: fn(Outcome, usize, u8, &str, &str) -> Failure,
+) -> Failure {
+    if inquiry.is_recall() {
+        let detail = "too few owners answered that would remember an earlier try of this request: read the key, \
+                      or ask again with the same request id";
+        return Failure::unknown(FailureKind::QuorumNotReached, detail);
+    }
+    let (heard, needed) = inquiry.contexts();
+    let outcome = if other_try == OtherTry::Never { Outcome::NotApplied } else { Outcome::Unknown };
+    words(outcome, heard, needed, "owners said what there is to replace", "the others did not answer")
 }

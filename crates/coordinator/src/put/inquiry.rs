@@ -12,14 +12,17 @@ use starling_types::{Instant, NodeId, WallTime};
 use starling_wire::replica::Held;
 
 use crate::plan::{HEDGE_DELAY, Plan, Reach};
+use crate::sets::{Membership, Set};
+use crate::tally::{Asked, State, Tally, Why};
 
 /// What a write must know before it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Questions {
     /// When the request was issued.
     pub issued: WallTime,
-    /// Owners of which one has every acked write, whoever the others are.
-    pub owners: u8,
+    /// Until when a first try may ask, if that is before its patience ends: it is to be made, perhaps in part, before
+    /// another try may be under way.
+    pub asks_until: Option<Instant>,
     /// It says itself what it replaces: no owner's context is needed.
     pub names_what_it_replaces: bool,
     /// It deletes, and this node could say that it never heard of the key: nothing needs to be stored where no owner did.
@@ -58,20 +61,25 @@ pub(super) enum Standing {
     MemoriesMissing,
 }
 
+/// An owner's answer, as far as it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Voice {
+    /// Its context is all that was acked there.
+    is_sure: bool,
+    /// It would remember an earlier try.
+    remembers: bool,
+}
+
 /// One write's questions and the answers so far.
 #[derive(Debug)]
 pub(super) struct Inquiry {
-    needs_contexts: usize,
-    needs_memories: usize,
+    tally: Tally<Voice>,
+    needs_contexts: bool,
+    /// It is asked as well whether the write was made before.
+    is_retry: bool,
     issued: WallTime,
-    /// Owners in the order in which they are asked, those not yet asked.
-    unasked: Vec<NodeId>,
-    waiting: Vec<NodeId>,
-    contexts: usize,
-    memories: usize,
-    /// Other owners that are sure to hold nothing; counted while that can still spare the write.
-    absent: Option<usize>,
-    others: usize,
+    /// Every owner may yet turn out to be sure that it holds nothing, which would spare the write.
+    may_be_absent: bool,
     /// The silent are waited for, though enough have answered: an earlier try may be known to them alone.
     is_patient: bool,
     /// When one owner more is asked.
@@ -83,64 +91,56 @@ impl Inquiry {
     /// The questions of a write under `plan`: what owners hold, if `contexts`; and whether it was made before, if
     /// `is_retry`.
     pub(super) fn new(plan: &Plan, questions: &Questions, contexts: bool, is_retry: bool) -> Self {
-        let reachable = plan.others.iter().filter(|p| p.reach != Reach::Down).map(|p| p.node);
-        let unasked: Vec<NodeId> = reachable.collect();
-        let memories = usize::from(plan.n.saturating_sub(plan.quorum)) + 1;
-        let may_be_absent = questions.deletes
-            && !questions.names_what_it_replaces
-            && unasked.len() + 1 == usize::from(plan.n);
+        let mut tally = Tally::new(plan);
+        let here = Voice { is_sure: questions.is_sure, remembers: questions.remembers };
+        tally.add(plan.me(), plan.owners[0].sets, State::Yes(here));
+        for owner in plan.others().iter().filter(|o| o.reach != Reach::Down) {
+            tally.add(owner.node, owner.sets, State::Unasked);
+        }
+        let can_all_answer = plan.others().iter().all(|o| o.reach != Reach::Down);
+        let is_blind_delete = questions.deletes && !questions.names_what_it_replaces;
         Self {
-            needs_contexts: if contexts { usize::from(questions.owners) } else { 0 },
-            needs_memories: if is_retry { memories } else { 0 },
+            tally,
+            needs_contexts: contexts,
+            is_retry,
             issued: questions.issued,
-            waiting: Vec::new(),
-            contexts: usize::from(questions.is_sure),
-            memories: usize::from(questions.remembers),
-            absent: (may_be_absent && questions.is_sure).then_some(0),
-            others: usize::from(plan.n.saturating_sub(1)),
+            may_be_absent: is_blind_delete && can_all_answer && questions.is_sure,
             is_patient: is_retry,
-            hedge: plan.hedge,
+            hedge: plan.start + plan.hedge_pause,
             heard: VersionVector::new(),
-            unasked,
         }
     }
 
     /// Whether an earlier try is asked about.
     pub(super) const fn is_recall(&self) -> bool {
-        self.needs_memories > 0
+        self.is_retry
     }
 
-    /// Whom to ask now: as many as could settle it, a retry and a delete everybody.
-    pub(super) fn begin(&mut self) -> Vec<NodeId> {
-        let everybody = self.is_recall() || self.absent.is_some();
-        let enough = self.needs_contexts.saturating_sub(self.contexts);
-        let count = if everybody { self.unasked.len() } else { enough.min(self.unasked.len()) };
-        self.waiting = self.unasked.drain(..count).collect();
-        self.waiting.clone()
+    /// Whom to ask now: as many as could settle it, a retry and a delete everybody. `None` if all of those have been
+    /// asked.
+    pub(super) fn ask_missing(&mut self) -> Option<NodeId> {
+        let all = self.is_retry || self.may_be_absent;
+        let short = |tally: &Tally<Voice>| {
+            tally.short(|set| self.contexts_of(set), |a| a.state == State::Waiting || is_sure(a))
+        };
+        let sets = if all { Membership::ALL } else { short(&self.tally) };
+        self.tally.ask_next(sets)
     }
 
-    /// An owner knows nothing of the request; whom to ask beside it, if its word does not count.
-    pub(super) fn heard(&mut self, from: NodeId, held: &Held) -> Option<NodeId> {
-        if !self.take(from) {
-            return None;
+    /// An owner knows nothing of the request.
+    pub(super) fn heard(&mut self, from: NodeId, held: &Held) {
+        let voice = Voice { is_sure: held.is_sure, remembers: held.since < self.issued };
+        if self.tally.answer(from, State::Yes(voice)).is_some() {
+            self.heard.join(&held.context);
+            self.may_be_absent &= held.is_empty && held.is_sure;
         }
-        self.heard.join(&held.context);
-        self.contexts += usize::from(held.is_sure);
-        self.memories += usize::from(held.since < self.issued);
-        match &mut self.absent {
-            Some(count) if held.is_empty && held.is_sure => *count += 1,
-            absent => *absent = None,
-        }
-        if self.contexts + self.waiting.len() < self.needs_contexts { self.ask_next() } else { None }
     }
 
     /// An owner will not answer; whom to ask in its place.
     pub(super) fn lost(&mut self, node: NodeId) -> Option<NodeId> {
-        if !self.take(node) {
-            return None;
-        }
-        self.absent = None;
-        self.ask_next()
+        let sets = self.tally.answer(node, State::No(Why::Down))?;
+        self.may_be_absent = false;
+        self.tally.ask_next(sets)
     }
 
     /// Whom to ask beside those that are silent, if it is time; from then on a delete waits no more for proof that
@@ -150,59 +150,65 @@ impl Inquiry {
             return None;
         }
         self.hedge = now + HEDGE_DELAY;
-        self.absent = self.absent.filter(|&count| count == self.others);
-        self.ask_next()
+        self.may_be_absent &= !self.is_open();
+        self.tally.ask_next(Membership::ALL)
     }
 
     /// The silent have been waited for long enough.
     pub(super) const fn lose_patience(&mut self) {
         self.is_patient = false;
-        self.absent = None;
+        self.may_be_absent = false;
     }
 
     /// When [`Self::hedge`] has something to say.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        (self.absent.is_some() || !self.unasked.is_empty()).then_some(self.hedge)
+        (self.may_be_absent || self.tally.is_any_unasked()).then_some(self.hedge)
     }
 
     pub(super) fn standing(&self) -> Standing {
-        let contexts = self.contexts >= self.needs_contexts;
-        let memories = self.memories >= self.needs_memories;
-        let settled = !self.is_patient && self.absent.is_none_or(|count| count == self.others);
-        match (contexts && memories, self.waiting.is_empty() && self.unasked.is_empty()) {
+        let remembers = |a: &Asked<Voice>| matches!(&a.state, State::Yes(voice) if voice.remembers);
+        let memories = |set: &Set| if self.is_retry { set.meeting() } else { 0 };
+        let memories = self.tally.short(memories, remembers) == Membership::NONE;
+        let settled = !self.is_patient && !self.may_be_absent;
+        match (memories && !self.lacks_contexts(), self.is_open()) {
             (true, _) if settled => Standing::Enough,
-            (_, false) => Standing::Open,
-            (true, true) => Standing::Enough,
-            (false, true) if !memories => Standing::MemoriesMissing,
-            (false, true) => Standing::ContextsMissing,
+            (_, true) => Standing::Open,
+            (true, false) => Standing::Enough,
+            (false, false) if !memories => Standing::MemoriesMissing,
+            (false, false) => Standing::ContextsMissing,
         }
     }
 
     /// How many contexts, this node's included, of how many.
-    pub(super) const fn contexts(&self) -> (usize, usize) {
-        (self.contexts, self.needs_contexts)
+    pub(super) fn contexts(&self) -> (usize, u8) {
+        self.tally.standing(|set| self.contexts_of(set), is_sure)
     }
 
     /// What came of it.
-    pub(super) fn end(self) -> Heard {
+    pub(super) fn end(&mut self) -> Heard {
         Heard {
-            is_new: self.is_recall(),
+            is_new: self.is_retry,
             is_known: false,
-            is_absent: self.absent.is_some_and(|count| count == self.others),
-            is_partial: self.contexts < self.needs_contexts,
-            context: self.heard,
+            is_absent: self.may_be_absent && !self.is_open(),
+            is_partial: self.lacks_contexts(),
+            context: std::mem::take(&mut self.heard),
         }
     }
 
-    fn take(&mut self, node: NodeId) -> bool {
-        let before = self.waiting.len();
-        self.waiting.retain(|&n| n != node);
-        self.waiting.len() < before
+    const fn contexts_of(&self, set: &Set) -> u8 {
+        if self.needs_contexts { set.contexts } else { 0 }
     }
 
-    fn ask_next(&mut self) -> Option<NodeId> {
-        let next = (!self.unasked.is_empty()).then(|| self.unasked.remove(0));
-        self.waiting.extend(next);
-        next
+    fn lacks_contexts(&self) -> bool {
+        self.tally.short(|set| self.contexts_of(set), is_sure) != Membership::NONE
     }
+
+    /// More is to be heard, or may be.
+    fn is_open(&self) -> bool {
+        self.tally.is_any_unasked() || self.tally.waiting().next().is_some()
+    }
+}
+
+fn is_sure(asked: &Asked<Voice>) -> bool {
+    matches!(&asked.state, State::Yes(voice) if voice.is_sure)
 }

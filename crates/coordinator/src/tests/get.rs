@@ -98,8 +98,8 @@ fn too_few_within_reach_fails_at_once() {
     assert_eq!(failure.outcome, Outcome::NotApplied);
     assert_eq!(
         failure.detail,
-        "0 of 2 needed replicas answered (0000000000000001: no answer yet, 0000000000000003: is down, \
-         0000000000000002: is down); nothing was changed; try again when more replicas are up"
+        "0 of 2 needed replicas answered (0000000000000001: no answer yet, 0000000000000002: is down, \
+         0000000000000003: is down); nothing was changed; try again when more replicas are up"
     );
 }
 
@@ -192,7 +192,7 @@ fn a_slow_replica_is_hedged() {
 
 #[test]
 fn every_owner_is_reached_for_while_there_is_time() {
-    let five = || Plan { n: 5, ..plan(&[(2, UP), (3, UP), (4, UP), (5, UP)], &[]).needing(3) };
+    let five = || plan(&[(2, UP), (3, UP), (4, UP), (5, UP)], &[]).needing(3);
     let (mut story, asked) = Story::with(five(), &record(1, "v"));
     assert_eq!(asked, ["compare 2", "compare 3"]);
     assert_eq!(words(story.wait()), ["compare 4"]);
@@ -241,7 +241,7 @@ fn what_is_held_under_newer_rules_is_shown_as_it_is_and_not_kept_here() {
 
 #[test]
 fn what_is_held_under_newer_rules_is_kept_here_once_they_are_known() {
-    let siblings = || starling_types::BucketProps::default();
+    let siblings = || BucketProps::default();
     let (mut story, _) = Story::with(strict(lww()), &Record::default());
     assert_eq!(story.answer(2, newer(&record(9, "b"))), ["merge b at 3"], "another owner must do");
     assert_eq!(story.event(Event::PropsChanged(siblings(), 2)), ["merge b here"]);

@@ -172,8 +172,7 @@ fn a_blind_write_asks_as_many_as_it_takes_to_meet_every_acked_write() {
     story.event(Event::Staged(staged()));
     story.event(Event::CommittedHere);
     assert_eq!(story.event(Event::Merged(node(3), DONE)), ["written: acked 2 owners 2 hinted 0"]);
-    let alone = Plan { n: 1, ..plan(&[], &[]) }.needing(1);
-    let (_, first) = Story::start(alone, Tried::Never, Questions { owners: 1, ..blind() });
+    let (_, first) = Story::blind(plan(&[], &[]));
     assert_eq!(first, ["coordinate"]);
 }
 

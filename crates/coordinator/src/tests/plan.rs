@@ -1,4 +1,5 @@
-use starling_types::BucketProps;
+use std::collections::BTreeSet;
+
 use starling_wire::QuorumChoice;
 
 use super::*;
@@ -51,15 +52,39 @@ fn a_strict_bucket_may_only_be_tightened() {
 #[test]
 fn fallbacks_are_within_reach_of_sloppy_requests_only_and_never_beyond_n() {
     let others = [(2, UP), (3, DOWN)];
-    assert_eq!(plan(&others, &[]).within_reach(), 2);
-    assert_eq!(plan(&others, &[4, 5, 6]).within_reach(), 3);
-    assert_eq!(strict(plan(&others, &[4, 5, 6])).within_reach(), 2);
+    assert_eq!(plan(&others, &[]).needing(3).out_of_reach(), Some((2, 3)));
+    assert_eq!(plan(&others, &[]).needing(2).out_of_reach(), None);
+    assert_eq!(plan(&others, &[4, 5, 6]).needing(3).out_of_reach(), None);
+    assert_eq!(plan(&others, &[4, 5, 6]).needing(4).out_of_reach(), Some((3, 4)));
+    assert_eq!(strict(plan(&others, &[4, 5, 6])).needing(3).out_of_reach(), Some((2, 3)));
+}
+
+fn timed(request: u128, timeout: Duration) -> Plan {
+    let props = BucketProps::default();
+    let request = RequestId::from_bits(request);
+    let terms = Terms { request, now: at(100), timeout, ..terms(&props) };
+    Plan::new(node(ME), [([node(ME)].into_iter(), 1)], |_| UP, Vec::new(), &terms)
 }
 
 #[test]
 fn times_fit_into_the_request_s_limit() {
-    let short = plan(&[], &[]).starting(at(100), Duration::from_millis(40));
-    assert_eq!((short.deadline, short.patience, short.hedge), (at(140), at(140), at(110)));
-    let long = plan(&[], &[]).starting(at(100), Duration::from_secs(9));
-    assert_eq!((long.deadline, long.patience, long.hedge), (at(9_100), at(600), at(150)));
+    let ms = Duration::from_millis;
+    let short = timed(1, ms(40));
+    assert_eq!((short.deadline, short.patience, short.hedge_pause), (at(140), ms(40), ms(10)));
+    let long = timed(1, ms(9_000));
+    assert_eq!((long.deadline, long.hedge_pause), (at(9_100), ms(50)));
+}
+
+#[test]
+fn requests_lose_patience_at_different_moments_within_a_fifth_of_half_a_second() {
+    let patience = |request| timed(request, Duration::from_secs(9)).patience;
+    assert_eq!(patience(1), patience(1), "a request decides alike everywhere");
+    // Ids that are counted up, and ids that differ in their upper half alone.
+    for shift in [0, 64] {
+        let patiences: BTreeSet<_> = (0..1_000).map(|n| patience(n << shift)).collect();
+        let (first, last) = (patiences.first().unwrap(), patiences.last().unwrap());
+        assert!(*first >= Duration::from_millis(400) && *first < Duration::from_millis(401), "{first:?}");
+        assert!(*last < Duration::from_millis(600) && *last >= Duration::from_millis(599), "{last:?}");
+        assert!(patiences.len() > 990, "{}", patiences.len());
+    }
 }

@@ -43,12 +43,9 @@ impl Setting {
     fn plan(&self) -> Plan {
         let others: Vec<_> = self.others.iter().zip(2..).map(|(&reach, n)| (n, reach)).collect();
         let fallbacks: Vec<u64> = (20..20 + self.fallbacks).collect();
-        Plan {
-            n: self.others.len() as u8 + 1,
-            quorum: self.quorum,
-            strict: self.strict,
-            ..plan(&others, &fallbacks)
-        }
+        let mut plan = Plan { strict: self.strict, ..plan(&others, &fallbacks).needing(self.quorum) };
+        plan.sets.each_mut().for_each(|set| set.contexts = self.blind);
+        plan
     }
 }
 
@@ -116,7 +113,6 @@ impl World {
             true => {
                 let tried = if setting.retry { put::Tried::Elsewhere } else { put::Tried::Never };
                 let questions = Questions {
-                    owners: setting.blind,
                     names_what_it_replaces: setting.blind == 0,
                     deletes: setting.deletes,
                     ..no_questions()
@@ -143,7 +139,7 @@ impl World {
                 Effect::Coordinate(heard) => self.open.push(Open::Coordinate(heard.is_absent, heard.is_new)),
                 Effect::ReadHere => self.open.push(Open::ReadHere),
                 Effect::MergeHere(..) => self.open.push(Open::MergeHere),
-                Effect::KeepHint(owner, _) => assert_ne!(owner, self.plan.me),
+                Effect::KeepHint(owner, _) => assert_ne!(owner, node(ME)),
                 Effect::Send(to, _, message) => self.open.push(match message {
                     Message::Merge(_) => Open::Merge(to),
                     Message::Recall(_) => Open::Recall(to),
@@ -156,7 +152,7 @@ impl World {
                     {
                         let owner = |n: &&NodeId| n.bits() < 20;
                         let counted = self.acked.iter().filter(|n| !self.plan.strict || owner(n));
-                        assert!(counted.count() >= usize::from(self.plan.quorum), "{written:?}");
+                        assert!(counted.count() >= usize::from(self.plan.sets.first().quorum), "{written:?}");
                     }
                     self.answers.push((self.now, answer));
                 }
@@ -250,7 +246,7 @@ impl World {
             }
             (Open::CommitHere, 0) => self.put(Event::RefusedHere(local_failure())),
             (Open::CommitHere, _) => {
-                self.acked.insert(self.plan.me);
+                self.acked.insert(node(ME));
                 self.put(Event::CommittedHere);
             }
             (Open::ReadHere, 0) => self.get(Event::UnreadHere("damaged".into())),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use starling_causality::{ContextToken, Hlc, Payload, VersionVector};
 use starling_coordinator::plan::quorum;
 use starling_coordinator::put::Subject;
-use starling_coordinator::{Forward, Get, Plan, Put, Request};
+use starling_coordinator::{Forward, Get, Plan, Put, Request, Terms};
 use starling_types::planted::{self, Bug};
 use starling_types::{BucketProps, Now, PartitionId, QualifiedKey, limits};
 use starling_vnode::{ClientWrite, Replaces};
@@ -68,8 +68,9 @@ impl Shard {
         }
         self.requests.admission.enter(weight)?;
         let started = if drives {
-            let plan = turn.view.plan(partition, size, strict).ok_or_else(no_cluster)?;
-            let plan = plan.with_bucket(&props, number).starting(turn.now.instant, limit);
+            let (id, now) = (request.id, turn.now.instant);
+            let terms = Terms { props: &props, number, request: id, strict, now, timeout: limit };
+            let plan = turn.view.plan(partition, size, &terms).ok_or_else(no_cluster)?;
             self.coordinate(turn, plan, &props, Taken { route, key, request, timing })
         } else {
             self.forward(turn, partition, Taken { route, key, request, timing }, limit)
@@ -114,19 +115,13 @@ impl Shard {
     ) -> Result<(), Failure> {
         let Taken { route, key, request, timing } = taken;
         let write = client_write(turn, &key, props, &request, &timing)?;
-        let deadline = plan.deadline;
+        let deadline = plan.deadline();
         let mut effects = Vec::new();
         let (bucket, name) = (request.bucket.clone(), request.key.clone());
         let machine = if let Some(write) = &write {
             let tried = self.tried(turn, &request, write, &timing)?;
             let subject = Subject { request: request.id, attempt: request.attempt, bucket, key: name };
-            let questions = self.questions(turn, props, plan.n, &request, &key, &timing);
-            let plan = match tried {
-                starling_coordinator::put::Tried::Never => {
-                    Plan { patience: timing.asks_until(turn.now.instant, plan.patience), ..plan }
-                }
-                _ => plan,
-            };
+            let questions = self.questions(turn, &request, &key, &timing);
             Request::Put(Put::start(plan, subject, tried, questions, &mut effects))
         } else {
             Request::Get(Get::start(plan, bucket, name, &mut effects))

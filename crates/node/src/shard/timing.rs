@@ -53,11 +53,12 @@ impl Timing {
         self.elsewhere.is_some_and(|at| now >= at)
     }
 
-    /// Until when it may be asked what a first try replaces, given a patience: it is to be made, perhaps in part, before
-    /// another try may be under way. Where that is too soon to hear from anybody, it is asked as a later one.
-    pub(super) fn asks_until(&self, now: Instant, patience: Instant) -> Instant {
-        let left = self.elsewhere.map_or(Duration::MAX, |at| at.since(now));
-        if left < LEAST_ASKING || left == Duration::MAX { patience } else { patience.min(now + left * 3 / 4) }
+    /// Until when it may be asked what a first try replaces: it is to be made, perhaps in part, before another try may
+    /// be under way. `None` where there is none, or where that is too soon to hear from anybody: it is asked as a later
+    /// one then.
+    pub(super) fn asks_until(&self, now: Instant) -> Option<Instant> {
+        let left = self.elsewhere?.since(now);
+        (left >= LEAST_ASKING).then(|| now + left * 3 / 4)
     }
 
     /// How long this try may still take.

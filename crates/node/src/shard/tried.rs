@@ -1,7 +1,7 @@
 //! What a write must know before it is made: of other tries of its request, and of what it replaces.
 
 use starling_coordinator::put::{Questions, Tried};
-use starling_types::{BucketProps, QualifiedKey, WallTime, limits};
+use starling_types::{QualifiedKey, WallTime, limits};
 use starling_vnode::{ClientWrite, Refused};
 use starling_wire::client::Seen;
 use starling_wire::{Failure, KvOp, KvRequest};
@@ -37,19 +37,16 @@ impl Shard {
     pub(super) fn questions(
         &self,
         turn: &Turn<'_>,
-        props: &BucketProps,
-        n: u8,
         request: &KvRequest,
         key: &QualifiedKey,
         timing: &Timing,
     ) -> Questions {
         let is_blind =
             matches!(&request.op, KvOp::Put { seen, .. } | KvOp::Delete { seen } if *seen == Seen::Quorum);
-        let owners = props.read_quorum(n).max(n.saturating_sub(props.write_quorum(n)) + 1).min(n);
         let word = self.word(turn, key);
         Questions {
             issued: timing.no_later,
-            owners,
+            asks_until: timing.asks_until(turn.now.instant),
             names_what_it_replaces: !is_blind,
             deletes: matches!(request.op, KvOp::Delete { .. }) && word == Word::Full,
             remembers: self.forgotten_until(turn) < timing.no_later,
