@@ -128,7 +128,7 @@ impl Client {
         self.routes.version()
     }
 
-    /// Closes all connections. What is under way is lost.
+    /// Closes all connections. Requests under way are lost.
     pub async fn close(&self) {
         self.nodes.close().await;
     }
