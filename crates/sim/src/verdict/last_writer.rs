@@ -12,7 +12,7 @@ use crate::run::Run;
 
 /// Right clocks differ by less, with what a right client's differs from them.
 const SLACK: Duration = Duration::from_secs(1);
-/// After how long whoever can be reached knows of other rules.
+/// After how long every node that can be reached knows of other rules.
 const KNOWN: Duration = Duration::from_secs(2);
 
 impl Run {
