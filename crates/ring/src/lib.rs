@@ -11,7 +11,7 @@
 //! first layout, ever.
 //!
 //! **Deliberately absent.** Who is up (`starling-gossip`), which replies suffice (`starling-coordinator`), how
-//! data follow a new layout (`starling-handoff`), and the disk: whoever holds an [`Acceptor`] makes it durable
+//! data follow a new layout (`starling-handoff`), and the disk: the caller that holds an [`Acceptor`] makes it durable
 //! before it answers.
 //!
 //! **How to read this crate.** [`role`] what a node brings, [`owners`] lists of nodes, [`layout`] the map and

@@ -85,7 +85,7 @@ fn count_moved(old: &Layout, after: &Assignment, roles: &[Role]) -> usize {
     copies.filter(|&(partition, owner)| !old.owns(nodes[owner], partition)).count()
 }
 
-/// R1, R5 and R6 for every version of a change; the last holds nobody but `roles`.
+/// R1, R5 and R6 for every version of a change; the last holds no node but those of `roles`.
 fn check_change(old: &Layout, roles: &[Role]) -> Layout {
     let mut before = old.clone();
     for plan in all_plans(old, roles) {
