@@ -41,7 +41,7 @@ fn key(name: &str) -> QualifiedKey {
     QualifiedKey::new(CLUSTER.hash_seed(), BucketName::default_bucket(), Key::new(name.to_owned()).unwrap())
 }
 
-/// A record of writes by these actors, each by one who has seen nothing.
+/// A record of writes by these actors, each by a writer that has seen nothing.
 fn siblings(writes: &[(u64, Payload)]) -> Bytes {
     let write = |record: Record, (actor, payload): &(u64, Payload)| {
         let dot =

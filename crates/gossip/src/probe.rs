@@ -120,7 +120,7 @@ impl Probes {
         self.under_way.clear();
     }
 
-    /// Lets a new member into this round at a random place. When newcomers outnumber those who began it, a new
+    /// Lets a new member into this round at a random place. When newcomers outnumber those that began it, a new
     /// round starts: the first members of a growing cluster would else wait until all newcomers were asked.
     pub(crate) fn join_round(&mut self, node: NodeId, rng: &mut ChaCha8Rng) {
         self.round.1 += 1;

@@ -315,7 +315,7 @@ fn a_new_zone_is_used_at_once() {
     assert_eq!(most_in_a_zone(&after.owners, &grown), 1);
 }
 
-/// All members are replaced, one owner of a partition at a time; who leaves stays until it owns nothing.
+/// All members are replaced, one owner of a partition at a time; a member that leaves stays until it owns nothing.
 #[test]
 fn replacing_everybody_takes_one_version_for_each_copy() {
     let all = roles(0..6, &[1], 1);

@@ -75,7 +75,7 @@ impl Disk {
         if self.flying.is_empty() { self.start() } else { None }
     }
 
-    /// The flying group is on disk, or is not. Returns who is to be told what, and when the next group is done.
+    /// The flying group is on disk, or is not. Returns the answers to its commits, and when the next group is done.
     pub(crate) fn synced(&mut self) -> (Vec<Told>, Option<Duration>) {
         let must_sync = self.must_sync();
         let result = std::mem::replace(&mut self.result, Ok(())).and_then(|()| {

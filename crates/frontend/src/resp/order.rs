@@ -90,12 +90,12 @@ impl<T> Order<T> {
         self.waiting > 0 || self.has_free()
     }
 
-    /// Bytes that those keep who stand behind others.
+    /// Bytes of the commands that stand behind others.
     pub fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
     }
 
-    /// The first in line goes; who is the first now.
+    /// The first in line goes; returns the new first.
     fn step(&mut self, place: &Place) -> Option<u64> {
         let line = self.lines.get_mut(place)?;
         line.pop_front();

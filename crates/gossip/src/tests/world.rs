@@ -232,7 +232,7 @@ impl World {
         digests.all(|digest| Some(digest) == first) && self.nodes.values().all(|m| alive(m) == running)
     }
 
-    /// Notices of the given kind about `of`, as (milliseconds since the origin, who was told).
+    /// Notices of the given kind about `of`, as (milliseconds since the origin, the node that was told).
     pub(super) fn told(&self, kind: impl Fn(NodeId) -> Notice, of: u64) -> Vec<(u64, u64)> {
         let wanted = kind(node(of));
         let told = self.notices.iter().filter(|(_, _, notice)| *notice == wanted);

@@ -36,7 +36,7 @@ impl Run {
         found
     }
 
-    /// Whether nothing kept its coordinator from writing down who lacks it.
+    /// Whether nothing kept its coordinator from writing down the owners that lack it.
     fn keeps_hints(&self, op: &Op, ack: &Ack) -> bool {
         let Some(node) = (0..self.world.len()).find(|&node| self.world.id(node) == ack.receipt.coordinator)
         else {

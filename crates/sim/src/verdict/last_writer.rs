@@ -24,7 +24,7 @@ impl Run {
         (0..self.options.workload.all_keys()).flat_map(|key| self.older_winner(ledger, key)).collect()
     }
 
-    /// Whether a write began when siblings were kept already, and was acked by some who knew.
+    /// Whether a write began when siblings were kept already, and was acked by some nodes that knew.
     pub(crate) fn is_past_last_writer(&self, op: &Op) -> bool {
         let knew = self.changed_at.is_some_and(|at| op.began > at + KNOWN);
         let n = self.copies();

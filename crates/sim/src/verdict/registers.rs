@@ -43,7 +43,7 @@ impl Run {
         RegisterHistory { key: format!("key-{key}"), looks: looks.collect(), stores }
     }
 
-    /// Whether every strict read hears one of those who acked, W may be one by the rules of the bucket; and sees by it
+    /// Whether every strict read hears one of those that acked, W may be one by the rules of the bucket; and sees by it
     /// what was written: a delete that was held back hides nothing.
     fn meets_reads(&self, op: &Op) -> bool {
         let n = self.copies();
