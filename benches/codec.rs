@@ -1,4 +1,4 @@
-//! What it costs to write and read the messages and records of a put and a get, 1 KiB values: nanoseconds, and
+//! The cost of writing and reading the messages and records of a put and a get, 1 KiB values: nanoseconds, and
 //! instructions if asked.
 
 use std::hint::black_box;
@@ -125,7 +125,7 @@ fn records(cases: &mut Vec<Case>) {
     let written = record(1, VALUE);
     let encode = move || drop(black_box(black_box(&written).encode()));
     let decode = move || assert!(black_box(Record::decode(black_box(&encoded))).is_ok());
-    // What a replica does with a Merge: its own record is older than the one that arrives.
+    // The work of a replica with a Merge: its own record is older than the one that arrives.
     let (old, new) = (record(1, VALUE), successor(&record(1, VALUE)));
     let supersede = move || drop(black_box(black_box(&old).merge(black_box(&new))));
     let (one, other) = (record(1, VALUE), record(2, VALUE));

@@ -13,7 +13,7 @@ use starling_types::row::Space;
 use crate::slow::SlowFiles;
 use crate::{Committer, Groups, Put};
 
-/// The engine, with somebody who counts its groups.
+/// The engine, with an observer that counts its groups.
 pub struct Subject(DurableEngine);
 
 impl Subject {

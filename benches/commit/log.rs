@@ -1,4 +1,4 @@
-//! What the engine is held against: a file that only grows. No tables, no order, no reads.
+//! The baseline of the engine: a file that only grows. No tables, no order, no reads.
 
 use std::fs::File;
 use std::io::Write;

@@ -1,7 +1,7 @@
 //! Durable puts through the storage executor against the least that group commit can be: append to a log with a
 //! checksum, fdatasync, answer.
 //!
-//! All subjects commit whatever waits by then in one thread (the engine applies in another). Writers are tasks of one
+//! All subjects commit all that waits by then in one thread (the engine applies in another). Writers are tasks of one
 //! more thread, each with one put outstanding. A put is one row with a fresh random key.
 
 mod engine;

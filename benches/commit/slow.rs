@@ -21,7 +21,7 @@ struct SlowFile {
     delay: Duration,
 }
 
-/// What the slow disk does at the end of an fsync.
+/// The delay of the slow disk at the end of an fsync.
 #[expect(clippy::disallowed_methods, reason = "it is the disk that sleeps")]
 pub fn linger(delay: Duration) {
     if !delay.is_zero() {

@@ -100,7 +100,7 @@ fn both_ends(
         let serve = move || serve(listens, stopped);
         let server = thread::Builder::new().name("server".into()).spawn_scoped(scope, serve)?;
         let sample = listening.recv().context("the server did not start").and_then(call);
-        // Nobody waits for it if the server has failed.
+        // The receiver is gone if the server has failed.
         let _ = stop.send(());
         server.join().map_err(|_| anyhow!("the server panicked"))??;
         sample

@@ -1,4 +1,4 @@
-//! What it is held against: requests and answers of fixed length, back to back on one stream, without frames.
+//! The baseline: requests and answers of fixed length, back to back on one stream, without frames.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -97,7 +97,7 @@ impl Inbox for Replica {
     fn batch_end(&self) {
         for request in self.asked.borrow_mut().drain(..) {
             let done = envelope(request, Message::Merged(Merged::Done { durable: true }));
-            // What cannot be sent, the caller misses.
+            // If it cannot be sent, the caller misses it.
             let _ = self.transport.get().map(|transport| transport.send(CLIENT, Class::Foreground, &done));
         }
     }

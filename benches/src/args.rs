@@ -1,4 +1,4 @@
-//! What every benchmark understands.
+//! Arguments that every benchmark takes.
 
 use std::time::Duration;
 

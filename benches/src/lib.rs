@@ -4,8 +4,8 @@
 //! that does the same work on the same machine, and print one table of it.
 //!
 //! **Invariants.**
-//! - What is compared runs in the same process in turns, round by round, and a ratio is formed within a round: a
-//!   machine that is slow for a while is slow for both.
+//! - The subjects of a comparison run in the same process in turns, round by round, and a ratio is formed within a
+//!   round: a machine that is slow for a while is slow for both.
 //! - A figure is the median over the rounds. Every benchmark ends by itself, talks to loopback only, and leaves
 //!   nothing behind.
 //! - A loop is closed: the next request starts when one is answered, so a rate belongs to a number outstanding.

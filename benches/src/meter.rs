@@ -11,7 +11,7 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// What one subject did in one round.
+/// The measurement of one subject in one round.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
     /// Operations per second.
@@ -92,7 +92,7 @@ impl Meter {
         }
     }
 
-    /// What was measured.
+    /// The measurement.
     pub fn sample(&self) -> Result<Sample> {
         let count = self.latencies.len();
         ensure!(count > 0, "nothing was answered within {:?}", self.until - self.from);

@@ -1,4 +1,4 @@
-//! What a benchmark prints: one table, as text or JSON.
+//! The output of a benchmark: one table, as text or JSON.
 
 use serde_json::{Map, Value, json};
 

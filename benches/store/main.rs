@@ -1,4 +1,4 @@
-//! What a store costs besides durable puts: loading, reading, scanning, opening, disk and memory; the engine beside
+//! The costs of a store besides durable puts: loading, reading, scanning, opening, disk and memory; the engine beside
 //! other stores (feature `rivals`).
 //!
 //! Every subject runs in a process of its own, which this one starts: memory and bytes written are counted by process.
@@ -186,7 +186,7 @@ fn measure<S: Store>(args: &Args) -> Result<()> {
     Ok(serde_json::to_writer(std::io::stdout(), &figures)?)
 }
 
-/// What is written and read.
+/// The rows that are written and read.
 #[derive(Clone, Copy)]
 struct Load {
     rows: u64,

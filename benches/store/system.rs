@@ -1,4 +1,4 @@
-//! What the system knows of this process and of a directory.
+//! The system's figures about this process and a directory.
 
 use std::fs::{self, File};
 use std::path::Path;

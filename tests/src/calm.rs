@@ -46,7 +46,7 @@ pub fn cluster(options: WorldOptions, copies: u8, sweep: Pace) -> World {
     world
 }
 
-/// What a node says to an operator.
+/// A node's answer to an operator.
 pub fn order(world: &mut World, node: usize, request: AdminRequest) -> AdminReply {
     let handle = world.admin(node, request);
     answer(world, |notice| match notice {
@@ -88,7 +88,7 @@ pub fn request(
     KvRequest { quorum, ..KvRequest::new(id, issued, bucket(name), key, op) }
 }
 
-/// What a node says to a client.
+/// A node's answer to a client.
 pub fn send(world: &mut World, node: usize, request: KvRequest) -> KvReply {
     let handle = world.request(node, request);
     answer(world, |notice| match notice {
@@ -97,7 +97,7 @@ pub fn send(world: &mut World, node: usize, request: KvRequest) -> KvReply {
     })
 }
 
-/// What a node says to a client that asks now.
+/// A node's answer to a client that asks now.
 pub fn ask(world: &mut World, node: usize, at: (&str, &str), op: KvOp, quorum: QuorumChoice) -> KvReply {
     let request = request(world, node, at, op, quorum);
     send(world, node, request)

@@ -31,7 +31,7 @@ fn ask(world: &mut World, node: usize, op: KvOp, quorum: QuorumChoice) -> KvRepl
     starling_tests::calm::ask(world, node, ("b", "k"), op, quorum)
 }
 
-/// A write that has seen nothing: it stands beside whatever is there, if the bucket lets it.
+/// A write that has seen nothing: it stands beside the present siblings, if the bucket lets it.
 fn beside(text: &str) -> KvOp {
     value(text, Seen::Nothing)
 }
@@ -45,7 +45,7 @@ fn get(world: &mut World, node: usize, quorum: QuorumChoice) -> Vec<Bytes> {
     values(ask(world, node, KvOp::Get, quorum)).unwrap()
 }
 
-/// What every node has on disk for the one key.
+/// The values that every node has on disk for the one key.
 fn stored(world: &World) -> Vec<Vec<Bytes>> {
     let of = |node| {
         let row = world.rows(node, Space::Data).remove(0);
@@ -138,7 +138,7 @@ fn a_replica_that_missed_a_change_learns_it_from_the_write() {
     assert_eq!(stored(&world), vec![vec![Bytes::from_static(b"v")]; 3]);
 }
 
-/// Node 2 still believes in the last writer when the others keep siblings: nothing is dropped on its word.
+/// Node 2 still believes in the last writer when the others keep siblings: nothing is dropped by its old rule.
 #[test]
 fn siblings_are_not_settled_by_a_replica_with_the_old_rule() {
     let mut world = cluster();
@@ -167,7 +167,7 @@ fn a_coordinator_with_the_old_rules_does_not_ack_by_them() {
     world.hold(1, 2);
     let strict = BucketChanges { durable: Some(true), strict: Some(true), ..BucketChanges::default() };
     assert_eq!(set(&mut world, 0, strict, false), 2);
-    // What the replicas say to node 2 arrives from now on; what was said before does not.
+    // Messages of the replicas to node 2 arrive from now on; earlier ones do not.
     world.release(0, 2, true);
     world.release(1, 2, true);
     let reply = ask(&mut world, 2, beside("loose"), QuorumChoice::default());

@@ -199,7 +199,7 @@ fn a_clock_that_is_set_right_is_followed_as_soon_as_the_peers_say_so() {
 fn a_node_alone_goes_by_the_old_time_until_somebody_says_that_the_new_one_is_right() {
     let mut world = cluster(3);
     isolate(&mut world, 0);
-    // What it heard of its peers is too old to decide by.
+    // The clocks of its peers that it has seen are too old to decide by.
     world.run_for(70 * SECOND);
     world.set_clock(0, YEAR);
     assert!(put(&mut world, 0, "default", "k", "v", 1).abs() < 100);

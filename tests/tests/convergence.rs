@@ -1,4 +1,4 @@
-//! Replicas become equal by themselves: nobody reads, nobody types a command, and what hints would have done is taken
+//! Replicas become equal by themselves: no client reads, no operator types a command, and the effect of hints is taken
 //! away. Each test has a twin that switches sweeps off and sees the difference stay.
 
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn differing(world: &World, node: usize) -> usize {
     rows.iter().filter(|row| world.stored(node, row) != world.stored(0, row)).count()
 }
 
-/// A node is away while keys are written, replaced and deleted, and comes back; nobody kept a hint for it.
+/// A node is away while keys are written, replaced and deleted, and comes back; no node kept a hint for it.
 fn node_that_missed_writes(sweep: Pace) -> World {
     let mut world = cluster(sweep);
     (0..30).for_each(|key| write(&mut world, 0, key, Some("before")));
@@ -68,7 +68,7 @@ fn without_sweeps_it_would_stay_behind() {
     assert_eq!(differing(&world, 2), 25);
 }
 
-/// Crashes included: a write whose coordinator died has no hint, and here nobody reads.
+/// Crashes included: a write whose coordinator died has no hint, and here no client reads.
 fn unread_storm(sweep: Pace) -> Options {
     let faults = Faults { crashes: true, cuts: true, drains: true, ..Faults::NONE };
     Options { faults, final_reads: false, sweep, ..Options::stormy(3) }

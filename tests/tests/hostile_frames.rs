@@ -1,4 +1,5 @@
-//! What a frame's body claims is not allocated: an array, map, string or blob of four billion, and then nothing.
+//! Lengths that a frame's body claims are not allocated: an array, map, string or blob of four billion, and then
+//! nothing.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "tests")]

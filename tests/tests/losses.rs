@@ -40,7 +40,7 @@ fn get(world: &mut World, node: usize, key: &str, r: u8) -> Result<Vec<Bytes>, F
 
 fn isolate(world: &mut World, node: usize) {
     starling_tests::calm::isolate(world, node);
-    // Long enough for everybody to notice.
+    // Long enough for every node to notice.
     world.run_for(4 * SECOND);
 }
 
@@ -53,7 +53,7 @@ fn is_equal(world: &World, node: usize) -> bool {
             .all(|row| world.stored(0, row).is_some() && world.stored(node, row) == world.stored(0, row))
 }
 
-/// Node 1 has a damaged row that is in nobody's memory.
+/// Node 1 has a damaged row that is in no node's memory.
 fn with_a_damaged_row(pace: Pace) -> World {
     let mut world = cluster(pace);
     put(&mut world, 0, "k", "v", 3).unwrap();
@@ -96,7 +96,7 @@ fn damage_that_nobody_reads_is_found_by_scrubbing() {
 }
 
 /// Node 1 alone has acknowledged a write, and its disk does not give the row for a while: in this time nothing takes its
-/// place, and nobody calls it absent.
+/// place, and no node calls it absent.
 #[test]
 fn a_row_that_the_disk_does_not_give_is_neither_lost_nor_replaced() {
     for pace in [Pace::OFF, QUICK] {
@@ -110,7 +110,7 @@ fn a_row_that_the_disk_does_not_give_is_neither_lost_nor_replaced() {
         world.hide(1, Space::Data, &row);
         // Neither a suspicion of everything nor sweeps give it up.
         world.scrub(1);
-        // What it kept as hints is not asked for: it would tell the others.
+        // The hints that it kept are not asked for: they would tell the others.
         world.rows(1, Space::Hints).iter().for_each(|row| world.damage(1, Space::Hints, row));
         world.mend();
         world.run_for(20 * SECOND);
@@ -160,7 +160,7 @@ fn a_row_that_nobody_else_has_is_given_up() {
     let failure = get(&mut world, 1, "k", 1).unwrap_err();
     assert_eq!(failure.kind, FailureKind::QuorumNotReached, "not found would be a lie: {failure}");
     assert_eq!(suspects(&world, 1), 1);
-    // What it kept as hints goes with the partition of the network.
+    // The hints that it kept go with the partition of the network.
     world.rows(1, Space::Hints).iter().for_each(|row| world.damage(1, Space::Hints, row));
     world.mend();
     world.run_for(20 * SECOND);
@@ -255,7 +255,7 @@ fn an_old_disk_put_back_is_found_out_and_filled_up() {
     put(&mut world, 0, "k", "third", 3).unwrap();
     world.put_back(0, false);
     world.start(0);
-    // Neither now nor later does anybody take its word for it.
+    // Neither now nor later does any node trust its claims.
     for _ in 0..100 {
         world.run_for(Duration::from_millis(20));
         let node = usize::from(world.now().nanos().is_multiple_of(3));
@@ -271,8 +271,8 @@ fn an_old_disk_put_back_is_found_out_and_filled_up() {
     assert_eq!(get(&mut world, 1, "k", 3).unwrap(), ["fourth"]);
 }
 
-/// All three have stopped, and node 0's disk is one from two lives ago: of a write that nodes 0 and 1 had acked, node 1's
-/// copy is left.
+/// All three have stopped, and node 0's disk is one from two generations ago: of a write that nodes 0 and 1 had acked,
+/// node 1's copy is left.
 fn after_all_forgot(clean_stops: bool) -> World {
     let mut world = cluster(Pace::OFF);
     put(&mut world, 0, "k", "first", 3).unwrap();
@@ -282,7 +282,7 @@ fn after_all_forgot(clean_stops: bool) -> World {
         world.start(0);
         world.run_for(3 * SECOND);
     }
-    // Node 2 was away: it knows node 0's last life, and not what was written in it.
+    // Node 2 was away: it knows node 0's last generation, and not what was written in it.
     isolate(&mut world, 2);
     put(&mut world, 0, "k", "second", 2).unwrap();
     for node in 0..3 {

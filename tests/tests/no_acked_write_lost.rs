@@ -77,7 +77,7 @@ fn red(options: &Options, seeds: std::ops::Range<u64>) -> usize {
 
 #[test]
 fn an_ack_before_the_disk_has_it_is_noticed() {
-    // What the disk has not yet got is what a crash can take: the slower, the more.
+    // A crash can take what the disk has not yet got: the slower, the more.
     let mut options = Options::stormy(3).under(Sabotage::AckBeforeDurable);
     options.world.fsync = (Duration::from_millis(20), Duration::from_millis(400));
     let red = red(&options, 0..40);
@@ -85,8 +85,8 @@ fn an_ack_before_the_disk_has_it_is_noticed() {
     assert!(red > 0);
 }
 
-/// Without crashes, hints alone must bring every owner up to date. Disks are quick: a write that is staged only
-/// after its request ran out of time is nobody's to replicate, and waits for a read or for anti-entropy.
+/// Without crashes, hints alone must bring every owner up to date. Disks are quick: a write that is staged only after
+/// its request ran out of time has no coordinator to replicate it, and waits for a read or for anti-entropy.
 fn cuts_only(nodes: usize) -> Options {
     let faults = Faults { cuts: true, drains: true, ..Faults::NONE };
     let mut options = Options { faults, final_reads: false, ..Options::stormy(nodes) };
@@ -97,7 +97,7 @@ fn cuts_only(nodes: usize) -> Options {
 #[test]
 fn hints_alone_bring_owners_up_to_date_when_nobody_crashes() {
     storm(&cuts_only(3), seeds(2_000..2_010));
-    // A forwarded retry minted at its deadline, and nobody replicated what it minted.
+    // A forwarded retry minted at its deadline, and no coordinator replicated what it minted.
     storm(&cuts_only(3), 3_106..3_107);
     storm(&cuts_only(5), seeds(2_010..2_020));
 }

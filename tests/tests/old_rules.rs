@@ -114,7 +114,7 @@ fn without_that_read_both_siblings_stay_too() {
     (0..3).for_each(|node| assert_eq!(get(&mut world, node, 3), both()));
 }
 
-/// A write at the node that is behind, whatever comes of it.
+/// A write at the node that is behind, with any result.
 fn write_late(world: &mut World, key: &str) {
     ask(world, late(world), key, value("three", Seen::Nothing), 1, 0);
 }
@@ -137,7 +137,7 @@ fn a_write_under_the_old_rule_after_such_a_read_replaces_nothing() {
     assert_both_are_there(world);
 }
 
-/// What it lost is pulled from the others before it has heard of the new rule.
+/// The lost rows are pulled from the others before it has heard of the new rule.
 #[test]
 fn a_refill_brings_nothing_that_the_old_rule_settles() {
     let mut world = behind(Pace::OFF);

@@ -41,7 +41,7 @@ fn key(name: &str) -> QualifiedKey {
     QualifiedKey::new(CLUSTER.hash_seed(), BucketName::default_bucket(), Key::new(name.to_owned()).unwrap())
 }
 
-/// A record of writes by these actors, each by one who has seen nothing.
+/// A record of writes by these actors, each by a writer that has seen nothing.
 fn siblings(writes: &[(u64, Payload)]) -> Bytes {
     let write = |record: Record, (actor, payload): &(u64, Payload)| {
         let dot =
@@ -55,7 +55,7 @@ fn value(text: &'static str) -> Bytes {
     siblings(&[(1, Payload::Value(text.into()))])
 }
 
-/// What is written first, and becomes tables.
+/// The rows that are written first, and become tables.
 fn first() -> Rows {
     let both = [(1, Payload::Value("one".into())), (2, Payload::Value("other".into()))];
     [
@@ -72,7 +72,7 @@ fn first() -> Rows {
     .into()
 }
 
-/// What follows, and stays in the log.
+/// The writes that follow, and stay in the log.
 fn then() -> Batch {
     let mut batch = Batch::new();
     let (data, replaced) = CellKey::data(key("replaced")).row();
@@ -86,7 +86,7 @@ fn then() -> Batch {
     batch
 }
 
-/// What there is at the end, the rows about the store itself left out.
+/// The rows at the end, those about the store itself left out.
 fn at_last() -> Rows {
     let mut rows = first();
     let gone = [CellKey::data(key("removed")), CellKey::data(key("dropped"))];
@@ -179,7 +179,7 @@ fn rows_of(engine: &DurableEngine) -> Rows {
         assert!(page.damaged.is_empty(), "{page:?}");
         rows.extend(page.rows.into_iter().map(|(key, value)| ((namespace, key), value)));
     }
-    // What the store writes about itself begins with a zero.
+    // Rows of the store about itself begin with a zero.
     rows.retain(|(namespace, key), _| *namespace != Space::Meta || key[0] != 0);
     as_written_today(rows)
 }

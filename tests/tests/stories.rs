@@ -41,7 +41,7 @@ fn amnesia(sabotage: Sabotage) -> Vec<Bytes> {
     let (least, most) = calm(3).fsync;
     world.set_fsync(0, least, most);
     world.start(0);
-    // Its peers know it, and no later life of it.
+    // Its peers know it, and no later generation of it.
     world.run_for(Duration::from_secs(3));
     isolate(&mut world, 0);
     put(&mut world, 0, "second", 1);

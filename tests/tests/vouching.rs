@@ -1,4 +1,4 @@
-//! What a node says after its disk lost something: how many it asks, and what a person must say.
+//! A node's answers after its disk lost something: how many nodes it asks, and what an operator must say.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -206,7 +206,7 @@ fn what_was_never_synced_makes_no_other_bucket_suspect() {
     world.find_lost(0, &losses);
     world.crash(1);
     world.find_lost(2, &losses);
-    // Node 2 is back later, and node 1 cannot be reached: until then node 0 has nobody to ask.
+    // Node 2 is back later, and node 1 cannot be reached: until then node 0 has no node to ask.
     world.start(0);
     world.start(1);
     separate(&mut world, 0, 1);
@@ -219,13 +219,13 @@ fn what_was_never_synced_makes_no_other_bucket_suspect() {
     world.mend();
     world.start(2);
     world.run_for(20 * SECOND);
-    // All were asked; one of them was in the same state: it is served all the same, without anybody's word.
+    // All were asked; one of them was in the same state: it is served all the same, without a command of an operator.
     assert_eq!((suspects(&world, 0), suspects(&world, 2)), ((0, 0), (0, 0)));
     assert_eq!(get(&mut world, 0, ("memory", "x"), one).unwrap(), 0);
     assert!(alarms(&world, 0, "before they were synced") + alarms(&world, 2, "before they were synced") > 0);
 }
 
-/// Two owners of five fall silent, and nobody knows it yet.
+/// Two owners of five fall silent, and no node knows it yet.
 #[test]
 fn a_read_reaches_for_every_owner_before_its_time_is_over() {
     let mut world = cluster(5);

@@ -1,4 +1,4 @@
-//! Who may import whom (architecture, "Who may import whom"): direct dependencies, as cargo sees them.
+//! The edges between crates (architecture, "Who may import whom"): direct dependencies, as cargo sees them.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, Pack
 #[cfg(test)]
 mod tests;
 
-/// What a crate may depend on.
+/// The dependencies that a crate may have.
 #[derive(Debug)]
 struct Crate {
     /// Its name, without the prefix.
@@ -45,7 +45,7 @@ const CRATES: &[Crate] = &[
     pure("handoff", "types wire", &[]),
     // Sees only the verdict on a request's epoch: neither ring nor gossip nor coordinator.
     pure("vnode", "types causality wire", &[]),
-    // Speaks rows, never an engine: its storage is whoever answers its effects.
+    // Speaks rows, never an engine: its storage is the shell that answers its effects.
     pure("node", "types causality ring wire gossip coordinator antientropy handoff vnode", &[]),
     // No runtime and no socket, but files.
     shell("backup", "types storage"),
@@ -215,7 +215,7 @@ pub fn table() -> Vec<(&'static str, Vec<&'static str>)> {
     CRATES.iter().map(|row| (row.name, row.ours.split_whitespace().collect())).collect()
 }
 
-/// In this repository, whatever it is called.
+/// In this repository, under any name.
 fn is_ours(edge: &Dependency) -> bool {
     edge.path.is_some() || edge.name.starts_with(PREFIX)
 }

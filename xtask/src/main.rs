@@ -8,8 +8,9 @@
 //!
 //! **Deliberately absent.** Installing anything (`.ci/run` does), and rules that clippy already checks.
 //!
-//! **How to read this crate.** `steps` the list and how it runs, `edges` who may import whom, `tidy` what a file may
-//! hold, `docs` what the documentation says of the code, `nightly` the simulator at length; `tree` the files they read.
+//! **How to read this crate.** `steps` the list and how it runs, `edges` which crate may import which, `tidy` what a
+//! file may hold, `docs` what the documentation says of the code, `nightly` the simulator at length; `tree` the files
+//! they read.
 
 use std::process::ExitCode;
 

@@ -29,7 +29,7 @@ pub fn seeds(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Plants one bug after the other, and prints at which seed it was found, and by whom.
+/// Plants one bug after the other, and prints at which seed it was found, and by which judge.
 #[expect(clippy::print_stdout, reason = "the table is what was asked for")]
 pub fn planted(root: &Path) -> Result<()> {
     let build = ["build", "--release", "--locked", "--bin", "starling", "--features", "planted"];

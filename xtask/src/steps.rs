@@ -52,7 +52,7 @@ const STEPS: [Step; 6] = [
 
 const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
 
-/// What `ci` or `nightly` runs, or the one step of that name.
+/// The steps that `ci` or `nightly` runs, or the one step of that name.
 pub fn named(name: &str) -> Option<Vec<&'static Step>> {
     let of =
         |all: &'static [Step], together| all.iter().filter(move |step| name == together || step.name == name);
@@ -65,7 +65,7 @@ pub fn names() -> Vec<&'static str> {
     STEPS.iter().chain(&NIGHTLY).map(|step| step.name).collect()
 }
 
-/// Runs all of `steps`, whatever the earlier ones say, and sums up.
+/// Runs all of `steps`, even if earlier ones fail, and sums up.
 pub fn run(steps: &[&Step]) -> ExitCode {
     let outcomes: Vec<Outcome> = steps.iter().map(|step| step.run()).collect();
     let total: Duration = outcomes.iter().map(|outcome| outcome.took).sum();

@@ -1,4 +1,4 @@
-//! What a file may hold: rules that no compiler checks.
+//! The content that a file may have: rules that no compiler checks.
 
 use std::path::Path;
 

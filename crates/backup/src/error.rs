@@ -11,7 +11,7 @@ pub enum BackupError {
     /// The operating system refused.
     #[error("{action} {}: {source}", path.display())]
     Io {
-        /// What was being done.
+        /// The action that failed.
         action: &'static str,
         /// To which file.
         path: PathBuf,
@@ -32,7 +32,7 @@ pub enum BackupError {
     Manifest {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
     /// A newer release wrote the backup.
@@ -69,9 +69,9 @@ pub enum BackupError {
     OtherBackup {
         /// The directory.
         dir: PathBuf,
-        /// Whose backup was begun.
+        /// The node whose backup was begun.
         begun: NodeId,
-        /// How this one is another.
+        /// The difference of this one.
         differs: String,
     },
     /// Another process writes there.

@@ -16,7 +16,7 @@ use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
 use starling_types::row::Space;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// What a chunk begins with: the version of the format is in it.
+/// The first bytes of a chunk: the version of the format is in them.
 pub const HEAD: &[u8; 16] = b"starling rows 1\n";
 
 /// Bytes of a frame before its body.
@@ -65,7 +65,7 @@ impl Place {
 /// Why a frame cannot be read.
 #[derive(Debug)]
 pub enum FrameError {
-    /// The length is damaged or too large, or the chunk ends: where the next frame begins, nobody knows.
+    /// The length is damaged or too large, or the chunk ends: the beginning of the next frame is unknown.
     Lost(&'static str),
     /// The body, of this length, is damaged; the next frame follows.
     Body(&'static str, usize),

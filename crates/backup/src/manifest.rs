@@ -1,4 +1,4 @@
-//! What a backup says of itself.
+//! The manifest of a backup.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -21,7 +21,7 @@ pub const FORMAT: u32 = 1;
 /// The manifest's name.
 pub const FILE: &str = "manifest.json";
 
-/// What a backup says of itself.
+/// The manifest of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -29,7 +29,7 @@ pub struct Manifest {
     pub format_version: u32,
     /// Whether everything is in it.
     pub state: State,
-    /// Whose rows they are.
+    /// The node that the rows are from.
     pub origin: Origin,
     /// The only buckets whose rows are in it; none if all are.
     pub buckets: Option<Vec<BucketName>>,
@@ -96,7 +96,7 @@ pub struct Tallies {
     pub data: Tally,
     /// Copies it kept for absent owners.
     pub hints: Tally,
-    /// What it knew about itself and the cluster.
+    /// Rows about itself and the cluster.
     pub meta: Tally,
 }
 

@@ -23,11 +23,11 @@ pub struct Reader {
 pub struct Damage {
     /// The file.
     pub chunk: String,
-    /// What is wrong there.
+    /// The fault there.
     pub flaw: Flaw,
 }
 
-/// What is wrong with a chunk.
+/// A fault in a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flaw {
     /// It is not there, or its beginning is not that of a chunk, or the system does not read it.
@@ -38,19 +38,19 @@ pub enum Flaw {
         frame: u32,
         /// Where it begins.
         at: u64,
-        /// What is wrong.
+        /// The fault.
         why: &'static str,
         /// Whether the rest of the chunk is lost with it.
         rest: bool,
     },
     /// The frames are in order, but not those that the manifest counted.
     Other {
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
 }
 
-/// What a reading of the whole found.
+/// The result of reading the whole backup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Rows that could be read.
@@ -86,7 +86,7 @@ impl Reader {
         Ok(Self { dir: dir.into(), manifest })
     }
 
-    /// What it says of itself.
+    /// Its manifest.
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
     }

@@ -97,7 +97,7 @@ fn a_run_that_was_cut_off_goes_on_behind_its_last_whole_chunk() {
         fill(&mut writer, cut);
         let safe = writer.manifest().totals.all().rows;
         drop(writer);
-        // What the system had of the chunk that was open is anybody's guess.
+        // How much the system had of the chunk that was open is not known.
         let chunks = Manifest::load(dir.path()).unwrap().unwrap().chunks.len();
         fs::write(dir.path().join(Chunk::name(chunks as u32 + 1)), "anything").unwrap();
         assert_eq!(Reader::open(dir.path()).unwrap().verify(|_| {}).totals.all().rows, safe);

@@ -14,7 +14,7 @@ pub struct Utc(pub WallTime);
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = i64::try_from(self.0.millis()).unwrap_or(i64::MAX);
-        // Beyond the year 9999 nobody has made a backup.
+        // No backup is of later than the year 9999.
         let moment = UtcDateTime::UNIX_EPOCH.saturating_add(Duration::milliseconds(ms));
         let (date, time) = (moment.date(), moment.time());
         write!(f, "{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())?;

@@ -39,7 +39,7 @@ pub struct Page {
 pub struct Writer {
     dir: PathBuf,
     manifest: Manifest,
-    /// What the manifest will say when the open chunk is complete.
+    /// The manifest once the open chunk is complete.
     ahead: Manifest,
     chunk: Option<OpenChunk>,
     chunk_bytes: u64,
@@ -79,7 +79,7 @@ impl Writer {
         buckets: Option<Vec<BucketName>>,
         now: Utc,
     ) -> Result<Self, BackupError> {
-        // What is not ours is refused before anything is made in it.
+        // A directory that is not ours is refused before anything is made in it.
         begun(dir)?;
         fs::create_dir_all(dir).map_err(BackupError::io("creating", dir))?;
         files::sync_parent(dir).map_err(BackupError::io("creating", dir))?;
@@ -105,12 +105,12 @@ impl Writer {
         self
     }
 
-    /// What is safely written, and how often it was begun.
+    /// The chunks that are safely written, and how often the backup was begun.
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// What is written, whether it is safe already or not.
+    /// The rows written, whether they are safe already or not.
     pub const fn progress(&self) -> &Tallies {
         &self.ahead.totals
     }
@@ -184,7 +184,7 @@ impl Writer {
 }
 
 impl OpenChunk {
-    /// In place of whatever a run that was cut off left there.
+    /// In place of any chunk that an interrupted run left there.
     fn create(dir: &Path, before: usize) -> Result<Self, BackupError> {
         let number = u32::try_from(before + 1).unwrap_or(u32::MAX);
         let path = dir.join(Chunk::name(number));

@@ -14,7 +14,7 @@ use crate::hlc::Hlc;
 pub struct Dot {
     /// When: first, because the derived order is by time.
     pub hlc: Hlc,
-    /// Who.
+    /// The actor that minted it.
     pub actor: ActorId,
 }
 

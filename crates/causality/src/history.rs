@@ -36,7 +36,7 @@ pub(crate) struct Replica {
     pub(crate) known: Events,
 }
 
-/// What a client has seen, likewise twice.
+/// A client's context and the writes it has seen, likewise twice.
 #[derive(Clone, Default)]
 struct Client {
     context: VersionVector,
@@ -51,7 +51,7 @@ pub(crate) enum Step {
     Merge { from: usize, into: usize },
 }
 
-/// What came of some steps.
+/// The result of some steps.
 pub(crate) struct History {
     pub(crate) events: Vec<Event>,
     pub(crate) replicas: Vec<Replica>,

@@ -85,8 +85,8 @@ impl fmt::Debug for Hlc {
 ///
 /// Times are **not** unique by the clock alone: a mint above an outlying record takes its time from the record and
 /// leaves the clock where it is, so that one wrong clock is not handed on from key to key; and a clock whose wall was
-/// set back follows it down. What is unique is (key, actor, time): whoever mints passes a bound that covers the key's
-/// own record, and so every time this actor ever minted for the key.
+/// set back follows it down. The triple (key, actor, time) is unique: a mint is given a bound that covers the key's own
+/// record, and so every time this actor ever minted for the key.
 ///
 /// The ceiling is what a restart starts from. It is leased ahead of need and written with the record of a mint
 /// that passes it ([`Self::rides`]), so that an ack never rests on a clock that a power cut would take back.

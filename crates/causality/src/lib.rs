@@ -6,17 +6,17 @@
 //! All of it is pure data: semantics, section 2, is the contract.
 //!
 //! **Invariants.**
-//! - A write drops a sibling iff its context covers a dot of the sibling's request, or both are deletes; nobody else's
-//!   value is ever dropped.
+//! - A write drops a sibling iff its context covers a dot of the sibling's request, or both are deletes; no other
+//!   client's value is ever dropped.
 //! - Dots of one request are one value: none of them comes back once another one was superseded, and none costs another
 //!   request's value. Of what is known for that, anything may be forgotten: a late dot then stands beside.
-//! - Merge is commutative, associative and idempotent, so replicas converge whatever the order and however often.
+//! - Merge is commutative, associative and idempotent, so replicas converge in any order and any number of merges.
 //! - A merge of two records that both have siblings is never empty, not even when a replica has forgotten; what it then
 //!   rescues no merge drops.
 //! - A clock mints strictly increasing times, all above what the caller has seen and none above what is durable.
-//! - What is stored or handed out is versioned, checksummed, and has exactly one encoding.
+//! - All that is stored or handed out is versioned, checksummed, and has exactly one encoding.
 //!
-//! **Deliberately absent.** Actors' lives and the leasing of the clock's ceiling on disk (`starling-vnode`,
+//! **Deliberately absent.** The history of actors and the leasing of the clock's ceiling on disk (`starling-vnode`,
 //! `starling-node`), the floor that lets tombstones go (`starling-vnode`), sibling caps, and any clock: time is an
 //! argument.
 //!

@@ -1,5 +1,5 @@
-//! What a replica stores for a key: a dotted version vector set [Preguiça et al., "Dotted Version Vectors: Efficient
-//! Causality Tracking for Distributed Key-Value Stores", 2012; Almeida et al., DAIS 2014].
+//! The record that a replica stores for a key: a dotted version vector set [Preguiça et al., "Dotted Version Vectors:
+//! Efficient Causality Tracking for Distributed Key-Value Stores", 2012; Almeida et al., DAIS 2014].
 
 mod codec;
 mod dead;
@@ -74,7 +74,7 @@ impl Record {
         self
     }
 
-    /// Whether a write is known to have seen a dot of the request `id`. What is not known any more is not superseded.
+    /// Whether a write is known to have seen a dot of the request `id`. A request that was forgotten is not superseded.
     pub fn is_superseded(&self, id: RequestId) -> bool {
         self.dead.contains(id)
     }

@@ -11,7 +11,7 @@ pub struct Staged {
     pub dot: Dot,
     /// The whole record, encoded.
     pub record: Bytes,
-    /// What the record covers, if this write's value is the sole sibling.
+    /// The context of the record, if this write's value is the sole sibling.
     pub context: Option<VersionVector>,
     /// Siblings there are now.
     pub siblings: u32,

@@ -1,4 +1,4 @@
-//! What a client has seen, as it carries it from a read to its next write.
+//! The context that a client has seen, as it carries it from a read to its next write.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::hlc::Hlc;
 use crate::version_vector::{ENTRY_BYTES, VersionVector};
 
 /// A causal context, sealed for the way through a client: opaque, versioned, checksummed, and bound to cluster,
-/// bucket incarnation and key, so that it cannot be used where it would delete what nobody has seen (semantics,
+/// bucket incarnation and key, so that it cannot be used where it would delete what no client has seen (semantics,
 /// section 2). It guards against mistakes, not against forgers: hashes, not signatures.
 ///
 /// ```text
@@ -31,13 +31,13 @@ pub enum TokenError {
     TooLong {
         /// Its length.
         length: usize,
-        /// What a token of this kind (bytes or text) may have.
+        /// The most that a token of this kind (bytes or text) may have.
         limit: usize,
     },
     /// Altered on its way.
     #[error("the context token is damaged: pass it on unchanged, or read the key again")]
     Damaged,
-    /// Intact, but of another cluster, another life of the bucket, or another key.
+    /// Intact, but of another cluster, another incarnation of the bucket, or another key.
     #[error("the context token belongs to another cluster, bucket or key: read this key to get one for it")]
     Foreign,
     /// Sealed by a later release.
@@ -49,7 +49,7 @@ pub enum TokenError {
 }
 
 impl ContextToken {
-    /// Seals `seen` for `key` of the bucket's life `incarnation`. Should it name more than [`MAX_ACTORS`] actors,
+    /// Seals `seen` for `key` of this incarnation of the bucket. Should it name more than [`MAX_ACTORS`] actors,
     /// those with the latest times go in: to claim less than was seen costs a sibling, never a value.
     pub fn seal(cluster: ClusterId, incarnation: u64, key: &QualifiedKey, seen: &VersionVector) -> Self {
         let latest = (seen.len() > MAX_ACTORS).then(|| latest(seen));
@@ -62,7 +62,7 @@ impl ContextToken {
         Self(out.into())
     }
 
-    /// What the client has seen, if `bytes` are a token for `key`. Lengths are checked before anything is allocated.
+    /// The context of the client, if `bytes` are a token for `key`. Lengths are checked before anything is allocated.
     /// Times are not judged here: they may be later than any clock.
     pub fn open(
         bytes: &[u8],

@@ -1,4 +1,4 @@
-//! What has been seen: the highest time per actor.
+//! A version vector: the highest time seen per actor.
 
 use serde::{Deserialize, Serialize};
 use starling_types::ActorId;
@@ -76,7 +76,8 @@ impl VersionVector {
         Self { entries }
     }
 
-    /// What of this was minted no later than `most`: the minimum per actor; at [`Hlc::ZERO`] nothing is left of it.
+    /// The part of this that was minted no later than `most`: the minimum per actor; at [`Hlc::ZERO`] nothing is left
+    /// of it.
     #[must_use]
     pub fn bounded(&self, most: Hlc) -> Self {
         self.iter().map(|(actor, hlc)| (actor, hlc.min(most))).collect()

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-/// What the two sides have for one key.
+/// The entries of the two sides for one key.
 pub(crate) enum Pair<'a, T> {
     /// The left side alone.
     Left(&'a T),

@@ -1,9 +1,9 @@
-//! What is judged: every write to one key, and what each replica holds of it in the end.
+//! A history to judge: every write to one key, and the live values of each replica in the end.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// One write, named by whoever recorded it: an operation over all its tries, however often one of them took effect.
+/// One write, named by its recorder: an operation over all its tries, however often one of them took effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriteId(pub u64);
 
@@ -13,7 +13,7 @@ impl fmt::Display for WriteId {
     }
 }
 
-/// What the client was told.
+/// The answer that the client got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// Done: it must never be lost.
@@ -31,15 +31,15 @@ pub struct Write {
     pub id: WriteId,
     /// Whether it deletes.
     pub deletes: bool,
-    /// What the client was told.
+    /// The answer that the client got.
     pub outcome: WriteOutcome,
     /// The writes that its writer had seen for certain, and that it therefore replaces.
     pub seen: BTreeSet<WriteId>,
-    /// Further writes that it may have replaced: they excuse it, and accuse nobody.
+    /// Further writes that it may have replaced: they excuse it, and are no proof against any other write.
     pub perhaps: BTreeSet<WriteId>,
 }
 
-/// What one replica holds in the end: live values only.
+/// The content of one replica in the end: live values only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replica {
     /// Its name, for the report.

@@ -1,7 +1,7 @@
 //! # Judges of histories
 //!
 //! **Job.** Given what clients were told and what the replicas hold in the end, say what is wrong: an acked
-//! write that is gone, a deleted value that came back, a value that nobody wrote, a value shown beside the one
+//! write that is gone, a deleted value that came back, a value that no client wrote, a value shown beside the one
 //! that replaced it, replicas that differ, a strict read that missed what was acked.
 //!
 //! **Invariants.** A finding is a proof: it follows from the store's promises alone (semantics, sections 2 and

@@ -1,10 +1,10 @@
 //! The judge of a single-writer register (proof, section 2, C3): one client writes versions one after the other,
-//! anybody reads, all of them strictly. Exact, in O(n log n).
+//! any client reads, all strictly. Exact, in O(n log n).
 //!
 //! ```text
 //! a read that lasted from b to e and returned version v:
 //! stale      v < a version acked before b               a regular register returns no less
-//! early      v > every version invoked before e          nobody had written it yet
+//! early      v > every version invoked before e          it was not written yet
 //! backwards  v < what a read that ended before b returned   an atomic register never steps back
 //! ```
 //!
@@ -26,7 +26,7 @@ impl fmt::Display for Version {
 /// One write of the register's only writer. Times are of one clock, in any unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Store {
-    /// What it wrote.
+    /// The version that it wrote.
     pub version: Version,
     /// When the writer began.
     pub began: u64,
@@ -63,18 +63,18 @@ pub enum Misread {
     Stale {
         /// The key.
         key: String,
-        /// What it returned.
+        /// The version that it returned.
         returned: Version,
-        /// What it missed.
+        /// The version that it missed.
         acked: Version,
         /// When it began.
         began: u64,
     },
-    /// More than anybody had begun to write when it ended.
+    /// More than the writer had begun to write when it ended.
     Early {
         /// The key.
         key: String,
-        /// What it returned.
+        /// The version that it returned.
         returned: Version,
         /// When it began.
         began: u64,
@@ -83,9 +83,9 @@ pub enum Misread {
     Backwards {
         /// The key.
         key: String,
-        /// What it returned.
+        /// The version that it returned.
         returned: Version,
-        /// What was returned before.
+        /// The version that was returned before.
         before: Version,
         /// When it began.
         began: u64,

@@ -1,12 +1,12 @@
-//! The judge of reads on the way, of keys that anybody writes (proof, section 2): what a read that heard R owners
-//! must have met, by real time and by what its context covers.
+//! The judge of reads on the way, of keys that any client writes (proof, section 2): the writes that a read from R
+//! owners must have met, by real time and by what its context covers.
 //!
 //! ```text
 //! a read of R owners met write a      a was acked by A owners before the read began, and R + A > N
 //! unseen     it met a, and its context does not cover a
-//! vanished   it met a, does not show it, and nobody who may have replaced a had begun
+//! vanished   it met a, does not show it, and no write that may have replaced a had begun
 //! undead     it shows f, and met a write that had surely replaced f
-//! phantom    it shows what nobody had begun to write, or what was refused
+//! phantom    it shows a value whose write had not begun, or was refused
 //! doubled    it shows one operation twice
 //! backwards  a strict read whose context lacks what an earlier strict read's context covers
 //! ```
@@ -29,7 +29,7 @@ pub struct Sight {
     pub strict: bool,
     /// The writes whose values it showed, one entry a value.
     pub shown: Vec<WriteId>,
-    /// What its context covers, by numbers that the recorder gives to effects of writes.
+    /// The effects of writes that its context covers, by numbers that the recorder gives them.
     pub covers: BTreeSet<u64>,
 }
 
@@ -53,7 +53,8 @@ pub struct SightHistory {
     pub key: String,
     /// Owners of the key.
     pub n: u8,
-    /// Only one value is kept, whatever its writer has seen: nothing vanishes that others may have beaten.
+    /// Only one value is kept, even if its writer has not seen the others: nothing vanishes that others may have
+    /// beaten.
     pub keeps_one: bool,
     /// All writes.
     pub writes: Vec<Write>,
@@ -74,16 +75,16 @@ pub struct Missight {
     pub key: String,
     /// When the read began.
     pub began: u64,
-    /// What is wrong with it.
+    /// The fault.
     pub why: Why,
 }
 
-/// What is wrong with a read.
+/// A fault of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// It heard an owner that has this write, and its context does not cover it.
     Unseen(WriteId),
-    /// It does not show this write, and nobody can have replaced it.
+    /// It does not show this write, and no other can have replaced it.
     Vanished(WriteId),
     /// It shows the first, which the second had replaced.
     Undead(WriteId, WriteId),
@@ -121,9 +122,9 @@ pub fn judge(history: &SightHistory) -> Vec<Missight> {
 struct Key<'a> {
     history: &'a SightHistory,
     writes: BTreeMap<WriteId, &'a Write>,
-    /// Who may have replaced a write.
+    /// The writes that may have replaced a write.
     heirs: BTreeMap<WriteId, Vec<&'a Write>>,
-    /// Who has surely replaced a write that is shown somewhere, directly or through others.
+    /// The writes that have surely replaced a write that is shown somewhere, directly or through others.
     successors: BTreeMap<WriteId, BTreeSet<WriteId>>,
 }
 
@@ -188,7 +189,7 @@ impl Key<'_> {
         if shown.contains(&write) || hides || self.writes.get(&write).is_none_or(|w| w.deletes) {
             return false;
         }
-        // Whoever replaced it through others had seen one who replaced it directly.
+        // A write that replaced it through others had seen one that replaced it directly.
         let could = |w: &&Write| {
             w.id != write && w.outcome != WriteOutcome::Refused && self.began(w.id) <= sight.ended
         };
@@ -201,7 +202,7 @@ impl Key<'_> {
         written.is_none_or(refused) || self.began(write) > sight.ended
     }
 
-    /// What a strict read returns N-R+1 owners hold.
+    /// The result of a strict read is held by N-R+1 owners.
     fn backwards(&self) -> Vec<Missight> {
         let mut strict: Vec<&Sight> = self.history.sights.iter().filter(|s| s.strict).collect();
         strict.sort_by_key(|sight| sight.began);

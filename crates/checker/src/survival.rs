@@ -6,7 +6,7 @@
 //! lost         an acked value from which no path leads to F or to a delete that may have happened
 //! resurrected  an f in F with a path to an acked write that is not itself lost
 //! false pair   f, g in F with a path from f to g
-//! phantom      an f in F that was refused, or that nobody wrote
+//! phantom      an f in F that was refused, or that no client wrote
 //! diverged     two replicas whose live values differ
 //! ```
 
@@ -164,7 +164,7 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// What can be reached from some writes, in any number of steps; not these themselves, unless in a circle.
+/// The writes that can be reached from some writes, in any number of steps; not these themselves, unless in a circle.
 fn past(
     writes: &BTreeMap<WriteId, &Write>,
     from: impl IntoIterator<Item = WriteId>,

@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The command line's arguments.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,15 +13,15 @@ use crate::connect::Target;
 #[derive(Debug, Parser)]
 #[command(name = "starling", version, propagate_version = true)]
 pub struct Arguments {
-    /// What standard output is for.
+    /// The format of standard output.
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What standard output is for.
+/// The format of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// People.
@@ -30,7 +30,7 @@ pub enum Output {
     Json,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start a cluster of several nodes on this machine, with durable data, for development.
@@ -102,7 +102,7 @@ pub struct NodeArgs {
     pub exit_with_parent: bool,
 }
 
-/// What all key commands take.
+/// Arguments that all key commands take.
 #[derive(Debug, Args)]
 pub struct KeyArgs {
     #[command(flatten)]
@@ -120,7 +120,7 @@ pub struct KeyArgs {
     pub key: String,
 }
 
-/// What all writing commands take.
+/// Arguments that all writing commands take.
 #[derive(Debug, Args)]
 pub struct WriteArgs {
     /// Acks needed.
@@ -144,7 +144,7 @@ pub struct PutArgs {
     pub value: String,
     #[command(flatten)]
     pub write: WriteArgs,
-    /// Life of the value in milliseconds.
+    /// Time to live of the value in milliseconds.
     #[arg(long, value_name = "MS", value_parser = life)]
     pub ttl_ms: Option<u64>,
 }
@@ -175,7 +175,7 @@ pub struct ClusterArgs {
     pub command: ClusterCommand,
 }
 
-/// What to do with a cluster.
+/// Commands on a cluster.
 #[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
     /// Form a cluster of empty, running nodes. Safe to repeat: it goes on where it stopped.
@@ -234,7 +234,7 @@ pub struct BenchArgs {
     /// HTTP addresses of all nodes, whose CPU time and memory are read before and after.
     #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103")]
     pub http: Vec<SocketAddr>,
-    /// What to do: `put`, `get`, or `mixed` (half and half).
+    /// The load: `put`, `get`, or `mixed` (half and half).
     #[arg(long, value_enum, default_value_t = Load::Put)]
     pub load: Load,
     /// Requests outstanding at a time: that many connections with `resp`, one connection a node with `quic`.

@@ -20,7 +20,7 @@ pub struct BackupArgs {
     pub command: BackupCommand,
 }
 
-/// What to do with backups.
+/// Commands on backups.
 #[derive(Debug, Subcommand)]
 pub enum BackupCommand {
     /// Copy the rows of a live node into a directory. One that was cut off goes on where it stopped.

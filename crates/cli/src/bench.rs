@@ -21,7 +21,7 @@ use crate::args::{BenchArgs, Load, Protocol};
 use crate::exit::{Exit, Failed};
 use crate::output;
 
-/// What all loops of a run share.
+/// The state that all loops of a run share.
 pub struct Run {
     /// When they stop.
     until: Instant,
@@ -34,7 +34,7 @@ pub struct Run {
     first_error: RefCell<Option<String>>,
 }
 
-/// What to do next.
+/// The next step.
 pub enum Step {
     /// Write this key.
     Put(Vec<u8>),

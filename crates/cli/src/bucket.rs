@@ -16,7 +16,7 @@ pub struct BucketArgs {
     pub command: BucketCommand,
 }
 
-/// What to do with buckets.
+/// Commands on buckets.
 #[derive(Debug, Subcommand)]
 pub enum BucketCommand {
     /// Show all buckets.
@@ -52,7 +52,7 @@ pub struct ChangeArgs {
     /// Only owners count, and reads return only what later reads will also see.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub strict: Option<bool>,
-    /// What happens to concurrent values.
+    /// The treatment of concurrent values.
     #[arg(long, value_enum)]
     pub conflict: Option<ConflictArg>,
     /// Whether an ack means fsynced.
@@ -62,12 +62,12 @@ pub struct ChangeArgs {
     /// so many had acked; 0 is a majority. Writes with a lower W are taken, and their receipts say `unvouched`.
     #[arg(long, value_name = "W")]
     pub least_w: Option<u8>,
-    /// Life of a value whose write names none, in milliseconds; 0 is for ever.
+    /// Time to live of a value whose write names none, in milliseconds; 0 is for ever.
     #[arg(long, value_name = "MS")]
     pub ttl_ms: Option<u64>,
 }
 
-/// What happens to concurrent values.
+/// The treatment of concurrent values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ConflictArg {
     /// They stay side by side until a write that has seen them.
@@ -198,7 +198,7 @@ fn as_text(bucket: &BucketRegister) -> String {
     )
 }
 
-/// `null` stands for a majority, and for no limit of life.
+/// `null` stands for a majority, and for no time to live.
 fn as_json(bucket: &BucketRegister) -> serde_json::Value {
     let BucketProps { version, r, w, strict, conflict, durable, ttl_ms, least_w } = &bucket.props;
     serde_json::json!({

@@ -16,7 +16,7 @@ pub struct ClockArgs {
     pub command: ClockCommand,
 }
 
-/// What to do about a node's clock.
+/// Commands on a node's clock.
 #[derive(Debug, Subcommand)]
 pub enum ClockCommand {
     /// The clock of the node that is asked has jumped, and the new time is right: go by it.

@@ -24,7 +24,7 @@ pub struct DataArgs {
     pub command: DataCommand,
 }
 
-/// What to do with a data directory.
+/// Commands on a data directory.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
     /// Read everything and say what is wrong. Changes nothing.
@@ -38,8 +38,8 @@ pub enum DataCommand {
     Repair {
         /// The data directory.
         dir: PathBuf,
-        /// Give up what the disk does not give of this file of the store: it counts as lost. What it does give is kept.
-        /// May be given several times.
+        /// Give up the parts of this file of the store that the disk does not give: they count as lost, the rest is
+        /// kept. May be given several times.
         #[arg(long, value_name = "FILE")]
         accept_unreadable: Vec<PathBuf>,
     },

@@ -33,9 +33,9 @@ impl From<Exit> for ExitCode {
 pub struct Failed {
     /// The exit code.
     pub exit: Exit,
-    /// What happened and what to do.
+    /// The failure, and how to mend it.
     pub why: String,
-    /// What became of the data, if any were involved.
+    /// The outcome for the data, if any were involved.
     pub outcome: Option<Outcome>,
 }
 

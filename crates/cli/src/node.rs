@@ -52,7 +52,7 @@ fn start_log(filter: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Completes at SIGTERM, SIGINT, or the end of standard input if that stands for the parent's life.
+/// Completes at SIGTERM, SIGINT, or the end of standard input if that stands for the parent's end.
 fn stop_signal(with_parent: bool) -> Result<impl Future<Output = ()>, Failed> {
     let failed = |e: std::io::Error| Failed::new(Exit::Failed, format!("signals cannot be caught: {e}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;

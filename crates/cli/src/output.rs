@@ -1,5 +1,5 @@
-//! What is printed. On standard output stands the *product*, what a command was asked for: it arrives whole, or the
-//! command fails. All else is *talk*, for people: that it is heard matters to nobody's work.
+//! Printed output. On standard output stands the *product*, the result that a command was asked for: it arrives whole,
+//! or the command fails. All else is *talk*, for people: no work depends on its being read.
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
 use std::ops::ControlFlow;
@@ -14,7 +14,7 @@ use crate::exit::{Exit, Failed};
 /// It could not be written whole. A reader that has gone away has had enough, which is no failure of ours.
 pub fn product(text: impl AsRef<str>) -> Result<(), Failed> {
     let mut stream = Stream::new(io::stdout().lock());
-    // What went wrong is told at the end.
+    // The error is reported at the end.
     let _ = stream.line(text.as_ref());
     stream.finish()
 }
@@ -30,7 +30,8 @@ pub fn value(bytes: &[u8]) -> Result<(), Failed> {
     stream.finish()
 }
 
-/// What a command has done. For a program it is the product, for a person it is talk: the exit code says it as well.
+/// Reports that a command has done its work. For a program this is the product, for a person it is talk: the exit code
+/// says it as well.
 ///
 /// # Errors
 /// As with [`product`], if `json`. The work is done all the same.
@@ -81,7 +82,7 @@ pub fn stream() -> Stream<io::StdoutLock<'static>> {
 /// A product on its way out.
 pub struct Stream<W: Write> {
     out: BufWriter<W>,
-    /// What ended it early.
+    /// The error that ended it early.
     broken: Option<io::Error>,
 }
 
@@ -109,7 +110,7 @@ impl<W: Write> Stream<W> {
     /// As with [`product`].
     pub fn finish(mut self) -> Result<(), Failed> {
         let broken = self.broken.take().or_else(|| self.out.flush().err());
-        // What is left in the buffer after an error has nowhere to go.
+        // Bytes left in the buffer after an error have nowhere to go.
         let _ = self.out.into_parts();
         match broken {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => {

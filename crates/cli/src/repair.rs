@@ -17,10 +17,10 @@ pub struct RepairArgs {
     pub command: RepairCommand,
 }
 
-/// What to tell.
+/// Commands on lost data.
 #[derive(Debug, Subcommand)]
 pub enum RepairCommand {
-    /// Nothing more of what was lost can come back: from now on keys that nobody holds are absent, not `unknown`. It
+    /// Nothing more of what was lost can come back: from now on keys that no node holds are absent, not `unknown`. It
     /// deletes nothing, and what turns up later is merged as ever. Every node named by --at is told, each for itself.
     Accept(AcceptArgs),
 }

@@ -10,7 +10,7 @@ use crate::args::SimArgs;
 use crate::exit::{Exit, Failed};
 use crate::output;
 
-/// What is taken from the nodes, or done to them, beyond what their seed draws.
+/// The faults and losses of the nodes beyond those that their seed draws.
 #[derive(Clone, Copy)]
 struct Harmed {
     lie: Sabotage,

@@ -20,7 +20,7 @@ async fn quickstart(client: Client) -> Result<(), Box<dyn std::error::Error>> {
     let bucket = BucketName::default_bucket();
     let key = Key::new("greeting")?;
 
-    // Blind: replaces whatever the coordinating replica holds.
+    // Blind: replaces the value that the coordinating replica holds.
     client.put(bucket.clone(), key.clone(), "hello").blind().send().await?;
     let read = client.get(bucket.clone(), key.clone()).send().await?;
     for sibling in &read.siblings {

@@ -1,7 +1,7 @@
 //! A write whose outcome is unknown is sent again under its own id: it cannot become a second write.
 //!
-//! The client retries by itself within the time limit. What is left for the application is the end of that time: then
-//! the very same request can be sent again, for a minute after it was made.
+//! The client retries by itself within the time limit. After it the application decides: it can send the very same
+//! request again, for a minute after it was made.
 //!
 //! ```sh
 //! starling dev &                                   # a cluster of three nodes, data in ./starling-data

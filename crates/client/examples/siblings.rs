@@ -29,7 +29,7 @@ async fn siblings(client: Client) -> Result<(), Box<dyn std::error::Error>> {
         println!("put {item}: {} siblings now", written.siblings);
     }
 
-    // Whoever reads sees both, and merges them as only the application can.
+    // Every reader sees both, and merges them as only the application can.
     let read = client.get(bucket.clone(), key.clone()).send().await?;
     let items: BTreeSet<String> =
         read.siblings.iter().map(|s| String::from_utf8_lossy(&s.value).into_owned()).collect();

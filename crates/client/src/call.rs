@@ -16,7 +16,7 @@ use crate::error::ClientError;
 pub struct Call<'c, R> {
     client: &'c Client,
     request: KvRequest,
-    /// What it was told that cannot be.
+    /// The last span of time given that is out of its range.
     bad: Option<BadSpan>,
     answer: PhantomData<R>,
 }
@@ -86,14 +86,14 @@ impl Call<'_, WriteReply> {
         self.seen(Seen::Quorum)
     }
 
-    /// Replaces, unseen, whatever the coordinating replica holds, which may lag behind what was acked elsewhere: one
-    /// round trip less than [`Call::blind`].
+    /// Replaces, unseen, the siblings that the coordinating replica holds, which may lag behind what was acked
+    /// elsewhere: one round trip less than [`Call::blind`].
     pub fn blind_local(self) -> Self {
         self.seen(Seen::Local)
     }
 
-    /// How long the value lives, instead of the bucket's default: 1 ms to [`starling_types::limits::MAX_LIFE`], anything
-    /// else is refused when the call is sent. Means nothing for a delete.
+    /// The value's time to live, instead of the bucket's default: 1 ms to [`starling_types::limits::MAX_LIFE`],
+    /// anything else is refused when the call is sent. Means nothing for a delete.
     pub fn ttl(mut self, span: Duration) -> Self {
         if let KvOp::Put { ttl_ms, .. } = &mut self.request.op {
             match span::life(millis(span)) {
@@ -112,7 +112,7 @@ impl Call<'_, WriteReply> {
     }
 }
 
-/// What answers a call.
+/// A type that a call can return.
 pub trait Answer: Sized {
     /// The part of a reply that is this answer, if it is one.
     fn of(reply: KvReply) -> Option<Self>;

@@ -34,9 +34,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the first of `addrs` (nodes' QUIC addresses) that answers, and asks it who owns what; the others are
-    /// for when it does not answer. Members that are not among `addrs` are found through it, if they can be reached by
-    /// the addresses that they announce.
+    /// Connects to the first of `addrs` (nodes' QUIC addresses) that answers, and asks it for the layout; the others
+    /// are for when it does not answer. Members that are not among `addrs` are found through it, if they can be reached
+    /// by the addresses that they announce.
     pub async fn connect(addrs: &[SocketAddr], credentials: Credentials) -> Result<Self, ClientError> {
         let like = addrs.iter().find(|addr| addr.is_ipv6()).or(addrs.first());
         let dialer = Dialer::bind(&credentials, *like.ok_or(ClientError::NoAddress)?)?;
@@ -128,7 +128,7 @@ impl Client {
         self.routes.version()
     }
 
-    /// Closes all connections. What is under way is lost.
+    /// Closes all connections. Requests under way are lost.
     pub async fn close(&self) {
         self.nodes.close().await;
     }

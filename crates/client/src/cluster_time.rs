@@ -1,5 +1,5 @@
-//! What the cluster takes for the time. Requests are dated by it: a client whose own clock is wrong is served like any
-//! other.
+//! The client's estimate of the cluster's time. Requests are dated by it: a client whose own clock is wrong is served
+//! like any other.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(crate) struct ClusterTime {
     told: Cell<Option<Told>>,
 }
 
-/// What three clocks showed at one moment.
+/// Three clocks read at one moment.
 #[derive(Debug, Clone, Copy)]
 struct Told {
     instant: Instant,
@@ -25,7 +25,7 @@ struct Told {
 }
 
 impl ClusterTime {
-    /// A node that was asked at `asked` has shown its clock some time since. What this machine had taken for the time is
+    /// A node that was asked at `asked` has shown its clock some time since. The estimate of this machine so far is
     /// believed within that span, and no further.
     pub(crate) fn told(&self, asked: Instant, cluster: WallTime) {
         let (instant, own) = (clock::now(), clock::wall());

@@ -56,7 +56,7 @@ impl Connection {
         self.channel.node().node
     }
 
-    /// What the node took for the cluster's time when the connection was made.
+    /// The node's estimate of the cluster's time when the connection was made.
     pub(crate) const fn wall(&self) -> Option<WallTime> {
         self.channel.wall()
     }

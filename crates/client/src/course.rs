@@ -1,10 +1,10 @@
-//! What to do after a try has ended: the retry rules, without input or output.
+//! The retry rules: the next step after a try has ended, without input or output.
 //!
 //! | the try ended | next |
 //! |---|---|
 //! | nothing was applied, and another node may do better | that node, same attempt number |
 //! | ... and every node has said so | after a pause |
-//! | nothing was applied, and nobody will do better | give up |
+//! | nothing was applied, and no other node will do better | give up |
 //! | a write may have been applied | the same node, which remembers the request id; then another |
 //! | a read got no answer | another node |
 
@@ -24,7 +24,7 @@ pub(crate) enum Ending {
     Unanswered,
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Ask the same node again, after this long.
@@ -68,7 +68,7 @@ impl Course {
         self.attempt
     }
 
-    /// What became of the data over all tries, if the last one ended with `last`.
+    /// The outcome over all tries, if the last one ended with `last`.
     pub(crate) const fn outcome(&self, last: Outcome) -> Outcome {
         match last {
             Outcome::Applied => Outcome::Applied,

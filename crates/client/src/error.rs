@@ -1,4 +1,4 @@
-//! What a caller learns when a call fails.
+//! The errors that a caller sees when a call fails.
 
 use starling_transport::{GreetingError, TransportError};
 use starling_types::{BadSpan, Outcome};
@@ -12,7 +12,7 @@ pub enum ClientError {
     Failed {
         /// The last answer. Its own outcome is that of the last try alone.
         failure: Failure,
-        /// What became of the data, over all tries.
+        /// The outcome for the data, over all tries.
         outcome: Outcome,
         /// How often it was tried.
         tries: u32,
@@ -20,9 +20,9 @@ pub enum ClientError {
     /// No node answered within the time limit.
     #[error("no answer in time: {last} (outcome: {outcome}, tries: {tries}){}", advice(*outcome))]
     Unanswered {
-        /// What ended the last try.
+        /// The error that ended the last try.
         last: String,
-        /// What became of the data, over all tries.
+        /// The outcome for the data, over all tries.
         outcome: Outcome,
         /// How often it was tried.
         tries: u32,
@@ -53,7 +53,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// What became of the data. After [`Outcome::Unknown`] the write may or may not show up.
+    /// The outcome for the data. After [`Outcome::Unknown`] the write may or may not show up.
     pub const fn outcome(&self) -> Outcome {
         match self {
             Self::Failed { outcome, .. } | Self::Unanswered { outcome, .. } => *outcome,

@@ -19,7 +19,7 @@
 //!
 //! **How to read this crate.** [`Client`] (`client`) and its calls (`call`); `course`, which decides after every
 //! try what comes next, without any input or output; [`ClientError`] (`error`). Below: `routes` (which nodes own a
-//! key), `nodes` (addresses and their connections), `connection` and `pending` (who waits for which answer), `clock`.
+//! key), `nodes` (addresses and their connections), `connection` and `pending` (requests under way), `clock`.
 
 mod call;
 mod client;

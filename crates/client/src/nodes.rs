@@ -45,7 +45,7 @@ struct Rest {
     span: Duration,
 }
 
-/// What became of the last attempt to connect.
+/// The result of the last attempt to connect.
 #[derive(Debug, Clone, Copy)]
 enum Dial {
     Rested,
@@ -71,7 +71,7 @@ impl Nodes {
         self.known.borrow().len()
     }
 
-    /// What the cluster takes for the time.
+    /// The estimate of the cluster's time.
     pub(crate) const fn time(&self) -> &ClusterTime {
         &self.time
     }
@@ -107,9 +107,9 @@ impl Nodes {
         }
     }
 
-    /// Where to go next: to an owner first, rather over a connection that stands than over a new one, and to a node that
-    /// was silent only when nobody else is left. `tried` are the nodes of this round; when all have been tried, the next
-    /// round begins.
+    /// Where to go next: to an owner first, rather over a connection that stands than over a new one, and to a node
+    /// that was silent only when no other node is left. `tried` are the nodes of this round; when all have been tried,
+    /// the next round begins.
     pub(crate) fn choose(&self, owners: &[usize], tried: &mut Vec<usize>) -> usize {
         let known = self.known.borrow();
         if tried.len() >= known.len() {

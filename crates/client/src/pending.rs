@@ -1,4 +1,4 @@
-//! Who waits for which answer on one connection. One sweep a connection enforces all deadlines: no timer a
+//! The requests that wait for an answer on one connection. One sweep a connection enforces all deadlines: no timer a
 //! request.
 
 use std::cell::{Cell, RefCell};
@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use crate::clock;
 
-/// The requests under way on one connection. Who waits is told by a message, or by its sender being dropped:
-/// the deadline has passed or the connection is gone.
+/// The requests under way on one connection. A waiting request ends by a message, or by its sender being dropped: the
+/// deadline has passed or the connection is gone.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     waiting: RefCell<TokenMap<ExchangeId, Waiting>>,
@@ -34,8 +34,8 @@ struct Waiting {
 }
 
 impl Pending {
-    /// Registers a request; whoever waited for the same id on this connection waits no more. `None` if the
-    /// connection is gone.
+    /// Registers a request; an earlier one that waited under the same id on this connection waits no more. `None` if
+    /// the connection is gone.
     pub(crate) fn wait(&self, request: ExchangeId, deadline: Instant) -> Option<oneshot::Receiver<Message>> {
         if self.gone.get() {
             return None;
@@ -77,7 +77,7 @@ impl Pending {
 }
 
 impl ChannelInbox for Pending {
-    /// What nobody waits for is late: its deadline has passed, or it was answered by an earlier try.
+    /// A frame for which no request waits is late: its deadline has passed, or it was answered by an earlier try.
     fn frame(&self, envelope: Envelope) {
         self.epoch.set(self.epoch.get().max(envelope.epoch));
         let waiting = self.waiting.borrow_mut().remove(&envelope.exchange);

@@ -27,7 +27,7 @@ impl Routes {
         self.layout.borrow().as_ref().map_or(LayoutVersion::NONE, |layout| layout.version())
     }
 
-    /// The owners of a key, primary first; nobody before there is a layout.
+    /// The owners of a key, primary first; none before there is a layout.
     pub(crate) fn owners(&self, bucket: &BucketName, key: &Key) -> Vec<NodeId> {
         let layout = self.layout.borrow();
         let owners = layout.as_ref().map(|layout| {

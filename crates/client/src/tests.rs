@@ -21,7 +21,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use crate::Client;
 
-/// What a node does with its next request; afterwards it answers well.
+/// The behaviour of a node at its next request; afterwards it answers well.
 #[derive(Debug, Clone)]
 enum Act {
     Fail(Failure),
@@ -38,11 +38,11 @@ struct Stub {
     cluster: ClusterId,
     script: RefCell<VecDeque<Act>>,
     asked: RefCell<Vec<KvRequest>>,
-    /// What it shows to who asks, and answers by.
+    /// The layout that it shows to clients that ask, and answers by.
     layout: RefCell<Option<Layout>>,
-    /// How often somebody asked for it.
     /// The time that its greeting shows.
     wall: Cell<Option<starling_types::WallTime>>,
+    /// How often a client asked for the layout.
     shown: Cell<u32>,
     transport: RefCell<Weak<Transport>>,
 }

@@ -1,10 +1,11 @@
-//! How a causal context travels in text. What it means, and whether it is genuine, is judged where the key is.
+//! How a causal context travels in text. Its meaning, and whether it is genuine, is judged where the key is.
 
 use bytes::Bytes;
 use starling_causality::{ContextToken, TokenError};
 use starling_wire::Seen;
 
-/// What a writer says that it has seen, where no token is said: one of three words, in any case. (No token is as short.)
+/// How much a writer says that it has seen, where it gives no token: one of three words, in any case. (No token is as
+/// short.)
 pub fn word(text: &[u8]) -> Option<Seen> {
     let words: [(&[u8], Seen); 3] =
         [(b"quorum", Seen::Quorum), (b"local", Seen::Local), (b"none", Seen::Nothing)];

@@ -81,7 +81,7 @@ where
     }
 }
 
-/// What an end that was no good end counts as; a client that merely hung up counts as nothing.
+/// The event that an irregular end of a connection counts as; a client that merely hung up counts as nothing.
 fn event_of(error: &hyper::Error) -> Option<FrontEvent> {
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     let stalled = error.is_timeout() || io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut);

@@ -4,14 +4,14 @@
 //! every Redis client, HTTP for everything else.
 //!
 //! **Invariants.**
-//! - Replies of a connection leave in the order of its requests, whatever the order in which they are answered; what is
-//!   asked of one key begins in that order, one after the other.
-//! - What a client states is honoured or refused, never passed over.
+//! - Replies of a connection leave in the order of its requests, in any order of their answers; commands on one key
+//!   begin in that order, one after the other.
+//! - Every condition that a client states is honoured or refused, never passed over.
 //! - No input makes a door panic or hold more memory than its limits: a length is judged before anything is
 //!   buffered for it, requests in flight and output per connection are bounded, and a client that does not read
 //!   is not read from.
 //! - A request is answered exactly once; one that its service loses is answered `unknown`.
-//! - What is malformed costs its own connection an error, and no other connection anything.
+//! - Malformed input costs its own connection an error, and no other connection anything.
 //! - One current-thread runtime: no task and no lock per request, one task per connection, nothing is `Send`.
 //!
 //! **Deliberately absent.** Clocks and randomness (the service drafts requests), what a request means

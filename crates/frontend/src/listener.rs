@@ -16,7 +16,7 @@ pub type Shutdown = watch::Receiver<bool>;
 
 /// Completes at shutdown.
 pub(crate) async fn stopped(mut shutdown: Shutdown) {
-    // An error means that the sender is gone: nobody is left to serve for.
+    // An error means that the sender is gone: the daemon is no longer there.
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
@@ -24,7 +24,7 @@ pub(crate) async fn stopped(mut shutdown: Shutdown) {
 pub(crate) trait Greeter: 'static {
     /// Which door.
     const DOOR: Door;
-    /// What a connection is told that finds the door full.
+    /// The message to a connection that is refused because the door is full.
     const FULL: &'static [u8];
 
     /// Holds one conversation to its end; ends it soon after `shutdown`.
@@ -73,7 +73,7 @@ fn admit<S: KvService, G: Greeter>(
 ) {
     if conversations.len() >= limits.max_connections {
         service.count(G::DOOR, FrontEvent::Refused);
-        // A fresh socket's buffer is empty: the words fit, or the client is beyond help.
+        // A fresh socket's buffer is empty: the message fits, or the client is beyond help.
         let _ = stream.try_write(G::FULL);
         return;
     }

@@ -1,4 +1,4 @@
-//! What stands behind the doors.
+//! The interface to the node behind the doors.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,17 +35,17 @@ pub trait KvService: 'static {
     /// The ring, as `GET /v1/ring` shows it.
     fn ring(&self) -> serde_json::Value;
 
-    /// Where a key lives, as `GET /v1/key/{bucket}/{key}/explain` shows it; `None` before `cluster init`.
+    /// The placement of a key, as `GET /v1/key/{bucket}/{key}/explain` shows it; `None` before `cluster init`.
     fn explain(&self, bucket: BucketName, key: Key) -> Option<serde_json::Value>;
 
     /// Shows records that this node holds itself. The answer goes through `answer`, now or later; if it is dropped,
     /// there is none.
     fn local(&self, ask: LocalAsk, answer: oneshot::Sender<Result<LocalPage, Failure>>);
 
-    /// Who this node is.
+    /// The identity of this node.
     fn identity(&self) -> Identity;
 
-    /// What RESP's `INFO` shows besides the section on the server.
+    /// The sections of RESP's `INFO` besides the one on the server.
     fn info(&self) -> Vec<InfoSection>;
 
     /// How much the doors take on. Read once per listener.
@@ -64,7 +64,7 @@ pub struct InfoSection {
     pub fields: Vec<(String, String)>,
 }
 
-/// Who a node is, for people.
+/// A node's identity, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The node.
@@ -141,7 +141,7 @@ impl Door {
     }
 }
 
-/// What a door tells the service's counters.
+/// An event that a door reports to the service's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrontEvent {
     /// A connection was accepted.
@@ -190,7 +190,7 @@ impl ReplyTo {
     }
 }
 
-/// A request that the service lost: nobody can say what became of it.
+/// A request that the service lost: its outcome is unknown.
 impl Drop for ReplyTo {
     fn drop(&mut self) {
         if self.sink.is_some() {

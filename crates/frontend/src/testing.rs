@@ -28,7 +28,7 @@ pub(crate) struct Fake {
     pub(crate) events: RefCell<Vec<(Door, FrontEvent)>>,
     /// Keeps requests waiting instead of answering them in the next turn.
     pub(crate) held: Cell<bool>,
-    /// Answers whatever is asked.
+    /// The answer to every request, if there is one.
     pub(crate) failure: RefCell<Option<Failure>>,
     pub(crate) unready: Cell<bool>,
     /// How far its wall clock was moved.

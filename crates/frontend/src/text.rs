@@ -1,4 +1,4 @@
-//! Numbers in text, each in the one way that everybody reads alike.
+//! Numbers in text, each in the one form that all programs read alike.
 
 /// A whole number in plain decimal: no sign, no blanks.
 pub(crate) fn decimal(text: &[u8]) -> Option<u64> {

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-/// Counts signs of own trouble: missed acks that nobody else missed, missing nacks, own suspicions refuted,
-/// late timers. Stretches period and timeouts by 1 up to `limit`.
+/// Counts signs of own trouble: missed acks that no other member missed, missing nacks, own suspicions refuted, late
+/// timers. Stretches period and timeouts by 1 up to `limit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LocalHealth {
     score: u32,

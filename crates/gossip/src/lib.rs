@@ -1,7 +1,7 @@
-//! # Who is there
+//! # Membership
 //!
-//! **Job.** Finds out which members live, suspects and convicts those that do not answer, and spreads that and
-//! every member's own words until all tables are equal: SWIM (Das, Gupta, Motivala 2002) with Lifeguard's
+//! **Job.** Finds out which members are up, suspects and convicts those that do not answer, and spreads that and every
+//! member's own claims until all tables are equal: SWIM (Das, Gupta, Motivala 2002) with Lifeguard's
 //! suspicion and local health (Dadgar, Phillips, Currey 2018), a reliable ping as last resort, and comparison
 //! of whole tables. On the side it compares our wall clock with our peers', and notices which peers hold
 //! another layout.

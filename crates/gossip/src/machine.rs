@@ -24,23 +24,23 @@ use crate::rumours::Rumours;
 use crate::table::{Entry, HEARSAY, Table};
 use exchange::Schedule;
 
-/// What the machine is told.
+/// The input of the machine.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A message from a member whose identity the transport has verified.
     Message {
         /// The member.
         from: NodeId,
-        /// What it said.
+        /// Its message.
         message: Message,
     },
     /// Time has come to [`Gossip::next_deadline`].
     Tick,
-    /// Somebody exists, says a layout, a file, or a Hello.
+    /// A layout, a file or a Hello names this member.
     Learned(MemberInfo),
-    /// A connection to the node is up: a good moment to ask whether it lives.
+    /// A connection to the node is up: a good moment to probe it.
     Connected(NodeId),
-    /// The node's connection was closed or reset: a good reason to ask whether it lives.
+    /// The node's connection was closed or reset: a good reason to probe it.
     Disconnected(NodeId),
     /// The digest of the cluster state that the control plane now holds: layout, buckets.
     Shared(u64),
@@ -53,14 +53,14 @@ pub enum Event {
     Reborn(Generation),
 }
 
-/// What the machine wants done.
+/// The output of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Send `message`.
     Send {
-        /// To whom.
+        /// The receiver.
         to: NodeId,
-        /// What.
+        /// The message.
         message: Message,
         /// Over the control lane, connecting if necessary; otherwise as a datagram that may be lost.
         reliable: bool,
@@ -69,7 +69,7 @@ pub enum Effect {
     Notify(Notice),
 }
 
-/// What changed in the table, or should worry the control plane.
+/// A change of the table, or an alarm for the control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// A new member, Alive unless another notice follows.
@@ -89,12 +89,11 @@ pub enum Notice {
         /// The peer.
         peer: NodeId,
     },
-    /// A member knows this node, and no later life of it. Once.
+    /// A member knows this node, and no later generation of it. Once.
     Recognised,
-    /// Members know this node under a word that it never gave and cannot overrule: a higher generation, or a
-    /// goodbye. Either the data directory was copied or restored from an old backup, or another process uses
-    /// it. Nobody listens to this node until it has a higher generation ([`Event::Reborn`]). Once per such
-    /// generation.
+    /// Members know this node by a claim that it never made and cannot overrule: a higher generation, or a goodbye.
+    /// Either the data directory was copied or restored from an old backup, or another process uses it. No member
+    /// listens to this node until it has a higher generation ([`Event::Reborn`]). Once per such generation.
     Impostor {
         /// The generation that members believe in.
         generation: Generation,
@@ -104,7 +103,7 @@ pub enum Notice {
 /// One member as this node sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Member<'a> {
-    /// What it says of itself.
+    /// The information that it gives about itself.
     pub info: &'a MemberInfo,
     /// How it is.
     pub status: Status,
@@ -112,12 +111,12 @@ pub struct Member<'a> {
     pub incarnation: u64,
 }
 
-/// What happened so far, for metrics.
+/// Counts since the start, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
     /// Probes sent.
     pub probes: u64,
-    /// Probes that nobody answered.
+    /// Probes that were not answered.
     pub probes_failed: u64,
     /// Members this node itself convicted.
     pub convictions: u64,
@@ -287,7 +286,7 @@ impl Gossip {
         self.table.digest()
     }
 
-    /// What happened so far.
+    /// The counts since the start.
     pub fn tally(&self) -> Tally {
         self.tally
     }
@@ -304,8 +303,8 @@ impl Gossip {
         self.turn_rumours(out);
     }
 
-    /// A node that was stopped for a while has not heard what was said meanwhile: it gives everybody that time
-    /// again instead of convicting them.
+    /// A node that was stopped for a while has missed the messages of that time: it gives every member that time again
+    /// instead of convicting it.
     fn absorb_stall(&mut self, now: Instant) {
         let Some(deadline) = self.next_deadline() else {
             return;
@@ -373,8 +372,8 @@ impl Gossip {
         live.sample(&mut self.rng, count).copied().collect()
     }
 
-    /// Sends `body` with as many rumours as fit. `first` goes before them; and whoever is doubted is told of
-    /// it with every message, so that it can refute at once (Lifeguard, "buddy system").
+    /// Sends `body` with as many rumours as fit. `first` goes before them; and a member that is doubted is told of it
+    /// with every message, so that it can refute at once (Lifeguard, "buddy system").
     fn send(&mut self, to: NodeId, body: Body, first: Option<Claim>, reliable: bool, out: &mut Vec<Effect>) {
         let doubted = self.table.get(to).filter(|entry| entry.status != Status::Alive);
         let doubt = doubted.map(|entry| entry.claim(self.me));

@@ -1,4 +1,4 @@
-//! Questions under way, and whom to ask next.
+//! Probes under way, and the next member to probe.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) struct Probe {
     /// When to ask helpers and to ping over the reliable channel.
     pub(crate) escalate_at: Option<Instant>,
     pub(crate) expires_at: Instant,
-    /// What somebody claims of the member, for it to refute.
+    /// A claim about the member, for it to refute.
     pub(crate) claim: Option<Claim>,
 }
 
@@ -67,7 +67,7 @@ impl Probe {
 #[derive(Debug, Default)]
 pub(crate) struct Probes {
     under_way: BTreeMap<NodeId, Probe>,
-    /// The rest of this round, last first. Every live member is asked once a round, in an order nobody else
+    /// The rest of this round, last first. Every live member is asked once a round, in an order that no other member
     /// knows, so the time to the first probe of a dead member is bounded (SWIM, section 4.3).
     turns: Vec<NodeId>,
     /// Members that this round began with, and that joined it since.
@@ -120,7 +120,7 @@ impl Probes {
         self.under_way.clear();
     }
 
-    /// Lets a new member into this round at a random place. When newcomers outnumber those who began it, a new
+    /// Lets a new member into this round at a random place. When newcomers outnumber those that began it, a new
     /// round starts: the first members of a growing cluster would else wait until all newcomers were asked.
     pub(crate) fn join_round(&mut self, node: NodeId, rng: &mut ChaCha8Rng) {
         self.round.1 += 1;
@@ -131,7 +131,8 @@ impl Probes {
         self.turns.insert(place, node);
     }
 
-    /// Whose turn it is among those who are `ready`; a new round is shuffled from `live` when this one is over.
+    /// The member whose turn it is among those that are `ready`; a new round is shuffled from `live` when this one is
+    /// over.
     pub(crate) fn next_turn(
         &mut self,
         live: impl Fn() -> Vec<NodeId>,
@@ -152,10 +153,10 @@ impl Probes {
     }
 }
 
-/// A question asked for somebody else.
+/// A probe sent on behalf of another member.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Relay {
-    /// Who asked, and under which number.
+    /// The member that asked, and the number it asked under.
     pub(crate) origin: (NodeId, u64),
     pub(crate) target: NodeId,
     /// When to tell the origin that there is no answer yet.
@@ -189,7 +190,7 @@ impl Relays {
         if meant { self.0.remove(&number) } else { None }
     }
 
-    /// Drops what expired at `now` and returns whom to send a nack.
+    /// Drops what expired at `now` and returns the members to send a nack.
     pub(crate) fn turn(&mut self, now: Instant) -> Vec<(NodeId, u64)> {
         self.0.retain(|_, relay| relay.expires_at > now);
         let due = self.0.values_mut().filter(|relay| relay.nack_at.is_some_and(|at| at <= now));

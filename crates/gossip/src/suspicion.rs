@@ -15,7 +15,7 @@ pub(crate) struct Suspicion {
     floor: Duration,
     ceiling: Duration,
     needed: usize,
-    /// Whoever raised it comes first and is no confirmation. At most `needed + 1`.
+    /// The member that raised it comes first and is no confirmation. At most `needed + 1`.
     accusers: Vec<NodeId>,
 }
 

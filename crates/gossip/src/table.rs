@@ -1,4 +1,4 @@
-//! Who is known, and how each is: the state that gossip makes equal everywhere.
+//! The known members and their status: the state that gossip makes equal everywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,8 +8,8 @@ use starling_wire::gossip::{Claim, MemberInfo, Record, Status};
 
 use crate::suspicion::Suspicion;
 
-/// What of a member's state takes part in precedence: the greater standing wins, whoever says it, in whatever
-/// order it arrives. Leaving is final within a generation, so it comes before the incarnation.
+/// The part of a member's state that takes part in precedence: the greater standing wins, from any sender and in any
+/// order. Leaving is final within a generation, so it comes before the incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Standing {
     generation: Generation,
@@ -88,7 +88,7 @@ impl Entry {
 pub(crate) struct Table {
     me: NodeId,
     entries: BTreeMap<NodeId, Entry>,
-    /// Whom an operator had forgotten: hearsay does not bring them back.
+    /// Members that an operator has removed: hearsay does not bring them back.
     forgotten: BTreeSet<NodeId>,
     digest: u64,
     live: usize,

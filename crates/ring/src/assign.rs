@@ -1,4 +1,4 @@
-//! Who owns what: the deterministic assignment that moves no more than it must.
+//! The assignment of owners: deterministic, and moving no more than it must.
 //!
 //! The steps, each in its file: `targets` gives every node a whole number of copies; `board` holds the state
 //! that the others work on; `fill` keeps the old owners that may stay and fills the holes; `balance` moves
@@ -24,7 +24,7 @@ use crate::layout::Layout;
 use crate::owners::{OwnerTable, VACANT};
 use crate::role::Role;
 
-/// What to do when the zones are too small to take their even part of the copies.
+/// The rule for zones that are too small to take their even part of the copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ZoneRedundancy {
     /// Refuse the plan and say why.
@@ -92,7 +92,7 @@ fn known_owners(old: Option<&Layout>, roles: &[Role], bits: PartitionBits) -> Re
     Ok(old.owner_table().renumbered(|owner| number[usize::from(owner)]))
 }
 
-/// What the assignment stands on: nodes, zones and the rule of the zones.
+/// The ground of the assignment: nodes, zones and the rule of the zones.
 struct Ground {
     copies: u8,
     bits: PartitionBits,

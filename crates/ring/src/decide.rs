@@ -29,7 +29,7 @@ pub struct Acceptor {
     decided: Option<Layout>,
 }
 
-/// What a node answers to a proposal or a decision.
+/// A node's answer to a proposal or a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// It accepts the layout with this hash, and no other, for good.
@@ -74,7 +74,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What a node that takes values of up to `max_value` bytes has against the copies that `layout` asks for, if
+    /// The objection of a node that takes values of up to `max_value` bytes to the copies that `layout` asks for, if
     /// records of such values could not all be merged.
     pub fn of_values(max_value: usize, layout: &Layout) -> Option<Self> {
         let copies = layout.wanted_copies();
@@ -138,8 +138,8 @@ impl Acceptor {
     }
 }
 
-/// A first layout on its way, and who has accepted it. It lives in the node that runs `cluster init`; nothing
-/// is lost with it, for the same command goes on where it stopped.
+/// A first layout on its way, and the nodes that have accepted it. It exists in the process that runs `cluster init`;
+/// nothing is lost with it, for the same command goes on where it stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
     layout: Layout,
@@ -149,12 +149,12 @@ pub struct Proposal {
 /// Where a proposal stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// Not everybody has accepted: go on with [`Proposal::ask`].
+    /// Some member has not accepted: go on with [`Proposal::ask`].
     Waiting,
     /// All members have accepted: send them the decision.
     Decided,
-    /// An earlier proposal for exactly these nodes is under way or decided: go on with it instead. If it has
-    /// nobody left to ask, it is decided.
+    /// An earlier proposal for exactly these nodes is under way or decided: go on with it instead. If it has no node
+    /// left to ask, it is decided.
     Adopt(Box<Proposal>),
     /// It will never be decided.
     Failed(InitError),
@@ -166,7 +166,7 @@ pub enum InitError {
     /// A node has an objection of its own.
     #[error("node {node} refuses: {refusal}")]
     Refused {
-        /// Who.
+        /// The node.
         node: NodeId,
         /// Why.
         refusal: Refusal,
@@ -177,7 +177,7 @@ pub enum InitError {
          it to a new cluster, stop it and remove its data directory"
     )]
     OtherCluster {
-        /// Who.
+        /// The node.
         node: NodeId,
         /// Its cluster.
         cluster: ClusterId,
@@ -188,11 +188,11 @@ pub enum InitError {
          with exactly those nodes to finish it, or stop the node and remove its data directory (it holds no data)"
     )]
     OtherMembers {
-        /// Who.
+        /// The node.
         node: NodeId,
         /// The cluster it waits for.
         cluster: ClusterId,
-        /// Whom that layout names.
+        /// The nodes that that layout names.
         members: Vec<NodeId>,
     },
     /// Some nodes have accepted one proposal and some another.
@@ -201,11 +201,11 @@ pub enum InitError {
          neither can be decided: stop these nodes, remove their data directories (they hold no data), init again"
     )]
     Split {
-        /// Who.
+        /// The node.
         node: NodeId,
-        /// What it accepted.
+        /// The cluster that it accepted.
         theirs: ClusterId,
-        /// What was proposed to it.
+        /// The cluster that was proposed to it.
         ours: ClusterId,
     },
 }
@@ -216,7 +216,7 @@ impl Proposal {
         Self { layout, accepted: BTreeSet::new() }
     }
 
-    /// What is proposed.
+    /// The proposed layout.
     pub const fn layout(&self) -> &Layout {
         &self.layout
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with a request for a layout, and with a layout from elsewhere.
+//! Errors of a request for a layout, and of a layout from elsewhere.
 
 use starling_types::{LayoutVersion, NodeId, PartitionId, limits};
 

@@ -94,12 +94,12 @@ impl Layout {
         Ok(self.successor(bits, self.roles.clone(), owners))
     }
 
-    /// Whose layout this is.
+    /// The cluster that this layout is of.
     pub const fn cluster(&self) -> ClusterId {
         self.cluster
     }
 
-    /// How often the chain was cut and forced after the loss of a majority: 0 in a healthy life.
+    /// How often the chain was cut and forced after the loss of a majority: 0 in a healthy cluster.
     pub const fn generation(&self) -> u64 {
         self.generation
     }
@@ -139,7 +139,7 @@ impl Layout {
         self.roles.iter()
     }
 
-    /// What `node` brings, if it is a member.
+    /// The role of `node`, if it is a member.
     pub fn role(&self, node: NodeId) -> Option<&Role> {
         self.index(node).map(|index| &self.roles[usize::from(index)])
     }
@@ -179,9 +179,8 @@ impl Layout {
             .map(|(partition, _)| partition)
     }
 
-    /// Who stands in for an absent owner of `partition`: every member that is no owner of it, once. The ring is
-    /// walked clockwise over the owners of the partitions that follow; nodes in zones that hold no copy come
-    /// first.
+    /// The fallbacks for an absent owner of `partition`: every member that is no owner of it, once. The ring is walked
+    /// clockwise over the owners of the partitions that follow; nodes in zones that hold no copy come first.
     pub fn fallbacks(&self, partition: PartitionId) -> impl Iterator<Item = NodeId> {
         walk::fallbacks(self, partition).map(|index| self.node(index))
     }

@@ -10,8 +10,8 @@
 //! to the next a partition takes in at most N−W new owners, so that writes can win in both. A node accepts one
 //! first layout, ever.
 //!
-//! **Deliberately absent.** Who is up (`starling-gossip`), which replies suffice (`starling-coordinator`), how
-//! data follow a new layout (`starling-handoff`), and the disk: whoever holds an [`Acceptor`] makes it durable
+//! **Deliberately absent.** Membership (`starling-gossip`), which replies suffice (`starling-coordinator`), how
+//! data follow a new layout (`starling-handoff`), and the disk: the caller that holds an [`Acceptor`] makes it durable
 //! before it answers.
 //!
 //! **How to read this crate.** [`role`] what a node brings, [`owners`] lists of nodes, [`layout`] the map and

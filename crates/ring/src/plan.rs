@@ -18,7 +18,7 @@ use crate::role::Role;
 /// The next layout and what it takes to get there: shown before anything moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// What would be committed.
+    /// The layout that would be committed.
     pub layout: Layout,
     /// Copies that a node holds in it and not in the layout before.
     pub moved: usize,

@@ -1,4 +1,4 @@
-//! What a node brings to the ring: where it is, how much it bears, what it shares its fate with.
+//! The role of a node in the ring: its place, its weight, and the zone that it fails with.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -124,13 +124,13 @@ impl fmt::Debug for Zone {
 /// One member of a layout. Two roles are on distinct hosts if they are distinct nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {
-    /// Who.
+    /// The node.
     pub node: NodeId,
-    /// What people call it: 1 to [`limits::MAX_BUCKET_NAME`] bytes without control characters.
+    /// Its name for people: 1 to [`limits::MAX_BUCKET_NAME`] bytes without control characters.
     pub name: String,
     /// Where its peers reach it over QUIC.
     pub addr: SocketAddr,
-    /// What it shares its fate with.
+    /// The zone that it fails with.
     pub zone: Zone,
     /// How much it bears.
     pub weight: Weight,

@@ -129,8 +129,8 @@ fn small_changes_move_the_true_least() {
     }
 }
 
-/// R3: whatever the weights, zones, copies and changes, the excess over all of them is under 0.2 %. (A chain of
-/// steps is chosen for its length, not its price: that is the excess.)
+/// R3: over all weights, zones, copies and changes the excess is under 0.2 %. (A chain of steps is chosen for its
+/// length, not its price: that is the excess.)
 #[test]
 fn any_changes_move_hardly_more_than_the_true_least() {
     let mut rng = StdRng::seed_from_u64(1);

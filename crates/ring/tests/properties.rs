@@ -85,7 +85,7 @@ fn count_moved(old: &Layout, after: &Assignment, roles: &[Role]) -> usize {
     copies.filter(|&(partition, owner)| !old.owns(nodes[owner], partition)).count()
 }
 
-/// R1, R5 and R6 for every version of a change; the last holds nobody but `roles`.
+/// R1, R5 and R6 for every version of a change; the last holds no node but those of `roles`.
 fn check_change(old: &Layout, roles: &[Role]) -> Layout {
     let mut before = old.clone();
     for plan in all_plans(old, roles) {
@@ -315,7 +315,7 @@ fn a_new_zone_is_used_at_once() {
     assert_eq!(most_in_a_zone(&after.owners, &grown), 1);
 }
 
-/// All members are replaced, one owner of a partition at a time; who leaves stays until it owns nothing.
+/// All members are replaced, one owner of a partition at a time; a member that leaves stays until it owns nothing.
 #[test]
 fn replacing_everybody_takes_one_version_for_each_copy() {
     let all = roles(0..6, &[1], 1);

@@ -19,7 +19,7 @@ struct Job {
     batch: Batch,
 }
 
-/// What a commit is to be.
+/// A commit as it was ordered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Order {
     pub(crate) id: CommitId,
@@ -37,7 +37,7 @@ pub(crate) struct Disk {
     pub(crate) engine: MemoryEngine,
     waiting: VecDeque<Job>,
     flying: Vec<Job>,
-    /// What the write of the flying group came to.
+    /// The result of writing the flying group.
     result: Result<(), CommitFailure>,
     rng: ChaCha8Rng,
     /// Least and most time of one fsync.
@@ -45,7 +45,7 @@ pub(crate) struct Disk {
     records: u64,
 }
 
-/// How long it takes to write a group that nobody wants fsynced.
+/// How long it takes to write a group in which no commit asks for an fsync.
 const WRITTEN: Duration = Duration::from_micros(100);
 
 impl Disk {
@@ -75,7 +75,7 @@ impl Disk {
         if self.flying.is_empty() { self.start() } else { None }
     }
 
-    /// The flying group is on disk, or is not. Returns who is to be told what, and when the next group is done.
+    /// The flying group is on disk, or is not. Returns the answers to its commits, and when the next group is done.
     pub(crate) fn synced(&mut self) -> (Vec<Told>, Option<Duration>) {
         let must_sync = self.must_sync();
         let result = std::mem::replace(&mut self.result, Ok(())).and_then(|()| {
@@ -92,7 +92,7 @@ impl Disk {
         self.flying.iter().any(|job| job.order.durable)
     }
 
-    /// What a crash leaves, by chance: after a loss of power, or only of the process.
+    /// The mode of a crash, by chance: after a loss of power, or only of the process.
     pub(crate) fn crash_mode(&mut self) -> CrashMode {
         let unsynced = self.engine.unsynced();
         match self.rng.random_range(0..4) {
@@ -105,7 +105,7 @@ impl Disk {
 
     /// Crashes. Returns how many batches of data rows are lost that were on their way.
     pub(crate) fn crash_as(&mut self, mode: CrashMode) -> usize {
-        // What is not synced is what flies, in order, after what nobody wanted to be.
+        // The unsynced batches are the flying ones, in order, behind those for which no fsync was asked.
         let older = self.engine.unsynced().saturating_sub(self.flying.len());
         let kept = match mode {
             CrashMode::KeepAll => self.engine.unsynced(),

@@ -1,4 +1,4 @@
-//! What machines ask for, carried out.
+//! The effects of machines, carried out.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl World {
             Effect::Send(to, class, envelope) => self.send(node, to, class, &envelope),
             Effect::Respond(handle, reply) => self.respond(node, handle, reply),
             Effect::RespondAdmin(handle, reply) => self.respond_admin(handle, reply),
-            // Nobody here asks: the judges read the disks themselves.
+            // No client in the simulator asks: the judges read the disks themselves.
             Effect::RespondLocal(..) => {}
             Effect::Load(cell) => self.order_load(node, cell, events),
             Effect::Scan { id, space, prefix, from } => self.order_scan(node, id, space, prefix, from),

@@ -1,4 +1,4 @@
-//! What a driver can do to the world: send requests, kill and start nodes, cut links, spoil disks and clocks.
+//! The driver's means to act on the world: send requests, kill and start nodes, cut links, spoil disks and clocks.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl World {
         handle
     }
 
-    /// The life and the time that a node shows to who connects to it.
+    /// The start count and the time that a node shows to a client that connects to it.
     pub(crate) fn greeting(&self, node: usize) -> Option<(u64, WallTime)> {
         let host = &self.hosts[node];
         let machine = host.machine.as_ref().filter(|_| !self.is_paused(node))?;

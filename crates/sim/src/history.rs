@@ -1,4 +1,4 @@
-//! What clients did and were told.
+//! The operations of clients, and the answers that they got.
 
 use std::collections::BTreeSet;
 
@@ -17,9 +17,9 @@ pub struct Op {
     pub key: usize,
     /// The same over all tries.
     pub request: RequestId,
-    /// What it did.
+    /// The operation.
     pub kind: Kind,
-    /// What its writer had seen.
+    /// The writes that its writer had seen.
     pub seen: Seen,
     /// When it was issued, by its client's clock.
     pub issued: WallTime,
@@ -60,11 +60,11 @@ pub struct Try {
     pub node: usize,
     /// When.
     pub sent: Instant,
-    /// What became of it, for its client.
+    /// Its end, for its client.
     pub end: TryEnd,
 }
 
-/// What a client knows of a try.
+/// A client's knowledge of how a try ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TryEnd {
     /// Nothing yet.
@@ -82,11 +82,11 @@ pub enum TryEnd {
 pub struct Ack {
     /// When the client had it.
     pub at: Instant,
-    /// What it says.
+    /// Its receipt.
     pub receipt: Receipt,
 }
 
-/// What a read showed.
+/// The result of a read.
 #[derive(Debug, Clone)]
 pub struct Sight {
     /// When the try that was answered was sent.
@@ -95,11 +95,11 @@ pub struct Sight {
     pub ended: Instant,
     /// The values, and the writes that made them.
     pub shown: Vec<(Dot, Bytes)>,
-    /// What the context that came with it covers.
+    /// The dots that the context that came with it covers.
     pub covers: VersionVector,
 }
 
-/// What an operation does.
+/// The action of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// Reads.
@@ -110,14 +110,14 @@ pub enum Kind {
     Delete,
 }
 
-/// What a writer has seen.
+/// The writes that a writer has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     /// Nothing.
     Nothing,
-    /// Whatever the coordinator holds.
+    /// Those that the coordinator holds.
     Local,
-    /// Whatever W owners had acked before it began.
+    /// Those that W owners had acked before it began.
     Quorum,
     /// These writes, shown by an earlier read or made by itself, and what the context that came with them covers.
     Dots(BTreeSet<Dot>, VersionVector),

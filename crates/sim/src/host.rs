@@ -23,10 +23,10 @@ pub(crate) struct Host {
     pub(crate) config: Config,
     pub(crate) disk: Disk,
     pub(crate) machine: Option<Node>,
-    /// Raised at every start and stop: what was under way for an earlier life is dropped.
+    /// Raised at every start and stop: events ordered before it are dropped.
     pub(crate) life: u64,
     pub(crate) tick_at: Option<Instant>,
-    /// What this end believes: the connection to each peer.
+    /// The connection to each peer, as this end believes.
     pub(crate) links: BTreeMap<usize, u64>,
     pub(crate) clock_offset_ms: i64,
     /// Whether a jump of the wall clock has had an effect yet; none while it has not jumped.
@@ -49,7 +49,7 @@ pub(crate) struct Host {
     pub(crate) lost_power: bool,
     /// Another disk with what this one held at some time, and how often the node had started then.
     pub(crate) backup: Option<(MemoryEngine, Generation)>,
-    /// The newest data rows read from the disk or handed to it in this life, durable or not.
+    /// The newest data rows read from the disk or handed to it since the last start, durable or not.
     pub(crate) newest: BTreeMap<Bytes, Option<Bytes>>,
     pub(crate) rng: ChaCha8Rng,
 }
@@ -171,7 +171,7 @@ fn next_to_nothing() -> Option<(Bytes, Bytes)> {
     row.value.map(|value| (row.key, value))
 }
 
-/// What a wall clock shows that is off by so many milliseconds.
+/// The time of a wall clock that is off by so many milliseconds.
 pub(crate) fn wall(instant: Instant, offset_ms: i64) -> WallTime {
     let ms = EPOCH_MS + instant.nanos() / 1_000_000;
     WallTime::from_millis(ms.saturating_add_signed(offset_ms))

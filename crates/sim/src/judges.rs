@@ -1,4 +1,4 @@
-//! Who judges a run, and what they found.
+//! The judges of a run, and their findings.
 
 use std::fmt;
 
@@ -18,13 +18,13 @@ pub enum Judge {
     Acks,
     /// No node mints an operation again that it has, or could have been told of.
     Doubles,
-    /// What is minted is above what was there, under an actor that never failed.
+    /// A mint is above all that was there, under an actor that never failed.
     Mints,
     /// No node's record ever covers less than before.
     Growth,
     /// Requests succeed in time unless too many owners are troubled.
     Availability,
-    /// What hints and repairs owe is paid before sweeps or reads of all owners pay it.
+    /// The debts of hints and repairs are paid before sweeps or reads of all owners pay them.
     Debts,
     /// Everything comes to rest, and then the owners' records are equal.
     Rest,
@@ -72,9 +72,9 @@ impl Judge {
 /// Something that a judge found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
-    /// Who.
+    /// The judge.
     pub judge: Judge,
-    /// What; the key comes first if it is about one.
+    /// The finding; the key comes first if it is about one.
     pub words: String,
 }
 

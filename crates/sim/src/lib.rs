@@ -13,11 +13,11 @@
 //!
 //! **Deliberately absent.** tokio, sockets, threads, and every rule of the store.
 //!
-//! **How to read this crate.** [`seed`] chance, [`trace`] the fingerprint of a run, `network`, `disk` and `host`
-//! what a node stands on, [`world`] the heap with `links` (connections),
-//! `effects` (what machines ask for), `hands` and `losses` (what drivers may do) and `pause`; [`toll`] what faults did; [`observer`] who minted what;
-//! [`workload`] clients and [`history`] what they were told, [`nemesis`] faults, [`run`] one seed from start to
-//! verdict, [`swarm`] what a standard seed draws, with `settle` (heal, drain, read all) and `verdict` (what the judge is told).
+//! **How to read this crate.** [`seed`] chance, [`trace`] the fingerprint of a run, `network`, `disk` and `host` what a
+//! node stands on, [`world`] the heap with `links` (connections), `effects` (what machines ask for), `hands` and
+//! `losses` (what drivers may do) and `pause`; [`toll`] what faults did; [`observer`] the mints; [`workload`] clients
+//! and [`history`] what they were told, [`nemesis`] faults, [`run`] one seed from start to verdict, [`swarm`] what a
+//! standard seed draws, with `settle` (heal, drain, read all) and `verdict` (what the judge is told).
 
 mod disk;
 mod effects;

@@ -1,4 +1,5 @@
-//! What a driver can do to a disk that the node must notice: take back what was synced, rot, fill up, be an old one.
+//! The losses of a disk that a driver can cause and the node must notice: synced rows taken back, rot, no room, an old
+//! disk.
 
 use std::time::Duration;
 
@@ -108,9 +109,9 @@ impl World {
         host.backup = Some((host.disk.engine.copy(), host.config.generation));
     }
 
-    /// Kills a node, and puts its backup in the place of its disk, if that can be noticed: the others know a life of it
-    /// that the next start does not count beyond. One life later nobody but the disk itself could. If all are to forget,
-    /// the others are killed too: then their disks must know it.
+    /// Kills a node, and puts its backup in the place of its disk, if that can be noticed: the others know a generation
+    /// of it that the next start does not count beyond. One generation later only the disk itself could. If all are to
+    /// forget, the others are killed too: then their disks must know it.
     pub fn put_back(&mut self, node: usize, all_forget: bool) {
         let Some((_, generation)) = self.hosts[node].backup else { return };
         let next = Generation(generation.0 + 1);
@@ -125,7 +126,7 @@ impl World {
         }
     }
 
-    /// Kills a node if it runs, and puts its backup in the place of its disk, whether or not anybody could notice.
+    /// Kills a node if it runs, and puts its backup in the place of its disk, whether or not any node could notice.
     pub fn replace_disk(&mut self, node: usize) {
         let Some((engine, generation)) = self.hosts[node].backup.take() else { return };
         self.troubles.begin(node, Trouble::Forgets, self.now);
@@ -152,7 +153,7 @@ impl World {
         known.is_some_and(|generation| generation > life)
     }
 
-    /// What is true of a node's disk after a turn of its machine.
+    /// Updates the known losses of a node's disk after a turn of its machine.
     pub(crate) fn note_losses(&mut self, node: usize) {
         let host = &mut self.hosts[node];
         let has_noted = host.machine.as_ref().is_some_and(|machine| machine.phase() == Phase::Running);

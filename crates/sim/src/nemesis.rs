@@ -40,7 +40,7 @@ pub struct Faults {
     pub lost_commits: bool,
     /// Rows that are damaged on disk. They are found only where nodes compare what they hold.
     pub rot: bool,
-    /// Disks from before a node's last life.
+    /// Disks from before a node's last start.
     pub old_disks: bool,
     /// Volumes without room, for a while.
     pub full_disks: bool,
@@ -143,7 +143,7 @@ pub fn plan(seed: Seed, faults: Faults, nodes: usize, gap: Duration, span: Durat
     schedule
 }
 
-/// Whom a fault may strike.
+/// The nodes that a fault may strike.
 #[derive(Clone, Copy)]
 struct Whom {
     nodes: usize,
@@ -280,8 +280,8 @@ fn rot(rng: &mut ChaCha8Rng, whom: Whom, at: Duration, schedule: &mut Schedule) 
     }
 }
 
-/// Two lives lie between the copy and its return: the others know the second, and the copy counts but the first. They
-/// may have that from their disks only.
+/// The node starts twice between the copy and its return: the others know the second generation, and the copy counts
+/// but the first. They may have that from their disks only.
 fn old_disk(rng: &mut ChaCha8Rng, whom: Whom, at: Duration, schedule: &mut Schedule) {
     let node = whom.victim;
     schedule.push((at, Step::BackUp(node)));

@@ -1,4 +1,4 @@
-//! Links between nodes: who may reach whom, and what happens to a frame on its way.
+//! Links between nodes: which nodes may reach each other, and the fate of a frame on its way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Who minted what, seen from outside: the first commit that shows a dot is its minting, and what lay in that
-//! cell before is what a blind write replaced. And what nodes did with records that no node may.
+//! The mints of all nodes, seen from outside: the first commit that shows a dot is its minting, and a blind write
+//! replaced the record that lay in that cell before. Also records that no node may write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub struct Mint {
     pub wall: WallTime,
     /// The node that minted it.
     pub node: usize,
-    /// In which of its lives.
+    /// The start count of that node.
     pub life: u64,
     /// The row: which key.
     pub row: Bytes,
@@ -31,7 +31,7 @@ pub struct Mint {
     pub base: BTreeSet<Dot>,
 }
 
-/// Where a record is handed to a disk, and by whom.
+/// The place and moment at which a record is handed to a disk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) at: Instant,
@@ -42,7 +42,7 @@ pub(crate) struct Place<'a> {
     pub(crate) row: &'a Bytes,
 }
 
-/// What was seen so far.
+/// The observations so far.
 #[derive(Debug, Default)]
 pub struct Observer {
     /// Every minting, by row and dot: one dot may belong to two keys.
@@ -53,13 +53,13 @@ pub struct Observer {
     pub actors: BTreeMap<(usize, PartitionId), ActorId>,
     /// Dots that a record covered from the first, without showing a value.
     pub silent: BTreeSet<(Bytes, Dot)>,
-    /// What each node has had on its disk of a row at any time.
+    /// The dots that each node has had on its disk of a row at any time.
     pub held: BTreeMap<(usize, Bytes), VersionVector>,
     /// Dots whose commit has failed at the node that minted them.
     pub failed: BTreeSet<(Bytes, Dot)>,
     /// Rows that have been damaged: what a node has of them may be less afterwards.
     pub(crate) rotten: BTreeSet<(usize, Bytes)>,
-    /// What no node may do.
+    /// Acts that no node may commit.
     pub(crate) complaints: Vec<Complaint>,
     pending: BTreeMap<(usize, CommitId), Vec<Pending>>,
     retired: BTreeSet<ActorId>,

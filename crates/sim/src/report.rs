@@ -1,4 +1,4 @@
-//! What a run came to, for programs and for people.
+//! The result of a run, for programs and for people.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use crate::rules::Rules;
 use crate::toll::Toll;
 use crate::world::Counts;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Report {
     /// Its seed.
@@ -29,9 +29,9 @@ pub struct Report {
     pub nodes: usize,
     /// Operations that clients began.
     pub operations: u64,
-    /// What faults did.
+    /// The effects of faults.
     pub toll: Toll,
-    /// What happened.
+    /// Counts of events.
     pub counts: Counts,
     /// How operations ended.
     pub tally: Tally,
@@ -39,19 +39,19 @@ pub struct Report {
     pub hints_delivered: u64,
     /// Operations that were minted more than once.
     pub doubles: usize,
-    /// What the judge of survival found.
+    /// The findings of the judge of survival.
     pub findings: Vec<Finding>,
-    /// What the judge of registers found.
+    /// The findings of the judge of registers.
     pub misreads: Vec<Misread>,
-    /// What all other judges found.
+    /// The findings of all other judges.
     pub complaints: Vec<Complaint>,
-    /// What did not come to rest in time, or differs in what no client sees.
+    /// Work that did not end in time, and differences that no client sees.
     pub unrest: Vec<String>,
-    /// What the judge was told.
+    /// The histories that the judge was given.
     pub histories: Vec<KeyHistory>,
-    /// For each of these, who minted what.
+    /// For each of these, its mints and their nodes.
     pub mints: Vec<Vec<String>>,
-    /// What nodes last told their operators.
+    /// The last messages of nodes to their operators.
     pub logs: Vec<String>,
 }
 

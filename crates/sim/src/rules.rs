@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use starling_types::{BucketChanges, Conflict};
 
-/// What differs from the defaults.
+/// Deviations from the defaults.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rules {
     /// From the start.

@@ -20,7 +20,7 @@ use crate::world::{Notice, Weather, World, WorldOptions};
 
 pub use crate::report::Report;
 
-/// What to run.
+/// The run to make.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The world.
@@ -52,7 +52,7 @@ pub struct Options {
     pub calm: Duration,
     /// Nodes take so few requests at a time that they refuse some.
     pub crowded: bool,
-    /// Who judges.
+    /// The judges.
     pub judges: Vec<Judge>,
     /// A bug that is planted in the code under test, in builds that can.
     pub planted: Option<Bug>,
@@ -253,7 +253,7 @@ impl Run {
         self.pass(self.options.workload.patience * u32::from(self.options.workload.tries + 1));
     }
 
-    /// Lets time pass, with everybody doing what they do.
+    /// Lets time pass, with every client doing its work.
     pub(crate) fn pass(&mut self, span: Duration) {
         let until = self.world.now() + span;
         while let Some(notice) = self.world.next(until) {

@@ -24,9 +24,9 @@ pub enum Sabotage {
     WithholdHints,
     /// Writes lose their context on the way, and with it all that they meant to replace.
     LoseContexts,
-    /// Writes replace whatever their coordinator holds, whatever their writers have seen.
+    /// Writes replace all that their coordinator holds, with no regard to what their writers have seen.
     IgnoreContexts,
-    /// What a disk has lost, it does not tell: damaged rows pass for absent ones.
+    /// A disk does not report its losses: damaged rows pass for absent ones.
     HideLosses,
     /// The same, and the actors that were last in use go on.
     KeepActors,

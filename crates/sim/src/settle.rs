@@ -11,7 +11,7 @@ use crate::verdict::Ledger;
 use crate::workload::key_name;
 use crate::world::{Notice, Weather};
 
-/// Virtual seconds for hints to drain: gossip must find everybody alive again, and replay has its pauses.
+/// Virtual seconds for hints to drain: gossip must find every node alive again, and replay has its pauses.
 const PATIENCE_S: u32 = 120;
 
 impl Run {

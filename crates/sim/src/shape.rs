@@ -51,7 +51,7 @@ impl Shape {
         if least_w < majority {
             rules.first.least_w = Some(least_w);
         }
-        // Rules that change are judged where whoever acks has heard of them.
+        // Rules that change are judged only where every node that acks knows of them.
         let more = if rules.later.is_some() { 0 } else { rng.random_range(0..=4) };
         Self {
             nodes: (usize::from(copies) + more).min(7),

@@ -25,7 +25,7 @@ pub const LEAST_OPS: usize = 500;
 /// Fewest kinds of faults that must have had an effect in a usual run.
 pub const LEAST_HARMS: usize = 3;
 
-/// What can go wrong. Reordering needs no kind of its own: frames overtake each other in any weather.
+/// The kinds of faults. Reordering needs no kind of its own: frames overtake each other in any weather.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Loss,
@@ -83,8 +83,8 @@ impl Options {
         let count = rng.random_range(DRAWN);
         let (drawn, _) = troubles.partial_shuffle(&mut rng, count);
         let has = |trouble| drawn.contains(&trouble);
-        // One seed in three does without: there hints and repairs must do what they owe, and reads of all owners
-        // bring what nobody owes.
+        // One seed in three does without: there hints and repairs must pay what they owe, and reads of all owners bring
+        // the copies that none of them owes.
         let sweep = if rng.random_bool(0.65) { QUICK } else { Pace::OFF };
         let faults = faults(has, sweep.is_on(), &shape);
         Self {
@@ -124,7 +124,7 @@ impl Options {
 }
 
 fn faults(has: impl Fn(Trouble) -> bool, sweeps: bool, shape: &Shape) -> Faults {
-    // What a disk forgets, others must have.
+    // Rows that a disk forgets must lie on others.
     let forget = shape.copies >= 3 && !shape.rules.is_loose();
     Faults {
         crashes: has(Trouble::Crashes),

@@ -1,4 +1,4 @@
-//! What faults really did. A fault that changed nothing is not counted: a crash that lost nothing, a cut that no
+//! The real effects of faults. A fault that changed nothing is not counted: a crash that lost nothing, a cut that no
 //! frame ran into, a pause in which nothing waited.
 
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub enum Harm {
     BitRot,
     /// Stretches in which a write was refused because a disk was full.
     FullDisk,
-    /// Disks from before a node's last life that were put back.
+    /// Disks from before a node's last start that were put back.
     OldDisk,
 }
 

@@ -1,9 +1,9 @@
-//! What the judges are told: the history of each key in terms of operations.
+//! The input of the judges: the history of each key in terms of operations.
 //!
 //! A write is an operation over all its tries: a retry may mint a second dot, and the two are one value (semantics,
-//! section 3). What a writer had seen is what its reads returned. For a blind write it is what had been acked before
-//! it began, and what its minting node held at that moment, as [`crate::observer`] saw it: as far as its bound lets it
-//! for certain, beyond that perhaps.
+//! section 3). A writer had seen what its reads returned. For a blind write it is what had been acked before it began,
+//! and what its minting node held at that moment, as [`crate::observer`] saw it: as far as its bound lets it for
+//! certain, beyond that perhaps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ pub(crate) struct Ledger {
     /// The dots of each operation, in the order of their minting.
     pub(crate) dots: Vec<Vec<Dot>>,
     rows: BTreeMap<usize, Bytes>,
-    /// Who minted what of each key, by dot.
+    /// The dots of each key, in their order.
     mints: BTreeMap<usize, Vec<Dot>>,
     /// The operations on each key.
     ops: BTreeMap<usize, Vec<usize>>,
@@ -87,7 +87,7 @@ impl Ledger {
         ledger
     }
 
-    /// The write behind a dot. A delete that nobody can be found for is a write of its own.
+    /// The write behind a dot. A delete whose operation is not found is a write of its own.
     pub(crate) fn write_of(&self, key: usize, dot: Dot) -> WriteId {
         self.of.get(&(key, dot)).map_or_else(|| stray(dot), |&op| WriteId(op as u64))
     }
@@ -172,7 +172,7 @@ impl Run {
         told.chain(ops).collect()
     }
 
-    /// Who minted what of a key.
+    /// The mints of a key.
     pub(crate) fn mints_of<'a>(&'a self, ledger: &'a Ledger, key: usize) -> impl Iterator<Item = &'a Mint> {
         let dots = ledger.mints.get(&key).into_iter().flatten();
         dots.map(move |&dot| self.mint(ledger, key, dot))
@@ -237,7 +237,7 @@ impl Run {
         self.ops_of(ledger, writer.key).filter(expired).map(|(index, _)| WriteId(index as u64)).collect()
     }
 
-    /// From when on a value that expires may be hidden: whenever it was minted, and whatever that clock said.
+    /// From when on a value that expires may be hidden, for any time of its minting and any reading of that clock.
     fn hides_from(&self, op: &Op) -> Option<u64> {
         let expires = op.began.nanos().saturating_add(op.ttl_ms?.saturating_sub(1_000) * 1_000_000);
         Some(if self.world.worst_clock_ms > 500 { 0 } else { expires })
@@ -265,7 +265,7 @@ impl Run {
         self.row(key).map(|row| self.world.owners_of(&row)).unwrap_or_default()
     }
 
-    /// What each owner has on disk.
+    /// The record of each owner on its disk.
     pub(crate) fn replicas(&self, key: usize) -> Vec<(usize, String, Record)> {
         let Some(row) = self.row(key) else { return Vec::new() };
         let stored = |node| (node, format!("n{node}"), self.world.stored(node, &row).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! What the observer is shown: records on their way to disks, and answers on their way to clients.
+//! The input of the observer: records on their way to disks, and answers on their way to clients.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use starling_causality::Record;
@@ -38,7 +38,7 @@ impl World {
         }
     }
 
-    /// A node starts: what is on its disk is there, whoever was told of it.
+    /// A node starts: the rows on its disk are there, even if they were never acked.
     pub(crate) fn recount(&mut self, node: usize) {
         let decode = |value: &Bytes| Record::decode(value).ok();
         for (key, value) in self.hosts[node].rows(Space::Data) {
@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    /// An answer leaves a node: an ack counts those who have it, and a read shows what somebody has.
+    /// An answer leaves a node: an ack counts the owners that have it, and a read shows what some owner has.
     pub(crate) fn witness(&mut self, node: usize, handle: ReplyHandle, reply: &KvReply) {
         let layout = self.hosts[node].machine.as_ref().and_then(|machine| machine.view().layout());
         self.cluster = self.cluster.or(layout.map(|layout| layout.cluster()));

@@ -27,7 +27,7 @@ pub struct WorkloadOptions {
     pub clients: usize,
     /// Keys they share.
     pub keys: usize,
-    /// Keys beyond these that one client writes, with contexts or nothing, and everybody reads, all strictly.
+    /// Keys beyond these that one client writes, with contexts or nothing, and all clients read, all strictly.
     pub registers: usize,
     /// Least W that they ask for: where a disk may forget what it acked, one ack is none.
     pub least_w: u8,
@@ -95,7 +95,7 @@ const GIVE_UP: u64 = 1 << 49;
 const RETRY: u64 = 1 << 47;
 /// For how long a request may be under way beyond its client's patience.
 const UNDER_WAY: Duration = Duration::from_secs(1);
-/// After how long a write that was given up can win over nothing that came later, whatever the clocks say.
+/// After how long a write that was given up can win over nothing that came later, under any clocks.
 const TOO_LATE: Duration = Duration::from_secs(5);
 
 impl Workload {

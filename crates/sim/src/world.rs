@@ -29,7 +29,7 @@ use crate::troubles::{Trouble, Troubles};
 
 pub use crate::network::Weather;
 
-/// What the world is like.
+/// The properties of the world.
 #[derive(Debug, Clone)]
 pub struct WorldOptions {
     /// Nodes.
@@ -50,7 +50,7 @@ pub struct WorldOptions {
     pub sabotage: Sabotage,
 }
 
-/// What really happened, so that no test passes because nothing did.
+/// Counts of events, so that no test passes because nothing happened.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Frames sent between nodes.
@@ -83,7 +83,7 @@ pub struct Counts {
     pub alarms: u64,
 }
 
-/// What the world's driver is told.
+/// A notice to the world's driver.
 #[derive(Debug)]
 pub enum Notice {
     /// A client has its answer.
@@ -98,7 +98,7 @@ pub enum Notice {
     Poisoned(usize),
 }
 
-/// What is to happen.
+/// An event to come.
 #[derive(Debug)]
 pub(crate) enum Happening {
     Frame { to: usize, from: usize, connection: u64, passage: Passage, bytes: Vec<u8> },
@@ -137,9 +137,9 @@ pub(crate) struct ScanOrder {
     pub(crate) from: Option<bytes::Bytes>,
 }
 
-/// What the node binds context tokens to, besides cluster and key.
+/// The incarnation that the node binds context tokens to, besides cluster and key.
 const BUCKET_INCARNATION: u64 = 1;
-/// What takes longer, on a disk or on the way between nodes, has been slowed down by a fault.
+/// An operation that takes longer, on a disk or on the way between nodes, has been slowed down by a fault.
 pub(crate) const SLOW: Duration = Duration::from_millis(30);
 /// For how long a lost frame can hold up a request.
 pub(crate) const LOSS_FELT: Duration = Duration::from_secs(2);
@@ -162,27 +162,27 @@ pub struct World {
     /// The newest frame that arrived on each connection, from each of its ends.
     pub(crate) newest_frame: BTreeMap<(u64, usize), u64>,
     next_handle: u64,
-    /// What happened.
+    /// Counts of events.
     pub counts: Counts,
-    /// What faults did.
+    /// The effects of faults.
     pub toll: Toll,
     /// Its fingerprint.
     pub trace: Trace,
-    /// Who minted what.
+    /// The mints of all nodes.
     pub observer: Observer,
-    /// Who was troubled, and when.
+    /// The nodes that were troubled, and when.
     pub troubles: Troubles,
     /// Once there is one.
     pub(crate) cluster: Option<ClusterId>,
     /// Which key a request was for.
     pub(crate) asked: BTreeMap<ReplyHandle, Key>,
-    /// Nodes that stopped without having been asked to, or whose disks failed, and when.
+    /// Nodes that stopped without being asked to, or whose disks failed, and when.
     pub unclean: Vec<(usize, Instant)>,
     /// The node whose disk was replaced by an earlier one.
     pub put_back: Option<usize>,
     /// How far a wall clock has been off at most, in milliseconds.
     pub worst_clock_ms: u64,
-    /// What nodes told their operators, newest last.
+    /// The messages of nodes to their operators, newest last.
     pub logs: VecDeque<(Instant, usize, Log)>,
 }
 
@@ -309,7 +309,7 @@ impl World {
         self.hosts.is_empty()
     }
 
-    /// What a context token of this cluster covers.
+    /// The dots that a context token of this cluster covers.
     pub fn open_context(&self, token: &[u8], key: Key) -> Option<VersionVector> {
         let cluster = self.cluster?;
         let key = QualifiedKey::new(cluster.hash_seed(), BucketName::default_bucket(), key);

@@ -10,7 +10,7 @@ use crate::{Batch, CrashMode, Durability, Engine, MemoryEngine, Op, Page, ScanLi
 use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
 use starling_types::row::RowRange;
 
-/// Where an engine lives from one opening to the next.
+/// The place of an engine from one opening to the next.
 pub(crate) trait Home {
     type Engine: Engine;
 

@@ -65,8 +65,8 @@ pub trait Engine: Send + Sync {
     /// If the engine is closed or poisoned, or the system is short of something.
     fn scan(&self, namespace: Space, range: &RowRange, limit: ScanLimit) -> Result<Page, StorageError>;
 
-    /// The state as of now, for reads that must agree with each other. It keeps old versions on disk for as long as it
-    /// lives: give it up within seconds.
+    /// The state as of now, for reads that must agree with each other. As long as it is held it keeps old versions on
+    /// disk: give it up within seconds.
     ///
     /// # Errors
     /// If the engine is closed or poisoned.
@@ -160,11 +160,11 @@ pub struct Sizes {
     pub is_short_of_space: bool,
     /// Bytes of table blocks in memory.
     pub cache_bytes: u64,
-    /// Bytes of tables that were read and verified since the open, whether anybody asked for them or not.
+    /// Bytes of tables that were read and verified in the background since the open.
     pub scrubbed_bytes: u64,
     /// How often that was done with all tables.
     pub scrub_passes: u64,
-    /// Namespaces in whose tables damage was found since the open: the next one makes them anew.
+    /// Namespaces in whose tables damage was found since the open: the next open rebuilds them.
     pub damaged_tables: usize,
     /// Tables that the disk did not give when they were last asked for: they are left as they are, and asked for again.
     pub unread_tables: usize,

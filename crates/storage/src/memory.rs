@@ -30,7 +30,7 @@ pub struct MemoryEngine {
 pub enum CrashMode {
     /// Power loss at its worst: none.
     KeepSynced,
-    /// The process was killed, the machine lives: all.
+    /// The process was killed, the machine runs on: all.
     KeepAll,
     /// Power loss: this many of the oldest.
     KeepPrefix(usize),

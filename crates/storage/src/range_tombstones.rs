@@ -1,4 +1,4 @@
-//! Range tombstones: which rows of [`Space::Data`] are dead, whatever the tables still hold of them.
+//! Range tombstones: the rows of [`Space::Data`] that are dead, even while tables still hold them.
 //!
 //! A data row's key begins `token u64 | generation u32`, big-endian. To drop a partition is to write one row into
 //! [`Space::Meta`], a range tombstone, that says "tokens a to b are dead below generation g": from its commit on no

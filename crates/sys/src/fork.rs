@@ -1,8 +1,8 @@
 //! Starting processes beside threads that have files open.
 //!
 //! Between its fork and its exec a new process holds a copy of every file that is open here. Closed meanwhile, such a
-//! file is still locked, and its volume still in use. So one process is started at a time, and who is about to open or
-//! unmount again what was just closed waits for that one.
+//! file is still locked, and its volume still in use. So one process is started at a time, and a test that is about to
+//! open or unmount again what was just closed waits for that one.
 
 use std::io;
 use std::process::{Child, Command};

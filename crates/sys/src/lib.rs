@@ -1,10 +1,10 @@
 //! # Faults of the machine
 //!
-//! **Job.** Do to this machine what nobody hopes for, so that tests can watch: cut the power of a volume
+//! **Job.** Cause faults of this machine, so that tests can watch: cut the power of a volume
 //! ([`LoopVolume`]), let one run full or refuse writes ([`MemoryVolume`]).
 //!
 //! **Invariants.** Only volumes made here are touched; each is unmounted and its image removed when its value goes.
-//! The one unsafe call of the repository is in `shutdown` (ADR 009). Whatever this machine or user cannot do is
+//! The one unsafe call of the repository is in `shutdown` (ADR 009). A fault that this machine or user cannot cause is
 //! [`Unavailable`], with the reason, never a failed test.
 //!
 //! **Deliberately absent.** Anything that a node needs to run: nothing but tests imports this crate. Network and

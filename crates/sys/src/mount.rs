@@ -26,7 +26,7 @@ pub(crate) fn unmount_at_last(root: &Path) -> io::Result<()> {
     run("umount", [root]).or_else(|_| run("umount", [OsStr::new("--lazy"), root.as_os_str()]))
 }
 
-/// Tools of the administrator are not on everybody's path.
+/// The administrator's tools are not on every user's path.
 fn path_of_tools() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/local/sbin:/usr/sbin:/sbin")

@@ -9,7 +9,7 @@ use std::io;
 /// later call on it fails until it is unmounted and mounted again. For ext4 and xfs; needs `CAP_SYS_ADMIN`.
 ///
 /// # Errors
-/// What the system says; `Unsupported` on other systems than Linux.
+/// The error of the system; `Unsupported` on other systems than Linux.
 #[cfg(target_os = "linux")]
 pub fn shut_down_file_system(file: &File) -> io::Result<()> {
     use rustix::ioctl::{self, Opcode, Setter, opcode};

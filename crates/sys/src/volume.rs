@@ -14,7 +14,7 @@ use crate::shutdown::shut_down_file_system;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no volume for faults ({reason}): run as root on Linux, with mount and mkfs.ext4")]
 pub struct Unavailable {
-    /// What was missing, in the words of the tool.
+    /// The missing part, in the words of the tool.
     pub reason: String,
 }
 
@@ -73,7 +73,7 @@ impl LoopVolume {
     /// in about one cut of ten): only one that returned before this call counts as done.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub fn cut_power(&self) -> io::Result<()> {
         shut_down_file_system(&File::open(self.root())?)
     }
@@ -131,7 +131,7 @@ impl MemoryVolume {
     /// Takes back [`MemoryVolume::make_read_only`].
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub fn make_writable(&self) -> io::Result<()> {
         self.remount("rw")
     }
@@ -172,7 +172,7 @@ struct Mounted(Place);
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Nobody is left to hear of a failure: `restore_power` may have left nothing mounted.
+        // A drop cannot report a failure: `restore_power` may have left nothing mounted.
         let _ = unmount_at_last(self.0.root());
     }
 }

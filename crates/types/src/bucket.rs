@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::NodeId;
 
-/// What happens to concurrent values.
+/// The treatment of concurrent values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Conflict {
@@ -38,15 +38,15 @@ pub struct BucketProps {
     pub w: Option<u8>,
     /// Only owners count towards W, and reads return only what later reads will also see.
     pub strict: bool,
-    /// What happens to concurrent values.
+    /// The treatment of concurrent values.
     pub conflict: Conflict,
     /// An ack means fsynced on that replica.
     pub durable: bool,
-    /// Life of a value in milliseconds, unless the write says otherwise.
+    /// Time to live of a value in milliseconds, unless the write says otherwise.
     pub ttl_ms: Option<u64>,
     /// The least W that counts: from so many other owners a node that lost its disk learns all that at least so many
-    /// had acked. `None` is a majority of N. A write with a lower W is taken, and its receipt says that nobody answers
-    /// for it.
+    /// had acked. `None` is a majority of N. A write with a lower W is taken, and its receipt says that it is not
+    /// vouched for.
     #[serde(default)]
     pub least_w: Option<u8>,
 }
@@ -110,14 +110,14 @@ impl BucketProps {
 /// Rules that no bucket may have. Nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadProps {
-    /// A quorum of nobody, or of more than there are copies.
+    /// A quorum of no replica, or of more than there are copies.
     #[error(
         "{name}={asked} cannot be: this cluster keeps {n} copies, so {name} is 1 to {n} (or 0 for a majority)"
     )]
     Quorum {
         /// `r`, `w` or `least_w`.
         name: &'static str,
-        /// What was asked for.
+        /// The value that was asked for.
         asked: u8,
         /// Copies.
         n: u8,
@@ -129,7 +129,7 @@ pub enum BadProps {
     StrictInMemory,
 }
 
-/// What is to be different about a bucket; what is not named stays as it is.
+/// Changes of a bucket; a property that is not named stays as it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketChanges {
     /// Replies that a read needs; 0 is a majority.
@@ -142,7 +142,7 @@ pub struct BucketChanges {
     pub conflict: Option<Conflict>,
     /// See [`BucketProps::durable`].
     pub durable: Option<bool>,
-    /// Life of a value in milliseconds; 0 is for ever.
+    /// Time to live of a value in milliseconds; 0 is for ever.
     pub ttl_ms: Option<u64>,
     /// See [`BucketProps::least_w`]; 0 is a majority.
     pub least_w: Option<u8>,

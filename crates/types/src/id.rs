@@ -103,7 +103,7 @@ hex_id!(
 );
 
 impl ClusterId {
-    /// What a node that belongs to no cluster yet says in its Hello.
+    /// The id in the Hello of a node that belongs to no cluster yet.
     pub const NONE: Self = Self(0);
 
     /// Whether this node belongs to a cluster.
@@ -128,7 +128,7 @@ pub struct LayoutVersion(pub u64);
 impl LayoutVersion {
     /// Before `cluster init`.
     pub const NONE: Self = Self(0);
-    /// What `cluster init` decides.
+    /// The layout that `cluster init` decides.
     pub const FIRST: Self = Self(1);
 }
 

@@ -1,4 +1,4 @@
-//! What a client names and stores: bucket names, keys, values, and a key with its token.
+//! Bucket names, keys, values, and a key with its token.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

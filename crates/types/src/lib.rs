@@ -4,11 +4,11 @@
 //! properties, outcomes, and every limit that two crates share, in one file.
 //!
 //! **Invariants.** Identities are newtypes that cannot be mixed up; a value of a validated type
-//! ([`BucketName`], [`Key`]) obeys its limit for as long as it lives; nothing here reads a clock or draws
+//! ([`BucketName`], [`Key`]) obeys its limit as long as it exists; nothing here reads a clock or draws
 //! randomness.
 //!
-//! **Deliberately absent.** Causality (`starling-causality`), placement (`starling-ring`), messages
-//! (`starling-wire`). What little it computes follows from one value: quorums from a bucket's properties, say.
+//! **Deliberately absent.** Causality (`starling-causality`), placement (`starling-ring`), messages (`starling-wire`).
+//! The little that it computes follows from one value: quorums from a bucket's properties, say.
 //!
 //! **How to read this crate.** [`id`] who, [`time`] when, [`token`] where, [`key`] what, [`bucket`] by which
 //! rules, [`outcome`] how it ended, [`limits`] how much, [`span`] how long, [`hash`] the two hashers.

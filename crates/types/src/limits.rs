@@ -32,7 +32,7 @@ pub const DEAD_IDS: usize = 8;
 
 /// Longest time limit a request may carry.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest life that a value can be given: 10,000 years. Nobody means more, and sums with it cannot overflow.
+/// Longest time to live of a value: 10,000 years. No client needs more, and sums with it cannot overflow.
 pub const MAX_LIFE: Duration = Duration::from_secs(10_000 * 366 * 86_400);
 /// Time limit of a read that names none.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(1);
@@ -97,8 +97,8 @@ pub const SCAN_PAGE_BYTES: usize = 1 << 20;
 pub const DEFAULT_HINT_BYTES: u64 = 8 << 30;
 
 /// Largest record that a client's write may leave where values have up to `max_value` bytes: two such values, or one
-/// where two would be too much. What the owners of a key have written side by side then fits [`MAX_RECORD`] when it is
-/// merged: all that one owner wrote and nobody superseded stands in its record at its last write.
+/// where two would be too much. The siblings that the owners of a key have written then fit [`MAX_RECORD`] when they
+/// are merged: all that one owner wrote and no write superseded stands in its record at its last write.
 ///
 /// `copies · max_written(max_value) ≤ MAX_RECORD`, if `max_value ≤ max_value_for(copies)`
 pub const fn max_written(max_value: usize) -> usize {

@@ -50,9 +50,9 @@ pub enum Bug {
     RefillHearsOne,
     /// Admission is never released.
     AdmissionLeaks,
-    /// What is unknown is said not to be applied.
+    /// Unknown outcomes are said to be not applied.
     UnknownDenied,
-    /// Reads hear one owner, whatever was asked.
+    /// Reads ask one owner, for any R.
     ReadsHearOne,
     /// W-1 acks suffice.
     OneAckLess,

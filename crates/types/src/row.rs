@@ -78,7 +78,7 @@ pub struct Page {
     /// Ranges within the page that the disk did not give: nothing is known of what is in them, and another scan may
     /// have it. In key order.
     pub unread: Vec<RowRange>,
-    /// All commits up to this one are in it; 0 where nobody asked.
+    /// All commits up to this one are in it; 0 where it was not asked for.
     pub sequence: u64,
 }
 

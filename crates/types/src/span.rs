@@ -1,5 +1,5 @@
 //! Spans that a client states with a request: the one rule for all doors, for the native client and for the command
-//! line. What is outside it is refused, never cut to fit.
+//! line. A span outside it is refused, never cut to fit.
 
 use crate::limits;
 
@@ -12,7 +12,7 @@ pub enum BadSpan {
         most = limits::MAX_TIMEOUT.as_millis()
     )]
     TimeLimit(u64),
-    /// A life of nothing, or a longer one than there is.
+    /// A time to live of nothing, or a longer one than there is.
     #[error(
         "a life of {0} ms cannot be: it is 1 to {most} ms, or left out for the bucket's own; a value that shall not be \
          there is deleted",
@@ -30,8 +30,8 @@ pub fn time_limit(ms: u64) -> Result<u32, BadSpan> {
     u32::try_from(ms).ok().filter(|_| fits).ok_or(BadSpan::TimeLimit(ms))
 }
 
-/// The life of a value that a write states, in milliseconds. (In a bucket's rules 0 is for ever; a write that wants
-/// that of a bucket with a life has no word for it.)
+/// The time to live that a write states, in milliseconds. (In a bucket's rules 0 is for ever; a write to a bucket that
+/// has a time to live cannot ask for that.)
 ///
 /// # Errors
 /// [`BadSpan::Life`] for 0, and beyond [`limits::MAX_LIFE`].

@@ -90,7 +90,7 @@ impl fmt::Display for WallTime {
     }
 }
 
-/// What the shell tells a machine with every event.
+/// The times that the shell gives a machine with every event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Now {
     /// Monotonic time: for every timeout.

@@ -1,4 +1,4 @@
-//! The two tables of crates in the architecture: which there are, and who may import whom.
+//! The two tables of crates in the architecture: the crates, and which of ours each may import.
 
 use super::markdown::{Row, section, spans, table};
 use super::{ARCHITECTURE, page};

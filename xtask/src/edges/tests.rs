@@ -102,7 +102,7 @@ fn forbidden_edges_are_found() {
         // Upwards, and to itself in a test through the shell.
         ("starling-types", "starling-causality", None, "none of our crates"),
         ("starling-ring", "starling-server", DEV, "only what is below the shell"),
-        // A crate that nobody has placed.
+        // A crate without a place.
         ("starling-novelty", "starling-types", None, "crate novelty is unknown"),
     ] {
         let found = findings(from, to, kind);

@@ -6,8 +6,8 @@ use crate::edges;
 /// Longest source file, in lines.
 const LONGEST: usize = 500;
 
-/// What reaches past the shell, in code; and the crate that may. (The processes of storage are its tests' own: they
-/// are killed to see what survives.)
+/// Names that reach past the shell, in code; and the crate that may use them. (The processes of storage are its tests'
+/// own: they are killed to see what survives.)
 const IMPURE: &[(&str, Option<&str>)] = &[
     ("Instant::now", None),
     ("SystemTime::now", None),
@@ -35,7 +35,7 @@ const UNFINISHED: &[&str] = &[
 /// An ignored test that another one starts is run after all.
 const RUN_BY_ANOTHER: &str = concat!("#[ig", "nore = \"run by ");
 
-/// Places on somebody's machine, likewise.
+/// Places on a developer's machine, likewise.
 const MACHINE_PATHS: &[&str] = &[
     concat!("/ho", "me/"),
     concat!("/ro", "ot/"),
@@ -142,7 +142,7 @@ fn unsafe_code(page: &Page, findings: &mut Vec<String>) {
     if page.path == UNSAFE_PACKAGE && !page.text.contains("[lints.rust]\nunsafe_code = \"deny\"\n") {
         findings.push(format!("{}: unsafe code is not denied", page.path));
     }
-    // Where the compiler forbids it, nobody can lift it.
+    // Where the compiler forbids it, no attribute can lift it.
     let checked = page.is_rust() && page.path.starts_with("crates/sys/") && page.path != UNSAFE_MODULE;
     for (number, line) in page.code().filter(|_| checked) {
         if holds_word(line, "unsafe_code") {

@@ -164,8 +164,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever the wall clock does, and however often the node restarts from its durable ceiling: for one actor the
-    /// times of a key rise, no mint but an outlying one is far ahead, and what was acked lies below the ceiling.
+    /// For any course of the wall clock and any number of restarts from the durable ceiling: for one actor the times of
+    /// a key rise, no mint but an outlying one is far ahead, and what was acked lies below the ceiling.
     #[test]
     fn mints_rise_by_key_and_the_clock_stays_near_its_wall(steps in prop::collection::vec(step(), 1..80)) {
         let (mut wall, mut durable) = (NOON, Hlc::ZERO);

@@ -61,7 +61,7 @@ impl DeadIds {
         self.ids.retain(|&(dead, _)| dead != id);
     }
 
-    /// What either knows.
+    /// The union of both.
     pub(super) fn joined(&self, other: &Self) -> Self {
         let mut both = self.clone();
         other.ids.iter().for_each(|&(id, at)| both.add(id, at));
@@ -88,7 +88,7 @@ impl DeadIds {
         self.ids.iter().copied()
     }
 
-    /// What was decoded; `None` unless it is in order and within its bound.
+    /// The decoded ids; `None` unless they are in order and within their bound.
     pub(super) fn from_ordered(ids: Vec<DeadId>) -> Option<Self> {
         let ascending = ids.is_sorted_by(|(earlier, _), (later, _)| earlier < later);
         (ascending && ids.len() <= limits::DEAD_IDS).then_some(Self { ids })

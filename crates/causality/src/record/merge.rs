@@ -6,12 +6,12 @@ use super::sibling::Sibling;
 use crate::walk::{Pair, side_by_side};
 use starling_types::planted::{self, Bug};
 
-/// What [`Record::merge`] made of two records.
+/// The result of [`Record::merge`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merge {
     /// The merged record.
     pub record: Record,
-    /// Each side claims to have superseded all that the other holds: somebody has forgotten what it wrote. Everything
+    /// Each side claims to have superseded all that the other holds: a replica has forgotten what it wrote. Everything
     /// was kept and is now [`Sibling::rescued`]: raise an alarm.
     pub conflict: bool,
 }
@@ -47,7 +47,7 @@ impl Record {
             && (left.is_empty() || (forgotten(self, other) && forgotten(other, self)))
     }
 
-    /// Everything that either side holds, kept until somebody has looked at it.
+    /// Everything that either side holds, kept until a write has seen it.
     fn rescued_with(&self, other: &Self) -> Vec<Sibling> {
         let both = side_by_side(&self.siblings, &other.siblings, |sibling| sibling.dot);
         let kept = both.map(|pair| match pair {

@@ -6,7 +6,7 @@ use starling_types::{RequestId, WallTime};
 use crate::dot::Dot;
 use crate::hlc::Hlc;
 
-/// What a write left behind. Ordered only so that two replicas which disagree about one dot, which no honest
+/// The value or tombstone of a write. Ordered only so that two replicas which disagree about one dot, which no honest
 /// history brings about, settle on the same payload: a tombstone wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Payload {
@@ -21,7 +21,7 @@ pub enum Payload {
 pub struct Sibling {
     /// Which write.
     pub dot: Dot,
-    /// What it left behind.
+    /// Its value or tombstone.
     pub payload: Payload,
     /// When it reads as absent, on every replica alike; `None` is never.
     pub expires_at: Option<WallTime>,
@@ -55,13 +55,13 @@ impl Sibling {
         !self.is_tombstone() && self.expires_at.is_none_or(|end| wall < end)
     }
 
-    /// What decides where the last write wins; ties go by dot.
+    /// The order that decides where the last write wins; ties go by dot.
     pub fn rank(&self) -> (Hlc, Dot) {
         (self.rank.unwrap_or(self.dot.hlc), self.dot)
     }
 
-    /// What two replicas hold of one dot, joined. Honest replicas differ at most in what a merge found out (rescued)
-    /// and in what an older format could not carry (id, rank).
+    /// The join of two replicas' siblings of one dot. Honest replicas differ at most in what a merge found out
+    /// (rescued) and in what an older format could not carry (id, rank).
     pub(super) fn joined(&self, other: &Self) -> Self {
         let stronger = if self.strength() >= other.strength() { self } else { other };
         Self {

@@ -45,7 +45,7 @@ fn named<'a>(seen: &'a VersionVector, at: Dot, text: &'static str, id: u128) -> 
     Mint { id: Some(RequestId::from_bits(id)), ..Mint::plain(seen, at, value(text)) }
 }
 
-/// One record with one value, written by nobody who had seen anything.
+/// One record with one value, written by a client that had seen nothing.
 fn alone(at: Dot, payload: Payload) -> Record {
     Record::default().write(Mint::plain(&VersionVector::new(), at, payload))
 }
@@ -154,7 +154,7 @@ proptest! {
         prop_assert_eq!(after.context(), &context);
     }
 
-    /// What is known of superseded requests is left out: it changes nothing that anybody is shown.
+    /// Superseded requests are left out of the digest: they change nothing that a client is shown.
     #[test]
     fn records_that_show_the_same_and_only_they_have_equal_digests(
         steps in steps(5..60), picks in prop::array::uniform2(any::<Index>()),
@@ -166,7 +166,7 @@ proptest! {
     }
 }
 
-/// Records over a handful of dots, some of one request, whose contexts claim whatever they like.
+/// Records over a handful of dots, some of one request, whose contexts claim arbitrary times.
 fn forged() -> impl Strategy<Value = Record> {
     let write = (1u64..4, 1u64..6, prop::bool::weighted(0.3));
     let claim = prop::collection::vec((1u64..4, 1u64..6), 0..4);

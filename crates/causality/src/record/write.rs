@@ -11,16 +11,16 @@ use crate::version_vector::VersionVector;
 /// One write, about to be made.
 #[derive(Debug, Clone)]
 pub struct Mint<'a> {
-    /// What the writer has seen, already bounded as *one id, one value* demands (semantics, section 3), and joined with
+    /// The writer's context, already bounded as *one id, one value* demands (semantics, section 3), and joined with
     /// this record's context if the write is blind.
     pub seen: &'a VersionVector,
     /// Freshly minted: above `seen` and above the record's context.
     pub dot: Dot,
-    /// What it leaves behind.
+    /// Its value or tombstone.
     pub payload: Payload,
     /// When that reads as absent; `None` is never.
     pub expires_at: Option<WallTime>,
-    /// The request behind it; a tombstone bears none whatever is given. `None` where the last write wins.
+    /// The request behind it; a tombstone bears none, even if one is given. `None` where the last write wins.
     pub id: Option<RequestId>,
     /// Its place among the last writes where the last one wins; `None` is the time of the dot.
     pub rank: Option<Hlc>,

@@ -19,7 +19,7 @@ fn ack(write: WriteId, at: u64) -> Ack {
     Ack { write, effect: write.0, at, owners: 2 }
 }
 
-/// A value is written and read, and then another one by somebody who has seen it.
+/// A value is written and read, and then another one by a client that has seen it.
 fn honest() -> SightHistory {
     SightHistory {
         key: "k".into(),

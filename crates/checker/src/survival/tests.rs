@@ -179,7 +179,7 @@ fn an_unknown_delete_excuses_both_ways() {
     }
 }
 
-/// What a writer may have seen excuses a loss, and makes nothing of it a false sibling.
+/// A write that a writer may have seen excuses a loss, and makes nothing of it a false sibling.
 #[test]
 fn what_may_have_been_seen_accuses_nobody() {
     let write = |id: u64, perhaps: &[u64]| Write {

@@ -19,7 +19,7 @@ pub async fn run(args: &CreateArgs, json: bool) -> Result<Exit, Failed> {
     }
     let names = args.bucket.iter().map(|name| BucketName::new(name)).collect::<Result<Vec<_>, _>>();
     let buckets = names.map_err(|e| Failed::new(Exit::Usage, e.to_string()))?;
-    // Before anybody is asked: what is in the way is in the way.
+    // Before any node is asked: a directory that cannot be used ends the command here.
     let cursor = Writer::cursor_in(&args.dir)?;
     let client = connect::client(&args.target).await?;
     let copied = copy(&client, args, cursor, &buckets).await;

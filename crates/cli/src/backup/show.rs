@@ -1,4 +1,4 @@
-//! What a backup says of itself, for people and programs.
+//! The description of a backup, for people and programs.
 
 use std::path::{Path, PathBuf};
 

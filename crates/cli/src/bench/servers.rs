@@ -1,4 +1,4 @@
-//! What the servers used, by their own word.
+//! The resources that the servers used, as they report them.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -14,9 +14,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running node.
 pub struct Child {
-    /// Where it lives.
+    /// Its directory and addresses.
     pub place: Place,
-    /// Its life.
+    /// Its process.
     pub process: NodeProcess,
 }
 

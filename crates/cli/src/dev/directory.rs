@@ -68,7 +68,7 @@ pub fn other_number(args: &DevArgs, held: usize) -> Failed {
     Failed::new(Exit::Usage, why)
 }
 
-/// Where every node lives.
+/// The place of every node.
 pub fn places(args: &DevArgs) -> Result<Vec<Place>, Failed> {
     let highest = u32::from(args.port_base) + 200 + u32::from(args.nodes);
     if highest > u32::from(u16::MAX) {
@@ -96,8 +96,8 @@ fn from_base(base: u16, k: u8) -> Doors {
     Doors { resp: at(0), http: at(100), quic: at(200) }
 }
 
-/// Ports that are free at this moment, all held until the last is found, so that none is found twice. Somebody
-/// else may take one before its node does, which that node then says.
+/// Ports that are free at this moment, all held until the last is found, so that none is found twice. Another process
+/// may still take one before its node does, which that node then says.
 fn free(nodes: u8) -> std::io::Result<Vec<Doors>> {
     let any = local(0);
     let bind = |_| Ok((TcpListener::bind(any)?, TcpListener::bind(any)?, UdpSocket::bind(any)?));

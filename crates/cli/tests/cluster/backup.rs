@@ -43,7 +43,7 @@ fn delete(addr: SocketAddr, key: &str) {
     assert_eq!(gone.status, 204, "{gone:?}");
 }
 
-/// What a node holds itself: the values of a key, in base64.
+/// The values of a key that a node holds itself, in base64.
 fn held(node: &Node, key: &str) -> Vec<String> {
     let answer = http::get(node.http, &format!("/v1/local/default/{key}")).unwrap();
     let record: Value = serde_json::from_str(&answer.body).unwrap();
@@ -130,7 +130,7 @@ fn a_lost_node_comes_back_as_itself() {
     cluster.nodes[2].start();
     cluster.serves();
     assert_eq!(cluster.nodes[2].status()["node_id"], before);
-    // It answers for nothing of which it may have lost something newer, not even to who asks it alone.
+    // It answers for nothing of which it may have lost something newer, not even to a client that asks it alone.
     let mut resp = cluster.nodes[2].resp();
     assert_eq!(resp.ask("STARLING.CONSISTENCY R 1"), Reply::ok());
     for number in 0..20 {

@@ -1,4 +1,4 @@
-//! What an operator sees of clocks, and can say about them.
+//! The operator's view of clocks, and the commands about them.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! What nobody sends who means well, over real sockets: a clear error or the end of that connection, never a panic, never
-//! much memory, and nobody else notices. What a door does with single bytes is held in the frontend's own tests.
+//! Input that no well-behaved client sends, over real sockets: a clear error or the end of that connection, never a
+//! panic, never much memory, and no other client notices. The frontend's own tests try single bytes at a door.
 
 use std::io::{Read, Write};
 
@@ -128,7 +128,7 @@ fn contexts_that_are_not_this_key_s_change_nothing() {
         }
         victim.is_well(name);
     }
-    // Longer than a request's head may be: refused before anybody looks at it.
+    // Longer than a request's head may be: refused before it is parsed.
     let huge = "A".repeat(1 << 20);
     assert!(put_with(&victim.node, "k", &huge).starts_with("HTTP/1.1 431 "));
     assert!(

@@ -1,4 +1,4 @@
-//! SIGKILL under load. An ack means: durable on W nodes, and found again whatever is killed afterwards.
+//! SIGKILL under load. An ack means: durable on W nodes, and found again after any node is killed.
 
 use starling_cluster::Signal;
 
@@ -27,7 +27,7 @@ fn one_killed_node_costs_no_acked_write_and_comes_back_complete() {
         cluster.serves();
         gauge.every_writer_acks(20);
     });
-    // Two of three are W=2: the writers are connected with those two, and nobody else's death concerns them.
+    // Two of three are W=2: the writers are connected with those two, and the death of the third does not concern them.
     let refused = gauge.refused_in_time();
     assert!(refused.len() <= WRITERS, "{} writes failed: {refused:?}", refused.len());
     assert!(gauge.acked() >= 80 * WRITERS as u64, "{} acks", gauge.acked());

@@ -1,4 +1,4 @@
-//! What one node holds itself, without a quorum and without repair; and where keys live.
+//! The records that one node holds itself, without a quorum and without repair; and the owners of keys.
 
 use std::collections::BTreeSet;
 

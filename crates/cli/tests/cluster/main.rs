@@ -7,7 +7,7 @@
 //! buckets       rules by bucket, from the command line to all doors
 //! kill          SIGKILL under load: what was acked is there
 //! refusals      what must not start, must not join, must not do harm
-//! hostile       what nobody sends who means well, over real sockets
+//! hostile       input that no well-behaved client sends, over real sockets
 //! backup        backups cut off, damaged, old, put back; directories checked and repaired
 //! pipelines     commands of one connection act in their order
 //! output        what is printed arrives whole, or the command fails

@@ -1,4 +1,5 @@
-//! What is printed arrives whole, or the command fails; a value is its own bytes; talk that nobody hears stops nobody.
+//! Printed output arrives whole, or the command fails; a value is its own bytes; talk that is not read stops no
+//! command.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
@@ -121,7 +122,7 @@ fn a_reader_who_has_seen_enough_is_no_failure() {
     one.is_left_early(&["data", "dump", &data]);
 }
 
-/// What a node says of itself goes nowhere, its log as well: it serves on all the same.
+/// A node's output goes nowhere, its log as well: it serves on all the same.
 #[test]
 fn a_node_whose_words_find_no_room_serves_on() {
     let dir = TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! What must not start says why; what must not join is kept out; nonsense harms nobody but its sender.
+//! A node that must not start says why; one that must not join is kept out; nonsense harms only its sender.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -39,7 +39,7 @@ fn a_node_of_another_authority_is_kept_out() {
     assert_eq!(refused.code, 3, "{refused:?}");
     says(&refused, &[&addrs[2].to_string(), "authority"]);
     assert!(!refused.err.contains(&addrs[1].to_string()), "{refused:?}");
-    // Whoever looks at either log sees whom it is about, and why.
+    // Either log names the other node, and the reason.
     let dialer = nodes[0].process().stderr();
     assert!(dialer.contains("cannot connect") && dialer.contains(&addrs[2].to_string()), "{dialer}");
     within(SOON, "the other end says so too", || {
@@ -142,7 +142,7 @@ fn swap(a: &Path, b: &Path) {
     std::fs::rename(&aside, b).unwrap();
 }
 
-/// A process that died in its very first moments has promised nothing to anybody.
+/// A process that died in its very first moments has promised nothing to any client.
 #[test]
 fn a_first_start_that_was_cut_short_is_no_obstacle() {
     let dir = TempDir::new().unwrap();
@@ -178,7 +178,7 @@ fn a_port_in_use_is_named_with_its_key() {
     assert!(not_a_directory.code != 0 && not_a_directory.err.contains("file"), "{not_a_directory:?}");
 }
 
-/// What all this nonsense may cost a node in memory at any moment, in KiB.
+/// The memory that all this nonsense may cost a node at any moment, in KiB.
 const COST: u64 = 32 << 10;
 
 #[test]
@@ -294,9 +294,9 @@ fn throw_datagrams(addr: SocketAddr) {
         match k % 4 {
             // A long header, version 1, "initial", with connection ids of 8 bytes.
             0 if datagram.len() > 32 => datagram[..6].copy_from_slice(&[0xc3, 0, 0, 0, 1, 8]),
-            // A version that nobody knows.
+            // An unknown version.
             1 if datagram.len() > 32 => datagram[..6].copy_from_slice(&[0xc0, 0xba, 0xbe, 0, 1, 8]),
-            // A short header of a connection that nobody has.
+            // A short header of an unknown connection.
             2 => datagram[0] = 0x40,
             _ => {}
         }

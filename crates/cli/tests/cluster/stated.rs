@@ -1,4 +1,4 @@
-//! What a client states with a request is honoured or refused, at every door, and a refusal leaves everything as it was.
+//! Conditions that a client states are honoured or refused, at every door, and a refusal leaves everything as it was.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -109,7 +109,7 @@ impl ChannelInbox for Listener {
     fn gone(&self, _reason: &str) {}
 }
 
-/// What a node answers to `request` on a connection of our own, past the client and its checks.
+/// A node's answer to `request` on a connection of our own, past the client and its checks.
 async fn answer(node: &Node, request: KvRequest) -> Message {
     let credentials = Credentials::load_client(&node.tls).unwrap();
     let dialer = Dialer::bind(&credentials, node.quic).unwrap();
@@ -136,7 +136,7 @@ fn a_node_takes_no_span_past_its_limits_from_those_who_do_not_check() {
     let put = |number, ttl_ms, timeout_ms| KvRequest {
         id: RequestId::from_bits(number),
         attempt: 0,
-        // Long ago: but what cannot be is refused before anybody asks how old it is.
+        // Long ago: but an impossible request is refused before its age is looked at.
         issued: WallTime::default(),
         began: WallTime::default(),
         timeout_ms,

@@ -1,4 +1,4 @@
-//! What watches a node: every name and label in `dashboards/` is exported, and everything exported is written down.
+//! Metrics: every name and label in `dashboards/` is exported, and everything exported is written down.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::support::{command, http};
 /// Labels that Prometheus adds to what it scrapes, and that of a histogram's buckets.
 const FOREIGN: [&str; 3] = ["instance", "job", "le"];
 
-/// What one node exports after a few requests through every door, one of them nonsense.
+/// The metrics that one node exports after a few requests through every door, one of them nonsense.
 fn scrape() -> Exported {
     let dir = TempDir::new().unwrap();
     let tls = dir.path().join("tls");

@@ -1,4 +1,4 @@
-//! What every example needs: a thread of its own for the client, the address, the certificate.
+//! The parts that every example needs: a thread of its own for the client, the address, the certificate.
 
 use std::error::Error;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What the client sends, in which order, and what it tells its caller.
+//! The requests of a client, their order, and the results that its caller gets.
 
 use starling_types::Outcome;
 use starling_wire::FailureKind;

@@ -74,7 +74,7 @@ fn value(sibling: &SiblingView) -> Response<Chunks> {
     let mut response = response(StatusCode::OK, Chunks::from(sibling.value.clone()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    // Values are anybody's bytes: no browser shall run them as a page of this node.
+    // Values are arbitrary bytes of clients: no browser shall run them as a page of this node.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.extend(HeaderValue::try_from(sibling.dot.to_string()).map(|dot| (DOT.clone(), dot)));
     response
@@ -99,7 +99,7 @@ fn multipart(siblings: &[SiblingView]) -> Response<Chunks> {
     response
 }
 
-/// A boundary that is in none of the values: the first such in a fixed series, whatever a writer tried.
+/// A boundary that is in none of the values: the first such in a fixed series. No writer can prevent one.
 fn boundary(siblings: &[SiblingView]) -> String {
     let candidates = (0_u32..).map(|number| format!("starling-{number}"));
     let clashes = |boundary: &String| {

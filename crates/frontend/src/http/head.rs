@@ -1,5 +1,5 @@
-//! What hyper leaves to us of a request's head. (Of two framings it takes the chunks and closes the connection after
-//! them; every other ambiguity of lengths and lines it refuses itself.)
+//! The checks of a request's head that hyper leaves to us. (Of two framings it takes the chunks and closes the
+//! connection after them; every other ambiguity of lengths and lines it refuses itself.)
 
 use hyper::header::HOST;
 use hyper::{Request, Version};

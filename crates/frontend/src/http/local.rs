@@ -1,4 +1,4 @@
-//! What this node holds itself, and where a key lives: for checkers, and for people who debug.
+//! The records that this node holds itself, and the owners of a key: for checkers, and for people who debug.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -82,7 +82,7 @@ fn value_json(sibling: &Sibling) -> Option<Value> {
     Some(sibling_json(&SiblingView { value, dot: sibling.dot, expires_at: sibling.expires_at }))
 }
 
-/// What the query of a page says.
+/// The query of a request for a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct PageQuery {
     bucket: BucketName,

@@ -7,7 +7,7 @@ use starling_wire::{KvOp, KvRequest, QuorumChoice, Seen};
 use crate::context;
 use crate::text::decimal;
 
-/// What the query of a request on a key says.
+/// The query parameters of a request on a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
     /// `r`, `w`, `strict`
@@ -28,9 +28,9 @@ pub enum OptionError {
     /// A name that is none of ours.
     #[error("there is no query parameter {got:?}: known are {known}")]
     Unknown {
-        /// What it was given.
+        /// The name that was given.
         got: String,
-        /// What this path takes.
+        /// The names that this path takes.
         known: String,
     },
     /// The same name twice.
@@ -41,12 +41,12 @@ pub enum OptionError {
     Value {
         /// The parameter.
         name: &'static str,
-        /// What it takes.
+        /// The values that it takes.
         expected: String,
-        /// What it was given.
+        /// The value that was given.
         got: String,
     },
-    /// A time limit or a life that cannot be.
+    /// A time limit or a time to live that is out of range.
     #[error("the query parameter {0}: {1}")]
     Span(&'static str, BadSpan),
 }

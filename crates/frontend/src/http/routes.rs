@@ -20,7 +20,7 @@ use super::target;
 use crate::context;
 use crate::service::{Door, FrontEvent, FrontLimits, KvService, value_too_large};
 
-/// Answers one request, whatever it is.
+/// Answers one request of any kind.
 pub async fn answer<S: KvService>(
     service: &S,
     limits: &FrontLimits,
@@ -42,16 +42,16 @@ pub async fn answer<S: KvService>(
     response
 }
 
-/// What a path names.
+/// The resource that a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// One key.
     Key(BucketName, Key),
-    /// What this node holds of one key.
+    /// This node's own record of one key.
     Local(BucketName, Key),
-    /// What this node holds.
+    /// A page of the records that this node holds.
     LocalPage,
-    /// Where one key lives.
+    /// The placement of one key.
     Explain(BucketName, Key),
     /// A page about the node.
     Page(Page),
@@ -60,7 +60,7 @@ pub enum Route {
 /// Pages about the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
-    /// The process lives.
+    /// The process runs.
     Healthz,
     /// Clients can be served.
     Readyz,
@@ -68,7 +68,7 @@ pub enum Page {
     Metrics,
     /// For tools and people.
     Status,
-    /// Who owns what.
+    /// The owners of the partitions.
     Ring,
 }
 
@@ -221,7 +221,7 @@ impl<S: KvService> KeyDoor<'_, S> {
     }
 }
 
-/// What the writer says it has seen.
+/// How much the writer says that it has seen.
 fn seen(headers: &HeaderMap, options: &Options) -> Result<Option<Seen>, Problem> {
     let mut contexts = headers.get_all(&CONTEXT).iter();
     match (contexts.next(), contexts.next(), &options.seen) {
@@ -233,7 +233,7 @@ fn seen(headers: &HeaderMap, options: &Options) -> Result<Option<Seen>, Problem>
     }
 }
 
-/// What a delete has seen: without a context it is blind, since to delete nothing is of no use.
+/// How much a delete has seen: without a context it is blind, since to delete nothing is of no use.
 fn deleted(seen: Option<Seen>, incoming: &Option<Incoming>) -> Result<Seen, Problem> {
     if incoming.as_ref().is_some_and(|body| !body.is_end_stream()) {
         return Err(Problem::bad_request("a DELETE has no body: what it shall do goes into the query"));

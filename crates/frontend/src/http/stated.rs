@@ -1,5 +1,6 @@
-//! What a client states with a write is honoured, or refused before anything is done. A condition that is passed over
-//! makes a lock that always opens; a checksum that is passed over vouches for what nobody has looked at.
+//! Conditions and checksums that a client states with a write are honoured, or refused before anything is done. A
+//! condition that is passed over makes a lock that always opens; a checksum that is passed over vouches for bytes that
+//! were never checked.
 //!
 //! Passed over are only fields that HTTP itself says a server may or must pass over: `If-Modified-Since`, `Range` and
 //! `If-Range` mean nothing with a write; descriptions of the value (`Content-Type` and the like) are not kept.
@@ -44,7 +45,7 @@ pub(super) fn trailers() -> Problem {
     Problem::bad_request("fields behind the body are not looked at: put them into the head")
 }
 
-/// A value is given back as it came, but nobody would be told how it was coded.
+/// A value is given back as it came, but without its coding: readers could not decode it.
 fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
     if all_are(headers.get_all(CONTENT_ENCODING), "identity") {
         return Ok(());

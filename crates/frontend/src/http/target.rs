@@ -1,5 +1,5 @@
-//! What a request's path names: percent-encoding, and the bucket and key in it. Keys are arbitrary bytes, so the
-//! path is decoded exactly once and nothing in it is normalised: `..` is two dots, `%252e` is `%2e`.
+//! The bucket and key in a request's path, percent-decoded. Keys are arbitrary bytes, so the path is decoded exactly
+//! once and nothing in it is normalised: `..` is two dots, `%252e` is `%2e`.
 
 use std::borrow::Cow;
 

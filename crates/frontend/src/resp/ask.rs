@@ -1,4 +1,5 @@
-//! What a command asks of one key, as long as it has not begun: the service dates a request, so it is drafted only then.
+//! A command's operation on one key, as long as it has not begun: the service dates a request, so it is drafted only
+//! then.
 
 use starling_types::{BucketName, Key, WallTime, span};
 use starling_wire::{Failure, FailureKind, KvOp, KvRequest, QuorumChoice};
@@ -13,15 +14,15 @@ pub struct Ask {
     pub bucket: BucketName,
     /// The key.
     pub key: Key,
-    /// What to do.
+    /// The operation.
     pub op: KvOp,
     /// As the connection has chosen.
     pub quorum: QuorumChoice,
-    /// Until when a value lives, if the command said so.
+    /// The expiry of the value, if the command gave one.
     pub life: Option<Life>,
 }
 
-/// How long a value lives.
+/// A value's time to live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
     /// So many milliseconds from the moment at which its command begins.
@@ -34,7 +35,7 @@ impl Ask {
     /// The request, issued now: from here on its time limit runs.
     ///
     /// # Errors
-    /// The value's life has ended before it began.
+    /// The value has expired before the request began.
     pub fn draft<S: KvService>(self, service: &S) -> Result<KvRequest, Failure> {
         let mut request = service.draft(self.bucket, self.key, self.op);
         request.quorum = self.quorum;

@@ -1,5 +1,5 @@
-//! A refused `MULTI` refuses its block: clients send the whole of it before they read the refusal, and nobody who wanted
-//! all of it or nothing wants its parts one by one.
+//! A refused `MULTI` refuses its block: clients send the whole of it before they read the refusal, and a client that
+//! wanted all of it or nothing does not want its parts one by one.
 
 use super::reply::Reply;
 use super::words::capitals;

@@ -2,7 +2,7 @@
 
 use super::reply::Reply;
 
-/// What a command does.
+/// The action of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named after its command, whose usage is in the table")]
 pub enum Verb {
@@ -34,7 +34,7 @@ pub enum Verb {
 pub struct Entry {
     /// In small letters, as metrics name it.
     pub name: &'static str,
-    /// What it does.
+    /// Its action.
     pub verb: Verb,
     /// Fewest arguments, its name included.
     pub least: usize,
@@ -128,7 +128,7 @@ pub fn unknown(name: &[u8]) -> Reply {
     Reply::error(format_args!("unknown command '{quoted}': {advice}"))
 }
 
-/// What somebody who asks for a command of Redis that cannot exist here should do instead.
+/// The alternative for a client that asks for a command of Redis that cannot exist here.
 fn advice(name: &[u8]) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
     Some(match name.as_slice() {

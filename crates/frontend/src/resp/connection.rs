@@ -28,7 +28,7 @@ where
     let mut connection = Connection {
         io,
         service,
-        // Keys and contexts have limits of their own, whatever the largest value is.
+        // Keys and contexts have limits of their own, independent of the largest value.
         parser: Parser::new(limits.max_value.max(MAX_INLINE)),
         limits,
         session,
@@ -38,7 +38,7 @@ where
         reading: Reading::Open,
         stall: None,
     };
-    // An error means that the peer is gone, or might as well be: there is nobody to tell.
+    // An error means that the peer is gone, or might as well be: no report would reach it.
     if connection.run(shutdown).await.is_err() {
         connection.finish_unheard().await;
     }
@@ -65,7 +65,7 @@ enum Reading {
     Open,
     /// The peer sends no more, or said goodbye, or the node stops: what is in flight is finished.
     Over,
-    /// What the peer sent is no request: it is told so before the connection goes.
+    /// The peer sent something that is no request: it is told so before the connection goes.
     Broken,
 }
 
@@ -120,7 +120,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: KvService> Connection<IO, S> {
         begun
     }
 
-    /// What was read has its turn, as it would have had if the peer had stayed to hear of it.
+    /// Requests that were read are carried out, as they would be had the peer stayed for the replies.
     async fn finish_unheard(&mut self) {
         self.reading = Reading::Over;
         loop {

@@ -18,7 +18,7 @@ use crate::context;
 use crate::service::value_too_large;
 use crate::text::decimal;
 
-/// What has to be asked for a command that has keys.
+/// The requests to make for a command that has keys.
 pub(super) fn action(entry: &Entry, request: &Request<'_>, session: &Session) -> Result<Action, Reply> {
     let ask = Asking { entry, request, session };
     match entry.verb {
@@ -73,7 +73,7 @@ impl Asking<'_> {
         Ok(Action::Ask(Shape::Stored, Ask { life, ..ask }))
     }
 
-    /// Without a context the value stands beside whatever is there.
+    /// Without a context the value stands beside the present siblings.
     fn put(&self) -> Result<Action, Reply> {
         let value = self.value(2)?;
         let options = self.options(3)?;
@@ -153,7 +153,7 @@ impl Asking<'_> {
     }
 }
 
-/// What `STARLING.CONSISTENCY` sets; the rest of `before` stays.
+/// The session's quorum after `STARLING.CONSISTENCY`; the rest of `before` stays.
 pub(super) fn consistency(
     entry: &Entry,
     request: &Request<'_>,

@@ -9,7 +9,7 @@ use super::inline::{self, Unbalanced};
 pub const MAX_ARGS: usize = 1_048_576;
 /// Longest inline command, in bytes.
 pub const MAX_INLINE: usize = 64 << 10;
-/// What a request may have in bytes besides one value of the largest size.
+/// Bytes that a request may have besides one value of the largest size.
 pub const MAX_OVERHEAD: usize = 1 << 20;
 
 /// Bytes that are no request. The connection cannot be trusted after that: where the next request begins is
@@ -45,7 +45,7 @@ pub enum FrameError {
     /// An inline command with an open quote.
     #[error("unbalanced quotes in request")]
     Quotes,
-    /// A browser, or somebody who makes one send requests here.
+    /// A browser, or an attacker who makes one send requests here.
     #[error("this is the RESP port, and that is HTTP: see this node's HTTP port")]
     Http,
     /// A TLS client.
@@ -252,7 +252,7 @@ impl Parser {
     }
 }
 
-/// What a line typed by a person holds.
+/// A line typed by a person: not all there yet, blank, or a command.
 enum Line {
     Partial,
     Empty,

@@ -1,9 +1,9 @@
 //! Commands of one connection act on a key in the order in which they came: which of them may begin.
 //!
 //! A command stands in line at each of its keys, behind all that came before it; it begins when it is the first in
-//! every one of its lines, and steps out of all of them at once when it is answered, whatever the answer is. Everybody
-//! joins all of their lines at once, so the oldest command that has not been answered is never behind anybody: there is
-//! no deadlock. Keys that have no command in common do not wait for each other.
+//! every one of its lines, and steps out of all of them at once when it is answered, also by an error. A command joins
+//! all of its lines at once, so the oldest that has not been answered is never behind another: there is no deadlock.
+//! Keys that have no command in common do not wait for each other.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -29,7 +29,7 @@ pub struct Order<T> {
 struct Command<T> {
     /// Each once.
     places: Vec<Place>,
-    /// Lines in which somebody is before it.
+    /// Lines in which another command is before it.
     behind: usize,
     /// Until it may begin.
     task: Option<Task<T>>,
@@ -68,7 +68,7 @@ impl<T> Order<T> {
         self.free.pop_front()
     }
 
-    /// Command `number` has begun and is answered: whoever stood behind it steps forward.
+    /// Command `number` has begun and is answered: the commands behind it step forward.
     pub fn leave(&mut self, number: u64) {
         let Some(command) = self.commands.remove(&number) else {
             return;
@@ -90,12 +90,12 @@ impl<T> Order<T> {
         self.waiting > 0 || self.has_free()
     }
 
-    /// Bytes that those keep who stand behind others.
+    /// Bytes of the commands that stand behind others.
     pub fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
     }
 
-    /// The first in line goes; who is the first now.
+    /// The first in line goes; returns the new first.
     fn step(&mut self, place: &Place) -> Option<u64> {
         let line = self.lines.get_mut(place)?;
         line.pop_front();

@@ -1,5 +1,5 @@
-//! Replies back in the order of their requests. A slot stands for one request; its reply leaves when all before it
-//! have left. What is asked of keys begins when its turn has come at each of them.
+//! Replies back in the order of their requests. A slot stands for one request; its reply leaves when all before it have
+//! left. A command begins when its turn has come at each of its keys.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ struct Slots {
     held: usize,
     /// Which requests may begin.
     order: Order<Vec<Ask>>,
-    /// The connection ended: whatever still arrives is dropped.
+    /// The connection ended: replies that still arrive are dropped.
     closed: bool,
     waker: Option<Waker>,
 }
@@ -67,7 +67,7 @@ impl Pipeline {
         self.join(Slot { protocol, state: State::Gathering(Box::new(gathering)) }, asks);
     }
 
-    /// What is to be asked now for the next request whose turn has come, and the right to answer each part.
+    /// The operations of the next request whose turn has come, and the right to answer each of them.
     pub fn begin(self: &Rc<Self>) -> Option<impl Iterator<Item = (Ask, ReplyTo)>> {
         let (number, asks) = self.0.borrow_mut().order.begin()?;
         let pipeline = Rc::clone(self);
@@ -89,7 +89,7 @@ impl Pipeline {
         self.0.borrow().order.waiting_bytes()
     }
 
-    /// Requests that are not answered in full, or whose replies wait.
+    /// Requests that are not answered in full, or that have replies waiting.
     pub fn len(&self) -> usize {
         self.0.borrow().queue.len()
     }
@@ -123,7 +123,7 @@ impl Pipeline {
         Poll::Pending
     }
 
-    /// Forgets everything: nobody is left to answer.
+    /// Forgets everything: the client is gone.
     pub fn close(&self) {
         *self.0.borrow_mut() = Slots { closed: true, ..Slots::default() };
     }
@@ -164,7 +164,7 @@ impl Slots {
         Some(answered)
     }
 
-    /// Takes a reply; returns whom to wake if the front can leave now, or a request can begin.
+    /// Takes a reply; returns the waker to wake if the front can leave now, or a request can begin.
     fn deliver(&mut self, number: u64, part: usize, reply: KvReply) -> Option<Waker> {
         if self.closed {
             return None;

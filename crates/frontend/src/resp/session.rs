@@ -1,4 +1,4 @@
-//! What a connection has said of itself, and the commands that concern only that.
+//! The settings that a connection has made, and the commands that concern only them.
 
 use starling_types::{BucketName, limits};
 use starling_wire::QuorumChoice;
@@ -13,7 +13,7 @@ use super::shape::{Harvest, Shape};
 use super::words::{Words, capitals, no_such_option};
 use crate::service::{Door, FrontEvent, InfoSection, KvService};
 
-/// What to do about one request.
+/// The action for one request.
 #[derive(Debug)]
 pub enum Action {
     /// Answer at once.
@@ -38,7 +38,7 @@ pub struct Session {
     pub protocol: Protocol,
     /// Where keys are.
     pub(super) bucket: BucketName,
-    /// What `STARLING.CONSISTENCY` asked for.
+    /// The quorum that `STARLING.CONSISTENCY` asked for.
     pub(super) quorum: QuorumChoice,
     pub(super) max_value: usize,
     block: Block,
@@ -221,7 +221,7 @@ impl Session {
         )
     }
 
-    /// What benchmarks and drivers look at before they start.
+    /// The settings that benchmarks and drivers look at before they start.
     fn config(&self, entry: &Entry, request: &Request<'_>) -> Result<Reply, Reply> {
         if capitals(request.arg(1)) != "GET" || request.len() < 3 {
             return Err(entry.wrong_arguments());

@@ -1,4 +1,4 @@
-//! What a reply of the machine looks like to a RESP client, by the command it asked with.
+//! Replies of the machine as a RESP client expects them, by the command it asked with.
 
 use bytes::Bytes;
 use starling_types::Outcome;
@@ -42,7 +42,7 @@ impl Shape {
     }
 }
 
-/// What a command with several keys collects.
+/// The result that a command with several keys collects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Harvest {
     /// MGET: the newest value of each.

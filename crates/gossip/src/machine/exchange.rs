@@ -15,7 +15,7 @@ use crate::table::{Entry, Standing};
 #[derive(Debug)]
 pub(super) struct Schedule {
     next: Instant,
-    /// Whether anybody ever answered: a newcomer asks often until then.
+    /// Whether any member ever answered: a newcomer asks often until then.
     answered: bool,
     /// Earliest comparison because of a differing digest.
     mismatch_after: Instant,
@@ -79,7 +79,7 @@ impl Gossip {
         self.send(peer, Body::Compare { claims }, None, true, out);
     }
 
-    /// A stranger shows up. Until somebody has answered us, it is our way in.
+    /// A stranger shows up. Until a member has answered us, it is our way in.
     pub(super) fn exchange_with_stranger(&mut self, peer: NodeId, out: &mut Vec<Effect>) {
         if !self.exchange.answered && self.table.get(peer).is_some() {
             self.compare_with(peer, out);
@@ -186,7 +186,7 @@ fn settled(status: Status) -> Status {
 
 /// Shortest time between two comparisons because of differing digests.
 const MISMATCH_PAUSE: Duration = Duration::from_secs(1);
-/// How often a newcomer asks until somebody answers.
+/// How often a newcomer asks until a member answers.
 const UNANSWERED_PAUSE: Duration = Duration::from_secs(1);
 /// Rounds of rumours after which news has normally reached everyone (`ring-and-layout`, section 3: 4.3 rounds
 /// for a thousand members).

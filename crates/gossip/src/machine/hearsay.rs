@@ -1,4 +1,4 @@
-//! What becomes of news: it is taken if its standing is higher than what is known, and passed on.
+//! The handling of news: it is taken if its standing is higher than what is known, and passed on.
 
 use starling_types::{Generation, NodeId};
 use starling_wire::gossip::{Claim, LAST_COUNT, MemberInfo, Record, Rumour, Status};
@@ -8,7 +8,7 @@ use crate::suspicion::Suspicion;
 use crate::table::{Entry, FIRST_INCARNATION, HEARSAY, Standing};
 
 impl Gossip {
-    /// Somebody exists. If it is not thought alive, a good moment to ask it.
+    /// A member is said to exist. If it is not thought alive, a good moment to ask it.
     pub(super) fn learn(&mut self, info: MemberInfo, out: &mut Vec<Effect>) {
         let node = info.node;
         if node == self.me || self.has_left() {
@@ -106,15 +106,15 @@ impl Gossip {
         self.spread(record);
     }
 
-    /// Passes on a member's own word and its farewell, but neither hearsay nor the long dead.
+    /// Passes on a member's own claim and its farewell, but neither hearsay nor the long dead.
     fn spread(&mut self, record: Record) {
         if record.incarnation != HEARSAY && record.status != Status::Dead {
             self.rumours.push(Rumour::Record(record));
         }
     }
 
-    /// Takes a claim about a life of a member that is known. Others are ignored: claims make no members, and
-    /// comparing tables brings a newer life's record.
+    /// Takes a claim about a generation of a member that is known. Others are ignored: claims make no members, and
+    /// comparing tables brings a newer generation's record.
     pub(super) fn take_claim(&mut self, claim: Claim, out: &mut Vec<Effect>) {
         if claim.generation.0 > LAST_COUNT || claim.incarnation > LAST_COUNT {
             self.tally.refused += 1;
@@ -208,8 +208,8 @@ impl Gossip {
         out.push(Effect::Notify(notice));
     }
 
-    /// Somebody speaks of this node. Old news is answered by what we say anyway; doubt, by a higher
-    /// incarnation; what no incarnation can answer, by an alarm.
+    /// News of this node itself. Old news is answered by our regular claims; doubt, by a higher incarnation; what no
+    /// incarnation can answer, by an alarm.
     pub(super) fn hear_of_self(
         &mut self,
         generation: Generation,
@@ -220,7 +220,7 @@ impl Gossip {
         let me = self.table.me();
         let (mine, own_word) = (me.info.generation, me.incarnation);
         let same_word = incarnation == own_word && status == Status::Alive;
-        // Generation 0 is what a layout says of members that nobody has met.
+        // Generation 0 is what a layout says of members that never spoke to us.
         let is_known = generation.0 > 0 && generation <= mine && status != Status::Left;
         if is_known && !std::mem::replace(&mut self.recognised, true) {
             out.push(Effect::Notify(Notice::Recognised));
@@ -236,7 +236,7 @@ impl Gossip {
         }
     }
 
-    /// This node overrules what members knew of a later life of it.
+    /// This node overrules what members knew of a later generation of it.
     pub(super) fn reborn(&mut self, generation: Generation) {
         if self.has_left() || generation <= self.table.me().info.generation {
             return;

@@ -134,7 +134,7 @@ impl Gossip {
         self.health.stretch(self.config.ping_timeout.max(slow).min(most))
     }
 
-    /// A ping of ours was answered: who asked, and when was it sent?
+    /// A ping of ours was answered: passes that on to the member that asked for it, or returns when the ping was sent.
     pub(super) fn on_ack(&mut self, from: NodeId, seq: u64, out: &mut Vec<Effect>) -> Option<Instant> {
         if let Some(relay) = self.relays.answered(seq, from) {
             let (origin, number) = relay.origin;

@@ -26,8 +26,8 @@ impl Gossip {
         self.receive_body(from, message.body, current, out);
     }
 
-    /// `current` is whether the sender is at least the life of it that we know: the answer of an older life
-    /// proves nothing about the newer.
+    /// `current` is whether the sender is at least the generation of it that we know: the answer of an older one proves
+    /// nothing about the newer.
     fn receive_body(&mut self, from: NodeId, body: Body, current: bool, out: &mut Vec<Effect>) {
         match body {
             Body::Ping { seq, reliable } => self.answer(from, seq, reliable, out),

@@ -201,8 +201,8 @@ fn any_event() -> impl Strategy<Value = Event> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// Whatever is said, in whatever order and at whatever time: no panic, no deadline left behind, few
-    /// effects an event, standings that do not fall.
+    /// Any messages, in any order and at any time: no panic, no deadline left behind, few effects an event, standings
+    /// that do not fall.
     #[test]
     fn any_sequence_of_events_is_survived(
         events in prop::collection::vec((any_event(), 0..3_000u64), 1..60),

@@ -78,7 +78,7 @@ impl Ordeal {
         self.world.start(who, *generation, &seeds);
     }
 
-    /// Heals, starts whoever is down, and waits for quiet.
+    /// Heals, starts the nodes that are down, and waits for quiet.
     fn recover(&mut self) -> bool {
         self.world.heal();
         self.world.resume();
@@ -96,7 +96,7 @@ impl Ordeal {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// G4, and with it G2: whatever happened, all are alive in all eyes once all is well; and it stays so.
+    /// G4, and with it G2: after any faults, all are alive in all tables once all is well; and it stays so.
     #[test]
     fn views_are_equal_after_the_storm(
         seed: u64,
@@ -124,7 +124,7 @@ proptest! {
         prop_assert_ne!(tell(seed), tell(seed ^ 1));
     }
 
-    /// G3: nobody hears Dead, Suspect or Alive of a member that left, until its next generation.
+    /// G3: no node is told Dead, Suspect or Alive of a member that left, until its next generation.
     #[test]
     fn left_is_final_for_a_generation(seed: u64, faults in prop::collection::vec(fault(), 0..12)) {
         let mut ordeal = Ordeal::new(seed, 0.1);

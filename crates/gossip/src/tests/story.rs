@@ -1,4 +1,4 @@
-//! One life of a small cluster, told by what its control planes hear.
+//! The history of a small cluster, told by what its control planes hear.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{Event, Notice, Status};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Who was told what since the last chapter, without times: those belong to the detection tests.
+/// The notices of every node since the last chapter, without times: those belong to the detection tests.
 fn chapter(world: &mut World) -> String {
     let notices = world.notices.drain(..).filter(|(_, _, notice)| *notice != Notice::Recognised);
     let mut lines: Vec<String> = notices.map(|(_, who, notice)| line(who, &notice)).collect();

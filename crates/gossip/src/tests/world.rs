@@ -19,7 +19,7 @@ struct Pending {
     order: u64,
     to: u64,
     event: Event,
-    /// The life of the receiver it is meant for.
+    /// The start of the receiver that it is meant for.
     life: u64,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) loss: f64,
     pub(super) skew_ms: BTreeMap<u64, i64>,
-    /// What every node's control plane was told.
+    /// The notices to every node's control plane.
     pub(super) notices: Vec<(Instant, u64, Notice)>,
     pub(super) datagrams: u64,
     pub(super) bytes: u64,
@@ -74,7 +74,7 @@ impl World {
         world
     }
 
-    /// Starts a life of a node that has heard of `seeds`.
+    /// Starts a node that has heard of `seeds`.
     pub(super) fn start(&mut self, bits: u64, generation: u64, seeds: &[u64]) {
         *self.lives.entry(bits).or_default() += 1;
         let (now, seed) = (self.clock(bits), self.rng.random());
@@ -96,7 +96,7 @@ impl World {
         self.paused.insert(bits, self.now + span);
     }
 
-    /// Nobody pauses any longer.
+    /// All nodes go on.
     pub(super) fn resume(&mut self) {
         self.paused.clear();
     }
@@ -232,7 +232,7 @@ impl World {
         digests.all(|digest| Some(digest) == first) && self.nodes.values().all(|m| alive(m) == running)
     }
 
-    /// Notices of the given kind about `of`, as (milliseconds since the origin, who was told).
+    /// Notices of the given kind about `of`, as (milliseconds since the origin, the node that was told).
     pub(super) fn told(&self, kind: impl Fn(NodeId) -> Notice, of: u64) -> Vec<(u64, u64)> {
         let wanted = kind(node(of));
         let told = self.notices.iter().filter(|(_, _, notice)| *notice == wanted);

@@ -123,7 +123,7 @@ fn direct(board: &Board<'_>, hosted: &Hosted, surplus: u16) -> Vec<Step> {
     step.map(|(_, step)| step).into_iter().collect()
 }
 
-/// A shortest chain, whatever it moves.
+/// A shortest chain, of any moves.
 ///
 /// Each step is valid by itself on the present board. Two steps of a *shortest* chain that met in one partition
 /// and stood in each other's way could be replaced by a single one, so all of them are valid together.

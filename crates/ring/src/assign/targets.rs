@@ -90,14 +90,14 @@ fn zone_levels(ground: &Ground) -> Vec<Level> {
     }
 }
 
-/// What the nodes of one zone get together.
+/// The share of one zone's nodes together.
 struct ZoneShare {
     zone: usize,
     level: Level,
     /// The whole copies of the zone's share.
     whole: u64,
-    /// What is left of it, in units of `1 / level.weight`. Zones that are full have nothing left, and all others
-    /// have one level, so fractions of zones compare.
+    /// The rest of it, in units of `1 / level.weight`. Zones that are full have nothing left, and all others have one
+    /// level, so fractions of zones compare.
     fraction: u128,
     /// Whether more nodes already hold their ceiling than `whole` lets them keep.
     spare_holders: bool,

@@ -1,4 +1,4 @@
-//! What a layout consists of, and the checks that bytes from elsewhere must pass to become one.
+//! The parts of a layout, and the checks that bytes from elsewhere must pass to become one.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ pub(super) struct Body {
     pub owners: OwnerTable,
 }
 
-/// Far beyond the life of any cluster; it keeps `version + 1` from overflowing.
+/// Far beyond the versions of any cluster; it keeps `version + 1` from overflowing.
 const LAST_VERSION: u64 = 1 << 48;
 
 impl Body {

@@ -24,7 +24,7 @@ fn body(layout: &Layout) -> Body {
     rmp_serde::from_slice(&rmp_serde::to_vec(layout).unwrap()).unwrap()
 }
 
-/// What a decoder says about a layout with one field spoilt.
+/// The refusal of a layout with one field spoilt.
 fn refusal(spoil: impl FnOnce(&mut Body)) -> String {
     let mut body = body(&sample());
     spoil(&mut body);

@@ -51,7 +51,7 @@ impl Run {
         words
     }
 
-    /// Whether a blind delete may have stored nothing: as far as its client can know nobody had anything.
+    /// Whether a blind delete may have stored nothing: as far as its client can know no owner had anything.
     fn was_absent(&self, ledger: &Ledger, op: &Op) -> bool {
         let stored = |other: &Op| {
             let owned = |ack: &Ack| ack.at < op.began && ack.receipt.owners > 0 && ack.receipt.dot.is_some();

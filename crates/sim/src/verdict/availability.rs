@@ -54,8 +54,8 @@ impl Run {
                 }
             }
         }
-        // What a restarted node cannot tell any more it does not make again: many retries end as unknown, and nearly all
-        // where a single ack may have been enough, so that every owner must be asked.
+        // Requests that a restarted node no longer knows it does not carry out again: many retries end as unknown, and
+        // nearly all where a single ack may have been enough, so that every owner must be asked.
         if self.options.rules.asks_one_ack() {
             retries = Floor::default();
         }
@@ -74,7 +74,7 @@ impl Run {
             || (one.end == TryEnd::Failed(FailureKind::BadRequest) && self.asks_too_few(op));
         let troubled = |node: &usize| self.world.troubles.touch(*node, one.sent, until);
         let count = owners.iter().filter(|node| troubled(node)).count();
-        // Who passes it on may pass it on to one who is troubled.
+        // A node that passes it on may pass it on to one that is troubled.
         let spare = if owners.contains(&one.node) { usize::from(self.spare(op)) } else { 0 };
         !excused && !troubled(&one.node) && count <= spare
     }
@@ -107,7 +107,7 @@ impl Run {
         let quorum = match op.is_write() {
             true if op.strict && op.seen == Seen::Quorum => op.w.max(op.r).max(n + 1 - op.w.min(n)),
             true => op.w,
-            // What a strict read shows, N-R+1 owners hold.
+            // The result of a strict read is held by N-R+1 owners.
             false if op.strict => op.r.max(n + 1 - op.r.min(n)),
             false => op.r,
         };

@@ -1,4 +1,4 @@
-//! What a blind write had seen: for certain, and perhaps.
+//! The writes that a blind write had seen: for certain, and perhaps.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl Run {
         (seen, perhaps.map(|dot| ledger.write_of(op.key, dot)).collect())
     }
 
-    /// What owners may have told it of: whatever there was when it was minted.
+    /// The dots that owners may have told it of: all that there were when it was minted.
     fn may_have_heard(&self, ledger: &Ledger, index: usize, op: &Op) -> Vec<Dot> {
         let mints = ledger.dots[index].iter().map(|&dot| self.mint(ledger, op.key, dot).at);
         let last = mints.max();
@@ -57,7 +57,7 @@ impl Run {
         op.ended.is_some_and(|ended| other.began > ended) && WallTime::from_millis(dot.hlc.millis()) > end
     }
 
-    /// What had been acked by so many owners, before it began, that it must have heard of it.
+    /// The writes acked by so many owners, before it began, that it must have seen them.
     fn acked_before(&self, ledger: &Ledger, index: usize, op: &Op) -> Vec<WriteId> {
         let n = self.copies();
         let whole = !op.acks.is_empty() && op.acks.iter().all(|ack| !ack.receipt.partial);

@@ -1,5 +1,5 @@
-//! What hints and repairs owe is paid before sweeps or reads of all owners pay it: an acked write reaches every owner,
-//! unless who coordinated it fell before it could write down its debt.
+//! The debts of hints and repairs are paid before sweeps or reads of all owners pay them: an acked write reaches every
+//! owner, unless its coordinator fell before it could write down its debt.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::run::Run;
 const LINGERS: Duration = Duration::from_secs(4);
 
 impl Run {
-    /// Judged once hints are quiet, and before anybody compares copies.
+    /// Judged once hints are quiet, and before copies are compared.
     pub(crate) fn unpaid(&self, ledger: &Ledger) -> Vec<Complaint> {
         if self.options.faults.forget() {
             // Hints are forgotten with the rest.
@@ -36,7 +36,7 @@ impl Run {
         found
     }
 
-    /// Whether nothing kept its coordinator from writing down who lacks it.
+    /// Whether nothing kept its coordinator from writing down the owners that lack it.
     fn keeps_hints(&self, op: &Op, ack: &Ack) -> bool {
         let Some(node) = (0..self.world.len()).find(|&node| self.world.id(node) == ack.receipt.coordinator)
         else {

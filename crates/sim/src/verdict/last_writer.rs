@@ -12,7 +12,7 @@ use crate::run::Run;
 
 /// Right clocks differ by less, with what a right client's differs from them.
 const SLACK: Duration = Duration::from_secs(1);
-/// After how long whoever can be reached knows of other rules.
+/// After how long every node that can be reached knows of other rules.
 const KNOWN: Duration = Duration::from_secs(2);
 
 impl Run {
@@ -24,7 +24,7 @@ impl Run {
         (0..self.options.workload.all_keys()).flat_map(|key| self.older_winner(ledger, key)).collect()
     }
 
-    /// Whether a write began when siblings were kept already, and was acked by some who knew.
+    /// Whether a write began when siblings were kept already, and was acked by some nodes that knew.
     pub(crate) fn is_past_last_writer(&self, op: &Op) -> bool {
         let knew = self.changed_at.is_some_and(|at| op.began > at + KNOWN);
         let n = self.copies();

@@ -1,4 +1,4 @@
-//! What was written to and read from each single-writer key.
+//! The writes to and reads from each single-writer key.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ impl Run {
                 looks.push(sight);
             }
         }
-        // A value that nobody wrote is newer than all.
+        // A value that no client wrote is newer than all.
         let of = |value| versions.get(value).copied().unwrap_or(Version(u64::MAX));
         let looks = looks.into_iter().map(|sight| {
             let values = sight.shown.iter().map(|(_, value)| of(value));
@@ -43,7 +43,7 @@ impl Run {
         RegisterHistory { key: format!("key-{key}"), looks: looks.collect(), stores }
     }
 
-    /// Whether every strict read hears one of those who acked, W may be one by the rules of the bucket; and sees by it
+    /// Whether every strict read hears one of those that acked, W may be one by the rules of the bucket; and sees by it
     /// what was written: a delete that was held back hides nothing.
     fn meets_reads(&self, op: &Op) -> bool {
         let n = self.copies();
@@ -51,8 +51,8 @@ impl Run {
         op.acks.iter().any(|ack| ack.receipt.owners + (n / 2 + 1) > n && hides(ack))
     }
 
-    /// What a read without a value shows: the newest delete that it has seen. Of a delete that cannot be traced to its
-    /// operation, any may be meant.
+    /// The version that a read without a value shows: the newest delete that it has seen. If a delete cannot be traced
+    /// to its operation, any may be meant.
     fn newest_delete(&self, ledger: &Ledger, key: usize, sight: &Sight) -> Version {
         let mut strays = self.mints_of(ledger, key).filter(|mint| ledger.op_of(key, mint.dot).is_none());
         let any = strays.any(|mint| mint.value.is_none() && sight.covers.covers(mint.dot));

@@ -1,4 +1,4 @@
-//! What reads of any key showed on the way.
+//! Reads of any key during the run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::observer::Mint;
 use crate::run::Run;
 
 impl Run {
-    /// What is wrong with the reads of every key.
+    /// The faults in the reads of every key.
     pub(crate) fn missights(&self, ledger: &Ledger) -> Vec<Missight> {
         let keys = 0..self.options.workload.all_keys();
         let found = keys.flat_map(|key| starling_checker::sights::judge(&self.sights(ledger, key)));

@@ -1,4 +1,4 @@
-//! What a client asks next: which key, what of it, with which context, of how many.
+//! A client's next request: its key, its operation, its context, its quorum.
 
 use std::collections::BTreeSet;
 
@@ -127,7 +127,7 @@ impl Client {
         Bytes::from(value)
     }
 
-    /// What it has seen of a register, or that it replaces what there is.
+    /// The writes of a register that it has seen, or that it replaces what there is.
     fn memory(&mut self, key: usize, lww: bool) -> (Seen, WireSeen) {
         let blind = self.rng.random_bool(0.25);
         match self.seen.get(&key).cloned() {

@@ -14,7 +14,7 @@ pub(super) struct Clock {
     /// Whether it goes by its own clock, which is right within what right clocks may be off by.
     is_right: bool,
     told: Option<(Instant, WallTime)>,
-    /// Which life of each node it has met.
+    /// The start count of each node that it has met.
     met: BTreeMap<usize, u64>,
 }
 

@@ -18,7 +18,7 @@ pub struct Options {
     pub log_segment_bytes: u64,
     /// When a synced commit is really synced.
     pub sync: SyncMode,
-    /// Bytes a second at which tables are read and verified, whether anybody asks for them or not; 0: they are not.
+    /// Bytes a second at which tables are read and verified in the background; 0: they are not.
     pub scrub_rate: u64,
 }
 

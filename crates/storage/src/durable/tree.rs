@@ -164,7 +164,7 @@ impl Tree {
             return Ok(());
         };
         self.tree.register_tables(&tables, None, None, &[], below)?;
-        // At once: compaction may replace them before anybody looks again.
+        // At once: compaction may replace them before they are next looked at.
         self.orphans().note_whole(tables.iter().map(Table::id));
         Ok(())
     }

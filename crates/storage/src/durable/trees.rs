@@ -54,8 +54,8 @@ impl Trees {
         View { below: NOW, published, tombstones: self.tombstones.recorded() }
     }
 
-    /// The view after the last batch that is applied, whatever is applied later; and which batch that is, as `last` says
-    /// between two groups.
+    /// The view after the last batch that is applied, without any applied later; and which batch that is, as `last`
+    /// says between two groups.
     pub(super) fn frozen(&self, last: impl FnOnce() -> Sequence) -> (Sequence, View) {
         let buffers = self.buffers();
         let last = last();

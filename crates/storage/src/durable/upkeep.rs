@@ -183,7 +183,7 @@ fn wait_for_better(store: &Store, work: Work, retry: Duration, error: StorageErr
 fn prepare(store: &Store) {
     while store.chores.next(|state| std::mem::take(&mut state.spare)) {
         match store.prepare_log() {
-            // The log will find out by itself, and say so to whom it concerns.
+            // The log will find out by itself, and tell the commits that need a segment.
             Err(error) if error.is_for_later() => {
                 tracing::warn!(%error, "no segment can be made ahead of need")
             }

@@ -107,7 +107,7 @@ impl FaultyFiles {
         self.lock().faults.directory_sync = true;
     }
 
-    /// The next so many reads fail, whatever they ask for, and what is on the disk is whole: a path to it fails over.
+    /// The next so many reads fail, of any file, and what is on the disk is whole: a path to it fails over.
     pub fn fail_next_reads(&self, reads: u32) {
         self.lock().faults.reads = reads;
     }

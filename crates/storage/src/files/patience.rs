@@ -31,7 +31,7 @@ impl Patience {
         }
     }
 
-    /// [`Patience::try_while`] for whatever the system says, but that a file is not there.
+    /// [`Patience::try_while`] for every error, except that a file is not there.
     pub(crate) fn try_read<T>(&self, read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         self.try_while(|error: &io::Error| error.kind() != io::ErrorKind::NotFound, read)
     }

@@ -76,7 +76,7 @@ fn free_name(files: &dyn Files, name: &str) -> io::Result<String> {
     free.ok_or_else(|| io::ErrorKind::AlreadyExists.into())
 }
 
-/// The payloads of the whole frames of a store in a segment, of whatever use of the file; and how often others lie between
+/// The payloads of the whole frames of a store in a segment, of any use of the file; and how often others lie between
 /// them, or behind them.
 pub(crate) fn whole_payloads(store: u64, segment: &Bytes) -> (Vec<Bytes>, u64) {
     let (mut payloads, mut damaged, mut at, mut is_within) = (Vec::new(), 0, SEGMENT_HEADER, false);

@@ -41,7 +41,7 @@ impl SegmentHeader {
         page
     }
 
-    /// Whether a file that begins so may have been made by this program: it has a header, of whatever segment, or zeros.
+    /// Whether a file that begins so may have been made by this program: it has a header, of any segment, or zeros.
     pub(super) fn may_be_ours(bytes: &[u8; HEADER_BYTES]) -> bool {
         bytes.starts_with(&MAGIC.to_le_bytes()) || *bytes == [0; HEADER_BYTES]
     }

@@ -1,4 +1,4 @@
-//! Files made ahead of need: to fill a segment with zeros within a commit would make everybody wait.
+//! Files made ahead of need: to fill a segment with zeros within a commit would make every writer wait.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +37,7 @@ impl SpareMaker {
     /// Sees to it that the next segment can be begun at once.
     ///
     /// # Errors
-    /// [`LogError::Scarce`] if no file can be made ahead, whatever the reason: nothing of the log is in it, and the
+    /// [`LogError::Scarce`] if no file can be made ahead, for any reason: nothing of the log is in it, and the
     /// next segment will find out whether it can be made. [`LogError::Io`] if what was renamed cannot be made durable:
     /// then the log must not be written any more.
     pub(crate) fn prepare(&self) -> Result<(), LogError> {

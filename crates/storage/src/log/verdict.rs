@@ -16,7 +16,7 @@ pub(super) struct Verdict {
     pub(super) last: Sequence,
     /// The log is known to have been synced up to here.
     pub(super) synced: Sequence,
-    /// The same, from those who say so only after it was.
+    /// The same, by sources that say so only after it was.
     pub(super) confirmed: Sequence,
 }
 

@@ -107,7 +107,7 @@ impl Log {
         self.releasable(persisted).is_some()
     }
 
-    /// Gives back the segments all of whose batches are in tables, which hold everything up to `persisted`. That must be
+    /// Gives back the segments whose batches are all in tables, which hold everything up to `persisted`. That must be
     /// durably known before: an open takes what is missing in front of the log for lost, unless it is told that tables
     /// have it.
     ///

@@ -73,7 +73,7 @@ fn format_of(files: &Files) -> (PathBuf, u32) {
     formats.next().expect("a store says what it is")
 }
 
-/// Somebody else's files, where those of a store would be.
+/// Files of another program, where those of a store would be.
 #[test]
 fn what_is_no_store_is_refused_with_instructions_and_left_alone() {
     let ours =

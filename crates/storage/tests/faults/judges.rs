@@ -24,7 +24,7 @@ fn finished() -> (MemoryEngine, Ledger) {
     (engine, ledger)
 }
 
-/// What the judge says after `change`.
+/// The judge's verdict after `change`.
 fn after(change: impl FnOnce(&mut Batch)) -> Verdict {
     let (engine, ledger) = finished();
     let mut batch = Batch::new();

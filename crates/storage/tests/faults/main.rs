@@ -1,5 +1,5 @@
-//! What a store on disk survives. All through the public interface of the crate; files are only known by their names
-//! and bytes.
+//! The faults that a store on disk survives. All through the public interface of the crate; files are only known by
+//! their names and bytes.
 //!
 //! ```text
 //! kill        processes killed under 64 writers, and in the middle of an open

@@ -16,8 +16,8 @@ fn a_file_missing_from_a_closed_store_is_noticed() {
     remove_each(&prepared.closed, &prepared.known_closed);
 }
 
-/// Each file and each directory in turn. A store that lost all of its directories is no store any more: whoever opens
-/// it gets a new one, and the node that has another copy of its identity knows.
+/// Each file and each directory in turn. A store that lost all of its directories is no store any more: an open gives a
+/// new one, and the node that has another copy of its identity knows.
 #[track_caller]
 fn remove_each(files: &Files, known: &Known) {
     let home = scratch();

@@ -66,7 +66,7 @@ fn mix(files: &Files, others: &Files, known: &[&Known]) {
     tally.assert_none();
 }
 
-/// The lock says who had the store open, and nothing of the store.
+/// The lock names the process that had the store open, and tells nothing of the store.
 fn is_same(one: &Files, other: &Files) -> bool {
     let lock = Path::new("LOCK");
     one.without(lock) == other.without(lock)

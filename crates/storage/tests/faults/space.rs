@@ -64,7 +64,7 @@ fn a_store_on_a_full_disk_opens_again_at_the_latest_when_there_is_room() {
     };
     let mut story = Story::begin(data_dir(volume.root()));
     story.fill();
-    // What a close has to write may not fit.
+    // There may be no room for the writes of a close.
     let _ = story.engine.close();
     match open(&story.dir) {
         Ok(engine) => {

@@ -191,7 +191,7 @@ fn golden_bytes() {
     assert_eq!(hex(&Record::default().encode()), "02000000c90ba2661d91f570");
 }
 
-/// What version 1 stored is read for ever.
+/// Records stored by version 1 are read for ever.
 #[test]
 fn golden_bytes_of_version_1() {
     let bytes = bytes_of(&[

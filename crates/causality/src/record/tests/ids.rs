@@ -12,8 +12,8 @@ const LAST_WINS: Rules = Rules { lww: true, forgetful: false };
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_024))]
 
-    /// No write is lost; whoever saw one dot of a request has replaced all of them; no older value shows where a
-    /// delete hid it; nobody looks forgetful.
+    /// No write is lost; a write that saw one dot of a request has replaced all of them; no older value shows where a
+    /// delete hid it; no replica looks forgetful.
     #[test]
     fn a_second_dot_neither_costs_nor_revives_anything(steps in steps(24)) {
         let mut world = World::replay(REMEMBERED, &steps);
@@ -98,7 +98,7 @@ fn who_saw_one_dot_of_a_request_has_seen_them_all() {
     assert_eq!(dots(&local), [dot(3, 9)], "the coordinator's own other dot goes, too");
 }
 
-/// What the node remembers beyond the record.
+/// Superseded requests that the node remembers beyond the record.
 #[test]
 fn a_record_can_be_told_what_was_superseded() {
     let unseen = VersionVector::new();

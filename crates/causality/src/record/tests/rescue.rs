@@ -1,4 +1,4 @@
-//! What the merge of two records that contradict each other has kept stays, until a write that saw it.
+//! Siblings that were rescued by a merge of two contradicting records stay, until a write that saw them.
 
 use super::*;
 
@@ -29,8 +29,8 @@ fn contradictions() -> impl Strategy<Value = (Record, Record)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_024))]
 
-    /// Whatever replicas have forgotten and in whatever order they meet: what is rescued at one of them stays there, a
-    /// rescue travels, and once all have heard of each other they agree.
+    /// For replicas that have forgotten anything and meet in any order: what is rescued at one of them stays there, a
+    /// rescue travels, and once all have merged with each other they agree.
     #[test]
     fn no_merge_drops_what_was_rescued_and_replicas_agree(
         mut replicas in prop::array::uniform4(forged()), exchanges in exchanges(),
@@ -49,7 +49,7 @@ proptest! {
         }
     }
 
-    /// Where nothing was forgotten merges also associate; here they need not, since who meets whom first decides what
+    /// Where nothing was forgotten merges also associate; here they need not, since the order of merges decides what
     /// looks like a contradiction.
     #[test]
     fn merges_of_anything_commute_and_do_nothing_twice(a in forged(), b in forged()) {
@@ -61,7 +61,8 @@ proptest! {
         prop_assert_eq!(&merged(&both, &both), &both);
     }
 
-    /// Somebody read what was rescued and wrote what shall be: no older state of any replica brings it back.
+    /// A client read what was rescued and wrote the value that shall stand: no older state of any replica brings it
+    /// back.
     #[test]
     fn a_write_that_saw_what_was_rescued_ends_it_for_good(
         (a, b) in contradictions(), c in forged(), order in Just([0, 1, 2, 3, 4]).prop_shuffle(),

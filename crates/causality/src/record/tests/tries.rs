@@ -45,7 +45,7 @@ pub(super) enum Step {
 #[derive(Debug, Clone)]
 pub(super) struct Begin {
     at: usize,
-    /// Whose state its client, or the owner on its behalf, has read: of all that ever were.
+    /// The state that its client, or the owner on its behalf, has read: an index into all that ever were.
     read: usize,
     blind: bool,
     deletes: bool,
@@ -60,7 +60,7 @@ pub(super) struct Begin {
 struct Request {
     blind: bool,
     deletes: bool,
-    /// What its client has seen, if it says so.
+    /// The context that its client has seen, if it states one.
     context: VersionVector,
     issue: Hlc,
     /// `M`: issue and patience.
@@ -128,7 +128,7 @@ impl World {
         self.writes.iter().filter(holds).map(|write| write.request).collect()
     }
 
-    /// Requests that are neither shown nor, by whatever chain, replaced by something that is: by a delete, or by a
+    /// Requests that are neither shown nor, by any chain, replaced by something that is: by a delete, or by a
     /// value in `shown`.
     pub(super) fn unaccounted(&self, shown: &BTreeSet<usize>) -> Vec<usize> {
         let mut good: BTreeSet<usize> = shown.clone();

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use super::SOON;
 use super::process::{Process, starling};
 
-/// What a command left behind.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Done {
     pub code: i32,

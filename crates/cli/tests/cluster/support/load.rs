@@ -24,7 +24,7 @@ pub struct Writer {
     hot: (u64, u64),
 }
 
-/// What all writers did so far.
+/// The counts of all writers so far.
 pub struct Gauge {
     stop: AtomicBool,
     acked: Vec<AtomicU64>,
@@ -130,7 +130,7 @@ impl Writer {
         }
     }
 
-    /// A value is tried once: whether an error means that it was written is nobody's guess.
+    /// A value is tried once: an error does not tell whether it was written.
     fn write(&mut self, resp: &mut Resp) -> Result<(), String> {
         self.next += 1;
         let is_hot = self.next.is_multiple_of(HOT_EVERY);
@@ -170,7 +170,7 @@ pub fn is_all_there(node: &Node, writers: &[Writer], prepare: &[&str]) -> usize 
     expected.len()
 }
 
-/// What a node knows of a key: one that had no time to find out is asked again.
+/// A node's answer about a key: one that had no time to find out is asked again.
 fn told(resp: &mut Resp, question: &str, answer: Reply) -> Reply {
     let mut answer = Some(answer);
     within(SOON, question, || match answer.take().unwrap_or_else(|| resp.ask(question)) {

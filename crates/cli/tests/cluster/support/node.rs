@@ -16,7 +16,7 @@ use super::resp::Resp;
 use super::{SOON, command, eventually, http, within};
 
 /// A stop has come to its end by then, on a busy machine too. (The node itself gives up what does not finish within the
-/// time that `docs` promise to whoever writes a service file, and its status tells.)
+/// time that `docs` promise to the author of a service file, and its status tells.)
 pub const STOP: Duration = SOON;
 
 /// A node, running or not.

@@ -53,7 +53,7 @@ impl Process {
         printed.unwrap_or_else(|why| panic!("what it prints comes to no end, {why}: {}", self.stderr()))
     }
 
-    /// What it and its earlier runs have logged so far.
+    /// The log of it and its earlier runs so far.
     pub fn stderr(&self) -> String {
         self.0.log().unwrap()
     }
@@ -88,7 +88,7 @@ impl Drop for Process {
     }
 }
 
-/// Whether a process of ours with this id still runs: a dead one that nobody has waited for does not.
+/// Whether a process of ours with this id still runs: a dead one that was not yet waited for does not.
 pub fn runs(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status.starts_with("Name:\tstarling\n") && !status.contains("State:\tZ")

@@ -70,8 +70,8 @@ impl Resp {
         self.receive()
     }
 
-    /// [`Resp::call`] for tests in which the connection must not break. What ran out of time, as anything may on a busy
-    /// machine, is asked again.
+    /// [`Resp::call`] for tests in which the connection must not break. A command that ran out of time, as any may on a
+    /// busy machine, is asked again.
     pub fn ask(&mut self, words: &str) -> Reply {
         let args: Vec<_> = words.split(' ').collect();
         within(SOON, words, || match self.call(&args).unwrap() {

@@ -1,4 +1,4 @@
-//! What a client states with a write is honoured, or refused with nothing done.
+//! Conditions and checksums that a client states with a write are honoured, or refused with nothing done.
 
 use super::*;
 
@@ -132,7 +132,7 @@ async fn a_write_that_fell_short_says_so() {
     assert_eq!((seen.status, seen.header("x-starling-reservations")), (204, Some("context=partial")));
 }
 
-/// One request is answered before the next is looked at, whatever their keys.
+/// One request is answered before the next is looked at, even when their keys differ.
 #[tokio::test]
 async fn pipelined_requests_act_in_their_order() {
     let service = Fake::new();

@@ -60,8 +60,8 @@ fn the_same_key_in_another_bucket_is_another_place() {
 }
 
 proptest! {
-    /// Whatever the keys and the order of answers: each command begins once, after every earlier one that shares a key
-    /// was answered and as soon as this is so; all come to their turn.
+    /// For all keys and all orders of answers: each command begins once, after every earlier one that shares a key was
+    /// answered and as soon as this is so; all come to their turn.
     #[test]
     fn whoever_shares_a_key_keeps_the_order_and_nobody_waits_for_anybody_else(
         commands in prop::collection::vec(prop::collection::vec(0u8..5, 1..4), 1..40),

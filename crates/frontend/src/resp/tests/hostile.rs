@@ -1,4 +1,4 @@
-//! What nobody sends who means well: an error or the end, never a panic, never memory.
+//! Input that no well-behaved client sends: an error or the end, never a panic, never memory.
 
 use proptest::prelude::*;
 

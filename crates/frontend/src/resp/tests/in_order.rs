@@ -14,8 +14,8 @@ async fn settle() {
     }
 }
 
-/// Sends `input` and answers in rounds what has begun, the youngest first. What was under way in each round, and all
-/// replies.
+/// Sends `input` and answers in rounds the requests that have begun, the youngest first. Returns the requests under way
+/// in each round, and all replies.
 async fn rounds(service: &Rc<Fake>, input: &[u8]) -> (Vec<Vec<String>>, String) {
     service.held.set(true);
     converse(service, async |mut stream| {

@@ -78,7 +78,7 @@ fn more_runs_than_can_be_told_apart_are_not_made_and_no_more_is_taken_in() {
         .find_map(|n| engine.commit(&[rows(n)], Durability::Synced).err().or_else(|| engine.flush().err()));
     let cause = TOO_MANY_RUNS.into();
     assert_eq!(refused, Some(StorageError::NoSpace { cause }));
-    // One or the other commit may come before anybody has looked.
+    // One or the other commit may come before the count is looked at.
     assert!((112..120).contains(&runs()), "{}", runs());
     assert_eq!(engine.sizes().l0_runs, runs());
     // Batches taken in before still become tables, as long as they can be counted.

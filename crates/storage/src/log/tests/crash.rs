@@ -90,7 +90,7 @@ impl World {
         let mut group = self.log.group();
         let mut payloads = Vec::new();
         for batch in 0..batches {
-            // Another life never writes the same.
+            // A log opened again never writes the same.
             let payload =
                 vec![self.lives ^ (before as u8 + batch as u8).rotate_left(3); bytes + batch as usize];
             group.push(bytes, |out| out.put_slice(&payload));

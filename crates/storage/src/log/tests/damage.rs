@@ -1,4 +1,4 @@
-//! Whatever is damaged, what is left comes back as it was, and what is gone is named.
+//! After any damage what is left comes back as it was, and what is gone is named.
 
 use super::super::frame::{FRAME_HEADER, FrameHeader};
 use super::super::segment::SEGMENT_HEADER;
@@ -18,8 +18,8 @@ fn told(opened: &Opened) -> Vec<u64> {
     told
 }
 
-/// The losses of a damaged log are reported until somebody takes note, whatever happens in between; then it goes on
-/// as if nothing had been.
+/// The losses of a damaged log are reported until they are acknowledged, also across crashes in between; then it goes
+/// on as if nothing had been.
 fn assert_goes_on(files: &FaultyFiles, known: Known, first: Opened) {
     let lost = ranges(&first.findings);
     let left = first.sequences();

@@ -25,7 +25,7 @@ pub enum Manner {
     Lying,
 }
 
-/// What a child is to do.
+/// The orders of a child.
 #[derive(Debug, Clone)]
 pub struct Orders {
     pub dir: PathBuf,
@@ -56,7 +56,7 @@ impl Orders {
     }
 }
 
-/// The whole life of a child.
+/// A child from start to end.
 pub fn run() {
     let orders = Orders::read();
     // The harness has begun a line.
@@ -149,7 +149,7 @@ fn check_poison(engine: &DurableEngine, failure: &StorageError) {
     assert!(matches!(read, Err(StorageError::Poisoned { .. })), "{read:?} after {failure}");
 }
 
-/// One line, in one system call: whoever reads it reads all of it, or nothing.
+/// One line, in one system call: a reader gets all of it, or nothing.
 fn say(line: impl Display) {
     let line = format!("{}\n", line.to_string().replace('\n', " "));
     // A parent that no longer listens needs no answer.

@@ -27,7 +27,7 @@ pub struct Prepared {
     pub closed: Files,
     /// Once it is closed.
     pub ledger: Ledger,
-    /// What an open of `killed` may find: a submission that was not answered is there, or not.
+    /// The batches that an open of `killed` may find: a submission that was not answered is there, or not.
     pub known_killed: Known,
     /// When each file of `killed` was last changed.
     pub changed: BTreeMap<PathBuf, SystemTime>,
@@ -43,9 +43,9 @@ pub fn prepared() -> &'static Prepared {
     })
 }
 
-/// Answers of one life of the process: enough, in two or three, to fill the smallest write buffer.
+/// Answers of one run of the process: enough, in two or three, to fill the smallest write buffer.
 const ANSWERS: u64 = 200;
-/// Lives after which there are tables.
+/// Runs after which there are tables.
 const LIVES: usize = 20;
 
 impl Prepared {
@@ -91,7 +91,7 @@ impl Prepared {
     }
 }
 
-/// What the rows of a store may be.
+/// The values that the rows of a store may have.
 #[derive(Debug, Clone)]
 pub struct Known {
     workload: Workload,
@@ -158,7 +158,7 @@ pub fn examine(dir: &Path, known: &Known) -> Result<Outcome, String> {
     let examined = catch_unwind(AssertUnwindSafe(|| match open(dir) {
         Ok(engine) => {
             let outcome = Examination::of(&engine, known)?.outcome();
-            // What cannot be written any more is no news.
+            // A close that can write no more is no news.
             let _ = engine.close();
             outcome
         }
@@ -204,7 +204,7 @@ impl<'a> Examination<'a> {
         Ok(if corrupt { Outcome::Corrupt } else { Outcome::Intact })
     }
 
-    /// Whatever is read was once written there.
+    /// Every value that is read was once written there.
     fn check_values(&self) -> Result<(), String> {
         self.read.iter().try_for_each(|((namespace, key), found)| match found {
             Some(Some(value)) => self.check_value(*namespace, key, value),

@@ -1,4 +1,4 @@
-//! The files of a directory, whoever they belong to.
+//! The files of a directory, of a store or not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -59,7 +59,7 @@ impl Content {
 }
 
 impl Files {
-    /// What is in `dir`.
+    /// The files of `dir`.
     pub fn of(dir: &Path) -> Self {
         let mut files = BTreeMap::new();
         walk(dir, &mut |path| {

@@ -10,12 +10,12 @@ use starling_types::row::{RowRange, Space};
 use super::ledger::Ledger;
 use super::workload::{Cell, HOT, MARK, Workload, cells, key};
 
-/// What a store was found to hold.
+/// The state in which a store was found.
 #[derive(Debug, Default)]
 pub struct Verdict {
     /// The batch whose state each writer's rows have.
     pub found: Vec<u64>,
-    /// What should not be, in words.
+    /// The violations, in words.
     pub faults: Vec<String>,
 }
 

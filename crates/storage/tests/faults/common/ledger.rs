@@ -1,8 +1,8 @@
-//! What writers were promised.
+//! The batches that writers were promised.
 
 use super::workload::Workload;
 
-/// What one writer was told.
+/// The answers to one writer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Promise {
     /// This batch and all before it must be there.
@@ -11,7 +11,7 @@ pub struct Promise {
     pub last: u64,
 }
 
-/// What all writers of a workload were told.
+/// The answers to all writers of a workload.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     pub workload: Workload,

@@ -1,4 +1,4 @@
-//! What all tests of faults share.
+//! Helpers that all tests of faults share.
 
 use std::path::{Path, PathBuf};
 

@@ -27,16 +27,16 @@ pub enum Moment {
     Never,
 }
 
-/// What survives the strike.
+/// The commits that survive the strike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Survives {
     /// Everything that was answered.
     Answered,
-    /// What was answered as synced, and all before it.
+    /// Those answered as synced, and all before them.
     Synced,
 }
 
-/// How a child's life went.
+/// How a child's run went.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Life {
     /// How often it said that a commit was answered.
@@ -114,7 +114,7 @@ impl Child {
             strike(&mut self);
         }
         while let Some(line) = self.next_line() {
-            // What a power cut does to a sync that is under way is the file system's secret: it may even be answered.
+            // The effect of a power cut on a sync that is under way is unknown: it may even be answered.
             let survives = (survives == Survives::Answered).then_some(survives);
             life.note(line, ledger, survives);
         }

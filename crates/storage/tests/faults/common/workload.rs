@@ -55,7 +55,7 @@ pub struct Workload {
     pub sizes: Sizes,
 }
 
-/// What one batch does to one row of its writer.
+/// The change that one batch makes to one row of its writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     pub cell: Cell,
@@ -76,7 +76,7 @@ impl Workload {
         batch
     }
 
-    /// What batch `n` of a writer changes, in order.
+    /// The changes of batch `n` of a writer, in order.
     pub fn changes(&self, writer: u16, n: u64) -> impl Iterator<Item = Change> + use<> {
         let dice = self.dice(writer, n);
         let rows = (0..1 + dice % 3).map(move |row| {
@@ -88,7 +88,7 @@ impl Workload {
         rows.chain([MARK, HOT].map(|cell| Change { cell, is_put: true }))
     }
 
-    /// What batch `n` writes to a row: its name, and bytes that follow from it.
+    /// The value that batch `n` writes to a row: its name, and bytes that follow from it.
     pub fn value(&self, writer: u16, n: u64, cell: Cell) -> Bytes {
         let dice = mix(self.dice(writer, n) ^ u64::from(cell.namespace.code()) << 8 ^ u64::from(cell.slot));
         let mut rng = SmallRng::seed_from_u64(dice);
@@ -148,7 +148,7 @@ pub fn key(writer: u16, cell: Cell) -> Bytes {
     }
 }
 
-/// The row of a key, and whose it is.
+/// The row of a key, and its writer.
 pub fn cell_of(namespace: Space, key_found: &[u8]) -> Option<(u16, Cell)> {
     let (_, name) = key_found.split_last_chunk::<3>()?;
     let writer = u16::from_be_bytes([name[0], name[1]]);
