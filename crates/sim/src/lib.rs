@@ -15,7 +15,7 @@
 //!
 //! **How to read this crate.** [`seed`] chance, [`trace`] the fingerprint of a run, `network`, `disk` and `host`
 //! what a node stands on, [`world`] the heap with `links` (connections),
-//! `effects` (what machines ask for), `hands` and `losses` (what drivers may do) and `pause`; [`toll`] what faults did; [`observer`] who minted what;
+//! `effects` (what machines ask for), `hands` and `losses` (what drivers may do), `pause` and [`listen`]; [`toll`] what faults did; [`observer`] who minted what;
 //! [`workload`] clients and [`history`] what they were told, [`nemesis`] faults, [`run`] one seed from start to
 //! verdict, [`swarm`] what a standard seed draws, with `settle` (heal, drain, read all) and `verdict` (what the judge is told).
 
@@ -26,6 +26,7 @@ pub mod history;
 mod host;
 pub mod judges;
 mod links;
+pub mod listen;
 mod losses;
 pub mod nemesis;
 mod network;
@@ -48,6 +49,7 @@ pub mod workload;
 pub mod world;
 
 pub use judges::{Complaint, Judge};
+pub use listen::{Listener, Passed};
 pub use nemesis::Faults;
 pub use rules::Rules;
 pub use run::{Options, Report, run};

@@ -19,6 +19,7 @@ use starling_wire::{KvReply, KvRequest};
 
 use crate::disk::Disk;
 use crate::host::{self, Host};
+use crate::listen::{Listener, Passed};
 use crate::network::Network;
 use crate::observer::Observer;
 use crate::sabotage::Sabotage;
@@ -184,6 +185,7 @@ pub struct World {
     pub worst_clock_ms: u64,
     /// What nodes told their operators, newest last.
     pub logs: VecDeque<(Instant, usize, Log)>,
+    pub(crate) listener: Option<Listener>,
 }
 
 impl World {
@@ -229,6 +231,7 @@ impl World {
             put_back: None,
             worst_clock_ms: 0,
             logs: VecDeque::new(),
+            listener: None,
         };
         if world.options.laggard.is_some() {
             world.troubles.begin(0, Trouble::SlowDisk, world.now);
@@ -426,10 +429,12 @@ impl World {
     pub(crate) fn turn(&mut self, node: usize, mut effects: Vec<Effect>, mut events: VecDeque<Event>) {
         loop {
             for effect in std::mem::take(&mut effects) {
+                self.heard(node, Passed::Out(&effect));
                 self.effect(node, effect, &mut events);
             }
             let Some(event) = events.pop_front() else { break };
             self.trace.event(self.now, node, &event);
+            self.heard(node, Passed::In(&event));
             let now = self.hosts[node].now(self.now);
             let Some(machine) = &mut self.hosts[node].machine else {
                 return;
