@@ -8,5 +8,5 @@
 //!
 //! **Deliberately absent.** Code: this crate is its tests.
 //!
-//! **How to read this crate.** `tests/stories.rs` first, then the storms in `tests/no_acked_write_lost.rs`, and a
-//! file for each promise beside them.
+//! **How to read this crate.** The transcripts in `golden/` (told by `tests/golden/main.rs`), `tests/stories.rs`, the
+//! storms in `tests/no_acked_write_lost.rs`, and a file for each promise beside them.
