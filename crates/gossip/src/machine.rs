@@ -112,23 +112,18 @@ pub struct Member<'a> {
     pub incarnation: u64,
 }
 
-/// What happened so far, for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
-    /// Probes sent.
-    pub probes: u64,
-    /// Probes that nobody answered.
-    pub probes_failed: u64,
-    /// Members this node itself convicted.
-    pub convictions: u64,
-    /// Doubts about this node that it answered.
-    pub refutations: u64,
-    /// Records and claims ignored because they break a limit or the table is full.
-    pub refused: u64,
-    /// Times that this node was late by more than a period.
-    pub stalls: u64,
-    /// Tables compared on this node's initiative.
-    pub compares: u64,
+starling_types::counters! {
+    /// What happened so far.
+    Counters {
+        /// Probes of other members (sent, failed).
+        probes = "starling_gossip_probes_total" { result: "sent" },
+        /// Probes that nobody answered.
+        probes_failed = "starling_gossip_probes_total" { result: "failed" },
+        /// Records and claims ignored because they break a limit or the table is full.
+        refused,
+        /// Times that this node was late by more than a period.
+        stalls,
+    }
 }
 
 /// The membership machine of one node.
@@ -155,7 +150,7 @@ pub struct Gossip {
     shared: u64,
     impostor: Option<Generation>,
     recognised: bool,
-    tally: Tally,
+    counters: Counters,
     /// Looked for after each event: a node asks for it in every turn, however many members there are.
     next: Option<Instant>,
 }
@@ -193,7 +188,7 @@ impl Gossip {
             shared: 0,
             impostor: None,
             recognised: false,
-            tally: Tally::default(),
+            counters: Counters::default(),
             next: None,
             config,
         };
@@ -288,8 +283,8 @@ impl Gossip {
     }
 
     /// What happened so far.
-    pub fn tally(&self) -> Tally {
-        self.tally
+    pub const fn counters(&self) -> Counters {
+        self.counters
     }
 
     fn turn(&mut self, out: &mut Vec<Effect>) {
@@ -314,7 +309,7 @@ impl Gossip {
         if late <= self.config.period {
             return;
         }
-        self.tally.stalls += 1;
+        self.counters.stalls += 1;
         self.health.worse(1);
         self.probes.postpone(late);
         self.relays.clear();

@@ -57,7 +57,6 @@ pub struct Node {
     hints_counted: bool,
     /// When a mark that the disk had no room for is written again.
     mark_again: Option<Instant>,
-    foreign_frames: u64,
     exports: BTreeMap<ReplyHandle, Export>,
 }
 
@@ -77,7 +76,6 @@ impl Node {
             lost_before: boot.losses.clone(),
             hints_counted: false,
             mark_again: None,
-            foreign_frames: 0,
             exports: BTreeMap::new(),
         };
         if !node.unsealed {
@@ -160,11 +158,6 @@ impl Node {
         &self.shard
     }
 
-    /// Frames of other clusters that were dropped.
-    pub const fn foreign_frames(&self) -> u64 {
-        self.foreign_frames
-    }
-
     /// Why this node does not take client requests right now.
     pub fn unready(&self) -> Option<String> {
         match self.phase {
@@ -207,7 +200,7 @@ impl Node {
     ) {
         let ours = self.view.cluster();
         if ours.is_some() && envelope.cluster.is_some() && envelope.cluster != ours {
-            self.foreign_frames += 1;
+            self.shard.counters.foreign_frames += 1;
             return out.push(Effect::Log(Log::ForeignFrame(from)));
         }
         if is_control(&envelope.message) {

@@ -312,7 +312,7 @@ impl Run {
         let nothing = self.complaints.is_empty() && self.unrest.is_empty();
         let is_clean = nothing && findings.is_empty() && misreads.is_empty();
         let stories = if is_clean { Vec::new() } else { self.stories(&ledger) };
-        let delivered = |node| self.world.node(node).map_or(0, |n| n.data_plane().totals().hints_delivered);
+        let delivered = |node| self.world.node(node).map_or(0, |n| n.counters().hints.delivered);
         let mut report = Report {
             seed: self.world.seed.0,
             trace: self.world.trace.digest(),
