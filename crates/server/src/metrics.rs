@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use starling_node::Report;
 use starling_node::report::Counters;
 use starling_storage::{Group, Observer, Sizes};
-use starling_transport::Stats;
+use starling_transport as transport;
 use starling_types::Outcome;
 use starling_wire::KvReply;
 
@@ -175,7 +175,7 @@ impl Telemetry {
     }
 
     /// The text that Prometheus reads.
-    pub fn render(&self, node: &Report, transport: &Stats, storage: &Sizes) -> String {
+    pub fn render(&self, node: &Report, transport: &transport::Counters, storage: &Sizes) -> String {
         publish_node(node);
         publish_transport(transport);
         for (_, name, value) in sizes(storage) {
@@ -344,17 +344,17 @@ fn publish_node(node: &Report) {
     }
 }
 
-fn publish_transport(stats: &Stats) {
+fn publish_transport(counted: &transport::Counters) {
     for (direction, frames, bytes) in [
-        ("in", stats.frames_in.get(), stats.bytes_in.get()),
-        ("out", stats.frames_out.get(), stats.bytes_out.get()),
+        ("in", counted.frames_in.get(), counted.bytes_in.get()),
+        ("out", counted.frames_out.get(), counted.bytes_out.get()),
     ] {
         metrics::counter!(FRAMES, "direction" => direction).absolute(frames);
         metrics::counter!(FRAME_BYTES, "direction" => direction).absolute(bytes);
     }
-    metrics::gauge!(CONNECTIONS, "door" => "quic").set(stats.connections.get() as f64);
-    total(FRAMES_DROPPED, stats.full.get());
-    total(QUIC_REFUSED, stats.refused.get() + stats.malformed.get());
+    metrics::gauge!(CONNECTIONS, "door" => "quic").set(counted.connections.get() as f64);
+    total(FRAMES_DROPPED, counted.full.get());
+    total(QUIC_REFUSED, counted.refused.get() + counted.malformed.get());
 }
 
 /// CPU time and memory of this process; resident memory only where there is a /proc.

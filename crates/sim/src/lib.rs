@@ -19,6 +19,7 @@
 //! [`workload`] clients and [`history`] what they were told, [`nemesis`] faults, [`run`] one seed from start to
 //! verdict, [`swarm`] what a standard seed draws, with `settle` (heal, drain, read all) and `verdict` (what the judge is told).
 
+pub mod counters;
 mod disk;
 mod effects;
 mod hands;
@@ -48,6 +49,7 @@ mod witness;
 pub mod workload;
 pub mod world;
 
+pub use counters::Counters;
 pub use judges::{Complaint, Judge};
 pub use listen::{Listener, Passed};
 pub use nemesis::Faults;
@@ -57,4 +59,4 @@ pub use sabotage::Sabotage;
 pub use seed::Seed;
 pub use toll::{Harm, Toll};
 pub use trace::Trace;
-pub use world::{Counts, Notice, World, WorldOptions};
+pub use world::{Notice, World, WorldOptions};

@@ -17,6 +17,7 @@ use starling_vnode::CellKey;
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::{KvReply, KvRequest};
 
+use crate::counters::Counters;
 use crate::disk::Disk;
 use crate::host::{self, Host};
 use crate::listen::{Listener, Passed};
@@ -49,39 +50,6 @@ pub struct WorldOptions {
     pub slow_loads: f64,
     /// A lie told to the nodes.
     pub sabotage: Sabotage,
-}
-
-/// What really happened, so that no test passes because nothing did.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// Frames sent between nodes.
-    pub frames: u64,
-    /// Of these, lost.
-    pub frames_lost: u64,
-    /// Of these, repeated.
-    pub frames_repeated: u64,
-    /// Unclean stops.
-    pub crashes: u64,
-    /// Clean stops, sealed.
-    pub clean_stops: u64,
-    /// Starts.
-    pub starts: u64,
-    /// Connections made.
-    pub connections: u64,
-    /// Ends of connections noticed.
-    pub disconnections: u64,
-    /// Links cut in one direction.
-    pub cuts: u64,
-    /// Batches committed.
-    pub commits: u64,
-    /// Commits that failed.
-    pub commits_failed: u64,
-    /// Rows loaded.
-    pub loads: u64,
-    /// Pages of scans.
-    pub scans: u64,
-    /// Alarms that nodes raised.
-    pub alarms: u64,
 }
 
 /// What the world's driver is told.
@@ -164,7 +132,7 @@ pub struct World {
     pub(crate) newest_frame: BTreeMap<(u64, usize), u64>,
     next_handle: u64,
     /// What happened.
-    pub counts: Counts,
+    pub counters: Counters,
     /// What faults did.
     pub toll: Toll,
     /// Its fingerprint.
@@ -220,7 +188,7 @@ impl World {
             held: Vec::new(),
             newest_frame: BTreeMap::new(),
             next_handle: 0,
-            counts: Counts::default(),
+            counters: Counters::default(),
             toll: Toll::default(),
             trace: Trace::default(),
             observer: Observer::default(),

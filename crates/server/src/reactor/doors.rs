@@ -68,7 +68,7 @@ impl KvService for Reactor {
 
     fn metrics(&self) -> String {
         let Some(transport) = self.transport.get() else { return String::new() };
-        self.telemetry.render(&self.report(), transport.stats(), &self.engine.sizes())
+        self.telemetry.render(&self.report(), transport.counters(), &self.engine.sizes())
     }
 
     fn ring(&self) -> serde_json::Value {
