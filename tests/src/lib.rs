@@ -8,7 +8,8 @@
 //!
 //! **Deliberately absent.** Code, but for what the stories share: this crate is its tests.
 //!
-//! **How to read this crate.** [`calm`], the world that stories begin in; `tests/stories.rs` first, then the storms in
-//! `tests/no_acked_write_lost.rs`, and a file for each promise beside them.
+//! **How to read this crate.** The transcripts in `golden/` (told by `tests/golden/main.rs`), [`calm`], the world that
+//! stories begin in, `tests/stories.rs`, the storms in `tests/no_acked_write_lost.rs`, and a file for each promise
+//! beside them.
 
 pub mod calm;

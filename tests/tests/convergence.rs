@@ -57,7 +57,7 @@ fn a_node_that_missed_writes_is_equal_again_without_a_command() {
         let through = status.repair.repaired_through_ms.unwrap();
         assert!(now - through <= 10_000, "compared {} ms ago", now - through);
     }
-    let sweeps = (0..3).map(|node| world.node(node).unwrap().data_plane().totals().sweep);
+    let sweeps = (0..3).map(|node| world.node(node).unwrap().counters().sweep);
     let repaired: u64 = sweeps.map(|sweep| sweep.repaired).sum();
     assert!(repaired >= 25, "{repaired} repaired");
 }
@@ -99,7 +99,7 @@ fn an_idle_pass_compares_every_page_once() {
     world.run_for(Duration::from_secs(20));
     let pages = |world: &World| {
         (0..3)
-            .map(|n| world.node(n).unwrap().data_plane().totals().sweep)
+            .map(|n| world.node(n).unwrap().counters().sweep)
             .fold((0, 0), |sum, sweep| (sum.0 + sweep.pages, sum.1 + sweep.passes))
     };
     let before = pages(&world);

@@ -73,8 +73,8 @@ fn a_damaged_row_is_never_absent_and_comes_back_from_other_owners() {
     assert_eq!((world.damaged(1), suspects(&world, 1)), (0, 0));
     assert!(is_equal(&world, 1));
     assert_eq!(alarms(&world, 1, "a stored record is damaged"), 1);
-    let totals = world.node(1).unwrap().data_plane().totals();
-    assert_eq!((totals.shard.doubted, totals.shard.refilled, totals.shard.refilled_short), (1, 1, 0));
+    let counters = world.node(1).unwrap().counters();
+    assert_eq!((counters.shard.doubted, counters.shard.refilled, counters.shard.refilled_short), (1, 1, 0));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn damage_that_nobody_reads_is_found_by_scrubbing() {
     world.run_for(2 * SECOND);
     assert_eq!((world.damaged(1), suspects(&world, 1)), (0, 0));
     assert!(is_equal(&world, 1));
-    assert_eq!(world.node(1).unwrap().data_plane().totals().shard.doubted, 1);
+    assert_eq!(world.node(1).unwrap().counters().shard.doubted, 1);
 }
 
 /// Node 1 alone has acknowledged a write, and its disk does not give the row for a while: in this time nothing takes its
@@ -116,8 +116,12 @@ fn a_row_that_the_disk_does_not_give_is_neither_lost_nor_replaced() {
         world.run_for(20 * SECOND);
         let shown = get(&mut world, 1, "k", 1).unwrap();
         assert_eq!(shown, ["old"], "somebody else was asked");
-        let totals = world.node(1).unwrap().data_plane().totals();
-        assert_eq!((totals.shard.doubted, totals.vnodes.discarded), (0, 2), "the hints alone were discarded");
+        let counters = world.node(1).unwrap().counters();
+        assert_eq!(
+            (counters.shard.doubted, counters.vnodes.discarded),
+            (0, 2),
+            "the hints alone were discarded"
+        );
         world.heal_disk(1);
         world.run_for(2 * SECOND);
         let mut shown = get(&mut world, 1, "k", 3).unwrap();
@@ -166,8 +170,8 @@ fn a_row_that_nobody_else_has_is_given_up() {
     world.run_for(20 * SECOND);
     assert_eq!((suspects(&world, 1), world.damaged(1)), (0, 0));
     assert_eq!(get(&mut world, 1, "k", 1).unwrap(), Vec::<Bytes>::new());
-    let totals = world.node(1).unwrap().data_plane().totals();
-    assert!(totals.vnodes.discarded >= 1 && totals.shard.hints_damaged == 2, "{totals:?}");
+    let counters = world.node(1).unwrap().counters();
+    assert!(counters.vnodes.discarded >= 1 && counters.shard.hints_damaged == 2, "{counters:?}");
     assert!(world.rows(1, Space::Hints).is_empty());
 }
 
@@ -361,7 +365,7 @@ fn a_full_disk_takes_deletes_and_no_values_until_there_is_room() {
     put(&mut world, 1, "k", "two others", 2).unwrap();
     delete(&mut world, 0, "k", 3);
     assert_eq!(get(&mut world, 0, "k", 1).unwrap(), Vec::<Bytes>::new());
-    assert!(world.node(0).unwrap().data_plane().totals().shard.refused_disk_full >= 2);
+    assert!(world.node(0).unwrap().counters().shard.refused_disk_full >= 2);
 
     // Not even that: what is on its way is refused, and the node goes on.
     world.fill(0, true, true);
@@ -376,7 +380,7 @@ fn a_full_disk_takes_deletes_and_no_values_until_there_is_room() {
     assert!(is_equal(&world, 1) && is_equal(&world, 2));
     let status = world.node(0).unwrap().status(world.now_at(0));
     assert!(!status.storage.disk_full && status.alarms.is_empty(), "{:?}", status.alarms);
-    assert_eq!(world.node(0).unwrap().data_plane().totals().vnodes.conflicts, 0);
+    assert_eq!(world.node(0).unwrap().counters().vnodes.conflicts, 0);
 }
 
 #[test]

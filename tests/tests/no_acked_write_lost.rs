@@ -33,19 +33,19 @@ fn three_nodes_on_bad_days() {
     let sum = |what: fn(&Report) -> u64| reports.iter().map(what).sum::<u64>();
     // Nothing is proved by a storm that did not blow.
     let happened = [
-        ("crashes", sum(|r| r.counts.crashes)),
-        ("clean stops", sum(|r| r.counts.clean_stops)),
-        ("cuts", sum(|r| r.counts.cuts)),
-        ("lost connections", sum(|r| r.counts.disconnections)),
-        ("lost frames", sum(|r| r.counts.frames_lost)),
-        ("repeated frames", sum(|r| r.counts.frames_repeated)),
-        ("failed commits", sum(|r| r.counts.commits_failed)),
+        ("crashes", sum(|r| r.counters.crashes)),
+        ("clean stops", sum(|r| r.counters.clean_stops)),
+        ("cuts", sum(|r| r.counters.cuts)),
+        ("lost connections", sum(|r| r.counters.disconnections)),
+        ("lost frames", sum(|r| r.counters.frames_lost)),
+        ("repeated frames", sum(|r| r.counters.frames_repeated)),
+        ("failed commits", sum(|r| r.counters.commits_failed)),
         ("hints delivered", sum(|r| r.hints_delivered)),
-        ("acked writes", sum(|r| r.tally.acked)),
-        ("unknown writes", sum(|r| r.tally.unknown)),
-        ("refused writes", sum(|r| r.tally.refused)),
-        ("acked at a retry", sum(|r| r.tally.acked_late)),
-        ("reads", sum(|r| r.tally.reads)),
+        ("acked writes", sum(|r| r.endings.acked)),
+        ("unknown writes", sum(|r| r.endings.unknown)),
+        ("refused writes", sum(|r| r.endings.refused)),
+        ("acked at a retry", sum(|r| r.endings.acked_late)),
+        ("reads", sum(|r| r.endings.reads)),
     ];
     println!("{happened:?}");
     for (what, times) in happened {
@@ -64,7 +64,7 @@ fn the_same_seed_gives_the_same_events() {
     let options = Options::stormy(3);
     let (one, two, other) = (run(7, &options), run(7, &options), run(8, &options));
     assert_eq!((one.trace, one.events), (two.trace, two.events));
-    assert_eq!(one.counts, two.counts);
+    assert_eq!(one.counters, two.counters);
     assert_ne!(one.trace, other.trace);
     println!("seed 7: trace {:016x}, {} events", one.trace, one.events);
 }

@@ -148,7 +148,7 @@ fn a_refill_brings_nothing_that_the_old_rule_settles() {
     let mut was_behind = 0;
     for _ in 0..100 {
         world.run_for(Duration::from_millis(50));
-        let pulls = world.node(late).unwrap().data_plane().totals().sweep.pages;
+        let pulls = world.node(late).unwrap().counters().sweep.pages;
         was_behind += usize::from(pulls > 0 && !knows_the_new_rules(&world));
     }
     assert!(was_behind > 0, "the story is about this moment");

@@ -11,10 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use starling_backup::{BackupError, Origin, Page, Reader, Row, Utc, Writer};
+use starling_backup::{BackupError, Origin, Reader, Row, Utc, Writer};
 use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, Options, ScanLimit, StorageError};
-use starling_types::row::{RowRange, Space};
+use starling_types::row::{Page, RowRange, Space};
 use starling_types::{
     ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, QualifiedKey, WallTime,
 };
@@ -136,7 +136,7 @@ fn write_backup(dir: &Path) {
     for namespace in Space::ALL {
         let rows = at_last().into_iter().filter(|((space, _), _)| *space == namespace);
         let rows = rows.map(|((_, key), value)| (key, value)).collect();
-        writer.append(Page { namespace, rows, next: None, damaged: Vec::new(), sequence: 7 }).unwrap();
+        writer.append(namespace, Page { rows, sequence: 7, ..Page::default() }).unwrap();
     }
     writer.finish(MADE).unwrap();
     fs::remove_file(dir.join("LOCK")).unwrap();

@@ -104,19 +104,20 @@ pub enum Held {
     All,
 }
 
-/// What sweeps have done since the start.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Counters {
-    /// Pages that a peer compared for this node.
-    pub pages: u64,
-    /// Keys that differed, and still did when they were read again.
-    pub differences: u64,
-    /// Passes ended.
-    pub passes: u64,
-    /// Records brought up to date, here or at a peer.
-    pub repaired: u64,
-    /// Pages, or rows, that could not be read here or there.
-    pub skipped: u64,
-    /// Pulls of a partition from a peer that were ended.
-    pub pulls: u64,
+starling_types::counters! {
+    /// What sweeps have done since the start.
+    Counters {
+        /// Pages of records that other owners compared with their own for this node.
+        pages = "starling_sweep_pages_total",
+        /// Keys that a sweep of this node found different at another owner, and still did when it read them again.
+        differences = "starling_sweep_differences_total",
+        /// Passes of this node over what it shares with one other owner.
+        passes = "starling_sweep_passes_total",
+        /// Records that sweeps of this node brought up to date, here or at another owner.
+        repaired = "starling_repaired_records_total",
+        /// Pages and rows that could not be compared because of damage, here or at another owner.
+        skipped = "starling_sweep_skipped_total",
+        /// Pulls of a partition from a peer that were ended.
+        pulls,
+    }
 }

@@ -45,14 +45,14 @@ impl Row {
 
 /// Where a frame stands: the number of its chunk, and how many frames are before it there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct FrameIndex {
     /// The chunk, counted from 1.
     pub chunk: u32,
     /// The frame, counted from 0.
     pub frame: u32,
 }
 
-impl Place {
+impl FrameIndex {
     fn seed(self) -> u64 {
         (u64::from(self.chunk) << 32) | u64::from(self.frame)
     }
@@ -77,7 +77,7 @@ pub enum FrameError {
 ///
 /// # Errors
 /// If the system refuses, or the row is one that no store takes.
-pub fn write(out: &mut impl Write, place: Place, row: &Row) -> io::Result<()> {
+pub fn write(out: &mut impl Write, place: FrameIndex, row: &Row) -> io::Result<()> {
     let unstorable = || io::Error::new(io::ErrorKind::InvalidInput, "a row that no store takes");
     let key_length = u16::try_from(row.key.len()).map_err(|_| unstorable())?;
     let mut body = Vec::with_capacity(3 + row.key.len() + row.value.len());
@@ -100,7 +100,7 @@ pub fn write(out: &mut impl Write, place: Place, row: &Row) -> io::Result<()> {
 ///
 /// # Errors
 /// If there is no such row.
-pub fn read(from: &mut impl Read, place: Place, left: u64) -> Result<Option<Row>, FrameError> {
+pub fn read(from: &mut impl Read, place: FrameIndex, left: u64) -> Result<Option<Row>, FrameError> {
     if left == 0 {
         return Ok(None);
     }

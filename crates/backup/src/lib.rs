@@ -31,7 +31,7 @@ pub mod writer;
 
 pub use error::BackupError;
 pub use frame::Row;
-pub use manifest::{Chunk, Cursor, Gap, Manifest, Origin, State, Tallies, Tally};
+pub use manifest::{Amount, Amounts, Chunk, Cursor, Gap, Manifest, Origin, State};
 pub use reader::{Damage, Flaw, Reader, Verdict};
 pub use utc::Utc;
-pub use writer::{Page, Writer};
+pub use writer::Writer;

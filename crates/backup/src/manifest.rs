@@ -44,7 +44,7 @@ pub struct Manifest {
     /// The same for the last row. Commits after the first and up to this one may or may not be in it.
     pub last_sequence: u64,
     /// Rows and bytes.
-    pub totals: Tallies,
+    pub totals: Amounts,
     /// Ranges that the node could not read when they were asked for.
     pub unreadable: Vec<Gap>,
     /// The files with the rows, in their order.
@@ -91,26 +91,26 @@ impl Origin {
 /// Rows and bytes of every namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tallies {
+pub struct Amounts {
     /// Records of the partitions the node holds.
-    pub data: Tally,
+    pub data: Amount,
     /// Copies it kept for absent owners.
-    pub hints: Tally,
+    pub hints: Amount,
     /// Rows about itself and the cluster.
-    pub meta: Tally,
+    pub meta: Amount,
 }
 
 /// So many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tally {
+pub struct Amount {
     /// Rows.
     pub rows: u64,
     /// Bytes of keys and values.
     pub bytes: u64,
 }
 
-impl Tallies {
+impl Amounts {
     /// Counts a row.
     pub fn count(&mut self, namespace: Space, bytes: u64) {
         let tally = match namespace {
@@ -123,8 +123,8 @@ impl Tallies {
     }
 
     /// Of all namespaces together.
-    pub const fn all(&self) -> Tally {
-        Tally {
+    pub const fn all(&self) -> Amount {
+        Amount {
             rows: self.data.rows.saturating_add(self.hints.rows).saturating_add(self.meta.rows),
             bytes: self.data.bytes.saturating_add(self.hints.bytes).saturating_add(self.meta.bytes),
         }

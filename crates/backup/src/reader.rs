@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::BackupError;
-use crate::frame::{self, FRAME_HEADER, FrameError, HEAD, Place, Row};
-use crate::manifest::{Chunk, Manifest, Tallies};
+use crate::frame::{self, FRAME_HEADER, FrameError, FrameIndex, HEAD, Row};
+use crate::manifest::{Amounts, Chunk, Manifest};
 
 /// A backup to read.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub enum Flaw {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Rows that could be read.
-    pub totals: Tallies,
+    pub totals: Amounts,
     /// Damage, as far as it fits.
     pub damage: Vec<Damage>,
     /// Damage that did not fit.
@@ -122,7 +122,7 @@ impl Reader {
 /// The rows of one chunk.
 struct ChunkRows {
     chunk: Chunk,
-    place: Place,
+    place: FrameIndex,
     at: u64,
     length: u64,
     lost_rows: bool,
@@ -155,7 +155,7 @@ impl ChunkRows {
             Ok((file, length)) => (Some(file), length, None),
             Err(why) => (None, 0, Some(why)),
         };
-        let place = Place { chunk: number, frame: 0 };
+        let place = FrameIndex { chunk: number, frame: 0 };
         Self {
             chunk: chunk.clone(),
             place,

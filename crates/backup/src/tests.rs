@@ -5,11 +5,11 @@ use std::path::Path;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use starling_types::row::{RowRange, Space};
+use starling_types::row::{Page, RowRange, Space};
 use starling_types::{BucketName, ClusterId, Generation, LayoutVersion, NodeId, WallTime};
 
 use crate::manifest::Base64;
-use crate::{BackupError, Chunk, Cursor, Flaw, Gap, Manifest, Origin, Page, Reader, Row, State, Utc, Writer};
+use crate::{BackupError, Chunk, Cursor, Flaw, Gap, Manifest, Origin, Reader, Row, State, Utc, Writer};
 
 const NOW: Utc = Utc(WallTime::from_millis(1_785_587_696_789));
 /// Every chunk holds a few pages.
@@ -30,25 +30,25 @@ fn begin(dir: &Path) -> Result<Writer, BackupError> {
     Ok(Writer::begin(dir, origin(7), None, NOW)?.with_chunk_bytes(SMALL))
 }
 
-/// Page `number` of 20 in every namespace.
-fn page(namespace: Space, number: usize) -> Page {
+/// Page `number` of 20, in every namespace.
+fn page(number: usize) -> Page {
     let rows = (0..5).map(|k| {
         let key = Bytes::from(format!("key-{number:02}-{k}"));
         (key, Bytes::from(vec![number as u8; 10 * k]))
     });
     let next = (number < 19).then(|| Bytes::from(format!("key-{:02}", number + 1)));
-    Page { namespace, rows: rows.collect(), next, damaged: Vec::new(), sequence: 100 + number as u64 }
+    Page { rows: rows.collect(), next, sequence: 100 + number as u64, ..Page::default() }
 }
 
 fn wanted(cursor: &Cursor) -> Page {
     let digits = cursor.from.get(4..6).map_or("0", |digits| std::str::from_utf8(digits).unwrap());
-    page(cursor.namespace, digits.parse().unwrap())
+    page(digits.parse().unwrap())
 }
 
 /// Adds pages until there are none, or `pages` were added.
 fn fill(writer: &mut Writer, mut pages: usize) {
     while let Some(cursor) = writer.cursor().cloned().filter(|_| pages > 0) {
-        writer.append(wanted(&cursor)).unwrap();
+        writer.append(cursor.namespace, wanted(&cursor)).unwrap();
         pages -= 1;
     }
 }
@@ -64,9 +64,11 @@ fn rows_of(dir: &Path) -> Vec<Row> {
 }
 
 fn expected() -> Vec<Row> {
-    let pages = Space::ALL.into_iter().flat_map(|namespace| (0..20).map(move |n| page(namespace, n)));
+    let pages = Space::ALL.into_iter().flat_map(|namespace| (0..20).map(move |n| (namespace, page(n))));
     pages
-        .flat_map(|p| p.rows.into_iter().map(move |(key, value)| Row { namespace: p.namespace, key, value }))
+        .flat_map(|(namespace, page)| {
+            page.rows.into_iter().map(move |(key, value)| Row { namespace, key, value })
+        })
         .collect()
 }
 
@@ -224,8 +226,8 @@ fn what_the_node_could_not_read_is_in_the_manifest() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = begin(dir.path()).unwrap();
     let damaged = vec![RowRange::new("a", Some("b".into())), RowRange::new("y", None)];
-    let page = Page { damaged, next: None, ..page(Space::Hints, 0) };
-    writer.append(page).unwrap();
+    let page = Page { damaged, next: None, ..page(0) };
+    writer.append(Space::Hints, page).unwrap();
     let unreadable = writer.finish(NOW).unwrap().unreadable;
     let gap = |start: &'static str, end: Option<&'static str>| Gap {
         namespace: Space::Hints,
@@ -276,8 +278,8 @@ proptest! {
         let rows: Vec<(Bytes, Bytes)> = rows.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
         let dir = tempfile::tempdir().unwrap();
         let mut writer = begin(dir.path()).unwrap();
-        let page = Page { namespace: Space::Data, rows: rows.clone(), next: None, damaged: vec![], sequence: 0 };
-        writer.append(page).unwrap();
+        let page = Page { rows: rows.clone(), ..Page::default() };
+        writer.append(Space::Data, page).unwrap();
         writer.finish(NOW).unwrap();
         let read: Vec<_> = rows_of(dir.path()).into_iter().map(|row| (row.key, row.value)).collect();
         prop_assert_eq!(read, rows);

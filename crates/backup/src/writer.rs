@@ -5,34 +5,18 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use starling_types::BucketName;
-use starling_types::row::{RowRange, Space};
+use starling_types::row::{Page, Space};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::BackupError;
 use crate::files;
-use crate::frame::{self, HEAD, Place, Row};
-use crate::manifest::{Base64, Chunk, Cursor, FILE, FORMAT, Gap, Manifest, Origin, State, Tallies};
+use crate::frame::{self, FrameIndex, HEAD, Row};
+use crate::manifest::{Amounts, Base64, Chunk, Cursor, FILE, FORMAT, Gap, Manifest, Origin, State};
 use crate::utc::Utc;
 
 /// Bytes from which on a chunk is full: what a run that is cut off has to read again.
 pub const CHUNK_BYTES: u64 = 64 << 20;
-
-/// Rows as they came from a node, in the order of their keys.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// Of which namespace.
-    pub namespace: Space,
-    /// Keys and values.
-    pub rows: Vec<(Bytes, Bytes)>,
-    /// Where the namespace goes on; none at its end.
-    pub next: Option<Bytes>,
-    /// Ranges within the page that could not be read.
-    pub damaged: Vec<RowRange>,
-    /// The number of the store's last commit when the page was read.
-    pub sequence: u64,
-}
 
 /// A backup under way.
 #[derive(Debug)]
@@ -111,7 +95,7 @@ impl Writer {
     }
 
     /// The rows written, whether they are safe already or not.
-    pub const fn progress(&self) -> &Tallies {
+    pub const fn progress(&self) -> &Amounts {
         &self.ahead.totals
     }
 
@@ -120,24 +104,24 @@ impl Writer {
         self.ahead.cursor.as_ref()
     }
 
-    /// Adds a page: the one at [`Writer::cursor`].
+    /// Adds a page of a namespace: the one at [`Writer::cursor`].
     ///
     /// # Errors
     /// If the operating system refuses. The backup stays as it was at the end of its last chunk.
-    pub fn append(&mut self, page: Page) -> Result<(), BackupError> {
+    pub fn append(&mut self, namespace: Space, page: Page) -> Result<(), BackupError> {
         if self.ahead.first_sequence == 0 {
             self.ahead.first_sequence = page.sequence;
         }
         self.ahead.last_sequence = self.ahead.last_sequence.max(page.sequence);
         self.ahead.unreadable.extend(page.damaged.iter().map(|range| Gap {
-            namespace: page.namespace,
+            namespace,
             start: range.start().clone(),
             end: range.end().cloned().map(Base64),
         }));
         for (key, value) in page.rows {
-            self.row(Row { namespace: page.namespace, key, value })?;
+            self.row(Row { namespace, key, value })?;
         }
-        self.ahead.cursor = Cursor::behind(page.namespace, page.next);
+        self.ahead.cursor = Cursor::behind(namespace, page.next);
         match &self.chunk {
             Some(chunk) if chunk.file.bytes >= self.chunk_bytes => self.finish_chunk(),
             _ => Ok(()),
@@ -161,7 +145,7 @@ impl Writer {
             Some(chunk) => chunk,
             none => none.insert(OpenChunk::create(&self.dir, self.ahead.chunks.len())?),
         };
-        let place = Place { chunk: chunk.number, frame: chunk.rows };
+        let place = FrameIndex { chunk: chunk.number, frame: chunk.rows };
         let path = self.dir.join(Chunk::name(chunk.number));
         frame::write(&mut chunk.file, place, &row).map_err(BackupError::io("writing", &path))?;
         chunk.rows += 1;
@@ -275,7 +259,7 @@ fn empty(origin: Origin, buckets: Option<Vec<BucketName>>, now: Utc) -> Manifest
         runs: 0,
         first_sequence: 0,
         last_sequence: 0,
-        totals: Tallies::default(),
+        totals: Amounts::default(),
         unreadable: Vec::new(),
         chunks: Vec::new(),
         cursor: Some(Cursor::START),

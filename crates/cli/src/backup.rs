@@ -6,8 +6,8 @@ mod show;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use starling_backup::{BackupError, Manifest, Reader, State, Tallies, Verdict};
-use starling_server::offline::{self, Counts, OfflineError, Restore, Restored};
+use starling_backup::{Amounts, BackupError, Manifest, Reader, State, Verdict};
+use starling_server::offline::{self, Counters, OfflineError, Restore, Restored};
 
 use crate::connect::Target;
 use crate::exit::{Exit, Failed};
@@ -81,7 +81,7 @@ pub async fn run(command: BackupArgs, json: bool) -> Result<Exit, Failed> {
 fn verify(dir: &std::path::Path, json: bool) -> Result<Exit, Failed> {
     let reader = Reader::open(dir)?;
     let manifest = reader.manifest();
-    let (mut progress, mut totals) = (Progress::new("verified"), Tallies::default());
+    let (mut progress, mut totals) = (Progress::new("verified"), Amounts::default());
     let (mut flawed, mut first_flaw) = (0u64, None);
     let cluster = manifest.origin.cluster_id;
     let verdict = reader.verify(|row| {
@@ -157,8 +157,8 @@ fn restored_text(args: &RestoreArgs, restored: &Restored) -> String {
         true => format!("{} is node {} again", args.data.display(), inhabitant.node_id),
         false => format!("merged into {} of node {}", args.data.display(), inhabitant.node_id),
     };
-    let words = |name: &str, counts: &Counts| {
-        let Counts { new, merged, known, healed } = counts;
+    let words = |name: &str, counts: &Counters| {
+        let Counters { new, merged, known, healed } = counts;
         format!(
             "\n  {name:<5} {new} new, {merged} merged with what was there, {known} known already, {healed} in place of unreadable ones"
         )
@@ -178,8 +178,8 @@ fn restored_text(args: &RestoreArgs, restored: &Restored) -> String {
 
 fn restored_json(restored: &Restored) -> serde_json::Value {
     let Restored { inhabitant, is_new, data, hints, flawed, verdict } = restored;
-    let counts = |counts: &Counts| {
-        let Counts { new, merged, known, healed } = counts;
+    let counts = |counts: &Counters| {
+        let Counters { new, merged, known, healed } = counts;
         serde_json::json!({ "new": new, "merged": merged, "known": known, "healed": healed })
     };
     serde_json::json!({
@@ -201,7 +201,7 @@ impl Progress {
         Self { verb, next: PROGRESS_BYTES }
     }
 
-    pub(crate) fn show(&mut self, totals: &Tallies) {
+    pub(crate) fn show(&mut self, totals: &Amounts) {
         let all = totals.all();
         if all.bytes >= self.next {
             self.next = all.bytes + PROGRESS_BYTES;

@@ -8,7 +8,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use starling_server::offline::{
-    self, Check, Counts, Filter, FlawedRow, GivenUp, Opened, Repair, SpaceCheck, TakenBack,
+    self, Check, Counters, Filter, FlawedRow, GivenUp, Opened, Repair, SpaceCheck, TakenBack,
 };
 use starling_types::BucketName;
 use starling_types::row::{RowRange, Space};
@@ -171,7 +171,7 @@ fn taken_back_text(ruin: &Path, done: &TakenBack) -> String {
     let mut text =
         format!("{}  {} rows read, {} places are damaged", ruin.display(), found.rows, found.damaged);
     for (name, counts) in [("data", data), ("hints", hints)] {
-        let Counts { new, merged, known, healed } = counts;
+        let Counters { new, merged, known, healed } = counts;
         text += &format!("\n  {name:<6}  {} new, {merged} merged, {known} known already", new + healed);
     }
     flawed.iter().for_each(|row| text += &format!("\n  ! {row}"));
@@ -179,8 +179,8 @@ fn taken_back_text(ruin: &Path, done: &TakenBack) -> String {
 }
 
 fn taken_back_json(done: &TakenBack) -> Value {
-    let counts = |counts: &Counts| {
-        let Counts { new, merged, known, healed } = counts;
+    let counts = |counts: &Counters| {
+        let Counters { new, merged, known, healed } = counts;
         json!({ "new": new, "merged": merged, "known": known, "healed": healed })
     };
     json!({

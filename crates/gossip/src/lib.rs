@@ -34,5 +34,5 @@ mod testing;
 mod tests;
 
 pub use config::{Config, ConfigError, Preset};
-pub use machine::{Effect, Event, Gossip, Member, Notice, Tally};
+pub use machine::{Counters, Effect, Event, Gossip, Member, Notice};
 pub use starling_wire::gossip::{MemberInfo, Status};

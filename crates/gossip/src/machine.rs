@@ -111,23 +111,18 @@ pub struct Member<'a> {
     pub incarnation: u64,
 }
 
-/// Counts since the start, for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
-    /// Probes sent.
-    pub probes: u64,
-    /// Probes that were not answered.
-    pub probes_failed: u64,
-    /// Members this node itself convicted.
-    pub convictions: u64,
-    /// Doubts about this node that it answered.
-    pub refutations: u64,
-    /// Records and claims ignored because they break a limit or the table is full.
-    pub refused: u64,
-    /// Times that this node was late by more than a period.
-    pub stalls: u64,
-    /// Tables compared on this node's initiative.
-    pub compares: u64,
+starling_types::counters! {
+    /// Counts since the start.
+    Counters {
+        /// Probes of other members (sent, failed).
+        probes = "starling_gossip_probes_total" { result: "sent" },
+        /// Probes that were not answered.
+        probes_failed = "starling_gossip_probes_total" { result: "failed" },
+        /// Records and claims ignored because they break a limit or the table is full.
+        refused,
+        /// Times that this node was late by more than a period.
+        stalls,
+    }
 }
 
 /// The membership machine of one node.
@@ -154,7 +149,7 @@ pub struct Gossip {
     shared: u64,
     impostor: Option<Generation>,
     recognised: bool,
-    tally: Tally,
+    counters: Counters,
     /// Looked for after each event: a node asks for it in every turn, however many members there are.
     next: Option<Instant>,
 }
@@ -192,7 +187,7 @@ impl Gossip {
             shared: 0,
             impostor: None,
             recognised: false,
-            tally: Tally::default(),
+            counters: Counters::default(),
             next: None,
             config,
         };
@@ -287,8 +282,8 @@ impl Gossip {
     }
 
     /// The counts since the start.
-    pub fn tally(&self) -> Tally {
-        self.tally
+    pub const fn counters(&self) -> Counters {
+        self.counters
     }
 
     fn turn(&mut self, out: &mut Vec<Effect>) {
@@ -313,7 +308,7 @@ impl Gossip {
         if late <= self.config.period {
             return;
         }
-        self.tally.stalls += 1;
+        self.counters.stalls += 1;
         self.health.worse(1);
         self.probes.postpone(late);
         self.relays.clear();

@@ -75,11 +75,19 @@ const RETRY: Duration = Duration::from_secs(3);
 /// A delivery unanswered for this long has failed.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 
+starling_types::counters! {
+    /// What happened so far.
+    Counters {
+        /// Hints acked by their owner.
+        delivered = "starling_hints_delivered_total",
+    }
+}
+
 /// The replay of all targets.
 #[derive(Debug, Default)]
 pub struct HintReplay {
     targets: BTreeMap<NodeId, Target>,
-    delivered: u64,
+    counters: Counters,
     /// Looked for after each event: a node asks for it in every turn.
     next: Option<Instant>,
 }
@@ -143,9 +151,9 @@ impl HintReplay {
         self.targets.values().all(|t| !t.up || (t.pass == Pass::Idle && !t.again))
     }
 
-    /// Records delivered since the start.
-    pub const fn delivered_total(&self) -> u64 {
-        self.delivered
+    /// What happened so far.
+    pub const fn counters(&self) -> Counters {
+        self.counters
     }
 
     fn down(&mut self, node: NodeId) {
@@ -174,7 +182,7 @@ impl HintReplay {
             return;
         };
         if done {
-            self.delivered += 1;
+            self.counters.delivered += 1;
             out.push(Effect::Drop(node, row));
         } else {
             target.again = true;

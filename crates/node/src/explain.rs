@@ -9,7 +9,7 @@ use crate::node::Node;
 
 /// One key's place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct Explanation {
     /// The layout that says so.
     pub layout_version: u64,
     /// Where on the ring, in hexadecimal.
@@ -43,13 +43,13 @@ pub struct Host {
 
 impl Node {
     /// Where a key lives; `None` before `cluster init`.
-    pub fn explain(&self, bucket: BucketName, key: Key) -> Option<Place> {
+    pub fn explain(&self, bucket: BucketName, key: Key) -> Option<Explanation> {
         let layout = self.view().layout()?;
         let token = QualifiedKey::new(layout.cluster().hash_seed(), bucket, key).token();
         let partition = layout.partition_of(token);
         let owners: Vec<Host> = layout.owners(partition).map(|node| self.host(layout, node)).collect();
         let fallbacks = layout.fallbacks(partition).take(owners.len()).map(|node| self.host(layout, node));
-        Some(Place {
+        Some(Explanation {
             layout_version: layout.version().0,
             token: format!("{:016x}", token.bits()),
             partition: partition.0,

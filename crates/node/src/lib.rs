@@ -19,7 +19,7 @@
 //! which wall time it goes by,
 //! [`control`] with [`founding`] (`cluster init`), [`shard`] with `replica` (what other nodes ask), `client` (what
 //! clients ask), `local` (what this node holds), `sweep` (comparison with other owners), `suspect` (what was lost,
-//! and how it comes back), `damage`, `pressure` and [`admission`]; [`status`] and [`explain`] for people.
+//! and how it comes back), `damage`, `pressure` and [`admission`]; [`report`], [`status`] and [`explain`] for people.
 
 pub mod admission;
 pub mod boot;
@@ -32,6 +32,7 @@ pub mod founding;
 pub mod losses;
 mod meta;
 pub mod node;
+pub mod report;
 pub mod shard;
 pub mod status;
 pub mod view;
@@ -41,5 +42,6 @@ pub use boot::{Boot, Config};
 pub use event::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 pub use losses::Losses;
 pub use node::Node;
+pub use report::Report;
 pub use starling_antientropy::Pace;
 pub use view::View;

@@ -56,7 +56,6 @@ pub struct Node {
     hints_counted: bool,
     /// When a mark that the disk had no room for is written again.
     mark_again: Option<Instant>,
-    foreign_frames: u64,
     exports: BTreeMap<ReplyHandle, Export>,
     /// What one machine has yet to tell the other.
     changes: VecDeque<Change>,
@@ -75,7 +74,6 @@ impl Node {
             lost_before: boot.losses.clone(),
             hints_counted: false,
             mark_again: None,
-            foreign_frames: 0,
             exports: BTreeMap::new(),
             changes: VecDeque::new(),
         };
@@ -155,11 +153,6 @@ impl Node {
         &self.shard
     }
 
-    /// Frames of other clusters that were dropped.
-    pub const fn foreign_frames(&self) -> u64 {
-        self.foreign_frames
-    }
-
     /// Why this node does not take client requests right now.
     pub fn unready(&self) -> Option<String> {
         match self.phase {
@@ -202,7 +195,7 @@ impl Node {
     ) {
         let ours = self.view().cluster();
         if ours.is_some() && envelope.cluster.is_some() && envelope.cluster != ours {
-            self.foreign_frames += 1;
+            self.shard.counters.foreign_frames += 1;
             return out.push(Effect::Log(Log::ForeignFrame(from)));
         }
         if is_control(&envelope.message) {

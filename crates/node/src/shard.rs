@@ -5,6 +5,7 @@
 
 mod calls;
 mod client;
+mod counters;
 mod damage;
 mod done;
 mod hints;
@@ -16,7 +17,6 @@ mod row_range;
 pub(crate) mod suspect;
 mod sweep;
 mod timing;
-mod totals;
 mod tried;
 mod turn;
 
@@ -34,12 +34,12 @@ use starling_wire::local::LocalAsk;
 use starling_wire::{Class, Envelope, KvRequest, Message};
 
 use self::calls::Calls;
+pub use self::counters::Counters;
 use self::done::{Context, Remote};
 use self::hints::Hints;
 use self::pressure::Pressure;
 use self::requests::{Requests, first_exchange};
 use self::suspect::Suspects;
-pub use self::totals::{Counters, Totals};
 use self::turn::phrase;
 pub(crate) use self::turn::{Ask, Route, Turn};
 use crate::boot::{Boot, Config};
@@ -228,17 +228,15 @@ impl Shard {
         self.requests.len()
     }
 
-    /// Everything there is to count.
-    pub fn totals(&self) -> Totals {
-        Totals {
-            shard: Counters { read_repairs: self.requests.repairs, ..self.counters },
-            vnodes: self.vnodes.counters(),
-            shed: self.requests.admission.shed(),
-            in_flight_bytes: self.requests.admission.bytes(),
-            cached_bytes: self.vnodes.cached_bytes(),
-            hints_delivered: self.hints.delivered_total(),
-            sweep: self.sweep.counters(),
-        }
+    /// Bytes of requests in flight.
+    pub fn in_flight_bytes(&self) -> usize {
+        self.requests.admission.bytes()
+    }
+
+    /// What it has counted.
+    pub fn counters(&self) -> Counters {
+        let (read_repairs, shed) = (self.requests.repairs, self.requests.admission.shed());
+        Counters { read_repairs, shed, ..self.counters }
     }
 
     /// When [`Shard::tick`] is due.

@@ -28,7 +28,7 @@ use starling_types::{ClusterId, NodeId};
 pub use check::{Check, SpaceCheck, check};
 pub use dump::{Filter, dump};
 pub use repair::{Mended, Repair, repair};
-pub use restore::{Counts, Restore, Restored, restore};
+pub use restore::{Counters, Restore, Restored, restore};
 pub use rows::{Flaw, FlawedRow, Held, judge};
 pub use take_back::{TakenBack, take_back};
 pub use unreadable::{GivenUp, give_up};

@@ -57,24 +57,24 @@ impl World {
         {
             self.observer.made(origin.request, origin.dot);
         }
-        self.counts.frames += 1;
+        self.counters.frames += 1;
         let to = self.hosts.iter().position(|h| h.id() == to);
         let connection = to.and_then(|to| self.hosts[from].links.get(&to).copied());
         let (Some(to), Some(connection)) = (to, connection) else {
-            self.counts.frames_lost += 1;
+            self.counters.frames_lost += 1;
             return;
         };
         let mut bytes = Vec::new();
         #[expect(clippy::expect_used, reason = "a message that cannot be encoded is a bug to be seen")]
         envelope.encode(&mut bytes).expect("every message can be encoded");
-        let number = self.counts.frames;
+        let number = self.counters.frames;
         let copies = self.network.send(from, to, &mut self.toll);
         if copies.is_empty() {
-            self.counts.frames_lost += 1;
+            self.counters.frames_lost += 1;
             self.troubles.strike(from, self.now, LOSS_FELT);
             self.troubles.strike(to, self.now, LOSS_FELT);
         }
-        self.counts.frames_repeated += u64::from(copies.len() > 1);
+        self.counters.frames_repeated += u64::from(copies.len() > 1);
         for (copy, span) in copies.into_iter().enumerate() {
             let bytes = bytes.clone();
             let passage = Passage { number, late: span > SLOW, again: copy > 0 };
@@ -131,7 +131,7 @@ impl World {
     }
 
     pub(crate) fn load(&mut self, node: usize, cell: CellKey) -> Event {
-        self.counts.loads += 1;
+        self.counters.loads += 1;
         let (space, key) = cell.row();
         let host = &mut self.hosts[node];
         let row = host.disk.engine.get(space, &key);
@@ -158,7 +158,7 @@ impl World {
     }
 
     pub(crate) fn scan(&mut self, node: usize, id: ScanId, order: &ScanOrder) {
-        self.counts.scans += 1;
+        self.counters.scans += 1;
         let whole = RowRange::prefix(order.prefix.clone());
         let range = order.from.clone().map_or(whole.clone(), |from| whole.resume(from));
         let limit = ScanLimit { rows: PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
@@ -228,8 +228,8 @@ impl World {
         if matches!(result, Err(CommitFailure::NoSpace(_))) {
             self.feel_fullness(node);
         }
-        self.counts.commits += 1;
-        self.counts.commits_failed += u64::from(result.is_err());
+        self.counters.commits += 1;
+        self.counters.commits_failed += u64::from(result.is_err());
         if self.lives(node, life) {
             self.deliver(node, Event::Committed(id, result));
         }
@@ -260,7 +260,7 @@ impl World {
     }
 
     fn stopped(&mut self, node: usize) {
-        self.counts.clean_stops += 1;
+        self.counters.clean_stops += 1;
         self.toll.count(Harm::CleanStop);
         self.vanish(node);
         // The process exits; what it had written is with the operating system.
@@ -269,7 +269,7 @@ impl World {
     }
 
     fn log(&mut self, node: usize, log: Log) {
-        self.counts.alarms += u64::from(matches!(log, Log::Alarm(_)));
+        self.counters.alarms += u64::from(matches!(log, Log::Alarm(_)));
         if self.logs.len() >= LOGS {
             self.logs.pop_front();
         }

@@ -55,7 +55,7 @@ impl World {
         if self.hosts[node].machine.is_none() {
             return;
         }
-        self.counts.crashes += 1;
+        self.counters.crashes += 1;
         self.unclean.push((node, self.now));
         self.vanish(node);
         let mode = mode.unwrap_or_else(|| self.hosts[node].disk.crash_mode());
@@ -78,7 +78,7 @@ impl World {
         if self.hosts[node].machine.is_some() {
             return;
         }
-        self.counts.starts += 1;
+        self.counters.starts += 1;
         self.troubles.end(node, Trouble::Down, self.now);
         self.troubles.end(node, Trouble::FailedDisk, self.now);
         let effects = self.hosts[node].start(self.seed, self.now, self.options.sabotage);
@@ -96,7 +96,7 @@ impl World {
 
     /// Cuts or mends the way from one node to another.
     pub fn cut(&mut self, from: usize, to: usize, cut: bool) {
-        self.counts.cuts += u64::from(cut);
+        self.counters.cuts += u64::from(cut);
         self.network.block(from, to, cut);
         for node in [from, to] {
             self.troubles.set(node, Trouble::Cut(from, to), self.now, cut);

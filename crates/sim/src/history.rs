@@ -125,7 +125,7 @@ pub enum Seen {
 
 /// How operations ended, summed up.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Tally {
+pub struct Endings {
     /// Reads answered.
     pub reads: u64,
     /// Writes acked.
@@ -152,20 +152,22 @@ impl Op {
     }
 }
 
-/// Sums up.
-pub fn tally(ops: &[Op]) -> Tally {
-    let mut sum = Tally::default();
-    for op in ops {
-        sum.retries += op.tries.len().saturating_sub(1) as u64;
-        match (op.is_write(), op.acked.is_empty()) {
-            (false, _) => sum.reads += u64::from(!op.open && !op.uncertain && !op.refused),
-            (true, false) => {
-                sum.acked += 1;
-                sum.acked_late += u64::from(op.tries.len() > 1);
+impl Endings {
+    /// Sums up.
+    pub fn of(ops: &[Op]) -> Self {
+        let mut sum = Self::default();
+        for op in ops {
+            sum.retries += op.tries.len().saturating_sub(1) as u64;
+            match (op.is_write(), op.acked.is_empty()) {
+                (false, _) => sum.reads += u64::from(!op.open && !op.uncertain && !op.refused),
+                (true, false) => {
+                    sum.acked += 1;
+                    sum.acked_late += u64::from(op.tries.len() > 1);
+                }
+                (true, true) if op.certainly_refused() => sum.refused += 1,
+                (true, true) => sum.unknown += 1,
             }
-            (true, true) if op.certainly_refused() => sum.refused += 1,
-            (true, true) => sum.unknown += 1,
         }
+        sum
     }
-    sum
 }

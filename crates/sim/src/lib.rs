@@ -15,10 +15,11 @@
 //!
 //! **How to read this crate.** [`seed`] chance, [`trace`] the fingerprint of a run, `network`, `disk` and `host` what a
 //! node stands on, [`world`] the heap with `links` (connections), `effects` (what machines ask for), `hands` and
-//! `losses` (what drivers may do) and `pause`; [`toll`] what faults did; [`observer`] the mints; [`workload`] clients
-//! and [`history`] what they were told, [`nemesis`] faults, [`run`] one seed from start to verdict, [`swarm`] what a
-//! standard seed draws, with `settle` (heal, drain, read all) and `verdict` (what the judge is told).
+//! `losses` (what drivers may do), `pause` and [`listen`]; [`toll`] what faults did; [`observer`] the mints; [`workload`]
+//! clients and [`history`] what they were told, [`nemesis`] faults, [`run`] one seed from start to verdict, [`swarm`]
+//! what a standard seed draws, with `settle` (heal, drain, read all) and `verdict` (what the judge is told).
 
+pub mod counters;
 mod disk;
 mod effects;
 mod hands;
@@ -26,6 +27,7 @@ pub mod history;
 mod host;
 pub mod judges;
 mod links;
+pub mod listen;
 mod losses;
 pub mod nemesis;
 mod network;
@@ -47,7 +49,9 @@ mod witness;
 pub mod workload;
 pub mod world;
 
+pub use counters::Counters;
 pub use judges::{Complaint, Judge};
+pub use listen::{Listener, Passed};
 pub use nemesis::Faults;
 pub use rules::Rules;
 pub use run::{Options, Report, run};
@@ -55,4 +59,4 @@ pub use sabotage::Sabotage;
 pub use seed::Seed;
 pub use toll::{Harm, Toll};
 pub use trace::Trace;
-pub use world::{Counts, Notice, World, WorldOptions};
+pub use world::{Notice, World, WorldOptions};

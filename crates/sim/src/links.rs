@@ -18,7 +18,7 @@ impl World {
     pub(crate) fn frame(&mut self, to: usize, from: usize, connection: u64, passage: Passage, bytes: &[u8]) {
         let current = self.hosts[to].links.get(&from) == Some(&connection);
         if !current || self.network.runs_into_a_cut(from, to, &mut self.toll) {
-            self.counts.frames_lost += 1;
+            self.counters.frames_lost += 1;
             return;
         }
         self.arrived(connection, from, passage);
@@ -56,12 +56,12 @@ impl World {
             if self.hosts[node].links.contains_key(&peer) && self.network.coin(node, peer) {
                 self.hosts[node].links.remove(&peer);
                 let id = self.hosts[peer].id();
-                self.counts.disconnections += 1;
+                self.counters.disconnections += 1;
                 self.deliver(node, Event::PeerDown(id));
             }
         }
         let connection = self.network.connect();
-        self.counts.connections += 1;
+        self.counters.connections += 1;
         self.hosts[from].links.insert(to, connection);
         self.hosts[to].links.insert(from, connection);
         self.greet(from, to);
@@ -95,7 +95,7 @@ impl World {
     pub(crate) fn link_lost(&mut self, node: usize, peer: usize, connection: u64) {
         if self.hosts[node].links.get(&peer) == Some(&connection) {
             self.hosts[node].links.remove(&peer);
-            self.counts.disconnections += 1;
+            self.counters.disconnections += 1;
             let id = self.hosts[peer].id();
             self.deliver(node, Event::PeerDown(id));
         }

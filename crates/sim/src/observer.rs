@@ -33,7 +33,7 @@ pub struct Mint {
 
 /// The place and moment at which a record is handed to a disk.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Handover<'a> {
     pub(crate) at: Instant,
     pub(crate) wall: WallTime,
     pub(crate) node: usize,
@@ -78,7 +78,13 @@ struct Pending {
 impl Observer {
     /// A node hands a record to its disk; `before` is what it had staged or stored for the row. Says whether
     /// that minted anything.
-    pub(crate) fn staged(&mut self, id: CommitId, place: Place<'_>, before: &Record, after: &Record) -> bool {
+    pub(crate) fn staged(
+        &mut self,
+        id: CommitId,
+        place: Handover<'_>,
+        before: &Record,
+        after: &Record,
+    ) -> bool {
         let forgets = before.context().compare(after.context());
         let is_rotten = self.rotten.contains(&(place.node, place.row.clone()));
         if matches!(forgets, Relation::Descends | Relation::Concurrent) && !is_rotten {
@@ -118,7 +124,7 @@ impl Observer {
         self.held.entry((node, row)).or_default().join(record.context());
     }
 
-    fn minted(&mut self, place: Place<'_>, dot: Dot, value: Option<Bytes>, before: &Record) {
+    fn minted(&mut self, place: Handover<'_>, dot: Dot, value: Option<Bytes>, before: &Record) {
         if dot.hlc <= before.context().max_hlc() {
             self.complain(Judge::Mints, place, &format!("{dot} is not above what was there"));
         }
@@ -140,7 +146,7 @@ impl Observer {
     }
 
     /// A write that loses at once to another leaves no value, only its dot in the context.
-    fn note_silent(&mut self, place: Place<'_>, before: &Record, after: &Record) {
+    fn note_silent(&mut self, place: Handover<'_>, before: &Record, after: &Record) {
         for (actor, hlc) in after.context().iter().filter(|&(a, hlc)| hlc > before.context().get(a)) {
             let dot = Dot { actor, hlc };
             if !self.is_minted(place.row, dot) {
@@ -192,7 +198,7 @@ impl Observer {
         self.origins.entry(request).or_default().insert(dot);
     }
 
-    fn complain(&mut self, judge: Judge, place: Place<'_>, words: &str) {
+    fn complain(&mut self, judge: Judge, place: Handover<'_>, words: &str) {
         let words = format!("n{} at {:?}: {words}", place.node, place.at);
         self.complaints.push(Complaint { judge, words });
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use starling_checker::{Finding, KeyHistory, Misread};
 
-use crate::history::Tally;
+use crate::counters::Counters;
+use crate::history::Endings;
 use crate::judges::{Complaint, Judge};
 use crate::rules::Rules;
 use crate::toll::Toll;
-use crate::world::Counts;
 
 /// The result of a run.
 #[derive(Debug)]
@@ -32,9 +32,9 @@ pub struct Report {
     /// The effects of faults.
     pub toll: Toll,
     /// Counts of events.
-    pub counts: Counts,
+    pub counters: Counters,
     /// How operations ended.
-    pub tally: Tally,
+    pub endings: Endings,
     /// Hints delivered, by the nodes' own count since their last start.
     pub hints_delivered: u64,
     /// Operations that were minted more than once.
@@ -103,9 +103,9 @@ impl Report {
     /// For a person: what is wrong, and the story of the keys concerned.
     pub fn explain(&self) -> String {
         let (doubles, rules) = (self.doubles, &self.rules);
-        let (seed, tally, counts) = (self.seed, self.tally, self.counts);
+        let (seed, endings, counters) = (self.seed, self.endings, self.counters);
         let mut text =
-            format!("seed {seed}: {tally:?}, {doubles} minted more than once, {counts:?}, {rules:?}\n");
+            format!("seed {seed}: {endings:?}, {doubles} minted more than once, {counters:?}, {rules:?}\n");
         for line in self.complaints() {
             let _ = writeln!(text, "  {line}");
         }

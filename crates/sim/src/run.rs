@@ -8,7 +8,7 @@ use starling_types::planted::{self, Bug};
 use starling_types::{BucketChanges, BucketName, Instant};
 use starling_wire::client::{AdminReply, AdminRequest};
 
-use crate::history;
+use crate::history::Endings;
 use crate::judges::{Complaint, Judge};
 use crate::nemesis::{self, Faults, Schedule};
 use crate::rules::Rules;
@@ -312,7 +312,7 @@ impl Run {
         let nothing = self.complaints.is_empty() && self.unrest.is_empty();
         let is_clean = nothing && findings.is_empty() && misreads.is_empty();
         let stories = if is_clean { Vec::new() } else { self.stories(&ledger) };
-        let delivered = |node| self.world.node(node).map_or(0, |n| n.data_plane().totals().hints_delivered);
+        let delivered = |node| self.world.node(node).map_or(0, |n| n.counters().hints.delivered);
         let mut report = Report {
             seed: self.world.seed.0,
             trace: self.world.trace.digest(),
@@ -322,8 +322,8 @@ impl Run {
             nodes: self.world.len(),
             operations: self.workload.ops.len() as u64,
             toll: self.world.toll.clone(),
-            counts: self.world.counts,
-            tally: history::tally(&self.workload.ops),
+            counters: self.world.counters,
+            endings: Endings::of(&self.workload.ops),
             hints_delivered: (0..self.world.len()).map(delivered).sum(),
             doubles: self.doubles(&ledger),
             findings,

@@ -10,7 +10,7 @@ use starling_vnode::rows::FIRST_GENERATION;
 use starling_wire::KvReply;
 
 use crate::judges::{Complaint, Judge};
-use crate::observer::Place;
+use crate::observer::Handover;
 use crate::world::World;
 
 impl World {
@@ -25,7 +25,7 @@ impl World {
         let layout = host.machine.as_ref().and_then(|m| m.view().layout().cloned());
         let (Some(layout), Some(token)) = (layout, token(&row.key)) else { return };
         let partition = layout.partition_of(token);
-        let place = Place { at: self.now, wall, node, life, partition, row: &row.key };
+        let place = Handover { at: self.now, wall, node, life, partition, row: &row.key };
         if self.observer.staged(id, place, &before, &after) {
             self.feel_clock(node);
         }

@@ -17,8 +17,10 @@ use starling_vnode::CellKey;
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::{KvReply, KvRequest};
 
+use crate::counters::Counters;
 use crate::disk::Disk;
 use crate::host::{self, Host};
+use crate::listen::{Listener, Passed};
 use crate::network::Network;
 use crate::observer::Observer;
 use crate::sabotage::Sabotage;
@@ -48,39 +50,6 @@ pub struct WorldOptions {
     pub slow_loads: f64,
     /// A lie told to the nodes.
     pub sabotage: Sabotage,
-}
-
-/// Counts of events, so that no test passes because nothing happened.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// Frames sent between nodes.
-    pub frames: u64,
-    /// Of these, lost.
-    pub frames_lost: u64,
-    /// Of these, repeated.
-    pub frames_repeated: u64,
-    /// Unclean stops.
-    pub crashes: u64,
-    /// Clean stops, sealed.
-    pub clean_stops: u64,
-    /// Starts.
-    pub starts: u64,
-    /// Connections made.
-    pub connections: u64,
-    /// Ends of connections noticed.
-    pub disconnections: u64,
-    /// Links cut in one direction.
-    pub cuts: u64,
-    /// Batches committed.
-    pub commits: u64,
-    /// Commits that failed.
-    pub commits_failed: u64,
-    /// Rows loaded.
-    pub loads: u64,
-    /// Pages of scans.
-    pub scans: u64,
-    /// Alarms that nodes raised.
-    pub alarms: u64,
 }
 
 /// A notice to the world's driver.
@@ -163,7 +132,7 @@ pub struct World {
     pub(crate) newest_frame: BTreeMap<(u64, usize), u64>,
     next_handle: u64,
     /// Counts of events.
-    pub counts: Counts,
+    pub counters: Counters,
     /// The effects of faults.
     pub toll: Toll,
     /// Its fingerprint.
@@ -184,6 +153,7 @@ pub struct World {
     pub worst_clock_ms: u64,
     /// The messages of nodes to their operators, newest last.
     pub logs: VecDeque<(Instant, usize, Log)>,
+    pub(crate) listener: Option<Listener>,
 }
 
 impl World {
@@ -218,7 +188,7 @@ impl World {
             held: Vec::new(),
             newest_frame: BTreeMap::new(),
             next_handle: 0,
-            counts: Counts::default(),
+            counters: Counters::default(),
             toll: Toll::default(),
             trace: Trace::default(),
             observer: Observer::default(),
@@ -229,6 +199,7 @@ impl World {
             put_back: None,
             worst_clock_ms: 0,
             logs: VecDeque::new(),
+            listener: None,
         };
         if world.options.laggard.is_some() {
             world.troubles.begin(0, Trouble::SlowDisk, world.now);
@@ -426,10 +397,12 @@ impl World {
     pub(crate) fn turn(&mut self, node: usize, mut effects: Vec<Effect>, mut events: VecDeque<Event>) {
         loop {
             for effect in std::mem::take(&mut effects) {
+                self.heard(node, Passed::Out(&effect));
                 self.effect(node, effect, &mut events);
             }
             let Some(event) = events.pop_front() else { break };
             self.trace.event(self.now, node, &event);
+            self.heard(node, Passed::In(&event));
             let now = self.hosts[node].now(self.now);
             let Some(machine) = &mut self.hosts[node].machine else {
                 return;

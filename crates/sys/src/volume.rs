@@ -53,7 +53,7 @@ impl LoopVolume {
     /// # Errors
     /// [`Unavailable`] without the privileges or the tools.
     pub fn create(bytes: u64) -> Result<Self, Unavailable> {
-        let place = Place::new()?;
+        let place = MountDir::new()?;
         let image = place.image();
         File::create_new(&image)?.set_len(bytes)?;
         run("mkfs.ext4", [OsStr::new("-q"), OsStr::new("-F"), image.as_os_str()])?;
@@ -100,7 +100,7 @@ impl MemoryVolume {
     /// # Errors
     /// [`Unavailable`] without the privileges.
     pub fn create(bytes: u64) -> Result<Self, Unavailable> {
-        let place = Place::new()?;
+        let place = MountDir::new()?;
         let size = format!("size={bytes}");
         let options = ["-t", "tmpfs", "-o", &size, "tmpfs"].map(OsStr::new);
         run("mount", options.into_iter().chain([place.root().as_os_str()]))?;
@@ -144,12 +144,12 @@ impl MemoryVolume {
 
 /// A directory with a mount point in it, and room for an image beside.
 #[derive(Debug)]
-struct Place {
+struct MountDir {
     dir: TempDir,
     root: PathBuf,
 }
 
-impl Place {
+impl MountDir {
     fn new() -> io::Result<Self> {
         let dir = tempfile::tempdir()?;
         let root = dir.path().join("volume");
@@ -168,7 +168,7 @@ impl Place {
 
 /// A place on which something is mounted.
 #[derive(Debug)]
-struct Mounted(Place);
+struct Mounted(MountDir);
 
 impl Drop for Mounted {
     fn drop(&mut self) {
@@ -178,7 +178,7 @@ impl Drop for Mounted {
 }
 
 /// The loop device goes with the mount.
-fn mount_image(place: &Place) -> io::Result<()> {
+fn mount_image(place: &MountDir) -> io::Result<()> {
     let image = place.image();
     run("mount", [OsStr::new("-o"), OsStr::new("loop"), image.as_os_str(), place.root().as_os_str()])
 }

@@ -10,6 +10,7 @@ use starling_wire::{Class, Envelope};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
+use crate::counters::Counters;
 use crate::endpoint::connect;
 use crate::greeting::GreetingError;
 use crate::identity::{ANY_NODE, Credentials};
@@ -17,7 +18,6 @@ use crate::large::Budget;
 use crate::link::{self, Farewell, Link, Sent, Sink};
 use crate::quic::{self, Protocols, TransportError};
 use crate::secrets::EndpointSecrets;
-use crate::stats::Stats;
 
 /// Who takes what arrives on a [`Channel`]. Called on the endpoint's own thread.
 pub trait ChannelInbox: 'static {
@@ -32,7 +32,7 @@ pub struct Dialer {
     endpoint: quinn::Endpoint,
     config: quinn::ClientConfig,
     budget: Rc<Budget>,
-    stats: Rc<Stats>,
+    counters: Rc<Counters>,
 }
 
 impl Dialer {
@@ -46,7 +46,7 @@ impl Dialer {
             endpoint: quic::endpoint(any, &EndpointSecrets::random()?, None)?,
             config: quic::client_config(credentials, Protocols::Client)?,
             budget: Rc::new(Budget::new()),
-            stats: Rc::default(),
+            counters: Rc::default(),
         })
     }
 
@@ -62,7 +62,7 @@ impl Dialer {
         let (connection, greeted) =
             connect(&self.endpoint, &self.config, Protocols::Client, to, &ours).await?;
         let node = greeted.node()?.clone();
-        let link = Link::new(connection, greeted.streams.len(), self.stats.clone(), self.budget.clone());
+        let link = Link::new(connection, greeted.streams.len(), self.counters.clone(), self.budget.clone());
         let channel =
             Channel { node, cluster: greeted.hello.cluster, wall: greeted.hello.wall, link: link.clone() };
         spawn_local(async move {
@@ -74,8 +74,8 @@ impl Dialer {
     }
 
     /// What it has done so far.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Tells the nodes that this client goes; what is under way is lost.

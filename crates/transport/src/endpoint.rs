@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
+use crate::counters::{self, Counters};
 use crate::greeting::{self, Greeted, GreetingError, lost};
 use crate::identity::{ANY_NODE, Credentials, Identity, node_name};
 use crate::inbox::{ClientId, ClientSink, Inbox, PeerSink};
@@ -23,7 +24,6 @@ use crate::link::{self, Farewell, Link, Sent};
 use crate::peers::{Arrival, Peers};
 use crate::quic::{self, Protocols, TransportError};
 use crate::secrets::EndpointSecrets;
-use crate::stats::{self, Stats};
 
 /// What an endpoint needs to know.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ pub struct Transport {
     leaving: Cell<bool>,
     link_gone: Notify,
     budget: Rc<Budget>,
-    stats: Rc<Stats>,
+    counters: Rc<Counters>,
 }
 
 impl Transport {
@@ -79,7 +79,7 @@ impl Transport {
             leaving: Cell::new(false),
             link_gone: Notify::new(),
             budget: Rc::new(Budget::new()),
-            stats: Rc::default(),
+            counters: Rc::default(),
         });
         spawn_local(transport.clone().accept());
         Ok(transport)
@@ -91,8 +91,8 @@ impl Transport {
     }
 
     /// What it has done so far.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Tries once, in the background, to connect to whoever listens at `addr`, or to `expect` and nobody else.
@@ -177,7 +177,7 @@ impl Transport {
     async fn accept(self: Rc<Self>) {
         while let Some(incoming) = self.endpoint.accept().await {
             if self.leaving.get() || self.endpoint.open_connections() >= self.max_connections {
-                stats::add(&self.stats.refused, 1);
+                counters::add(&self.counters.refused, 1);
                 incoming.refuse();
             } else if self.greeting.get() > CROWD && !incoming.remote_address_validated() {
                 // Always permitted for an address that is not validated.
@@ -197,7 +197,7 @@ impl Transport {
             Ok((connection, Protocols::Peer, greeted)) => self.serve_peer(connection, greeted, None).await,
             Ok((connection, Protocols::Client, greeted)) => self.serve_client(connection, greeted).await,
             Err(error) => {
-                stats::add(&self.stats.refused, 1);
+                counters::add(&self.counters.refused, 1);
                 tracing::warn!(%addr, %error, "refused a connection");
             }
         }
@@ -240,7 +240,7 @@ impl Transport {
         match greeted {
             Ok((connection, greeted)) => self.serve_peer(connection, greeted, Some(addr)).await,
             Err(error) => {
-                stats::add(&self.stats.dials_failed, 1);
+                counters::add(&self.counters.dials_failed, 1);
                 match error {
                     GreetingError::Refused(_)
                     | GreetingError::RefusedByPeer(_)
@@ -344,12 +344,12 @@ impl Transport {
     }
 
     fn link(&self, connection: Connection, greeted: &Greeted) -> Rc<Link> {
-        stats::add(&self.stats.connections, 1);
-        Link::new(connection, greeted.streams.len(), self.stats.clone(), self.budget.clone())
+        counters::add(&self.counters.connections, 1);
+        Link::new(connection, greeted.streams.len(), self.counters.clone(), self.budget.clone())
     }
 
     fn unlink(&self) {
-        stats::subtract(&self.stats.connections, 1);
+        counters::subtract(&self.counters.connections, 1);
         self.link_gone.notify_waiters();
     }
 }

@@ -10,7 +10,7 @@ use starling_types::limits;
 use starling_wire::{Envelope, FrameError};
 use tokio::sync::Notify;
 
-use crate::stats::{self, Stats};
+use crate::counters::{self, Counters};
 
 /// What became of a frame that was offered to a lane.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct Lane {
     queue: RefCell<Queue>,
     wake: Notify,
     writer_waits: Cell<bool>,
-    stats: Rc<Stats>,
+    counters: Rc<Counters>,
 }
 
 #[derive(Debug, Default)]
@@ -53,13 +53,13 @@ struct Batch {
 }
 
 impl Lane {
-    pub(crate) fn new(stats: Rc<Stats>) -> Self {
-        Self { queue: RefCell::default(), wake: Notify::new(), writer_waits: Cell::new(false), stats }
+    pub(crate) fn new(counters: Rc<Counters>) -> Self {
+        Self { queue: RefCell::default(), wake: Notify::new(), writer_waits: Cell::new(false), counters }
     }
 
     /// Encodes a frame into the queue.
     pub(crate) fn offer(&self, envelope: &Envelope) -> Offer {
-        let offer = self.queue.borrow_mut().push(envelope, &self.stats);
+        let offer = self.queue.borrow_mut().push(envelope, &self.counters);
         if matches!(offer, Offer::Taken) && self.writer_waits.replace(false) {
             self.wake.notify_one();
         }
@@ -86,8 +86,8 @@ impl Lane {
 
     fn written(&self) {
         let batch = std::mem::take(&mut self.queue.borrow_mut().taken);
-        stats::subtract(&self.stats.queued_frames, batch.frames);
-        stats::subtract(&self.stats.queued_bytes, batch.bytes);
+        counters::subtract(&self.counters.queued_frames, batch.frames);
+        counters::subtract(&self.counters.queued_bytes, batch.bytes);
     }
 }
 
@@ -95,18 +95,18 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         let queue = self.queue.borrow();
-        stats::subtract(&self.stats.queued_frames, queue.frames + queue.taken.frames);
-        stats::subtract(&self.stats.queued_bytes, queue.buffer.len() + queue.taken.bytes);
+        counters::subtract(&self.counters.queued_frames, queue.frames + queue.taken.frames);
+        counters::subtract(&self.counters.queued_bytes, queue.buffer.len() + queue.taken.bytes);
     }
 }
 
 impl Queue {
-    fn push(&mut self, envelope: &Envelope, stats: &Stats) -> Offer {
+    fn push(&mut self, envelope: &Envelope, counters: &Counters) -> Offer {
         if self.closed {
             return Offer::Closed;
         }
         if self.is_full() {
-            stats::add(&stats.full, 1);
+            counters::add(&counters.full, 1);
             return Offer::Full;
         }
         let start = self.buffer.len();
@@ -119,10 +119,10 @@ impl Queue {
             return Offer::Large(self.cut(start));
         }
         self.frames += 1;
-        stats::add(&stats.frames_out, 1);
-        stats::add(&stats.bytes_out, length);
-        stats::add(&stats.queued_frames, 1);
-        stats::add(&stats.queued_bytes, length);
+        counters::add(&counters.frames_out, 1);
+        counters::add(&counters.bytes_out, length);
+        counters::add(&counters.queued_frames, 1);
+        counters::add(&counters.queued_bytes, length);
         Offer::Taken
     }
 
@@ -196,8 +196,8 @@ mod tests {
         assert!(matches!(lane.offer(&envelope(1)), Offer::Full), "taken is not yet written");
         lane.written();
         assert!(matches!(lane.offer(&envelope(1)), Offer::Taken));
-        assert_eq!(lane.stats.queued_frames.get(), 1);
-        assert_eq!(lane.stats.full.get(), 2);
+        assert_eq!(lane.counters.queued_frames.get(), 1);
+        assert_eq!(lane.counters.full.get(), 2);
     }
 
     #[test]

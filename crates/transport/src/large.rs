@@ -15,9 +15,9 @@ use starling_wire::frame::frame_length;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 
+use crate::counters::{self, Counters};
 use crate::link::Sent;
 use crate::quic::LARGE_STREAMS;
-use crate::stats::{self, Stats};
 
 /// Large frames that wait for a stream.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct LargeQueue {
     bytes: Cell<usize>,
     closed: Cell<bool>,
     wake: Notify,
-    stats: Rc<Stats>,
+    counters: Rc<Counters>,
 }
 
 #[derive(Debug)]
@@ -37,13 +37,13 @@ struct LargeFrame {
 }
 
 impl LargeQueue {
-    pub(crate) fn new(stats: Rc<Stats>) -> Self {
+    pub(crate) fn new(counters: Rc<Counters>) -> Self {
         Self {
             frames: RefCell::default(),
             bytes: Cell::new(0),
             closed: Cell::new(false),
             wake: Notify::new(),
-            stats,
+            counters,
         }
     }
 
@@ -54,14 +54,14 @@ impl LargeQueue {
         }
         let waiting = self.bytes.get();
         if waiting > 0 && waiting + frame.len() > limits::LANE_QUEUE_BYTES {
-            stats::add(&self.stats.full, 1);
+            counters::add(&self.counters.full, 1);
             return Sent::Full;
         }
         self.bytes.set(waiting + frame.len());
-        stats::add(&self.stats.frames_out, 1);
-        stats::add(&self.stats.bytes_out, frame.len());
-        stats::add(&self.stats.queued_frames, 1);
-        stats::add(&self.stats.queued_bytes, frame.len());
+        counters::add(&self.counters.frames_out, 1);
+        counters::add(&self.counters.bytes_out, frame.len());
+        counters::add(&self.counters.queued_frames, 1);
+        counters::add(&self.counters.queued_bytes, frame.len());
         self.frames.borrow_mut().push_back(LargeFrame { bytes: frame.into(), priority });
         self.wake.notify_one();
         Sent::Queued
@@ -85,16 +85,16 @@ impl LargeQueue {
 
     fn written(&self, length: usize) {
         self.bytes.set(self.bytes.get() - length);
-        stats::subtract(&self.stats.queued_frames, 1);
-        stats::subtract(&self.stats.queued_bytes, length);
+        counters::subtract(&self.counters.queued_frames, 1);
+        counters::subtract(&self.counters.queued_bytes, length);
     }
 }
 
 /// A queue that goes away takes its share of the gauges along.
 impl Drop for LargeQueue {
     fn drop(&mut self) {
-        stats::subtract(&self.stats.queued_frames, self.frames.borrow().len());
-        stats::subtract(&self.stats.queued_bytes, self.bytes.get());
+        counters::subtract(&self.counters.queued_frames, self.frames.borrow().len());
+        counters::subtract(&self.counters.queued_bytes, self.bytes.get());
     }
 }
 

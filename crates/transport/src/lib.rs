@@ -17,10 +17,11 @@
 //! `files`. Settings and their reasons: `quic`. A connection from the inside out: `cutter` (bytes to frames),
 //! `lane` and `large` (frames to bytes), `link` (all of one connection), `greeting` (before it is one). Many
 //! connections: `peers` (which leads to whom), [`Inbox`] and [`Transport`] (`endpoint`), and a client's end, [`Dialer`]
-//! (`channel`). What it counts: [`Stats`].
+//! (`channel`). What it counts: [`Counters`].
 
 mod authority;
 mod channel;
+mod counters;
 mod cutter;
 mod endpoint;
 mod files;
@@ -33,12 +34,12 @@ mod link;
 mod peers;
 mod quic;
 mod secrets;
-mod stats;
 #[cfg(test)]
 mod tests;
 
 pub use authority::Authority;
 pub use channel::{Channel, ChannelInbox, Dialer};
+pub use counters::Counters;
 pub use endpoint::{Config, Transport};
 pub use greeting::GreetingError;
 pub use identity::{Credentials, Identity, IdentityError};
@@ -46,4 +47,3 @@ pub use inbox::{ClientId, Inbox};
 pub use link::Sent;
 pub use quic::TransportError;
 pub use secrets::EndpointSecrets;
-pub use stats::Stats;

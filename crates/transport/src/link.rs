@@ -16,10 +16,10 @@ use starling_wire::{Class, Envelope, FrameError, Message};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use crate::counters::{self, Counters};
 use crate::cutter::Cutter;
 use crate::lane::{Lane, Offer, write_lane};
 use crate::large::{Budget, LargeError, LargeQueue, read_one, write_large};
-use crate::stats::{self, Stats};
 
 /// What became of a message handed over for sending. `Queued` promises no delivery: the connection may be lost.
 #[must_use]
@@ -68,7 +68,7 @@ pub(crate) struct Link {
     large: Rc<LargeQueue>,
     large_written: Latch,
     budget: Rc<Budget>,
-    stats: Rc<Stats>,
+    counters: Rc<Counters>,
     frames: Cell<u64>,
     retiring: Cell<bool>,
     leaving: Cell<bool>,
@@ -83,16 +83,16 @@ impl Link {
     pub(crate) fn new(
         connection: Connection,
         lanes: usize,
-        stats: Rc<Stats>,
+        counters: Rc<Counters>,
         budget: Rc<Budget>,
     ) -> Rc<Self> {
         Rc::new(Self {
             connection,
-            lanes: (0..lanes).map(|_| Lane::new(stats.clone())).collect(),
-            large: Rc::new(LargeQueue::new(stats.clone())),
+            lanes: (0..lanes).map(|_| Lane::new(counters.clone())).collect(),
+            large: Rc::new(LargeQueue::new(counters.clone())),
             large_written: Latch::default(),
             budget,
-            stats,
+            counters,
             frames: Cell::new(0),
             retiring: Cell::new(false),
             leaving: Cell::new(false),
@@ -131,8 +131,8 @@ impl Link {
         if length > room || self.connection.send_datagram(frame.into()).is_err() {
             return None;
         }
-        stats::add(&self.stats.frames_out, 1);
-        stats::add(&self.stats.bytes_out, length);
+        counters::add(&self.counters.frames_out, 1);
+        counters::add(&self.counters.bytes_out, length);
         Some(Offer::Taken)
     }
 
@@ -186,7 +186,7 @@ impl Link {
 
     fn malformed(&self, error: &dyn std::fmt::Display) {
         if self.connection.close_reason().is_none() {
-            stats::add(&self.stats.malformed, 1);
+            counters::add(&self.counters.malformed, 1);
             let addr = self.connection.remote_address();
             tracing::warn!(%addr, %error, "closing a connection that sent what is no frame");
             self.close(Farewell::Malformed, &error.to_string());
@@ -195,8 +195,8 @@ impl Link {
 
     fn deliver(&self, frame: &[u8], sink: &dyn Sink) -> Result<(), FrameError> {
         let envelope = Envelope::decode(frame)?;
-        stats::add(&self.stats.frames_in, 1);
-        stats::add(&self.stats.bytes_in, frame.len());
+        counters::add(&self.counters.frames_in, 1);
+        counters::add(&self.counters.bytes_in, frame.len());
         self.frames.set(self.frames.get() + 1);
         if matches!(envelope.message, Message::GoAway(_)) {
             self.leaving.set(true);

@@ -11,10 +11,11 @@
 //! The little that it computes follows from one value: quorums from a bucket's properties, say.
 //!
 //! **How to read this crate.** [`id`] who, [`time`] when, [`token`] where, [`key`] what, [`bucket`] by which
-//! rules, [`outcome`] how it ended, [`limits`] how much, [`span`] how long, [`hash`] the two hashers.
+//! rules, [`outcome`] how it ended, [`limits`] how much, [`span`] how long, [`counters`] how often, [`hash`] the two hashers.
 //! [`planted`] bugs that the judges of the simulator are tried on.
 
 pub mod bucket;
+pub mod counters;
 pub mod hash;
 pub mod id;
 pub mod key;

@@ -18,12 +18,13 @@
 //! **How to read this crate.** [`event`] what goes in and out, [`rows`] how a record lies on disk, [`vnodes`]
 //! the machine, then `write`, `read` and `scan` (the waist), `cell` one key's queue, `mint` who may make dots, `context` what
 //! writers may claim to have seen, `tries` what a try of a request may do, `recall` the memory of request ids, `cache`
-//! records kept for reads, `outcome` what the disk answers.
+//! records kept for reads, `outcome` what the disk answers, `counters`.
 
 mod amnesty;
 mod cache;
 mod cell;
 mod context;
+mod counters;
 pub mod event;
 mod mint;
 mod outcome;
@@ -38,9 +39,10 @@ mod tries;
 mod vnodes;
 mod write;
 
+pub use counters::Counters;
 pub use event::{
     CellKind, Changed, ClientWrite, Done, Effect, Event, OpId, RecordPage, Refused, Replaces, ScanRange,
     Staged, Ticket, Tries,
 };
 pub use rows::CellKey;
-pub use vnodes::{Boot, Counters, HintTally, Vnodes};
+pub use vnodes::{Boot, HintTally, Vnodes};

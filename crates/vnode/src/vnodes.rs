@@ -13,6 +13,7 @@ use starling_types::{ActorId, Instant, NodeId, Now, PartitionBits, PartitionId, 
 use crate::amnesty::Amnesty;
 use crate::cache::RecordCache;
 use crate::cell::{Cell, InFlight, Task};
+use crate::counters::Counters;
 use crate::event::{CellKind, Changed, Done, Effect, Event, OpId, Ticket};
 use crate::mint::{Mint, Minting};
 use crate::recall::RequestMemory;
@@ -34,45 +35,6 @@ pub struct Boot {
     pub cache_bytes: usize,
     /// Largest value; twice this is the most a record's siblings may weigh before writes must resolve them.
     pub max_value: usize,
-}
-
-/// What the machine has counted since it started.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Counters {
-    /// Dots minted.
-    pub minted: u64,
-    /// Merges that changed a record.
-    pub merged: u64,
-    /// Merges that brought nothing new.
-    pub merged_nothing_new: u64,
-    /// Reads answered from memory.
-    pub cache_hits: u64,
-    /// Reads that needed a load.
-    pub cache_misses: u64,
-    /// Retries recognised by their request id.
-    pub repeats: u64,
-    /// Merges of two non-empty records that shared nothing: one side had forgotten its past.
-    pub conflicts: u64,
-    /// Deletes that stored nothing, because no owner held anything.
-    pub deletes_of_nothing: u64,
-    /// Tries that were not made because they would have lost at once, where the last write wins.
-    pub outranked: u64,
-    /// Writes that left more siblings than [`starling_types::limits::SIBLINGS_WARN`].
-    pub many_siblings: u64,
-    /// Commits that carried the clock's ceiling.
-    pub leases: u64,
-    /// Mints above a record or context that was too far ahead for the clock to follow.
-    pub outlying_mints: u64,
-    /// Merges that left a larger record than a client's write may leave.
-    pub outsized: u64,
-    /// Rows that could not be read.
-    pub load_errors: u64,
-    /// Of these, rows whose bytes were not those that were written.
-    pub damaged: u64,
-    /// Damaged rows given up, because no other copy was found or they were kept for others.
-    pub discarded: u64,
-    /// Commits refused because the disk was full.
-    pub no_space: u64,
 }
 
 /// What is kept for one absent owner.

@@ -1,9 +1,9 @@
 //! `starling backup create`.
 
-use starling_backup::{Cursor, Manifest, Origin, Page, Writer};
+use starling_backup::{Cursor, Manifest, Origin, Writer};
 use starling_client::Client;
 use starling_types::BucketName;
-use starling_types::row::Space;
+use starling_types::row::Page;
 use starling_wire::client::{AdminReply, AdminRequest, Export, ExportPage, Exporter};
 
 use super::{CreateArgs, Progress, show};
@@ -56,7 +56,7 @@ async fn copy(
         output::note(format!("going on with the backup in {} behind {rows} rows, run {runs}", dir.display()));
     }
     let mut progress = Progress::new("copied");
-    writer.append(page(cursor.namespace, first))?;
+    writer.append(cursor.namespace, page(first))?;
     while let Some(cursor) = writer.cursor().cloned() {
         let answer = ask(client, &cursor, buckets).await?;
         if !origin.is_same_node(&origin_of(&answer.exporter)) {
@@ -64,7 +64,7 @@ async fn copy(
             let why = format!("node {other} answers where node {} did: start again", origin.node_id);
             return Err(Failed::new(Exit::Failed, why));
         }
-        writer.append(page(cursor.namespace, answer))?;
+        writer.append(cursor.namespace, page(answer))?;
         progress.show(writer.progress());
     }
     Ok(writer.finish(now())?)
@@ -86,9 +86,9 @@ async fn ask(client: &Client, cursor: &Cursor, buckets: &[BucketName]) -> Result
     }
 }
 
-fn page(namespace: Space, answer: ExportPage) -> Page {
+fn page(answer: ExportPage) -> Page {
     let ExportPage { sequence, rows, next, damaged, .. } = answer;
-    Page { namespace, rows, next, damaged, sequence }
+    Page { rows, next, damaged, sequence, ..Page::default() }
 }
 
 fn origin_of(exporter: &Exporter) -> Origin {

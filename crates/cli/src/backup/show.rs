@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use starling_backup::{BackupError, Manifest, State, Tallies};
+use starling_backup::{Amounts, BackupError, Manifest, State};
 
 use crate::exit::{Exit, Failed};
 use crate::output;
@@ -108,6 +108,6 @@ pub fn as_json(dir: &Path, manifest: &Manifest) -> Value {
 }
 
 /// Rows and bytes by namespace, and of all.
-pub fn totals_json(totals: &Tallies) -> Value {
+pub fn totals_json(totals: &Amounts) -> Value {
     json!({ "data": totals.data, "hints": totals.hints, "meta": totals.meta, "all": totals.all() })
 }

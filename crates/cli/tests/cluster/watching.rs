@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use starling_server::metrics::{DECLARATIONS, Declaration, Kind};
+use starling_server::metrics::{Declaration, Kind, declarations};
 use tempfile::TempDir;
 
 use super::support::node::Node;
@@ -60,7 +60,7 @@ impl Exported {
 #[test]
 fn every_name_and_label_that_is_watched_is_exported() {
     let exported = scrape();
-    for declared in DECLARATIONS {
+    for declared in &declarations() {
         let labels = exported.of(declared).unwrap_or_else(|| panic!("{} is not exported", declared.name));
         let labels: BTreeSet<_> = labels.keys().map(String::as_str).filter(|l| *l != "le").collect();
         assert_eq!(labels, declared.labels.iter().copied().collect(), "{}", declared.name);
@@ -79,7 +79,7 @@ fn every_name_and_label_that_is_watched_is_exported() {
 fn check(used: &Use, exported: &Exported, file: &Path) {
     let shown = format!("{}: {} {:?}", file.display(), used.name, used.labels);
     let declared = declaration(&used.name).unwrap_or_else(|| panic!("{shown}: no such metric"));
-    let series = exported.of(declared).unwrap();
+    let series = exported.of(&declared).unwrap();
     for (label, value) in &used.labels {
         let is_known = declared.labels.contains(&label.as_str()) || FOREIGN.contains(&label.as_str());
         assert!(is_known, "{shown}: no label {label}");
@@ -114,7 +114,7 @@ fn every_metric_stands_on_the_reference_page_as_it_is_declared() {
         .filter_map(|line| line.strip_prefix("| `"))
         .map(|row| row.split_once('`').unwrap())
         .collect();
-    for declared in DECLARATIONS {
+    for declared in declarations() {
         let labels: Vec<_> = declared.labels.iter().map(|label| format!("`{label}`")).collect();
         let kind = format!("{:?}", declared.kind).to_lowercase();
         let row = rows.get(declared.name).unwrap_or_else(|| panic!("{} is not on the page", declared.name));
@@ -141,8 +141,8 @@ fn files(kinds: &[&str]) -> Vec<PathBuf> {
 }
 
 /// The declaration of a series, which for a histogram has another name.
-fn declaration(name: &str) -> Option<&'static Declaration> {
-    let find = |name: &str| DECLARATIONS.iter().find(|declared| declared.name == name);
+fn declaration(name: &str) -> Option<Declaration> {
+    let find = |name: &str| declarations().into_iter().find(|declared| declared.name == name);
     let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
     find(name).or_else(|| find(family?).filter(|declared| declared.kind == Kind::Histogram))
 }

@@ -28,7 +28,7 @@ fn a_thousand_requests_share_one_connection() {
         while let Some(call) = calls.join_next().await {
             call.unwrap();
         }
-        assert_eq!(node.transport.stats().connections.get(), 1);
+        assert_eq!(node.transport.counters().connections.get(), 1);
         let mut ids: Vec<_> = node.asked().iter().map(|request| request.id).collect();
         ids.sort();
         ids.dedup();

@@ -68,7 +68,7 @@ fn requests_go_straight_to_the_first_owner_over_one_connection_each() {
             assert!(!node.asked().is_empty());
             let mine = |request: &KvRequest| owners(&layout, &request.key) == [node.stub.id];
             assert!(node.asked().iter().all(mine));
-            assert_eq!(node.transport.stats().connections.get(), 1);
+            assert_eq!(node.transport.counters().connections.get(), 1);
         }
     });
 }

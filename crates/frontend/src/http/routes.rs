@@ -54,12 +54,12 @@ pub enum Route {
     /// The placement of one key.
     Explain(BucketName, Key),
     /// A page about the node.
-    Page(Page),
+    Page(NodePage),
 }
 
 /// Pages about the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Page {
+pub enum NodePage {
     /// The process runs.
     Healthz,
     /// Clients can be served.
@@ -85,11 +85,11 @@ impl Route {
             return named(rest).map(|(bucket, key)| Self::Explain(bucket, key));
         }
         Ok(Self::Page(match path {
-            "/healthz" => Page::Healthz,
-            "/readyz" => Page::Readyz,
-            "/metrics" => Page::Metrics,
-            "/v1/status" => Page::Status,
-            "/v1/ring" => Page::Ring,
+            "/healthz" => NodePage::Healthz,
+            "/readyz" => NodePage::Readyz,
+            "/metrics" => NodePage::Metrics,
+            "/v1/status" => NodePage::Status,
+            "/v1/ring" => NodePage::Ring,
             "/v1/local" => return Ok(Self::LocalPage),
             _ => return Err(Problem::no_such_path()),
         }))
@@ -124,7 +124,7 @@ async fn dispatch<S: KvService>(
     }
 }
 
-impl Page {
+impl NodePage {
     fn show<S: KvService>(self, service: &S) -> Response<Chunks> {
         service.count(Door::Http, FrontEvent::Command(self.name()));
         match self {

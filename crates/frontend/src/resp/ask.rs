@@ -4,7 +4,7 @@
 use starling_types::{BucketName, Key, WallTime, span};
 use starling_wire::{Failure, FailureKind, KvOp, KvRequest, QuorumChoice};
 
-use super::order::Place;
+use super::order::BucketKey;
 use crate::service::KvService;
 
 /// One key's part of a command.
@@ -48,8 +48,8 @@ impl Ask {
     }
 
     /// Where it stands in line.
-    pub fn place(&self) -> Place {
-        Place(self.bucket.clone(), self.key.clone())
+    pub fn place(&self) -> BucketKey {
+        BucketKey(self.bucket.clone(), self.key.clone())
     }
 
     /// Bytes that it keeps while it waits, about.

@@ -11,13 +11,13 @@ use starling_types::{BucketName, Key};
 
 /// Where a line forms.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(pub BucketName, pub Key);
+pub struct BucketKey(pub BucketName, pub Key);
 
 /// The commands of a connection that have not been answered. `T` is what it takes to begin one. Commands go by
 /// numbers, which the caller gives out once each.
 #[derive(Debug)]
 pub struct Order<T> {
-    lines: BTreeMap<Place, VecDeque<u64>>,
+    lines: BTreeMap<BucketKey, VecDeque<u64>>,
     commands: BTreeMap<u64, Command<T>>,
     /// May begin, in the order in which they came to be first.
     free: VecDeque<(u64, T)>,
@@ -28,7 +28,7 @@ pub struct Order<T> {
 #[derive(Debug)]
 struct Command<T> {
     /// Each once.
-    places: Vec<Place>,
+    places: Vec<BucketKey>,
     /// Lines in which another command is before it.
     behind: usize,
     /// Until it may begin.
@@ -43,7 +43,7 @@ struct Task<T> {
 
 impl<T> Order<T> {
     /// Command `number` joins the lines at `places`; it keeps `bytes` in memory while it waits.
-    pub fn join(&mut self, number: u64, mut places: Vec<Place>, bytes: usize, begins: T) {
+    pub fn join(&mut self, number: u64, mut places: Vec<BucketKey>, bytes: usize, begins: T) {
         places.sort_unstable();
         places.dedup();
         let mut behind = 0;
@@ -96,7 +96,7 @@ impl<T> Order<T> {
     }
 
     /// The first in line goes; returns the new first.
-    fn step(&mut self, place: &Place) -> Option<u64> {
+    fn step(&mut self, place: &BucketKey) -> Option<u64> {
         let line = self.lines.get_mut(place)?;
         line.pop_front();
         let next = line.front().copied();

@@ -70,7 +70,6 @@ impl Gossip {
         let jitter = self.rng.random_range(0.9..1.1);
         let wait = if self.exchange.answered { interval.mul_f64(jitter) } else { UNANSWERED_PAUSE };
         self.exchange.next = self.now.instant + wait;
-        self.tally.compares += 1;
         let short = |entry: &Entry| {
             let claim = entry.claim(self.me);
             Claim { status: settled(claim.status), ..claim }

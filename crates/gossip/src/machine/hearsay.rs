@@ -35,7 +35,7 @@ impl Gossip {
     pub(super) fn take_record(&mut self, record: Record, out: &mut Vec<Effect>) {
         let node = record.info.node;
         if !record.info.is_sound() || record.incarnation > LAST_COUNT {
-            self.tally.refused += 1;
+            self.counters.refused += 1;
         } else if node == self.me {
             self.hear_of_self(record.info.generation, record.incarnation, record.status, out);
         } else if let Some(known) = self.table.get(node) {
@@ -62,7 +62,7 @@ impl Gossip {
     fn welcome(&mut self, record: Record, out: &mut Vec<Effect>) {
         let (node, status) = (record.info.node, record.status);
         if !self.admit(record.clone()) {
-            self.tally.refused += 1;
+            self.counters.refused += 1;
             return;
         }
         out.push(Effect::Notify(Notice::Joined(record.info.clone())));
@@ -117,7 +117,7 @@ impl Gossip {
     /// comparing tables brings a newer generation's record.
     pub(super) fn take_claim(&mut self, claim: Claim, out: &mut Vec<Effect>) {
         if claim.generation.0 > LAST_COUNT || claim.incarnation > LAST_COUNT {
-            self.tally.refused += 1;
+            self.counters.refused += 1;
         } else if claim.node == self.me {
             self.hear_of_self(claim.generation, claim.incarnation, claim.status, out);
         } else if self.table.get(claim.node).is_some_and(|known| known.info.generation == claim.generation) {
@@ -179,7 +179,6 @@ impl Gossip {
                 continue;
             };
             let verdict = Claim { status: Status::Dead, ..entry.claim(self.me) };
-            self.tally.convictions += 1;
             self.condemn(verdict, out);
         }
     }
@@ -249,7 +248,6 @@ impl Gossip {
     }
 
     fn refute(&mut self, incarnation: u64) {
-        self.tally.refutations += 1;
         self.health.worse(1);
         self.table.change(self.me, |entry| entry.incarnation = incarnation + 1);
         self.rumours.push(Rumour::Record(self.table.me().record()));

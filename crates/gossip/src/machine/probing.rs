@@ -96,7 +96,7 @@ impl Gossip {
         if probe.purpose == Purpose::Revive {
             return;
         }
-        self.tally.probes_failed += 1;
+        self.counters.probes_failed += 1;
         // Helpers that hear us say so even when the target is silent: their silence is our own trouble.
         self.health.worse(if probe.asked > 0 { probe.silent.len() as u32 } else { 1 });
         let incarnation =
@@ -110,7 +110,7 @@ impl Gossip {
     fn ask(&mut self, target: NodeId, probe: &mut Probe, reliable: bool, out: &mut Vec<Effect>) {
         let seq = self.next_number();
         probe.pings.push((seq, self.now.instant));
-        self.tally.probes += 1;
+        self.counters.probes += 1;
         self.send(target, Body::Ping { seq, reliable }, probe.claim, reliable, out);
     }
 

@@ -11,7 +11,7 @@ impl Gossip {
             return;
         }
         if message.generation.0 > LAST_COUNT || message.incarnation > LAST_COUNT {
-            self.tally.refused += 1;
+            self.counters.refused += 1;
             return;
         }
         if self.has_left() {

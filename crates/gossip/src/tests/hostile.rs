@@ -47,7 +47,7 @@ fn a_million_members_are_too_many() {
         hear(&mut machine, Body::Delta { records, wanted: Vec::new() }, Vec::new());
     }
     assert_eq!(machine.members().count(), limits::MAX_MEMBERS);
-    assert!(machine.tally().refused > 0);
+    assert!(machine.counters().refused > 0);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn nobody_believes_counts_that_cannot_be_overruled() {
     }
     world.run(5 * SECOND);
     assert_eq!(world.notices, []);
-    assert_eq!(world.nodes[&1].tally().refused, 3);
+    assert_eq!(world.nodes[&1].counters().refused, 3);
 }
 
 #[test]

@@ -75,8 +75,12 @@ fn a_stall_gives_probe_and_suspicion_their_time_again() {
     lone.hear(2, Body::Rumours, vec![claim(3, 1, 0, Status::Suspect)]);
     lone.at = Duration::from_secs(20);
     lone.tell(Event::Tick);
-    assert_eq!(lone.machine.tally().stalls, 1);
-    assert_eq!(lone.machine.tally().probes_failed, 0, "the probe ran out while nobody could hear its answer");
+    assert_eq!(lone.machine.counters().stalls, 1);
+    assert_eq!(
+        lone.machine.counters().probes_failed,
+        0,
+        "the probe ran out while nobody could hear its answer"
+    );
     assert_eq!(lone.machine.status(node(3)), Some(Status::Suspect));
     lone.wait(Duration::from_secs(6));
     assert_eq!(lone.machine.status(node(3)), Some(Status::Dead), "there is an end to patience");
@@ -155,7 +159,7 @@ fn factor_after_failure(helpers_answer: bool) -> u32 {
         lone.hear(helper, Body::Unreached { seq }, Vec::new());
     }
     lone.wait(Duration::from_millis(2));
-    assert_eq!(lone.machine.tally().probes_failed, 1);
+    assert_eq!(lone.machine.counters().probes_failed, 1);
     lone.machine.health_factor()
 }
 

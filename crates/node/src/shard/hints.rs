@@ -26,9 +26,9 @@ pub(crate) struct Hints {
 }
 
 impl Hints {
-    /// Hints delivered since the start.
-    pub(super) const fn delivered_total(&self) -> u64 {
-        self.replay.delivered_total()
+    /// Counts since the start.
+    pub(crate) const fn counters(&self) -> handoff::Counters {
+        self.replay.counters()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

@@ -39,9 +39,9 @@ pub struct Restored {
     /// Whether nobody did before.
     pub is_new: bool,
     /// Records of owned keys.
-    pub data: Counts,
+    pub data: Counters,
     /// Records kept for others.
-    pub hints: Counts,
+    pub hints: Counters,
     /// Rows of the backup that no record can be made of, as far as they fit.
     pub flawed: Vec<FlawedRow>,
     /// What was read of the backup.
@@ -50,7 +50,7 @@ pub struct Restored {
 
 /// What became of records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct Counters {
     /// That were not there.
     pub new: u64,
     /// That the one which was there had to be merged with.
@@ -141,18 +141,18 @@ pub(super) struct Work<'a> {
     pending: Vec<Row>,
     bytes: u64,
     /// Of data and of hints.
-    counts: [Counts; 2],
+    counts: [Counters; 2],
     flawed: Vec<FlawedRow>,
 }
 
 impl<'a> Work<'a> {
     pub(super) fn new(engine: &'a DurableEngine, boot: Boot, cluster: Option<ClusterId>) -> Self {
-        let counts = [Counts::default(); 2];
+        let counts = [Counters::default(); 2];
         Self { engine, boot, cluster, pending: Vec::new(), bytes: 0, counts, flawed: Vec::new() }
     }
 
     /// What became of data and of hints, and of rows that were no records.
-    pub(super) fn into_counts(self) -> ([Counts; 2], Vec<FlawedRow>) {
+    pub(super) fn into_counts(self) -> ([Counters; 2], Vec<FlawedRow>) {
         (self.counts, self.flawed)
     }
 

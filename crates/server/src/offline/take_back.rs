@@ -8,7 +8,7 @@ use starling_storage::{Batch, Durability, Engine, Excavation, excavate};
 use starling_types::row::Space;
 use starling_vnode::rows::META_CLEAN_STOP;
 
-use super::restore::{Counts, Work};
+use super::restore::{Counters, Work};
 use super::rows::FlawedRow;
 use super::{OfflineError, cluster_of, open};
 use crate::home::Inhabitant;
@@ -20,9 +20,9 @@ pub struct TakenBack {
     /// What could be read.
     pub found: Excavation,
     /// Records of owned keys.
-    pub data: Counts,
+    pub data: Counters,
     /// Records kept for others.
-    pub hints: Counts,
+    pub hints: Counters,
     /// Rows that no record can be made of, as far as they fit.
     pub flawed: Vec<FlawedRow>,
 }

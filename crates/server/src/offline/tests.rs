@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use starling_backup::{Origin, Page, Utc, Writer};
+use starling_backup::{Origin, Utc, Writer};
 use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, Options, ScanLimit};
-use starling_types::row::{RowRange, Space};
+use starling_types::row::{Page, RowRange, Space};
 use starling_types::{
     ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, QualifiedKey, WallTime,
 };
@@ -117,7 +117,7 @@ fn backup(dir: &Path, node: NodeId, rows: &Rows, partial: bool) -> PathBuf {
     for namespace in Space::ALL {
         let of = rows.iter().filter(|((space, _), _)| *space == namespace);
         let rows = of.map(|((_, key), value)| (key.clone(), value.clone())).collect();
-        writer.append(Page { namespace, rows, next: None, damaged: Vec::new(), sequence: 1 }).unwrap();
+        writer.append(namespace, Page { rows, sequence: 1, ..Page::default() }).unwrap();
     }
     if !partial {
         writer.finish(NOW).unwrap();
@@ -172,7 +172,7 @@ fn an_old_backup_takes_back_nothing_newer_and_brings_back_what_was_lost() {
     let backup = backup(dir.path(), NODE, &copied, false);
     let home = dir.path().join("data");
     let restored = run(&backup, &home).unwrap();
-    assert_eq!(restored.data, Counts { new: 1, merged: 1, known: 3, healed: 0 });
+    assert_eq!(restored.data, Counters { new: 1, merged: 1, known: 3, healed: 0 });
     assert_eq!((restored.is_new, restored.inhabitant.node_id), (false, NODE));
     assert!(restored.inhabitant.generation > Generation(1_000), "more than others may have heard of");
     let mut expected = data(&new);
@@ -181,7 +181,7 @@ fn an_old_backup_takes_back_nothing_newer_and_brings_back_what_was_lost() {
     assert_eq!(meta(&home, META_HLC_CEILING), Some(ceiling(50)));
     assert_eq!(meta(&home, META_CLEAN_STOP), None, "others know what is in the store's past: new actors");
     let again = run(&backup, &home).unwrap();
-    assert_eq!(again.data, Counts { new: 0, merged: 0, known: 5, healed: 0 });
+    assert_eq!(again.data, Counters { new: 0, merged: 0, known: 5, healed: 0 });
     assert_eq!(records(&home), expected, "a second run changes nothing");
 }
 

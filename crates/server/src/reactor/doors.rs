@@ -2,7 +2,7 @@
 
 use rand::Rng;
 use starling_frontend::{Door, FrontEvent, FrontLimits, Identity, InfoSection, KvService, ReplyTo};
-use starling_node::Event;
+use starling_node::{Event, Report};
 use starling_types::{BucketName, Key, RequestId};
 use starling_wire::local::{LocalAsk, LocalPage};
 use starling_wire::{Failure, KvOp, KvRequest};
@@ -10,6 +10,12 @@ use tokio::sync::oneshot;
 
 use super::{Reactor, Whom};
 use crate::metrics;
+
+impl Reactor {
+    fn report(&self) -> Report {
+        self.node.borrow().report(self.clock.now())
+    }
+}
 
 impl KvService for Reactor {
     fn submit(&self, request: KvRequest, reply: ReplyTo) {
@@ -36,24 +42,10 @@ impl KvService for Reactor {
     }
 
     fn status(&self) -> serde_json::Value {
-        let status = self.node.borrow().status(self.clock.now());
-        let mut json = serde_json::to_value(status).unwrap_or_default();
+        let mut json = serde_json::to_value(self.report().status).unwrap_or_default();
         let sizes = self.engine.sizes();
         // Beside what the machine says of it: is it full, and what is suspected.
-        for (name, value) in [
-            ("disk_bytes", sizes.disk_bytes),
-            ("log_bytes", sizes.log_bytes),
-            ("unflushed_bytes", sizes.unflushed_bytes),
-            ("flush_backlog", sizes.flush_backlog as u64),
-            ("young_runs", sizes.l0_runs as u64),
-            ("cache_bytes", sizes.cache_bytes),
-            ("damaged_tables", sizes.damaged_tables as u64),
-            ("unread_tables", sizes.unread_tables as u64),
-            ("read_failures", sizes.read_failures),
-            ("ruins", sizes.ruins as u64),
-            ("scrubbed_bytes", sizes.scrubbed_bytes),
-            ("scrub_passes", sizes.scrub_passes),
-        ] {
+        for (name, _, value) in metrics::sizes(&sizes) {
             json["storage"][name] = value.into();
         }
         json["storage"]["short_of_space"] = sizes.is_short_of_space.into();
@@ -64,13 +56,11 @@ impl KvService for Reactor {
 
     fn metrics(&self) -> String {
         let Some(transport) = self.transport.get() else { return String::new() };
-        let sizes = self.engine.sizes();
-        self.telemetry.render(&self.node.borrow(), self.clock.now(), transport.stats(), sizes)
+        self.telemetry.render(&self.report(), transport.counters(), &self.engine.sizes())
     }
 
     fn ring(&self) -> serde_json::Value {
-        let node = self.node.borrow();
-        let Some(layout) = node.view().layout() else { return serde_json::json!({ "layout_version": 0 }) };
+        let Some(layout) = self.report().layout else { return serde_json::json!({ "layout_version": 0 }) };
         let members = layout.members().map(|role| {
             serde_json::json!({
                 "node_id": role.node, "name": role.name, "quic": role.addr, "zone": role.zone.as_str(),
@@ -120,9 +110,7 @@ impl KvService for Reactor {
     }
 
     fn info(&self) -> Vec<InfoSection> {
-        let node = self.node.borrow();
-        let status = node.status(self.clock.now());
-        let totals = node.data_plane().totals();
+        let Report { status, counters, cached_bytes, .. } = self.report();
         let line = |name: &str, value: &dyn ToString| (name.to_owned(), value.to_string());
         let members = status.members.iter().filter(|m| m.state == "alive").count();
         let cluster = vec![
@@ -133,12 +121,12 @@ impl KvService for Reactor {
             line("members_alive", &members),
         ];
         let stats = vec![
-            line("reads_reached", &totals.shard.reads_ok),
-            line("reads_missed", &totals.shard.reads_missed),
-            line("writes_reached", &totals.shard.writes_ok),
-            line("writes_missed", &totals.shard.writes_missed),
+            line("reads_reached", &counters.shard.reads_ok),
+            line("reads_missed", &counters.shard.reads_missed),
+            line("writes_reached", &counters.shard.writes_ok),
+            line("writes_missed", &counters.shard.writes_missed),
             line("hints", &status.hints.count),
-            line("cached_bytes", &totals.cached_bytes),
+            line("cached_bytes", &cached_bytes),
         ];
         vec![InfoSection { name: "Cluster", fields: cluster }, InfoSection { name: "Stats", fields: stats }]
     }

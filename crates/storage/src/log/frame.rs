@@ -27,7 +27,7 @@ pub(super) struct FrameHeader {
 
 /// Where in which log a frame stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct FramePosition {
     pub(super) store: u64,
     pub(super) sequence: Sequence,
     pub(super) synced: Sequence,
@@ -36,7 +36,7 @@ pub(super) struct Place {
 
 impl FrameHeader {
     /// The header of `payload`, encoded, and its checksum.
-    pub(super) fn encode(place: Place, length: u32, payload: &[u8]) -> ([u8; FRAME_HEADER], u64) {
+    pub(super) fn encode(place: FramePosition, length: u32, payload: &[u8]) -> ([u8; FRAME_HEADER], u64) {
         let mut bytes = [0; FRAME_HEADER];
         bytes[0..4].copy_from_slice(&MAGIC);
         bytes[4..8].copy_from_slice(&length.to_le_bytes());

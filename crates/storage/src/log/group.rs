@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::frame::{ALIGNMENT, FRAME_HEADER, FrameHeader, Place};
+use super::frame::{ALIGNMENT, FRAME_HEADER, FrameHeader, FramePosition};
 use super::sequence::Sequence;
 
 /// A group under construction. Begun with [`super::Log::group`], where its frames will follow.
 #[derive(Debug)]
 pub(crate) struct Group {
-    next: Place,
-    begins: Place,
+    next: FramePosition,
+    begins: FramePosition,
     buffer: BytesMut,
     oversized: Option<usize>,
 }
@@ -20,14 +20,14 @@ pub(crate) struct Group {
 #[derive(Debug, Clone)]
 pub(crate) struct Frames {
     bytes: Bytes,
-    pub(super) begins: Place,
-    pub(super) next: Place,
+    pub(super) begins: FramePosition,
+    pub(super) next: FramePosition,
     pub(super) oversized: Option<usize>,
 }
 
 impl Group {
     /// A group behind `place`'s predecessor.
-    pub(super) fn new(place: Place) -> Self {
+    pub(super) fn new(place: FramePosition) -> Self {
         Self { next: place, begins: place, buffer: BytesMut::new(), oversized: None }
     }
 

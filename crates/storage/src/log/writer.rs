@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::error::LogError;
-use super::frame::Place;
+use super::frame::FramePosition;
 use super::group::{Frames, Group};
 use super::opening::Settings;
 use super::segment::{SEGMENT_HEADER, SegmentHeader};
@@ -167,9 +167,9 @@ impl Log {
         self.closed.len() + usize::from(self.active.is_some())
     }
 
-    fn next_place(&self) -> Place {
+    fn next_place(&self) -> FramePosition {
         let (store, synced, previous) = (self.store, self.synced, self.chain);
-        Place { store, sequence: self.last.next(), synced, previous }
+        FramePosition { store, sequence: self.last.next(), synced, previous }
     }
 
     fn check(&self) -> Result<(), LogError> {

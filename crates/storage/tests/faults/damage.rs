@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rand::RngExt;
 
-use crate::common::damage::{Known, Tally, prepared};
+use crate::common::damage::{Findings, Known, prepared};
 use crate::common::files::Files;
 use crate::common::{data_dir, scratch, seeded};
 
@@ -55,7 +55,7 @@ fn cut(wanted: impl Fn(&Path) -> bool, keep_len: bool) {
     let content = prepared.killed.0[&file].clone().expect("a file");
     let used = content.used().len() as u64;
     let home = scratch();
-    let mut tally = Tally::default();
+    let mut tally = Findings::default();
     let ends = [0, 1, used - 1, used, content.len() - 1];
     let random = (ends.len() as u64..LENGTHS).map(|_| rng.random_range(0..used));
     for len in random.chain(ends) {
@@ -70,7 +70,7 @@ fn cut(wanted: impl Fn(&Path) -> bool, keep_len: bool) {
 fn flip(files: &Files, known: &Known) {
     let (_, mut rng) = seeded("flip");
     let home = scratch();
-    let mut tally = Tally::default();
+    let mut tally = Findings::default();
     for (path, content) in files.contents() {
         for at in Files::places(content, PLACES, |range| rng.random_range(range)) {
             let flipped = files.with(path, content.flipped(at, rng.random_range(0..8)));

@@ -1,6 +1,6 @@
 //! Files that are not there any more.
 
-use crate::common::damage::{Known, Outcome, Tally, prepared};
+use crate::common::damage::{Findings, Known, Outcome, prepared};
 use crate::common::files::Files;
 use crate::common::{data_dir, scratch};
 
@@ -21,7 +21,7 @@ fn a_file_missing_from_a_closed_store_is_noticed() {
 #[track_caller]
 fn remove_each(files: &Files, known: &Known) {
     let home = scratch();
-    let mut tally = Tally::default();
+    let mut tally = Findings::default();
     for path in files.0.keys() {
         let rest = files.without(path);
         if rest.contents().all(|(_, content)| content.used().len() < SMALL) {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use crate::common::damage::{Known, Outcome, Prepared, Tally, examine, prepared};
+use crate::common::damage::{Findings, Known, Outcome, Prepared, examine, prepared};
 use crate::common::files::Files;
 use crate::common::{data_dir, scratch};
 
@@ -53,7 +53,7 @@ fn a_part_from_a_newer_copy_is_noticed_or_harmless() {
 fn mix(files: &Files, others: &Files, known: &[&Known]) {
     let home = scratch();
     let dir = data_dir(home.path());
-    let mut tally = Tally::default();
+    let mut tally = Findings::default();
     let paths = files.0.keys().chain(others.0.keys().filter(|path| !files.0.contains_key(*path)));
     for path in paths {
         let mixed = files.with_part_of(path, others);

@@ -47,7 +47,7 @@ fn garbage_closes_its_own_connection_and_no_other() {
                 panic!("not closed by the application");
             };
             assert_eq!(u64::from(close.error_code), 3);
-            while two.transport.stats().malformed.get() <= round {
+            while two.transport.counters().malformed.get() <= round {
                 tokio::task::yield_now().await;
             }
             two.inbox.down().await;
@@ -74,7 +74,7 @@ fn a_peer_that_does_not_read_fills_its_own_queue_only() {
             tokio::task::yield_now().await;
         }
         assert!(taken < limits::LANE_QUEUE_BYTES + (20 << 20), "{taken}");
-        assert!(two.transport.stats().full.get() >= 100);
+        assert!(two.transport.counters().full.get() >= 100);
         assert_eq!(two.send(1, Class::Background, &merge(1, 10)), Sent::Queued);
         assert_eq!(one.inbox.frames(1).await, [merge(1, 10)]);
     });

@@ -17,9 +17,9 @@ fn frames_cross_in_every_lane_and_in_both_directions() {
             frames.sort_by_key(|frame| frame.exchange);
             let expected: Vec<_> = (1..=4).map(|request| merge(request, 1_000)).collect();
             assert_eq!(frames, expected);
-            let stats = node.transport.stats();
-            assert_eq!((stats.frames_in.get(), stats.frames_out.get()), (4, 4));
-            assert_eq!((stats.queued_frames.get(), stats.queued_bytes.get()), (0, 0));
+            let counters = node.transport.counters();
+            assert_eq!((counters.frames_in.get(), counters.frames_out.get()), (4, 4));
+            assert_eq!((counters.queued_frames.get(), counters.queued_bytes.get()), (0, 0));
         }
     });
 }

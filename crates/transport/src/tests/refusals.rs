@@ -8,13 +8,13 @@ use crate::identity::ANY_NODE;
 use crate::quic::{self, Protocols};
 
 fn refused_once(node: &Node) {
-    assert_eq!(node.transport.stats().refused.get(), 1);
+    assert_eq!(node.transport.counters().refused.get(), 1);
     assert!(node.transport.connected().is_empty());
     assert!(!node.inbox.told.borrow().iter().any(|told| matches!(told, Told::Up(_))));
 }
 
 async fn refusal(node: &Node) {
-    while node.transport.stats().refused.get() == 0 {
+    while node.transport.counters().refused.get() == 0 {
         tokio::task::yield_now().await;
     }
     refused_once(node);
@@ -146,7 +146,7 @@ fn connections_above_the_limit_are_refused() {
         three.dial(&two);
         let error = three.inbox.failed().await;
         assert!(matches!(error, GreetingError::Handshake(_)), "{error}");
-        assert_eq!(two.transport.stats().refused.get(), 1);
+        assert_eq!(two.transport.counters().refused.get(), 1);
         assert_eq!(two.transport.connected(), [NodeId::from_bits(1)]);
     });
 }

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn places(keys: &[u8]) -> Vec<Place> {
-    let place = |key: &u8| Place(BucketName::default_bucket(), Key::new(vec![*key]).unwrap());
+fn places(keys: &[u8]) -> Vec<BucketKey> {
+    let place = |key: &u8| BucketKey(BucketName::default_bucket(), Key::new(vec![*key]).unwrap());
     keys.iter().map(place).collect()
 }
 
@@ -53,7 +53,7 @@ fn the_same_key_in_another_bucket_is_another_place() {
     let mut order = Order::default();
     let key = Key::new("k").unwrap();
     for (number, bucket) in [(0, 0), (1, 1), (2, 0)] {
-        let place = Place(BucketName::numbered(bucket).unwrap(), key.clone());
+        let place = BucketKey(BucketName::numbered(bucket).unwrap(), key.clone());
         order.join(number, vec![place], 1, "set k");
     }
     assert_eq!(begun(&mut order), [(0, "set k"), (1, "set k")]);

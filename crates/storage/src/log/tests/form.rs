@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::frame::{FRAME_HEADER, FrameHeader, Place};
+use super::super::frame::{FRAME_HEADER, FrameHeader, FramePosition};
 use super::super::segment::{HEADER_BYTES, SegmentHeader, name, number};
 use super::*;
 
@@ -10,8 +10,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn place() -> Place {
-    Place {
+fn place() -> FramePosition {
+    FramePosition {
         store: STORE,
         sequence: Sequence(0x0102),
         synced: Sequence(0x0101),
@@ -136,7 +136,7 @@ proptest! {
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     let frame = (any::<u64>(), 0u32..200, prop::collection::vec(any::<u8>(), 0..40)).prop_map(
         |(sequence, length, payload)| {
-            let place = Place { sequence: Sequence(sequence % 900), ..place() };
+            let place = FramePosition { sequence: Sequence(sequence % 900), ..place() };
             [&FrameHeader::encode(place, length, &payload).0[..], &payload].concat()
         },
     );

@@ -124,12 +124,12 @@ pub enum Outcome {
 
 /// How often each outcome was seen, and what was wrong.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Findings {
     pub outcomes: BTreeMap<Outcome, usize>,
     pub faults: Vec<String>,
 }
 
-impl Tally {
+impl Findings {
     /// Lays the files out in `dir` and holds the store in them against what it may hold.
     pub fn examine(&mut self, what: impl Debug, files: &Files, dir: &Path, known: &Known) {
         files.lay_out(dir);

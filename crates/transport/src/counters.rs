@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 /// One endpoint's counters since its start; `queued_*` and `connections` are gauges.
 #[derive(Debug, Default)]
-pub struct Stats {
+pub struct Counters {
     /// Frames decoded and delivered.
     pub frames_in: Cell<u64>,
     /// Bytes of those frames.
