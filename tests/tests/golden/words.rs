@@ -2,6 +2,7 @@
 
 use starling_node::losses::META_SUSPECT;
 use starling_node::{CommitId, Effect, Event, Log, ScanId};
+use starling_types::NodeId;
 use starling_types::row::{LoadFailure, Page, RowWrite, Space};
 use starling_vnode::{CellKey, CellKind, rows};
 use starling_wire::client::{AdminReply, AdminRequest, ReadReply, Seen, WriteReply};
