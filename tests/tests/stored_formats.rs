@@ -1,8 +1,7 @@
-//! Files that releases have left behind, as fixtures: this release opens them and finds exactly what was written. And
-//! files of releases to come: they are refused, with words that say what to do, and left alone.
+//! Files that earlier versions have left behind, as fixtures: this one opens them and finds exactly what was written. And
+//! files of other formats: they are refused, with words that say what to do, and left alone.
 //!
-//! `STARLING_WRITE_FIXTURES=1 cargo test -p starling-tests --test stored_formats` writes the fixtures of this release.
-//! That is done once, when a format changes, into a directory of its own; those of earlier releases stay as they are.
+//! Fixtures come in sets, one for each commit that changed a format: docs/design/versions.md.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the way to fail")]
 
@@ -12,25 +11,25 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use starling_backup::{BackupError, Origin, Page, Reader, Row, Utc, Writer};
-use starling_causality::{Dot, Hlc, Mint, Payload, Record, VersionVector};
+use starling_causality::{ContextToken, Dot, Hlc, Mint, Payload, Record, VersionVector};
+use starling_node::{Boot, Losses};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, Options, ScanLimit, StorageError};
 use starling_types::row::{RowRange, Space};
 use starling_types::{
-    ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, QualifiedKey, WallTime,
+    ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId, QualifiedKey, RequestId, WallTime,
 };
 use starling_vnode::CellKey;
-use starling_vnode::rows::{FIRST_GENERATION, META_HLC_CEILING};
+use starling_vnode::rows::{self, FIRST_GENERATION, META_HLC_CEILING};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
 
 type Rows = BTreeMap<(Space, Bytes), Bytes>;
 
+#[path = "../fixtures/sets.rs"]
+mod sets;
+
 const CLUSTER: ClusterId = ClusterId::from_bits(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
 const MADE: Utc = Utc(WallTime::from_millis(1_785_587_696_789));
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
-}
 
 /// Small files: most of a log is zeros.
 fn options() -> Options {
@@ -41,11 +40,14 @@ fn key(name: &str) -> QualifiedKey {
     QualifiedKey::new(CLUSTER.hash_seed(), BucketName::default_bucket(), Key::new(name.to_owned()).unwrap())
 }
 
+fn dot(actor: u64, hlc: u64) -> Dot {
+    Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_bits(hlc) }
+}
+
 /// A record of writes by these actors, each by one who has seen nothing.
 fn siblings(writes: &[(u64, Payload)]) -> Bytes {
     let write = |record: Record, (actor, payload): &(u64, Payload)| {
-        let dot =
-            Dot { actor: ActorId::from_bits(*actor), hlc: Hlc::from_parts(1_700_000_000_000 + actor, 3) };
+        let dot = dot(*actor, Hlc::from_parts(1_700_000_000_000 + actor, 3).bits());
         record.write(Mint::plain(&VersionVector::new(), dot, payload.clone()))
     };
     writes.iter().fold(Record::default(), write).encode()
@@ -108,6 +110,7 @@ fn write_store(dir: &Path) {
     }
     let mut batch = Batch::new();
     batch.delete(Space::Meta, "filler");
+    sets::newest("meta.txt").into_iter().for_each(|(key, value)| batch.put(Space::Meta, key, value));
     first().into_iter().for_each(|((namespace, key), value)| batch.put(namespace, key, value));
     engine.commit(&[batch], Durability::Synced).unwrap();
     engine.flush().unwrap();
@@ -142,17 +145,19 @@ fn write_backup(dir: &Path) {
     fs::remove_file(dir.join("LOCK")).unwrap();
 }
 
-/// A copy of a fixture, to be opened.
-fn copy_of(name: &str) -> TempDir {
-    let (fixture, dir) = (fixture(name), TempDir::new().unwrap());
-    if std::env::var_os("STARLING_WRITE_FIXTURES").is_some() && !fixture.exists() {
-        match name {
-            STORE => write_store(&fixture),
-            _ => write_backup(&fixture),
-        }
-    }
-    copy(&fixture, dir.path());
-    dir
+/// Of each set that has one: its number, and a copy to be opened.
+fn copies_of(part: &str) -> Vec<(String, TempDir)> {
+    let sets = sets::sets().into_iter().filter(|set| set.join(part).is_dir());
+    let copy = |set: PathBuf| {
+        let dir = TempDir::new().unwrap();
+        copy(&set.join(part), dir.path());
+        (set.file_name().unwrap().to_str().unwrap().to_owned(), dir)
+    };
+    sets.map(copy).collect()
+}
+
+fn newest(part: &str) -> TempDir {
+    copies_of(part).pop().unwrap().1
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -179,45 +184,137 @@ fn rows_of(engine: &DurableEngine) -> Rows {
         assert!(page.damaged.is_empty(), "{page:?}");
         rows.extend(page.rows.into_iter().map(|(key, value)| ((namespace, key), value)));
     }
-    // What the store writes about itself begins with a zero.
-    rows.retain(|(namespace, key), _| *namespace != Space::Meta || key[0] != 0);
-    as_written_today(rows)
+    rows
 }
 
-/// The fixtures' records have version 1. This release reads them, and writes them in a later one.
+/// Rows as this version would write them: what earlier ones wrote of records is read, and written anew.
 fn as_written_today(mut rows: Rows) -> Rows {
-    for ((namespace, _), value) in &mut rows {
-        if *namespace != Space::Meta {
-            assert_eq!(value.first(), Some(&1));
-            *value = Record::decode(value).unwrap().encode();
-        }
-    }
+    // Of what a node knows of itself, sets hold more and more.
+    rows.retain(|(namespace, key), _| *namespace != Space::Meta || key == META_HLC_CEILING);
+    let records = rows.iter_mut().filter(|((namespace, _), _)| *namespace != Space::Meta);
+    records.for_each(|(_, value)| *value = Record::decode(value).unwrap().encode());
     rows
 }
 
 #[test]
-fn a_store_of_this_format_holds_what_was_written() {
-    let dir = copy_of(STORE);
-    for open in ["the first", "the second"] {
-        let engine = DurableEngine::open(dir.path(), options()).unwrap();
-        assert!(!engine.report().has_losses(), "{open} open: {}", engine.report());
-        assert_eq!(rows_of(&engine), at_last(), "{open} open");
-        let (data, dropped) = CellKey::data(key("dropped")).row();
-        assert_eq!(engine.get(data, &dropped), Ok(None), "{open} open");
-        engine.flush().unwrap();
-        engine.close().unwrap();
+fn every_store_holds_what_was_written() {
+    for (set, dir) in copies_of(STORE) {
+        for open in ["the first", "the second"] {
+            let engine = DurableEngine::open(dir.path(), options()).unwrap();
+            assert!(!engine.report().has_losses(), "{set}, {open} open: {}", engine.report());
+            let rows = rows_of(&engine);
+            let meta = rows.iter().filter(|((space, key), _)| *space == Space::Meta && key[0] != 0);
+            let meta: Vec<_> = meta.map(|((_, key), value)| (key.clone(), value.clone())).collect();
+            Boot::read(&meta, &Losses::NONE).unwrap();
+            assert_eq!(as_written_today(rows), at_last(), "{set}, {open} open");
+            let (data, dropped) = CellKey::data(key("dropped")).row();
+            assert_eq!(engine.get(data, &dropped), Ok(None), "{set}, {open} open");
+            engine.flush().unwrap();
+            engine.close().unwrap();
+        }
     }
 }
 
 #[test]
-fn a_backup_of_this_format_holds_what_was_written() {
-    let dir = copy_of(BACKUP);
-    let reader = Reader::open(dir.path()).unwrap();
-    assert!(reader.verify(|_| {}).is_whole());
-    let rows = reader.rows().map(Result::unwrap);
-    let rows: Rows = rows.map(|Row { namespace, key, value }| ((namespace, key), value)).collect();
-    assert_eq!(as_written_today(rows), at_last());
-    assert_eq!((reader.manifest().begun_at, reader.manifest().origin.cluster_id), (MADE, Some(CLUSTER)));
+fn every_backup_holds_what_was_written() {
+    for (set, dir) in copies_of(BACKUP) {
+        let reader = Reader::open(dir.path()).unwrap();
+        assert!(reader.verify(|_| {}).is_whole(), "{set}");
+        let rows = reader.rows().map(Result::unwrap);
+        let rows: Rows = rows.map(|Row { namespace, key, value }| ((namespace, key), value)).collect();
+        assert_eq!(as_written_today(rows), at_last(), "{set}");
+        let manifest = reader.manifest();
+        assert_eq!((manifest.begun_at, manifest.origin.cluster_id), (MADE, Some(CLUSTER)), "{set}");
+    }
+}
+
+/// The bytes of every file, by its path.
+fn files_of(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(at) = dirs.pop() {
+        for path in fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()) {
+            match path.is_dir() {
+                true => dirs.push(path),
+                false => _ = files.insert(path.strip_prefix(dir).unwrap().into(), fs::read(&path).unwrap()),
+            }
+        }
+    }
+    files
+}
+
+/// Holds what is written today against the newest fixture: of each file the first bytes, as many as `head` says. Or makes
+/// it one, if a set is to be written.
+fn hold(part: &str, write: fn(&Path), head: fn(&Path) -> usize) {
+    let dir = TempDir::new().unwrap();
+    write(dir.path());
+    if let Some(set) = sets::wanted() {
+        return copy(dir.path(), &set.join(part));
+    }
+    let (today, fixture) = (files_of(dir.path()), files_of(newest(part).path()));
+    assert!(today.keys().eq(fixture.keys()), "{:?} {:?}", today.keys(), fixture.keys());
+    for (path, bytes) in &today {
+        let head = head(path).min(bytes.len());
+        let is_same = fixture[path].get(..head) == Some(&bytes[..head]);
+        assert!(is_same, "{} has another format: see docs/design/versions.md", path.display());
+    }
+}
+
+#[test]
+fn backups_are_written_as_they_always_were() {
+    hold(BACKUP, write_backup, |_| usize::MAX);
+}
+
+/// What follows bears the number of the store, or times. Of our own files every byte is held by tests beside their code.
+#[test]
+fn stores_are_written_as_they_always_were() {
+    hold(STORE, write_store, |path| match path.file_name().unwrap().to_str().unwrap() {
+        "FORMAT" => "starling store 2 ".len(),
+        "marks" => usize::MAX,
+        "watermark" | "current" => 8,
+        log if log.ends_with(".log") => 16,
+        manifest if manifest.starts_with('v') => 24,
+        _ => 64,
+    });
+}
+
+#[test]
+fn values_are_written_as_they_always_were() {
+    let seen = [dot(0xc, 2)].into_iter().collect();
+    let full = Mint {
+        expires_at: Some(WallTime::from_millis(77)),
+        id: Some(RequestId::from_bits(0x1d)),
+        rank: Some(Hlc::from_bits(6)),
+        ..Mint::plain(&seen, dot(0xb, 3), Payload::Value("hi".into()))
+    };
+    let record = Record::default().write(full);
+    let record = record.write(Mint::plain(&VersionVector::new(), dot(0xa, 4), Payload::Tombstone));
+    let replaced = record.write(Mint::plain(record.context(), dot(0xa, 9), Payload::Value("new".into())));
+    let token = ContextToken::seal(CLUSTER, 1, &key("k"), record.context());
+    let rows =
+        [("row.data", CellKey::data(key("k"))), ("row.hint", CellKey::hint(NodeId::from_bits(5), key("k")))];
+    let values = [
+        ("record", record.encode()),
+        ("record.replaced", replaced.encode()),
+        ("token", token.as_bytes().clone()),
+    ];
+    let rows = rows.into_iter().map(|(name, cell)| (name, cell.row().1));
+    let today =
+        values.into_iter().chain(rows).map(|(name, bytes)| (name.to_owned(), bytes.to_vec())).collect();
+    sets::hold("values.txt", today, |name, bytes| {
+        let bytes = Bytes::copy_from_slice(bytes);
+        match name {
+            "record" => assert_eq!(Record::decode(&bytes), Ok(record.clone())),
+            "record.replaced" => assert_eq!(Record::decode(&bytes), Ok(replaced.clone())),
+            "token" => {
+                let seen = ContextToken::open(&bytes, CLUSTER, 1, &key("k"));
+                assert_eq!(seen.as_ref(), Ok(record.context()));
+            }
+            "row.data" => assert_eq!(rows::parse_data(&bytes).unwrap().3, *key("k").key()),
+            "row.hint" => assert_eq!(rows::parse_hint(CLUSTER.hash_seed(), &bytes).unwrap().key, key("k")),
+            _ => panic!("{name}"),
+        }
+    });
 }
 
 /// The only file of the log with batches in it.
@@ -228,7 +325,7 @@ fn segment(dir: &Path) -> PathBuf {
 
 #[test]
 fn a_store_of_a_later_format_is_refused_and_left_alone() {
-    let dir = copy_of(STORE);
+    let dir = newest(STORE);
     let format = dir.path().join("tables").join("FORMAT");
     let text = fs::read_to_string(&format).unwrap();
     assert!(text.starts_with("starling store 2 "), "{text}");
@@ -238,7 +335,7 @@ fn a_store_of_a_later_format_is_refused_and_left_alone() {
 
 #[test]
 fn a_log_of_a_later_format_is_refused_and_left_alone() {
-    let dir = copy_of(STORE);
+    let dir = newest(STORE);
     let segment = segment(dir.path());
     let mut bytes = fs::read(&segment).unwrap();
     bytes[8..12].copy_from_slice(&2u32.to_le_bytes());
@@ -260,21 +357,21 @@ fn is_refused(dir: &Path, format: u32) {
 #[test]
 fn side_files_of_a_later_format_cost_no_row() {
     for (file, from, to) in [("meta/marks", "marks 1", "marks 2"), ("meta/watermark", "SLmark1", "SLmark2")] {
-        let dir = copy_of(STORE);
+        let dir = newest(STORE);
         let path = dir.path().join(file);
         let bytes = fs::read(&path).unwrap();
         let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
         let bytes = [&bytes[..at], to.as_bytes(), &bytes[at + to.len()..]].concat();
         fs::write(&path, bytes).unwrap();
         let engine = DurableEngine::open(dir.path(), options()).unwrap();
-        assert_eq!(rows_of(&engine), at_last(), "{file}");
+        assert_eq!(as_written_today(rows_of(&engine)), at_last(), "{file}");
         assert_eq!(engine.report().has_losses(), file == "meta/marks", "{file}: {}", engine.report());
     }
 }
 
 #[test]
 fn a_backup_of_a_later_format_is_refused() {
-    let dir = copy_of(BACKUP);
+    let dir = newest(BACKUP);
     let path = dir.path().join("manifest.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("\"format_version\": 1", "\"format_version\": 2", 1)).unwrap();
@@ -283,5 +380,5 @@ fn a_backup_of_a_later_format_is_refused() {
     assert!(error.to_string().contains("use the version that wrote it"), "{error}");
 }
 
-const STORE: &str = "store-v2";
-const BACKUP: &str = "backup-v1";
+const STORE: &str = "store";
+const BACKUP: &str = "backup";

@@ -240,6 +240,10 @@ fn read(file: &Path, bytes: &[u8]) -> Result<Inhabitant, HomeError> {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/fixtures/sets.rs"]
+mod sets;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -263,6 +267,19 @@ mod tests {
         let again = Home::enter(dir.path(), USED, NodeId::from_bits(8), None).unwrap();
         assert_eq!((again.inhabitant.node_id, again.inhabitant.generation), (NODE, Generation(2)));
         assert_eq!(again.inhabitant.cluster_id, Some(ClusterId::from_bits(9)));
+    }
+
+    #[test]
+    fn node_files_are_written_as_they_always_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let cluster = ClusterId::from_bits(9);
+        enter(dir.path(), EMPTY).unwrap().join(cluster).unwrap();
+        let today = [(FILE.to_owned(), fs::read(dir.path().join(FILE)).unwrap())].into();
+        sets::hold("home.txt", today, |name, bytes| {
+            let found = read(Path::new(name), bytes).unwrap();
+            assert_eq!((found.node_id, found.cluster_id), (NODE, Some(cluster)));
+            assert_eq!(found.generation, Generation(1));
+        });
     }
 
     #[test]

@@ -101,14 +101,6 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes() {
-        let row = life(300, true).row(NODE);
-        assert_eq!(&row.key[..], b"life/e6429c9357c89867");
-        assert_eq!(&row.value.unwrap()[..], b"\x93\x01\xcd\x01\x2c\xc3");
-        assert_eq!(forgotten_life(NODE).key, row.key);
-    }
-
-    #[test]
     fn a_start_knows_what_was_written() {
         for life in [life(1, false), life(7, true), life(u64::MAX, false)] {
             let row = life.row(NODE);

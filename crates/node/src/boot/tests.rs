@@ -2,6 +2,8 @@ use starling_types::{ActorId, PartitionId};
 
 use super::*;
 
+mod stored;
+
 fn meta(rows: &[(&'static [u8], &[u8])]) -> Vec<(Bytes, Bytes)> {
     let row =
         |(key, value): &(&'static [u8], &[u8])| (Bytes::from_static(key), Bytes::copy_from_slice(value));
