@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use starling_backup::{BackupError, Origin, Page, Reader, Row, Utc, Writer};
+use starling_backup::{Origin, Page, Reader, Row, Utc, Writer};
 use starling_causality::{ContextToken, Dot, Hlc, Mint, Payload, Record, VersionVector};
 use starling_node::{Boot, Losses};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, Options, ScanLimit, StorageError};
@@ -21,7 +21,7 @@ use starling_types::{
 use starling_vnode::CellKey;
 use starling_vnode::rows::{self, FIRST_GENERATION, META_HLC_CEILING};
 use tempfile::TempDir;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 type Rows = BTreeMap<(Space, Bytes), Bytes>;
 
@@ -126,16 +126,19 @@ fn write_store(dir: &Path) {
     }
 }
 
-fn write_backup(dir: &Path) {
-    let origin = Origin {
+fn origin() -> Origin {
+    Origin {
         node_id: NodeId::from_bits(5),
         name: "n1".into(),
         cluster_id: Some(CLUSTER),
         generation: Generation(2),
         layout_version: LayoutVersion(1),
         release: "0.1.0".into(),
-    };
-    let mut writer = Writer::begin(dir, origin, None, MADE).unwrap();
+    }
+}
+
+fn write_backup(dir: &Path) {
+    let mut writer = Writer::begin(dir, origin(), None, MADE).unwrap();
     for namespace in Space::ALL {
         let rows = at_last().into_iter().filter(|((space, _), _)| *space == namespace);
         let rows = rows.map(|((_, key), value)| (key, value)).collect();
@@ -317,40 +320,70 @@ fn values_are_written_as_they_always_were() {
     });
 }
 
-/// The only file of the log with batches in it.
-fn segment(dir: &Path) -> PathBuf {
-    let files = fs::read_dir(dir.join("log")).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|e| e == "log")).max().unwrap()
+/// Bytes of a file of the store in their place, as versions of other formats would have them.
+type Forgery = fn(&Path, u8);
+
+fn forge(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+fn forge_store(dir: &Path, format: u8) {
+    forge(&dir.join("tables/FORMAT"), |text| {
+        let at = "starling store ".len();
+        text[at] = b'0' + format;
+        let sum = format!("{:016x}", xxh3_64(&text[..33]));
+        text[34..50].copy_from_slice(sum.as_bytes());
+    });
+}
+
+fn forge_log(dir: &Path, format: u8) {
+    let segments = fs::read_dir(dir.join("log")).unwrap().map(|entry| entry.unwrap().path());
+    forge(&segments.max().unwrap(), |bytes| {
+        bytes[8..12].copy_from_slice(&u32::from(format).to_le_bytes());
+        let sum = xxh3_64(&bytes[..56]);
+        bytes[56..64].copy_from_slice(&sum.to_le_bytes());
+    });
+}
+
+/// Each table's manifest begins with its format, and a checksum of it lies beside.
+fn forge_tables(dir: &Path, format: u8) {
+    for tree in Space::ALL.map(|space| dir.join("tables").join(space.name())) {
+        let current = fs::read(tree.join("current")).unwrap();
+        let manifest = tree.join(format!("v{}", current[0]));
+        forge(&manifest, |bytes| bytes[0] = format);
+        let sum = xxh3_128(&fs::read(manifest).unwrap()).to_le_bytes();
+        forge(&tree.join("current"), |bytes| bytes[8..24].copy_from_slice(&sum));
+    }
 }
 
 #[test]
-fn a_store_of_a_later_format_is_refused_and_left_alone() {
-    let dir = newest(STORE);
-    let format = dir.path().join("tables").join("FORMAT");
-    let text = fs::read_to_string(&format).unwrap();
-    assert!(text.starts_with("starling store 2 "), "{text}");
-    fs::write(&format, text.replace("store 2 ", "store 3 ")).unwrap();
-    is_refused(dir.path(), 3);
-}
-
-#[test]
-fn a_log_of_a_later_format_is_refused_and_left_alone() {
-    let dir = newest(STORE);
-    let segment = segment(dir.path());
-    let mut bytes = fs::read(&segment).unwrap();
-    bytes[8..12].copy_from_slice(&2u32.to_le_bytes());
-    let sum = xxh3_64(&bytes[..56]);
-    bytes[56..64].copy_from_slice(&sum.to_le_bytes());
-    fs::write(&segment, &bytes).unwrap();
-    is_refused(dir.path(), 2);
-    assert_eq!(fs::read(&segment).unwrap(), bytes);
-}
-
-fn is_refused(dir: &Path, format: u32) {
-    let Err(error) = DurableEngine::open(dir, options()) else { panic!("format {format} was opened") };
-    let StorageError::FormatTooNew { dir: named, found, .. } = &error else { panic!("{error}") };
-    assert!(*found == format && named.starts_with(dir), "{error}");
-    assert!(error.to_string().contains("start the version that wrote it, or a later one"), "{error}");
+fn a_store_of_another_format_is_refused_and_left_alone() {
+    let forgeries: [(Forgery, u8, &str); 6] = [
+        (forge_store, 3, "a newer version wrote it: use the version that wrote it, or a later one"),
+        (forge_store, 1, "an older version wrote it: use the version that wrote it, or one in between"),
+        (forge_log, 2, "a newer version wrote it"),
+        (forge_log, 0, "an older version wrote it"),
+        (forge_tables, 4, "a newer version wrote it"),
+        (forge_tables, 2, "an older version wrote it"),
+    ];
+    for (forge, format, words) in forgeries {
+        let dir = newest(STORE);
+        forge(dir.path(), format);
+        // Even what an open would clear away stays.
+        fs::write(dir.path().join("log/spare-7.new"), "half").unwrap();
+        let before = files_of(dir.path());
+        let Err(error) = DurableEngine::open(dir.path(), options()) else { panic!("{format}: {words}") };
+        let StorageError::OtherFormat { dir: named, format: found } = &error else { panic!("{error}") };
+        assert!(found.found == u32::from(format) && named.starts_with(dir.path()), "{error}");
+        let said = error.to_string();
+        assert!(said.contains(words) && said.contains("nothing was changed"), "{said}");
+        let mut after = files_of(dir.path());
+        // What tables are is seen late: under the lock.
+        let is_locked = after.remove(Path::new("LOCK")).is_some();
+        assert!(after == before && is_locked == named.starts_with(dir.path().join("tables")), "{error}");
+    }
 }
 
 /// Side files only say more than the store itself: what cannot be understood of them is taken for the worse.
@@ -370,14 +403,23 @@ fn side_files_of_a_later_format_cost_no_row() {
 }
 
 #[test]
-fn a_backup_of_a_later_format_is_refused() {
-    let dir = newest(BACKUP);
-    let path = dir.path().join("manifest.json");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replacen("\"format_version\": 1", "\"format_version\": 2", 1)).unwrap();
-    let error = Reader::open(dir.path()).unwrap_err();
-    assert!(matches!(error, BackupError::TooNew { found: 2, supported: 1, .. }), "{error}");
-    assert!(error.to_string().contains("use the version that wrote it"), "{error}");
+fn a_backup_of_another_format_is_refused_and_left_alone() {
+    let words = [
+        ("2", "a newer version wrote it: use the version that wrote it"),
+        ("0", "an older version wrote it"),
+    ];
+    for (format, words) in words {
+        let dir = newest(BACKUP);
+        let path = dir.path().join("manifest.json");
+        let text = fs::read_to_string(&path).unwrap();
+        let version = format!("\"format_version\": {format}");
+        fs::write(&path, text.replace("\"format_version\": 1", &version)).unwrap();
+        let before = files_of(dir.path());
+        let error = Reader::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        assert!(Writer::begin(dir.path(), origin(), None, MADE).is_err());
+        assert!(files_of(dir.path()) == before, "{error}");
+    }
 }
 
 const STORE: &str = "store";

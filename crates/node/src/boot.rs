@@ -6,6 +6,7 @@ mod restore;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use starling_causality::Hlc;
 use starling_gossip::Preset;
 use starling_ring::{Acceptor, Layout, Refusal};
 use starling_types::row::{RowWrite, Space};
-use starling_types::{ActorId, BucketName, ClusterId, Generation, NodeId, PartitionId};
+use starling_types::{ActorId, BucketName, ClusterId, Formats, Generation, NodeId, PartitionId};
 use starling_vnode::rows;
 use starling_wire::cluster::BucketRegister;
 
@@ -35,6 +36,7 @@ pub const META_BUCKETS: &[u8] = b"buckets";
 
 /// Format of the row of buckets.
 const BUCKETS_FORMAT: u8 = 1;
+const BUCKETS_FORMATS: Formats = Formats { oldest: 1, newest: BUCKETS_FORMAT as u32 };
 
 /// What the operator and the shell decided.
 #[derive(Debug, Clone)]
@@ -94,12 +96,17 @@ pub struct Boot {
 
 /// A row that cannot be understood. The node must not start: it might break a promise it does not remember.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the stored {row} cannot be read ({why}): restore it, or remove the data directory and rejoin as a new node"
-)]
+#[error("the stored {row} {words}")]
 pub struct BootError {
     row: &'static str,
-    why: String,
+    words: String,
+}
+
+impl BootError {
+    fn damaged(row: &'static str, why: &dyn Display) -> Self {
+        let advice = "restore it, or remove the data directory and rejoin as a new node";
+        Self { row, words: format!("cannot be read ({why}): {advice}") }
+    }
 }
 
 impl Boot {
@@ -181,26 +188,26 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 fn buckets(value: &[u8]) -> Result<Vec<BucketRegister>, BootError> {
     let row = "table of buckets";
     let (format, registers) = decode::<(u8, Vec<BucketRegister>)>(row, value)?;
-    match format {
-        BUCKETS_FORMAT => Ok(registers),
-        newer => Err(BootError { row, why: format!("format {newer}, this release knows {BUCKETS_FORMAT}") }),
-    }
+    check(row, BUCKETS_FORMATS, format).map(|()| registers)
+}
+
+fn check(row: &'static str, opens: Formats, found: u8) -> Result<(), BootError> {
+    opens.check(found.into()).map_err(|format| BootError { row, words: format.to_string() })
 }
 
 fn ceiling(value: &[u8]) -> Result<Hlc, BootError> {
     let bits: [u8; 8] = value
         .try_into()
-        .map_err(|_| BootError { row: "clock ceiling", why: format!("{} bytes", value.len()) })?;
+        .map_err(|_| BootError::damaged("clock ceiling", &format_args!("{} bytes", value.len())))?;
     Ok(Hlc::from_bits(u64::from_be_bytes(bits)))
 }
 
 /// The whole row: bytes behind the value mean that the row is not what was written.
 fn decode<T: serde::de::DeserializeOwned>(row: &'static str, value: &[u8]) -> Result<T, BootError> {
-    let error = |why: String| BootError { row, why };
     let mut rest = value;
-    let decoded = rmp_serde::from_read(&mut rest).map_err(|e| error(e.to_string()))?;
+    let decoded = rmp_serde::from_read(&mut rest).map_err(|e| BootError::damaged(row, &e))?;
     match rest.len() {
         0 => Ok(decoded),
-        extra => Err(error(format!("{extra} bytes after its end"))),
+        extra => Err(BootError::damaged(row, &format_args!("{extra} bytes after its end"))),
     }
 }
