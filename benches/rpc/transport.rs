@@ -11,7 +11,7 @@ use bytes::Bytes;
 use starling_benches::meter::{Meter, Sample, now};
 use starling_transport::{ClientId, Config, EndpointSecrets, GreetingError, Inbox, Sent, Transport};
 use starling_types::{BucketName, ClusterId, ExchangeId, Generation, Key, LayoutVersion, NodeId};
-use starling_wire::hello::{Hello, NodeHello, PROTOCOL};
+use starling_wire::hello::{Hello, NodeHello, PROTOCOLS};
 use starling_wire::replica::{Merge, Merged};
 use starling_wire::{Class, Envelope, Message};
 use tokio::sync::{Notify, oneshot};
@@ -200,7 +200,7 @@ fn hello(node: NodeId) -> Hello {
         layout: LayoutVersion::FIRST,
         version: "bench".into(),
     };
-    Hello { protocols: (PROTOCOL, PROTOCOL), cluster: CLUSTER, node: Some(node), wall: None }
+    Hello { protocols: PROTOCOLS, cluster: CLUSTER, node: Some(node), wall: None }
 }
 
 fn envelope(exchange: ExchangeId, message: Message) -> Envelope {

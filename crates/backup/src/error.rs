@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use starling_types::NodeId;
+use starling_types::{NodeId, OtherFormat};
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
@@ -35,19 +35,13 @@ pub enum BackupError {
         /// The fault.
         why: String,
     },
-    /// A newer release wrote the backup.
-    #[error(
-        "{} has format {found}, and this version reads formats up to {supported}: use the version that wrote it, \
-         or a later one",
-        path.display()
-    )]
-    TooNew {
+    /// Another version wrote the backup.
+    #[error("{} {format}", path.display())]
+    OtherFormat {
         /// The file.
         path: PathBuf,
         /// Its format.
-        found: u32,
-        /// The newest format this version reads.
-        supported: u32,
+        format: OtherFormat,
     },
     /// The directory holds a complete backup.
     #[error("{} holds a complete backup: name another directory; nothing was changed", dir.display())]

@@ -2,22 +2,22 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use starling_types::row::Space;
-use starling_types::{BucketName, ClusterId, Generation, LayoutVersion, NodeId};
+use starling_types::{BucketName, ClusterId, Formats, Generation, LayoutVersion, NodeId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::BackupError;
 use crate::files;
 use crate::utc::Utc;
 
-/// The format that this version writes, and the newest it reads.
-pub const FORMAT: u32 = 1;
+/// The formats of backups that this version reads.
+pub const FORMATS: Formats = Formats { oldest: 1, newest: 1 };
 /// The manifest's name.
 pub const FILE: &str = "manifest.json";
 
@@ -232,10 +232,8 @@ impl Manifest {
         let bad = |why: String| BackupError::Manifest { path: path.into(), why };
         // The version is read by itself first: a newer release may have added fields.
         let version: Version = serde_json::from_slice(bytes).map_err(|e| bad(e.to_string()))?;
-        if version.format_version > FORMAT {
-            let (path, found) = (PathBuf::from(path), version.format_version);
-            return Err(BackupError::TooNew { path, found, supported: FORMAT });
-        }
+        let other = |format| BackupError::OtherFormat { path: path.into(), format };
+        FORMATS.check(version.format_version).map_err(other)?;
         let sealed: Sealed = serde_json::from_slice(bytes).map_err(|e| bad(e.to_string()))?;
         let sum = sealed.backup.sum();
         match sum == sealed.xxh3 && sealed.backup.format_version == sealed.format_version {

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::error::BackupError;
 use crate::files;
 use crate::frame::{self, FrameIndex, HEAD, Row};
-use crate::manifest::{Amounts, Base64, Chunk, Cursor, FILE, FORMAT, Gap, Manifest, Origin, State};
+use crate::manifest::{Amounts, Base64, Chunk, Cursor, FILE, FORMATS, Gap, Manifest, Origin, State};
 use crate::utc::Utc;
 
 /// Bytes from which on a chunk is full: what a run that is cut off has to read again.
@@ -250,7 +250,7 @@ fn check_same(
 
 fn empty(origin: Origin, buckets: Option<Vec<BucketName>>, now: Utc) -> Manifest {
     Manifest {
-        format_version: FORMAT,
+        format_version: FORMATS.newest,
         state: State::Partial,
         origin,
         buckets,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use starling_transport::{Dialer, GreetingError};
 use starling_types::{ClusterId, NodeId, limits};
+use starling_wire::hello::ProtocolGap;
 use tokio::sync::Mutex;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
@@ -35,6 +36,8 @@ struct Node {
     /// Held while connecting, so that requests that need the connection at once share one attempt.
     connecting: Mutex<()>,
     dial: Cell<Dial>,
+    /// It speaks no protocol version of this client's: asking it again before the rest is over is in vain.
+    gap: Cell<Option<ProtocolGap>>,
     silence: Cell<Option<Rest>>,
 }
 
@@ -181,6 +184,10 @@ impl Nodes {
         if let Some(connection) = node.usable() {
             return Ok(connection);
         }
+        let rests = matches!(node.dial.get(), Dial::Failed(rest) if rest.until > clock::now());
+        if let Some(gap) = node.gap.get().filter(|_| rests) {
+            return Err(GreetingError::Versions(gap));
+        }
         self.open(index).await
     }
 
@@ -201,6 +208,7 @@ impl Nodes {
         let asked = clock::now();
         let opened = Connection::open(&self.dialer, node.addr, self.cluster.get()).await;
         node.dial.set(node.dial.get().after(opened.is_ok()));
+        node.gap.set(if let Err(GreetingError::Versions(gap)) = opened { Some(gap) } else { None });
         let connection = Rc::new(opened?);
         if let Some(wall) = connection.wall() {
             self.time.told(asked, wall);
@@ -255,6 +263,7 @@ impl Node {
             connection: RefCell::default(),
             connecting: Mutex::new(()),
             dial: Cell::new(Dial::Rested),
+            gap: Cell::new(None),
             silence: Cell::new(None),
         })
     }

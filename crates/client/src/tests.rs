@@ -15,7 +15,7 @@ use starling_ring::Layout;
 use starling_transport::{Authority, ClientId, Config, EndpointSecrets, Inbox, Transport};
 use starling_types::{ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId};
 use starling_wire::client::{AdminReply, AdminRequest, ReadReply, Receipt, SiblingView, WriteReply};
-use starling_wire::hello::{Hello, NodeHello, PROTOCOL};
+use starling_wire::hello::{Hello, NodeHello, PROTOCOLS};
 use starling_wire::{Envelope, Failure, KvOp, KvReply, KvRequest, Message};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -42,6 +42,8 @@ struct Stub {
     layout: RefCell<Option<Layout>>,
     /// The time that its greeting shows.
     wall: Cell<Option<starling_types::WallTime>>,
+    /// The protocol versions that its greeting shows.
+    protocols: Cell<(u16, u16)>,
     /// How often a client asked for the layout.
     shown: Cell<u32>,
     transport: RefCell<Weak<Transport>>,
@@ -72,6 +74,7 @@ impl Node {
             layout: RefCell::default(),
             shown: Cell::new(0),
             wall: Cell::new(None),
+            protocols: Cell::new(PROTOCOLS),
             transport: RefCell::default(),
         });
         let config = Config {
@@ -170,7 +173,7 @@ impl Inbox for Stub {
             version: "test".into(),
         };
         Hello {
-            protocols: (PROTOCOL, PROTOCOL),
+            protocols: self.protocols.get(),
             cluster: self.cluster,
             node: Some(node),
             wall: self.wall.get(),

@@ -14,7 +14,7 @@ use starling_causality::Hlc;
 use starling_gossip::Preset;
 use starling_ring::{Acceptor, Layout, Refusal};
 use starling_types::row::RowWrite;
-use starling_types::{ActorId, BucketName, ClusterId, Generation, NodeId, PartitionId};
+use starling_types::{ActorId, BucketName, ClusterId, Formats, Generation, NodeId, PartitionId};
 use starling_vnode::rows;
 use starling_wire::cluster::BucketRegister;
 
@@ -36,6 +36,7 @@ pub const META_BUCKETS: &[u8] = b"buckets";
 
 /// Format of the row of buckets.
 const BUCKETS_FORMAT: u8 = 1;
+const BUCKETS_FORMATS: Formats = Formats { oldest: 1, newest: BUCKETS_FORMAT as u32 };
 
 /// What the operator and the shell decided.
 #[derive(Debug, Clone)]
@@ -161,15 +162,16 @@ pub(crate) fn bucket_row(table: &BucketTable) -> RowWrite {
 fn buckets(value: &[u8]) -> Result<Vec<BucketRegister>, BootError> {
     let row = "table of buckets";
     let (format, registers) = decode::<(u8, Vec<BucketRegister>)>(row, value)?;
-    match format {
-        BUCKETS_FORMAT => Ok(registers),
-        newer => Err(BootError { row, why: format!("format {newer}, this release knows {BUCKETS_FORMAT}") }),
-    }
+    check(row, BUCKETS_FORMATS, format).map(|()| registers)
+}
+
+fn check(row: &'static str, opens: Formats, found: u8) -> Result<(), BootError> {
+    opens.check(found.into()).map_err(|format| BootError { row, words: format.to_string() })
 }
 
 fn ceiling(value: &[u8]) -> Result<Hlc, BootError> {
     let bits: [u8; 8] = value
         .try_into()
-        .map_err(|_| BootError { row: "clock ceiling", why: format!("{} bytes", value.len()) })?;
+        .map_err(|_| BootError::damaged("clock ceiling", &format_args!("{} bytes", value.len())))?;
     Ok(Hlc::from_bits(u64::from_be_bytes(bits)))
 }

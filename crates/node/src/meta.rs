@@ -1,5 +1,7 @@
 //! The rows of the `meta` keyspace: plain data as MessagePack.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,12 +9,17 @@ use starling_types::row::{RowWrite, Space};
 
 /// A row that cannot be understood. The node must not start: it might break a promise it does not remember.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the stored {row} cannot be read ({why}): restore it, or remove the data directory and rejoin as a new node"
-)]
+#[error("the stored {row} {words}")]
 pub struct BootError {
     pub(crate) row: &'static str,
-    pub(crate) why: String,
+    pub(crate) words: String,
+}
+
+impl BootError {
+    pub(crate) fn damaged(row: &'static str, why: &dyn Display) -> Self {
+        let advice = "restore it, or remove the data directory and rejoin as a new node";
+        Self { row, words: format!("cannot be read ({why}): {advice}") }
+    }
 }
 
 /// A row of the `meta` keyspace.
@@ -28,11 +35,10 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 
 /// The whole row: bytes behind the value mean that the row is not what was written.
 pub(crate) fn decode<T: DeserializeOwned>(row: &'static str, value: &[u8]) -> Result<T, BootError> {
-    let error = |why: String| BootError { row, why };
     let mut rest = value;
-    let decoded = rmp_serde::from_read(&mut rest).map_err(|e| error(e.to_string()))?;
+    let decoded = rmp_serde::from_read(&mut rest).map_err(|e| BootError::damaged(row, &e))?;
     match rest.len() {
         0 => Ok(decoded),
-        extra => Err(error(format!("{extra} bytes after its end"))),
+        extra => Err(BootError::damaged(row, &format_args!("{extra} bytes after its end"))),
     }
 }

@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::disk_space::DiskSpace;
 use crate::error::StartError;
-use crate::home::{Home, StoreState};
+use crate::home::{Home, Inhabitant, StoreState};
 use crate::losses::{self, Past};
 use crate::metrics::{self, StoreMetrics, Telemetry};
 use crate::reactor::{Addresses, End, Parts, Reactor};
@@ -228,6 +228,8 @@ fn quic_addresses(settings: &Settings) -> Result<QuicAddresses, StartError> {
 
 fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<DurableEngine>, Past), StartError> {
     let dir: &Path = &settings.node.data;
+    // First: the open of a store may change it, and nothing is changed in a directory of another version.
+    Inhabitant::of(dir)?;
     let engine = Arc::new(open_store(dir, settings)?);
     metrics::losses(engine.report().has_losses());
     let fresh = NodeId::from_bits(rng.next_u64() | 1);

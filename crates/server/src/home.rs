@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
-use starling_types::{ClusterId, Generation, NodeId};
+use starling_types::{ClusterId, Formats, Generation, NodeId, OtherFormat};
 
-/// The version of `node.json` and of the directory's layout that this release writes.
-pub const FORMAT: u32 = 1;
+/// The formats of `node.json` and of the directory's layout that this version opens.
+pub const FORMATS: Formats = Formats { oldest: 1, newest: 1 };
 const FILE: &str = "node.json";
 
 /// The inhabitant of a data directory.
@@ -60,13 +60,13 @@ pub enum HomeError {
         /// What is wrong.
         why: String,
     },
-    /// Written by a newer release.
-    #[error("{} has format version {found}, this release knows {FORMAT}: start the release that wrote it, or a newer one", path.display())]
-    TooNew {
+    /// Written by another version.
+    #[error("{} {format}", path.display())]
+    OtherFormat {
         /// The file.
         path: PathBuf,
-        /// Its version.
-        found: u32,
+        /// Its format.
+        format: OtherFormat,
     },
     /// It belongs to a node of another cluster than configured.
     #[error("{} belongs to cluster {found}, the configuration says {wanted} (cluster.cluster_id): correct one of the two", path.display())]
@@ -222,7 +222,7 @@ fn newcomer(path: &Path, store: StoreState, fresh: NodeId) -> Result<Inhabitant,
         return Err(HomeError::Nobody { path: path.into() });
     }
     let node_id = store.node.unwrap_or(fresh);
-    Ok(Inhabitant { format_version: FORMAT, node_id, cluster_id: None, generation: Generation(0) })
+    Ok(Inhabitant { format_version: FORMATS.newest, node_id, cluster_id: None, generation: Generation(0) })
 }
 
 fn read(file: &Path, bytes: &[u8]) -> Result<Inhabitant, HomeError> {
@@ -233,11 +233,14 @@ fn read(file: &Path, bytes: &[u8]) -> Result<Inhabitant, HomeError> {
     let damaged = |e: serde_json::Error| HomeError::Damaged { path: file.into(), why: e.to_string() };
     // The version is read by itself first: a newer release may have added fields.
     let version: Version = serde_json::from_slice(bytes).map_err(damaged)?;
-    if version.format_version > FORMAT {
-        return Err(HomeError::TooNew { path: file.into(), found: version.format_version });
-    }
+    let other = |format| HomeError::OtherFormat { path: file.into(), format };
+    FORMATS.check(version.format_version).map_err(other)?;
     serde_json::from_slice(bytes).map_err(damaged)
 }
+
+#[cfg(test)]
+#[path = "../../../tests/fixtures/sets.rs"]
+mod sets;
 
 #[cfg(test)]
 mod tests {
@@ -266,6 +269,19 @@ mod tests {
     }
 
     #[test]
+    fn node_files_are_written_as_they_always_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let cluster = ClusterId::from_bits(9);
+        enter(dir.path(), EMPTY).unwrap().join(cluster).unwrap();
+        let today = [(FILE.to_owned(), fs::read(dir.path().join(FILE)).unwrap())].into();
+        sets::hold("home.txt", today, |name, bytes| {
+            let found = read(Path::new(name), bytes).unwrap();
+            assert_eq!((found.node_id, found.cluster_id), (NODE, Some(cluster)));
+            assert_eq!(found.generation, Generation(1));
+        });
+    }
+
+    #[test]
     fn a_start_may_be_cut_short_anywhere() {
         let dir = tempfile::tempdir().unwrap();
         let cut_before_node_json = Home::enter(dir.path(), BORN, NodeId::from_bits(8), None).unwrap();
@@ -288,8 +304,10 @@ mod tests {
         for (content, is_expected) in [
             (
                 "{\"format_version\": 2, \"new\": 1}",
-                (|e| matches!(e, HomeError::TooNew { found: 2, .. })) as fn(&_) -> bool,
+                (|e| matches!(e, HomeError::OtherFormat { format, .. } if format.found == 2))
+                    as fn(&_) -> bool,
             ),
+            ("{\"format_version\": 0}", |e| matches!(e, HomeError::OtherFormat { .. })),
             ("{\"format_version\": 1}", |e| matches!(e, HomeError::Damaged { .. })),
             ("nonsense", |e| matches!(e, HomeError::Damaged { .. })),
         ] {

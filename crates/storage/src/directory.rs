@@ -16,12 +16,14 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
+use starling_types::Formats;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::StorageError;
 
-/// The format of stores that this version writes, and the newest it reads.
-pub(crate) const STORE_FORMAT: u32 = 2;
+/// The formats of stores that this version opens. The number stands for all that lies in the directory: whatever an earlier
+/// version could not read there, be it in a row, gives it a new one.
+const STORE_FORMATS: Formats = Formats { oldest: 2, newest: 2 };
 
 /// The paths of a data directory.
 #[derive(Debug, Clone)]
@@ -99,7 +101,7 @@ impl DataDirectory {
             create_durably(&self.log())?;
             create_durably(&self.meta())?;
             let mut format = File::create_new(site.join(FORMAT_FILE))?;
-            writeln!(format, "{}", identity(number))?;
+            writeln!(format, "{}", identity(STORE_FORMATS.newest, number))?;
             format.sync_all()?;
             sync_directory(site)?;
             remove_if_empty(&self.tables())?;
@@ -115,10 +117,10 @@ impl DataDirectory {
         let format = words.next().and_then(|format| format.parse().ok());
         let number = words.next().and_then(|number| u64::from_str_radix(number, 16).ok());
         match (format, number) {
-            (Some(found), _) if found > STORE_FORMAT => {
-                Err(StorageError::FormatTooNew { dir: self.dir.clone(), found, supported: STORE_FORMAT })
+            (Some(found), _) if let Err(format) = STORE_FORMATS.check(found) => {
+                Err(StorageError::OtherFormat { dir: self.dir.clone(), format })
             }
-            (Some(STORE_FORMAT), Some(number)) if text.trim_end() == identity(number) => Ok(number),
+            (Some(format), Some(number)) if text.trim_end() == identity(format, number) => Ok(number),
             _ => Err(StorageError::Foreign {
                 path: self.tables(),
                 detail: format!("{FORMAT_FILE} says {:?}", text.chars().take(40).collect::<String>()),
@@ -153,8 +155,8 @@ impl DataDirectory {
 }
 
 /// A store's statement of itself: a damaged number would make its log another store's.
-fn identity(number: u64) -> String {
-    let words = format!("{FORMAT_WORDS} {STORE_FORMAT} {number:016x}");
+pub(crate) fn identity(format: u32, number: u64) -> String {
+    let words = format!("{FORMAT_WORDS} {format} {number:016x}");
     let sum = xxh3_64(words.as_bytes());
     format!("{words} {sum:016x}")
 }

@@ -99,7 +99,7 @@ impl DurableEngine {
     /// it: see [`DurableEngine::report`].
     ///
     /// # Errors
-    /// [`StorageError::Locked`] if another process has it open; [`StorageError::FormatTooNew`] and
+    /// [`StorageError::Locked`] if another process has it open; [`StorageError::OtherFormat`] and
     /// [`StorageError::Foreign`], with nothing changed, if it is not for this version to open;
     /// [`StorageError::ReadFailed`], with nothing changed, if the disk does not give what is needed to know what is
     /// there; [`StorageError::Io`] and [`StorageError::NoSpace`] if the system refuses.
@@ -115,7 +115,10 @@ impl DurableEngine {
         let directory = DataDirectory::new(dir);
         // Before anything is touched, so that a store not meant for this version stays as it is.
         let store = || surroundings.patience.try_while(is_unread, || directory.store());
-        store()?;
+        if let Some(number) = store()? {
+            let log = Log::check_format(&OsFiles::at(&directory.log()), number);
+            log.map_err(|error| StorageError::from(error).in_directory(dir, "log"))?;
+        }
         directory.create()?;
         let lock = directory.lock()?;
         let number = match store()? {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::Space;
 use crate::files::Trouble;
 use crate::log::LogError;
+use starling_types::OtherFormat;
 use starling_types::limits::{MAX_ROW_KEY, MAX_ROW_VALUE};
 use starling_types::row::{CommitFailure, LoadFailure};
 
@@ -121,19 +122,13 @@ pub enum StorageError {
         /// The process that has it, as far as known.
         holder: String,
     },
-    /// A newer version wrote the store. Nothing was changed.
-    #[error(
-        "the store in {} has format {found}, and this version reads formats up to {supported}: start the \
-         version that wrote it, or a later one; nothing was changed",
-        dir.display()
-    )]
-    FormatTooNew {
+    /// Another version wrote the store. Nothing was changed.
+    #[error("the store in {} {format}", dir.display())]
+    OtherFormat {
         /// The data directory.
         dir: PathBuf,
         /// The store's format.
-        found: u32,
-        /// The newest format this version reads.
-        supported: u32,
+        format: OtherFormat,
     },
     /// Files are in the way that no version of this store wrote. Nothing was changed.
     #[error(
@@ -169,9 +164,7 @@ impl From<LogError> for StorageError {
             LogError::Unread { file, cause } => Self::ReadFailed { path: file.into(), cause },
             LogError::Io { action, cause } => Self::Io { action, cause },
             LogError::Failed { cause } => Self::Poisoned { cause },
-            LogError::FormatTooNew { found, supported } => {
-                Self::FormatTooNew { dir: "log".into(), found, supported }
-            }
+            LogError::OtherFormat(format) => Self::OtherFormat { dir: "log".into(), format },
             LogError::TooLarge { bytes } => Self::ValueLength { bytes },
             stale @ LogError::Stale { .. } => {
                 Self::Io { action: "writing the commit log", cause: stale.to_string() }
@@ -184,7 +177,7 @@ impl StorageError {
     /// Says of which data directory it speaks, and of which part of it, where the log did not know.
     pub(crate) fn in_directory(mut self, path: &Path, part: &str) -> Self {
         match &mut self {
-            Self::FormatTooNew { dir, .. } => *dir = path.into(),
+            Self::OtherFormat { dir, .. } => *dir = path.join(part),
             Self::ReadFailed { path: file, .. } => *file = path.join(part).join(&*file),
             _ => {}
         }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use starling_types::{ClusterId, WallTime};
-use starling_wire::hello::{Hello, NodeHello, PROTOCOL};
+use starling_wire::hello::{Hello, NodeHello, PROTOCOLS};
 use starling_wire::{Class, Envelope};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
@@ -57,12 +57,12 @@ impl Dialer {
         cluster: ClusterId,
         inbox: Rc<dyn ChannelInbox>,
     ) -> Result<Channel, GreetingError> {
-        let ours = Hello { protocols: (PROTOCOL, PROTOCOL), cluster, node: None, wall: None };
+        let ours = Hello { protocols: PROTOCOLS, cluster, node: None, wall: None };
         let to = (addr, ANY_NODE);
         let (connection, greeted) =
             connect(&self.endpoint, &self.config, Protocols::Client, to, &ours).await?;
         let node = greeted.node()?.clone();
-        let link = Link::new(connection, greeted.streams.len(), self.counters.clone(), self.budget.clone());
+        let link = Link::new(connection, &greeted, self.counters.clone(), self.budget.clone());
         let channel =
             Channel { node, cluster: greeted.hello.cluster, wall: greeted.hello.wall, link: link.clone() };
         spawn_local(async move {
@@ -108,6 +108,11 @@ impl Channel {
     /// What the node took for the cluster's time when it introduced itself.
     pub const fn wall(&self) -> Option<WallTime> {
         self.wall
+    }
+
+    /// The protocol version that both ends speak.
+    pub fn protocol(&self) -> u16 {
+        self.link.protocol()
     }
 
     /// Hands a message to the connection.

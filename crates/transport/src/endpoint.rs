@@ -96,8 +96,9 @@ impl Transport {
     }
 
     /// Tries once, in the background, to connect to whoever listens at `addr`, or to `expect` and nobody else.
-    /// Does nothing while such an attempt is under way, or the peer is connected. Ends in
-    /// [`Inbox::peer_up`] or [`Inbox::dial_failed`], within three seconds.
+    /// Does nothing while such an attempt is under way, or the peer is connected, or for half a minute after it was found to
+    /// speak no common protocol version: once upgraded, it may dial. Ends in [`Inbox::peer_up`] or
+    /// [`Inbox::dial_failed`], within three seconds.
     pub fn dial(self: &Rc<Self>, addr: SocketAddr, expect: Option<NodeId>) {
         let pointless = self.leaving.get() || self.is_connected(addr, expect);
         if !pointless && self.dialing.borrow_mut().insert(addr) {
@@ -114,6 +115,11 @@ impl Transport {
     pub fn reply(&self, to: ClientId, envelope: &Envelope) -> Sent {
         let clients = self.clients.borrow();
         clients.get(&to).map_or(Sent::NotConnected, |link| link.send(Class::Foreground, envelope))
+    }
+
+    /// The protocol version that a peer and this node speak with each other; none if it is not connected.
+    pub fn protocol(&self, peer: NodeId) -> Option<u16> {
+        self.peers.borrow().link(peer).map(|link| link.protocol())
     }
 
     /// The peers that can be sent to, in order.
@@ -161,6 +167,11 @@ impl Transport {
         let mut links = self.peers.borrow().all();
         links.extend(self.clients.borrow().values().cloned());
         links
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_dialing(&self, addr: SocketAddr) -> bool {
+        self.dialing.borrow().contains(&addr)
     }
 
     fn is_connected(&self, addr: SocketAddr, expect: Option<NodeId>) -> bool {
@@ -236,23 +247,31 @@ impl Transport {
 impl Transport {
     async fn dial_once(self: Rc<Self>, addr: SocketAddr, expect: Option<NodeId>) {
         let greeted = self.connect(addr, expect).await;
+        if let Err(error @ GreetingError::Versions(_)) = &greeted {
+            self.dial_failed(addr, expect, error);
+            tokio::time::sleep(VERSIONS_REST).await;
+        }
         self.dialing.borrow_mut().remove(&addr);
         match greeted {
             Ok((connection, greeted)) => self.serve_peer(connection, greeted, Some(addr)).await,
-            Err(error) => {
-                counters::add(&self.counters.dials_failed, 1);
-                match error {
-                    GreetingError::Refused(_)
-                    | GreetingError::RefusedByPeer(_)
-                    | GreetingError::Handshake(_) => {
-                        tracing::warn!(%addr, %error, "cannot connect");
-                    }
-                    _ => tracing::debug!(%addr, %error, "cannot connect"),
-                }
-                self.inbox.dial_failed(addr, expect, &error);
-                self.inbox.batch_end();
-            }
+            Err(GreetingError::Versions(_)) => {}
+            Err(error) => self.dial_failed(addr, expect, &error),
         }
+    }
+
+    fn dial_failed(&self, addr: SocketAddr, expect: Option<NodeId>, error: &GreetingError) {
+        counters::add(&self.counters.dials_failed, 1);
+        match error {
+            GreetingError::Refused(_)
+            | GreetingError::RefusedByPeer(_)
+            | GreetingError::Versions(_)
+            | GreetingError::Handshake(_) => {
+                tracing::warn!(%addr, %error, "cannot connect");
+            }
+            _ => tracing::debug!(%addr, %error, "cannot connect"),
+        }
+        self.inbox.dial_failed(addr, expect, error);
+        self.inbox.batch_end();
     }
 
     async fn connect(
@@ -298,12 +317,12 @@ impl Transport {
     fn welcome(self: &Rc<Self>, hello: NodeHello, addr: SocketAddr, link: &Rc<Link>, dialed: bool) {
         let (peer, generation) = (hello.node, hello.generation);
         match self.arrive(peer, generation, link, dialed) {
-            Arrival::New => self.peer_up(hello, addr),
+            Arrival::New => self.peer_up(hello, addr, link.protocol()),
             Arrival::Another => self.retire_surplus(peer),
             Arrival::Restarted(stale) => {
                 stale.iter().for_each(|old| old.close(Farewell::Restarted, RESTARTED));
                 self.inbox.peer_down(peer, RESTARTED);
-                self.peer_up(hello, addr);
+                self.peer_up(hello, addr, link.protocol());
             }
         }
     }
@@ -312,8 +331,8 @@ impl Transport {
         self.peers.borrow_mut().add(peer, generation, link.clone(), dialed)
     }
 
-    fn peer_up(&self, hello: NodeHello, addr: SocketAddr) {
-        tracing::info!(peer = %hello.node, %addr, "peer up");
+    fn peer_up(&self, hello: NodeHello, addr: SocketAddr, protocol: u16) {
+        tracing::info!(peer = %hello.node, %addr, protocol, "peer up");
         self.inbox.peer_up(hello, addr);
         self.inbox.batch_end();
     }
@@ -345,7 +364,7 @@ impl Transport {
 
     fn link(&self, connection: Connection, greeted: &Greeted) -> Rc<Link> {
         counters::add(&self.counters.connections, 1);
-        Link::new(connection, greeted.streams.len(), self.counters.clone(), self.budget.clone())
+        Link::new(connection, greeted, self.counters.clone(), self.budget.clone())
     }
 
     fn unlink(&self) {
@@ -377,6 +396,7 @@ pub(crate) async fn connect(
     }
 }
 
+const VERSIONS_REST: Duration = Duration::from_secs(30);
 const CONNECT_TIME: Duration = Duration::from_secs(1);
 const GREET_TIME: Duration = Duration::from_secs(2);
 const ANSWER_TIME: Duration = Duration::from_secs(5);

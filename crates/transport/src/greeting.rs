@@ -7,7 +7,7 @@ use quinn::{Connection, ReadExactError, RecvStream, SendStream, WriteError};
 use rustls::pki_types::CertificateDer;
 use starling_types::{ExchangeId, LayoutVersion, NodeId, limits};
 use starling_wire::frame::{Envelope, FrameError, frame_length};
-use starling_wire::hello::{Hello, HelloRefusal, NodeHello, common_protocol, same_cluster};
+use starling_wire::hello::{Hello, HelloRefusal, NodeHello, ProtocolGap, common_protocol, same_cluster};
 use starling_wire::{Class, Message};
 
 use crate::identity::{Identity, identity_of};
@@ -29,6 +29,9 @@ pub enum GreetingError {
     /// This end said no.
     #[error("this end refused: {0}")]
     Refused(HelloRefusal),
+    /// The ends have no protocol version in common: until one of them is upgraded, every try ends so.
+    #[error("{0}")]
+    Versions(ProtocolGap),
     /// The address is the dialer's own.
     #[error("this address is this node's own")]
     Myself,
@@ -45,6 +48,8 @@ pub enum GreetingError {
 pub(crate) struct Greeted {
     /// What the other end said.
     pub(crate) hello: Hello,
+    /// The protocol version that both ends speak.
+    pub(crate) protocol: u16,
     /// The lanes, in the order of [`crate::link`].
     pub(crate) streams: Vec<Streams>,
 }
@@ -52,8 +57,12 @@ pub(crate) struct Greeted {
 impl Greeted {
     /// What the other end said of itself as a node.
     pub(crate) fn node(&self) -> Result<&NodeHello, GreetingError> {
-        self.hello.node.as_ref().ok_or_else(|| GreetingError::Nonsense("the other end names no node".into()))
+        node_of(&self.hello)
     }
+}
+
+fn node_of(hello: &Hello) -> Result<&NodeHello, GreetingError> {
+    hello.node.as_ref().ok_or_else(|| GreetingError::Nonsense("the other end names no node".into()))
 }
 
 /// The dialer's part.
@@ -71,10 +80,9 @@ pub(crate) async fn greet(
     }
     let (send, recv) = &mut streams[0];
     write_message(send, ours, Message::Hello(ours.clone())).await?;
-    let hello = read_hello(recv).await?;
-    let greeted = Greeted { hello, streams };
-    judge_dialed(connection, ours, &greeted)?;
-    Ok(greeted)
+    let hello = read_hello(recv, ours).await?;
+    let protocol = judge_dialed(connection, ours, &hello)?;
+    Ok(Greeted { hello, protocol, streams })
 }
 
 /// The listener's part.
@@ -85,13 +93,16 @@ pub(crate) async fn answer(
 ) -> Result<Greeted, GreetingError> {
     let mut streams = accept_lanes(connection, protocol).await?;
     let (send, recv) = &mut streams[0];
-    let hello = read_hello(recv).await?;
-    if let Err(refusal) = judge(connection, protocol, ours, &hello) {
-        refuse(send, ours, refusal.clone()).await;
-        return Err(GreetingError::Refused(refusal));
-    }
+    let hello = read_hello(recv, ours).await?;
+    let protocol = match judge(connection, protocol, ours, &hello) {
+        Ok(protocol) => protocol,
+        Err(refusal) => {
+            refuse(send, ours, refusal.clone()).await;
+            return Err(refused(refusal, &hello));
+        }
+    };
     write_message(send, ours, Message::Hello(ours.clone())).await?;
-    Ok(Greeted { hello, streams })
+    Ok(Greeted { hello, protocol, streams })
 }
 
 /// Every lane is opened at once and starts with its kind; streams may arrive in any order.
@@ -117,12 +128,23 @@ fn judge(
     protocol: Protocols,
     ours: &Hello,
     theirs: &Hello,
-) -> Result<(), HelloRefusal> {
-    common_protocol(theirs.protocols)?;
+) -> Result<u16, HelloRefusal> {
+    let spoken = common_protocol(ours.protocols, theirs.protocols)
+        .map_err(|gap| HelloRefusal::Protocol { ours: gap.ours })?;
     same_cluster(ours.cluster, theirs.cluster)?;
     match protocol {
-        Protocols::Peer => is_itself(connection, theirs),
-        Protocols::Client => Ok(()),
+        Protocols::Peer => is_itself(connection, theirs).map(|()| spoken),
+        Protocols::Client => Ok(spoken),
+    }
+}
+
+/// What is sent of a gap says one end's versions: each end knows its own.
+fn refused(refusal: HelloRefusal, hello: &Hello) -> GreetingError {
+    match refusal {
+        HelloRefusal::Protocol { ours } => {
+            GreetingError::Versions(ProtocolGap { ours, theirs: hello.protocols })
+        }
+        other => GreetingError::Refused(other),
     }
 }
 
@@ -134,12 +156,12 @@ fn is_itself(connection: &Connection, theirs: &Hello) -> Result<(), HelloRefusal
     }
 }
 
-fn judge_dialed(connection: &Connection, ours: &Hello, greeted: &Greeted) -> Result<(), GreetingError> {
-    let node = greeted.node()?.node;
+fn judge_dialed(connection: &Connection, ours: &Hello, theirs: &Hello) -> Result<u16, GreetingError> {
+    let node = node_of(theirs)?.node;
     if ours.node.as_ref().is_some_and(|own| own.node == node) {
         return Err(GreetingError::Myself);
     }
-    judge(connection, Protocols::Peer, ours, &greeted.hello).map_err(GreetingError::Refused)
+    judge(connection, Protocols::Peer, ours, theirs).map_err(|refusal| refused(refusal, theirs))
 }
 
 fn certified(connection: &Connection) -> Option<Identity> {
@@ -174,7 +196,7 @@ pub(crate) fn envelope(ours: &Hello, message: Message) -> Envelope {
 }
 
 /// Reads exactly one frame, so that the lane's reader starts with the next.
-async fn read_hello(recv: &mut RecvStream) -> Result<Hello, GreetingError> {
+async fn read_hello(recv: &mut RecvStream, ours: &Hello) -> Result<Hello, GreetingError> {
     let mut frame = vec![0; 4];
     recv.read_exact(&mut frame).await.map_err(read_lost)?;
     let length = frame_length(&frame).map_err(nonsense)?.unwrap_or_default();
@@ -185,6 +207,9 @@ async fn read_hello(recv: &mut RecvStream) -> Result<Hello, GreetingError> {
     recv.read_exact(&mut frame[4..]).await.map_err(read_lost)?;
     match Envelope::decode(&frame).map_err(nonsense)?.message {
         Message::Hello(hello) => Ok(hello),
+        Message::HelloRefused(HelloRefusal::Protocol { ours: theirs }) => {
+            Err(GreetingError::Versions(ProtocolGap { ours: ours.protocols, theirs }))
+        }
         Message::HelloRefused(refusal) => Err(GreetingError::RefusedByPeer(refusal)),
         other => Err(GreetingError::Nonsense(format!("{} came first", other.name()))),
     }

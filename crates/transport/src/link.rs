@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::counters::{self, Counters};
 use crate::cutter::Cutter;
+use crate::greeting::Greeted;
 use crate::lane::{Lane, Offer, write_lane};
 use crate::large::{Budget, LargeError, LargeQueue, read_one, write_large};
 
@@ -63,6 +64,7 @@ impl Farewell {
 #[derive(Debug)]
 pub(crate) struct Link {
     connection: Connection,
+    protocol: u16,
     /// All four of a peer, or the one of a client.
     lanes: Vec<Lane>,
     large: Rc<LargeQueue>,
@@ -82,13 +84,14 @@ pub(crate) type Streams = (SendStream, RecvStream);
 impl Link {
     pub(crate) fn new(
         connection: Connection,
-        lanes: usize,
+        greeted: &Greeted,
         counters: Rc<Counters>,
         budget: Rc<Budget>,
     ) -> Rc<Self> {
         Rc::new(Self {
             connection,
-            lanes: (0..lanes).map(|_| Lane::new(counters.clone())).collect(),
+            protocol: greeted.protocol,
+            lanes: greeted.streams.iter().map(|_| Lane::new(counters.clone())).collect(),
             large: Rc::new(LargeQueue::new(counters.clone())),
             large_written: Latch::default(),
             budget,
@@ -144,6 +147,11 @@ impl Link {
             Class::Foreground => FOREGROUND + spread(envelope.exchange.bits()),
             Class::Background => BACKGROUND,
         }
+    }
+
+    /// The protocol version that both ends speak.
+    pub(crate) const fn protocol(&self) -> u16 {
+        self.protocol
     }
 
     /// Whether frames can be sent on it.

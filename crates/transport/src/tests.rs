@@ -3,6 +3,7 @@
 mod endings;
 mod exchange;
 mod refusals;
+mod versions;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use starling_types::{BucketName, ClusterId, ExchangeId, Generation, Key, LayoutVersion, NodeId};
-use starling_wire::hello::{Hello, NodeHello, PROTOCOL};
+use starling_wire::hello::{Hello, NodeHello, PROTOCOLS};
 use starling_wire::replica::Merge;
 use starling_wire::{Class, Envelope, Message};
 use tokio::sync::Notify;
@@ -187,12 +188,8 @@ fn recorder(id: u64) -> Rc<Recorder> {
         layout: LayoutVersion::NONE,
         version: "test".into(),
     };
-    let hello = Hello {
-        protocols: (PROTOCOL, PROTOCOL),
-        cluster: ClusterId::from_bits(9),
-        node: Some(node),
-        wall: None,
-    };
+    let hello =
+        Hello { protocols: PROTOCOLS, cluster: ClusterId::from_bits(9), node: Some(node), wall: None };
     Rc::new(Recorder {
         hello: RefCell::new(hello),
         told: RefCell::default(),

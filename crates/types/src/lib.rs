@@ -11,11 +11,12 @@
 //! The little that it computes follows from one value: quorums from a bucket's properties, say.
 //!
 //! **How to read this crate.** [`id`] who, [`time`] when, [`token`] where, [`key`] what, [`bucket`] by which
-//! rules, [`outcome`] how it ended, [`limits`] how much, [`span`] how long, [`counters`] how often, [`hash`] the two hashers.
-//! [`planted`] bugs that the judges of the simulator are tried on.
+//! rules, [`outcome`] how it ended, [`limits`] how much, [`span`] how long, [`format`](mod@format) in which form,
+//! [`counters`] how often, [`hash`] the two hashers. [`planted`] bugs that the judges of the simulator are tried on.
 
 pub mod bucket;
 pub mod counters;
+pub mod format;
 pub mod hash;
 pub mod id;
 pub mod key;
@@ -28,6 +29,7 @@ pub mod time;
 pub mod token;
 
 pub use bucket::{BadProps, BucketChanges, BucketProps, Conflict, PropsStamp};
+pub use format::{Formats, OtherFormat};
 pub use id::{ActorId, ClusterId, ExchangeId, Generation, LayoutVersion, NodeId, RequestId};
 pub use key::{BucketName, Key, QualifiedKey, Value};
 pub use outcome::Outcome;

@@ -1,17 +1,24 @@
 //! The first exchange on every connection: nothing else is accepted before it.
 
+use std::fmt;
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use starling_types::{ClusterId, Generation, LayoutVersion, NodeId, WallTime};
 
 use crate::gossip::MemberInfo;
 
-/// The protocol version that this release speaks.
-pub const PROTOCOL: u16 = 2;
+/// The lowest and highest protocol version that this release speaks. What each of them brought: docs/design/versions.md.
+pub const PROTOCOLS: (u16, u16) = (2, 3);
 
 /// What either end says of itself. A client names no node.
+///
+/// From protocol 3 on it may be longer than the reader knows, and so may [`NodeHello`]. A field that is appended has a
+/// `#[serde(default)]`, for those who do not say it; who speaks protocol 2 must not be told it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Hello {
     /// Lowest and highest protocol version this end speaks.
     pub protocols: (u16, u16),
@@ -26,6 +33,7 @@ pub struct Hello {
 
 /// What a node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct NodeHello {
     /// Its identity; must be the one in its certificate.
     pub node: NodeId,
@@ -95,10 +103,70 @@ pub fn same_cluster(ours: ClusterId, theirs: ClusterId) -> Result<(), HelloRefus
     Ok(())
 }
 
-/// Whether two ranges of protocol versions meet.
-pub fn common_protocol(theirs: (u16, u16)) -> Result<u16, HelloRefusal> {
-    if theirs.0 <= PROTOCOL && PROTOCOL <= theirs.1 {
-        return Ok(PROTOCOL);
-    }
-    Err(HelloRefusal::Protocol { ours: (PROTOCOL, PROTOCOL) })
+/// Two ends without a protocol version in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProtocolGap {
+    /// Lowest and highest version of this end.
+    pub ours: (u16, u16),
+    /// The same of the other.
+    pub theirs: (u16, u16),
 }
+
+impl fmt::Display for ProtocolGap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ours: (oldest, newest), theirs } = self;
+        write!(
+            f,
+            "this end speaks protocol versions {oldest} to {newest}, the other {} to {}: ",
+            theirs.0, theirs.1
+        )?;
+        match newest < &theirs.0 {
+            true => write!(f, "upgrade this end to a release that speaks one of the other's"),
+            false => write!(f, "upgrade the other end to a release that speaks one of this end's"),
+        }
+    }
+}
+
+impl std::error::Error for ProtocolGap {}
+
+/// The version that two ends speak: the lower of their newest.
+///
+/// # Errors
+/// If that is older than the oldest of either.
+pub fn common_protocol(ours: (u16, u16), theirs: (u16, u16)) -> Result<u16, ProtocolGap> {
+    let lower = ours.1.min(theirs.1);
+    if lower >= ours.0.max(theirs.0) { Ok(lower) } else { Err(ProtocolGap { ours, theirs }) }
+}
+
+/// Structures that later releases may make longer: what follows the known fields is passed over.
+macro_rules! growing {
+    ($($name:ident),+) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                Self::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Known;
+                impl<'de> Visitor<'de> for Known {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str(stringify!($name))
+                    }
+
+                    fn visit_seq<A: SeqAccess<'de>>(self, mut fields: A) -> Result<$name, A::Error> {
+                        let known = $name::deserialize(SeqAccessDeserializer::new(&mut fields))?;
+                        while fields.next_element::<IgnoredAny>()?.is_some() {}
+                        Ok(known)
+                    }
+                }
+                deserializer.deserialize_seq(Known)
+            }
+        }
+    )+};
+}
+
+growing!(Hello, NodeHello);

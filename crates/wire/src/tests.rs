@@ -1,6 +1,7 @@
 //! Every message there and back, the bytes as they are, and bytes as an enemy sends them.
 
 mod golden;
+mod hellos;
 mod hostile;
 mod samples;
 

@@ -1,8 +1,9 @@
 //! A node that must not start says why; one that must not join is kept out; nonsense harms only its sender.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use starling_cluster::ports;
@@ -107,11 +108,9 @@ fn a_data_directory_that_is_not_this_nodes_is_refused() {
     assert!(a.stop().success() && b.stop().success());
     let (home, tables) = (a.data.join("node.json"), a.data.join("tables"));
     let good = std::fs::read_to_string(&home).unwrap();
-    let newer = good.replace("\"format_version\": 1", "\"format_version\": 2");
-    assert_ne!(newer, good);
-    std::fs::write(&home, &newer).unwrap();
-    says(&refused(&a), &["format version 2", "start the release that wrote it"]);
-    assert_eq!(std::fs::read_to_string(&home).unwrap(), newer, "it is left as it is");
+    another_format(&a, &home, ("\"format_version\": 1", "\"format_version\": 2"));
+    another_format(&a, &tables.join("FORMAT"), ("starling store 2 ", "starling store 3 "));
+    another_format(&a, &tables.join("FORMAT"), ("starling store 2 ", "starling store 1 "));
     std::fs::write(&home, "nonsense").unwrap();
     says(&refused(&a), &["node.json", "cannot be read"]);
     std::fs::remove_file(&home).unwrap();
@@ -133,6 +132,28 @@ fn a_data_directory_that_is_not_this_nodes_is_refused() {
     b.start();
     a.serves_with(1);
     assert_eq!(a.resp().ask("GET k"), Reply::bulk("v"), "nothing of all that did any harm");
+}
+
+/// The node refuses its directory while `file` is of another version, and changes nothing.
+fn another_format(node: &Node, file: &Path, (from, to): (&str, &str)) {
+    let good = std::fs::read_to_string(file).unwrap();
+    let other = good.replace(from, to);
+    assert_ne!(other, good);
+    std::fs::write(file, other).unwrap();
+    let before = files_of(&node.data);
+    says(&refused(node), &["use the version that wrote it", "nothing was changed"]);
+    assert!(files_of(&node.data) == before, "{to}");
+    std::fs::write(file, good).unwrap();
+}
+
+fn files_of(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| match path.is_dir() {
+            true => files_of(&path),
+            false => [(path.clone(), std::fs::read(path).unwrap())].into(),
+        })
+        .collect()
 }
 
 fn swap(a: &Path, b: &Path) {

@@ -1,11 +1,13 @@
 //! The requests of a client, their order, and the results that its caller gets.
 
+use starling_transport::{Dialer, GreetingError};
 use starling_types::Outcome;
 use starling_wire::FailureKind;
 use tokio::task::JoinSet;
 
 use super::*;
 use crate::ClientError;
+use crate::nodes::Nodes;
 
 fn refused(kind: FailureKind) -> Act {
     Act::Fail(Failure::refused(kind, "no"))
@@ -46,6 +48,30 @@ fn a_node_that_could_not_tell_the_time_is_asked_again() {
         node.stub.wall.set(Some(far));
         while node.asked().last().unwrap().issued < far {
             client.get(bucket(), key("k")).send().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_node_of_other_protocol_versions_is_named_and_not_dialed_for_every_request() {
+    run(async |authority: Authority| {
+        let node = Node::new(&authority, 1, []);
+        node.stub.protocols.set((PROTOCOLS.1 + 1, PROTOCOLS.1 + 2));
+        let nodes = [node.addr()];
+        let Err(error) = Client::connect(&nodes, authority.client_credentials()).await else { panic!() };
+        assert!(matches!(error, ClientError::Unreachable(GreetingError::Versions(_))), "{error}");
+        assert!(error.to_string().contains("upgrade this end to a release"), "{error}");
+        let dialer = Dialer::bind(&authority.client_credentials(), node.addr()).unwrap();
+        let nodes = Rc::new(Nodes::new(dialer, &nodes));
+        for _ in 0..100 {
+            let refused = nodes.connection(0).await.err();
+            assert!(matches!(refused, Some(GreetingError::Versions(_))), "{refused:?}");
+        }
+        let refused = node.transport.stats().refused.get();
+        assert!(refused < 50, "dialed {refused} times");
+        node.stub.protocols.set((2, 2));
+        while nodes.connection(0).await.is_err() {
+            tokio::task::yield_now().await;
         }
     });
 }

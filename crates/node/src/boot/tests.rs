@@ -3,6 +3,8 @@ use starling_types::{ActorId, PartitionId};
 use super::*;
 use crate::meta::encode;
 
+mod stored;
+
 fn meta(rows: &[(&'static [u8], &[u8])]) -> Vec<(Bytes, Bytes)> {
     let row =
         |(key, value): &(&'static [u8], &[u8])| (Bytes::from_static(key), Bytes::copy_from_slice(value));
@@ -74,7 +76,10 @@ fn buckets_come_back_as_they_were_stored_and_those_of_a_newer_release_are_refuse
     assert_eq!(Boot::read(&meta(&[(META_BUCKETS, &row)]), &Losses::NONE).unwrap().buckets, table);
     let newer = encode(&(BUCKETS_FORMAT + 1, vec![register]));
     let error = Boot::read(&meta(&[(META_BUCKETS, &newer)]), &Losses::NONE).unwrap_err().to_string();
-    assert!(error.contains("format 2"), "{error}");
+    assert!(
+        error.contains("table of buckets has format 2") && error.contains("use the version that wrote it"),
+        "{error}"
+    );
 }
 
 /// A node that was in a cluster of few copies may have been given larger values since, and be told of more copies.

@@ -94,7 +94,7 @@ pub(super) fn look(dir: &Path, scratch: Option<&Path>) -> Result<Check, OfflineE
         }
         // Whether it may be opened at all is for another version to say.
         Err(OfflineError::Storage(
-            error @ (StorageError::FormatTooNew { .. } | StorageError::Foreign { .. }),
+            error @ (StorageError::OtherFormat { .. } | StorageError::Foreign { .. }),
         )) => {
             return Err(error.into());
         }

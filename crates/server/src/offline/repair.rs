@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use starling_causality::RecordError;
 use starling_node::boot::suspect_everything;
 use starling_storage::{Batch, Durability, DurableEngine, Engine};
 use starling_types::ClusterId;
@@ -9,7 +10,7 @@ use starling_types::row::{RowRange, Space};
 use starling_vnode::rows::META_CLEAN_STOP;
 
 use super::check::{Check, look};
-use super::rows::{FlawedRow, judge};
+use super::rows::{Flaw, FlawedRow, judge};
 use super::shadow::{hold, keep};
 use super::{OfflineError, Opened, all_read, cluster_of, open, walk};
 use crate::home::Inhabitant;
@@ -95,7 +96,9 @@ impl Mended {
         walk(engine, namespace, |page| {
             let mut batch = Batch::new();
             for (row, value) in page.rows {
-                if let Err(flaw) = judge(cluster, namespace, &row, &value) {
+                if let Err(flaw) = judge(cluster, namespace, &row, &value)
+                    && !matches!(flaw, Flaw::Record(RecordError::Newer { .. }))
+                {
                     batch.delete(namespace, row.clone());
                     self.removed.push(FlawedRow { namespace, row, flaw });
                 }

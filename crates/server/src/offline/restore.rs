@@ -17,7 +17,7 @@ use starling_types::{ClusterId, Generation};
 use super::rows::{FlawedRow, judge};
 use super::{OfflineError, all_read, open, walk};
 use crate::daemon::{META_BIRTH, birth, birth_row};
-use crate::home::{FORMAT, Home, Inhabitant};
+use crate::home::{FORMATS, Home, Inhabitant};
 use crate::losses::meta_rows;
 
 /// What to restore, and where.
@@ -230,7 +230,7 @@ fn inhabitant(manifest: &Manifest, before: Option<Inhabitant>) -> Inhabitant {
     let origin = &manifest.origin;
     let started = before.as_ref().map_or(origin.generation, |here| here.generation.max(origin.generation));
     Inhabitant {
-        format_version: FORMAT,
+        format_version: FORMATS.newest,
         node_id: origin.node_id,
         cluster_id: before.and_then(|here| here.cluster_id).or(origin.cluster_id),
         generation: Generation(started.0 + STARTS_SINCE),

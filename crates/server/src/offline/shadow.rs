@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use starling_storage::{DurableEngine, StorageError};
 
 use super::{OfflineError, Opened};
+use crate::home::{HomeError, Inhabitant};
 
 /// Held while somebody works on a directory beside its store: no node can start there.
 #[derive(Debug)]
@@ -18,6 +19,9 @@ pub(super) fn hold(dir: &Path) -> Result<Held, OfflineError> {
     let failed = OfflineError::io("locking", &path);
     if !dir.join("tables").is_dir() {
         return Err(OfflineError::NoStore { dir: dir.into() });
+    }
+    if let Err(error @ HomeError::OtherFormat { .. }) = Inhabitant::of(dir) {
+        return Err(error.into());
     }
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -49,8 +53,9 @@ impl Shadow {
     /// Opens it; errors speak of the directory that it is the shadow of.
     pub(super) fn open(&self, dir: &Path) -> Result<(DurableEngine, Opened), OfflineError> {
         super::open(&self.at).map_err(|error| match error {
-            OfflineError::Storage(StorageError::FormatTooNew { found, supported, .. }) => {
-                StorageError::FormatTooNew { dir: dir.into(), found, supported }.into()
+            OfflineError::Storage(StorageError::OtherFormat { dir: part, format }) => {
+                let part = part.strip_prefix(&self.at).unwrap_or(&part).to_owned();
+                StorageError::OtherFormat { dir: dir.join(part).components().collect(), format }.into()
             }
             OfflineError::Storage(StorageError::Unreadable { cause, .. }) => {
                 StorageError::Unreadable { dir: dir.into(), cause }.into()

@@ -18,7 +18,7 @@ use starling_vnode::rows::{META_CLEAN_STOP, META_HLC_CEILING};
 
 use super::*;
 use crate::daemon::{META_BIRTH, birth_row};
-use crate::home::{FORMAT, Home};
+use crate::home::{FORMATS, Home, HomeError};
 
 mod unreadable;
 
@@ -63,7 +63,7 @@ fn small() -> Options {
 /// A data directory with these rows, as a node leaves it.
 fn directory(dir: &Path, rows: &Rows) {
     let inhabitant = Inhabitant {
-        format_version: FORMAT,
+        format_version: FORMATS.newest,
         node_id: NODE,
         cluster_id: Some(CLUSTER),
         generation: Generation(3),
@@ -341,6 +341,19 @@ fn a_repair_removes_what_is_no_record_and_keeps_it_beside_the_store() {
     assert!(!home.join("damaged-2").exists());
 }
 
+#[test]
+fn a_repair_leaves_records_of_a_later_version_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("data");
+    let mut rows = flawed(&home);
+    // The checksum stands at the end in every version.
+    let later = ((Space::Data, row("e")), Bytes::from_static(b"\x03\0\0\0\x9d\xe9\x09\x66\xd8\xc1\xcf\xc8"));
+    directory(&home, &[later.clone()].into());
+    rows.extend([later]);
+    let mended = repair(&home, "damaged-1").unwrap().mended.unwrap();
+    assert_eq!((mended.removed.len(), records(&home)), (3, rows));
+}
+
 /// Has the tables alone hold what is in the store: the log is moved on until it has let go of it.
 fn leave_to_tables(dir: &Path) {
     let engine = DurableEngine::open(dir, small()).unwrap();
@@ -426,8 +439,13 @@ fn what_is_no_store_or_in_use_is_refused() {
     drop(engine);
     fs::write(home.join("tables").join("FORMAT"), "starling store 99\n").unwrap();
     let newer = check(&home, None);
-    let Err(OfflineError::Storage(StorageError::FormatTooNew { dir: named, .. })) = newer else {
+    let Err(OfflineError::Storage(StorageError::OtherFormat { dir: named, .. })) = newer else {
         panic!("{newer:?}")
     };
     assert_eq!(named, home, "not the shadow");
+    let newer = r#"{"format_version": 2, "node_id": 7}"#;
+    fs::write(home.join("node.json"), newer).unwrap();
+    for refused in [check(&home, None).err(), repair(&home, "x").err()] {
+        assert!(matches!(refused, Some(OfflineError::Home(HomeError::OtherFormat { .. }))), "{refused:?}");
+    }
 }

@@ -61,8 +61,10 @@ impl KvService for Reactor {
 
     fn ring(&self) -> serde_json::Value {
         let Some(layout) = self.report().layout else { return serde_json::json!({ "layout_version": 0 }) };
+        let protocol = |node| self.transport.get().and_then(|transport| transport.protocol(node));
         let members = layout.members().map(|role| {
             serde_json::json!({
+                "protocol": protocol(role.node),
                 "node_id": role.node, "name": role.name, "quic": role.addr, "zone": role.zone.as_str(),
                 "weight": u32::from(role.weight), "partitions": layout.partitions_of(role.node).count(),
             })

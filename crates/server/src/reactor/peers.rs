@@ -6,7 +6,7 @@ use starling_node::Event;
 use starling_transport::{ClientId, Inbox};
 use starling_types::NodeId;
 use starling_wire::client::{AdminReply, AdminRequest};
-use starling_wire::hello::{Hello, NodeHello, PROTOCOL};
+use starling_wire::hello::{Hello, NodeHello, PROTOCOLS};
 use starling_wire::{Envelope, Failure, KvReply, Message};
 
 use super::{Reactor, Whom};
@@ -15,7 +15,7 @@ impl Inbox for Reactor {
     fn hello(&self) -> Hello {
         let node = self.node.borrow();
         Hello {
-            protocols: (PROTOCOL, PROTOCOL),
+            protocols: PROTOCOLS,
             cluster: node.view().cluster(),
             node: Some(node.control_plane().hello().clone()),
             wall: node.shown_time(self.clock.now()),

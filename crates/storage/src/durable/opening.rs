@@ -4,6 +4,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use starling_types::{Formats, OtherFormat};
+
 use super::failure::Reason;
 use super::options::Options;
 use super::report::OpenReport;
@@ -76,6 +78,11 @@ impl Opening<'_> {
         let open = || Tree::open(self.dir, self.namespace, self.shared);
         match catch_unwind(AssertUnwindSafe(open)) {
             Ok(Ok(tree)) => Ok(Some(tree)),
+            // Of a sound manifest that is no damage.
+            Ok(Err(lsm_tree::Error::InvalidVersion(found))) => {
+                let (found, opens) = (found.into(), Formats { oldest: 3, newest: 3 });
+                Err(StorageError::OtherFormat { dir: self.dir.into(), format: OtherFormat { found, opens } })
+            }
             Ok(Err(error)) => match Reason::of(&error) {
                 Reason::Damage(_) => Ok(None),
                 Reason::Unread(cause) => Err(self.read_failed(&cause)),

@@ -86,6 +86,11 @@ fn a_second_open_is_refused_and_names_the_directory_and_the_holder() {
 }
 
 #[test]
+fn the_statement_of_a_store_is_golden() {
+    assert_eq!(crate::directory::identity(2, 7), "starling store 2 0000000000000007 14ea5b212b078fc4");
+}
+
+#[test]
 fn a_newer_format_is_refused_and_left_untouched() {
     let mut home = Directory::new();
     home.open().commit(&[put("k", "v")], Durability::Synced).unwrap();
@@ -93,8 +98,8 @@ fn a_newer_format_is_refused_and_left_untouched() {
     fs::write(home.path().join("tables/FORMAT"), "starling store 3 0\n").unwrap();
     let before = damage::Files::of(&home.path());
 
-    let refused = StorageError::FormatTooNew { dir: home.path(), found: 3, supported: 2 };
-    assert_eq!(refusal(&home.path()), refused);
+    let format = starling_types::Formats { oldest: 2, newest: 2 }.check(3).unwrap_err();
+    assert_eq!(refusal(&home.path()), StorageError::OtherFormat { dir: home.path(), format });
     assert!(before == damage::Files::of(&home.path()), "not even a lock file");
 }
 

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use starling_types::OtherFormat;
+
 use super::sequence::Sequence;
 use crate::files::Trouble;
 
@@ -42,14 +44,9 @@ pub enum LogError {
         /// The first failure.
         cause: String,
     },
-    /// A newer version wrote the log. Nothing was changed.
-    #[error("the commit log has format {found}, and this version reads formats up to {supported}")]
-    FormatTooNew {
-        /// Its format.
-        found: u32,
-        /// The newest format this version reads.
-        supported: u32,
-    },
+    /// Another version wrote the log. Nothing was changed.
+    #[error("the commit log {0}")]
+    OtherFormat(OtherFormat),
     /// A batch is larger than a frame can be. Nothing was written.
     #[error("a batch of {bytes} bytes cannot be logged: it has at most {max}; nothing was written", max = u32::MAX)]
     TooLarge {

@@ -71,6 +71,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_note_is_golden() {
+        let text = encode(7, &[Sequence(1)..=Sequence(9)]);
+        assert_eq!(text, "starling known losses 1\nlost 1 9\nsum d48a32e6c5bd702f\n");
+    }
+
+    #[test]
     fn a_note_is_read_back_or_not_at_all() {
         for ranges in [vec![], vec![Sequence(1)..=Sequence(1), Sequence(7)..=Sequence(u64::MAX)]] {
             let text = encode(7, &ranges);

@@ -13,7 +13,7 @@ use super::findings::Findings;
 use super::frame::FrameHeader;
 use super::opening::{Known, Reading, Settings};
 use super::plan::Plan;
-use super::segment::SEGMENT_HEADER;
+use super::segment::{HEADER_BYTES, SEGMENT_HEADER, SegmentHeader};
 use super::sequence::Sequence;
 use super::spares::Spares;
 use super::survey::{Run, Survey, Surveyed};
@@ -21,7 +21,7 @@ use super::verdict::Verdict;
 use super::writer::Log;
 use super::writer::{Active, Closed};
 use super::{losses, ruin, segment};
-use crate::files::Files;
+use crate::files::{Files, read_start};
 
 impl Log {
     /// Opens the log of a store among `files`; an empty one if there is none. Calls `replay` for every batch that tables
@@ -30,7 +30,7 @@ impl Log {
     /// Losses are in the findings of every open until [`Log::acknowledge_findings`] is called.
     ///
     /// # Errors
-    /// [`LogError::FormatTooNew`] and [`LogError::Unread`] with nothing changed; [`LogError::NoSpace`] and
+    /// [`LogError::OtherFormat`] and [`LogError::Unread`] with nothing changed; [`LogError::NoSpace`] and
     /// [`LogError::Io`] if the system refuses; what `replay` answers.
     pub(crate) fn open<E: From<LogError>>(
         files: Arc<dyn Files>,
@@ -55,6 +55,22 @@ impl Log {
         }
         log.synced = log.last;
         Ok((log, findings))
+    }
+
+    /// Refuses a log of a format that this version does not read, before anything is changed. What cannot be read is
+    /// passed over: [`Log::open`] finds out.
+    ///
+    /// # Errors
+    /// [`LogError::OtherFormat`].
+    pub(crate) fn check_format(files: &dyn Files, store: u64) -> Result<(), LogError> {
+        for name in files.list().unwrap_or_default() {
+            let Some(number) = segment::number(&name) else { continue };
+            let mut start = [0; HEADER_BYTES];
+            if files.open(&name).is_ok_and(|file| read_start(&*file, &mut start).is_ok()) {
+                SegmentHeader::decode(store, number, &start)?;
+            }
+        }
+        Ok(())
     }
 
     /// The findings that [`Log::open`] would give. Changes nothing.

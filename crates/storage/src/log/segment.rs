@@ -1,5 +1,6 @@
 //! The first page of a segment file, and the file's name.
 
+use starling_types::Formats;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::LogError;
@@ -9,8 +10,8 @@ use super::sequence::Sequence;
 pub(super) const SEGMENT_HEADER: usize = 4096;
 /// Bytes of that page that mean something.
 pub(super) const HEADER_BYTES: usize = 64;
-/// The format that this version writes, and the newest it reads.
-pub(super) const FORMAT: u32 = 1;
+/// The formats that this version reads.
+const FORMATS: Formats = Formats { oldest: 1, newest: 1 };
 
 const MAGIC: u64 = u64::from_le_bytes(*b"SLseg\r\n\0");
 const WORDS: usize = HEADER_BYTES / size_of::<u64>();
@@ -30,8 +31,15 @@ pub(super) struct SegmentHeader {
 
 impl SegmentHeader {
     pub(super) fn encode(&self) -> [u8; SEGMENT_HEADER] {
-        let words =
-            [MAGIC, u64::from(FORMAT), self.store, self.number, self.first.0, self.synced.0, self.chain];
+        let words = [
+            MAGIC,
+            u64::from(FORMATS.newest),
+            self.store,
+            self.number,
+            self.first.0,
+            self.synced.0,
+            self.chain,
+        ];
         let mut page = [0; SEGMENT_HEADER];
         for (bytes, word) in page.chunks_exact_mut(8).zip(words) {
             bytes.copy_from_slice(&word.to_le_bytes());
@@ -46,7 +54,7 @@ impl SegmentHeader {
         bytes.starts_with(&MAGIC.to_le_bytes()) || *bytes == [0; HEADER_BYTES]
     }
 
-    /// The header of segment `number` of this store, if `bytes` are one. That a format is newer is believed only of a
+    /// The header of segment `number` of this store, if `bytes` are one. That a format is another one is believed only of a
     /// whole header: where magic, format and checksum stand is the same in all formats.
     pub(super) fn decode(
         store: u64,
@@ -61,10 +69,7 @@ impl SegmentHeader {
         if magic != MAGIC || sum != xxh3_64(&bytes[..HEADER_BYTES - 8]) {
             return Ok(None);
         }
-        let found = format as u32;
-        if found > FORMAT {
-            return Err(LogError::FormatTooNew { found, supported: FORMAT });
-        }
+        FORMATS.check(format as u32).map_err(LogError::OtherFormat)?;
         if (found_store, found_number) != (store, number) {
             return Ok(None);
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use starling_storage::{Engine, StorageError};
 use starling_sys::MemoryVolume;
+use starling_types::Formats;
 
 use crate::common::damage::{Outcome, examine, prepared};
 use crate::common::files::{Content, Files};
@@ -56,10 +57,10 @@ fn a_store_of_a_newer_format_is_refused_with_instructions_and_left_alone() {
         files.with(&path, Content::new(newer)).lay_out(&dir);
 
         let refusal = refusal(&dir);
-        let expected = StorageError::FormatTooNew { dir, found: format + 1, supported: format };
-        assert_eq!(refusal, expected);
+        let format = Formats { oldest: format, newest: format }.check(format + 1).unwrap_err();
+        assert_eq!(refusal, StorageError::OtherFormat { dir, format });
         let message = refusal.to_string();
-        assert!(message.contains("start the version that wrote it"), "{message}");
+        assert!(message.contains("use the version that wrote it"), "{message}");
     }
 }
 

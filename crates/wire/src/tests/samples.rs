@@ -27,7 +27,7 @@ pub(super) fn samples() -> Vec<Message> {
 }
 
 /// What there was before buckets could be created.
-pub(super) fn first_samples() -> Vec<Message> {
+fn first_samples() -> Vec<Message> {
     [hellos(), gossip(), replicas(), clients(), admin(), cluster()].concat()
 }
 
@@ -281,7 +281,7 @@ fn shown() -> Shown {
     Shown { record: Bytes::from_static(b"record"), props: 2 }
 }
 
-pub(super) fn buckets() -> Vec<Message> {
+fn buckets() -> Vec<Message> {
     let register = || BucketRegister {
         name: BucketName::new("sessions").unwrap(),
         props: BucketProps {
@@ -316,7 +316,7 @@ pub(super) fn buckets() -> Vec<Message> {
     ]
 }
 
-pub(super) fn exports() -> Vec<Message> {
+fn exports() -> Vec<Message> {
     let exporter = Exporter {
         node: node(),
         name: "a".into(),
@@ -344,14 +344,14 @@ pub(super) fn exports() -> Vec<Message> {
     ]
 }
 
-pub(super) fn clocks() -> Vec<Message> {
+fn clocks() -> Vec<Message> {
     vec![
         Message::Admin(AdminRequest::ClockAccept),
         Message::AdminReply(AdminReply::ClockAccepted { moved_ms: -62_000 }),
     ]
 }
 
-pub(super) fn sweeps() -> Vec<Message> {
+fn sweeps() -> Vec<Message> {
     let (bucket, key) = (BucketName::default_bucket(), Key::new("k").unwrap());
     let entry = Entry { bucket: bucket.clone(), key: key.clone(), digest: Digest::from_bits(0xd1) };
     let (from, through) = (Token::from_bits(0x40 << 56), Token::from_bits((0x80 << 56) - 1));
@@ -370,7 +370,7 @@ pub(super) fn sweeps() -> Vec<Message> {
     ]
 }
 
-pub(super) fn losses() -> Vec<Message> {
+fn losses() -> Vec<Message> {
     let (bucket, key) = (BucketName::default_bucket(), Key::new("k").unwrap());
     let entry = Entry { bucket, key, digest: Digest::from_bits(0xd1) };
     vec![

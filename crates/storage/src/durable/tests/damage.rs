@@ -94,7 +94,7 @@ fn check_opened(home: &Directory, what: &str) {
     match open(&home.path()) {
         Ok(engine) => check_honest(&engine, what),
         Err(error) => assert!(
-            matches!(error, StorageError::Foreign { .. } | StorageError::FormatTooNew { .. }),
+            matches!(error, StorageError::Foreign { .. } | StorageError::OtherFormat { .. }),
             "{what}: {error}"
         ),
     }

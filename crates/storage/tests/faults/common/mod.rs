@@ -39,8 +39,8 @@ pub fn reported(engine: &DurableEngine) -> bool {
 
 /// Whether an open was refused in a way that tells an operator that the store is damaged or not ours.
 pub fn is_clear(refusal: &StorageError) -> bool {
-    use StorageError::{Corrupt, Foreign, FormatTooNew, Unreadable};
-    matches!(refusal, Unreadable { .. } | Corrupt { .. } | Foreign { .. } | FormatTooNew { .. })
+    use StorageError::{Corrupt, Foreign, OtherFormat, Unreadable};
+    matches!(refusal, Unreadable { .. } | Corrupt { .. } | Foreign { .. } | OtherFormat { .. })
 }
 
 /// A directory for many small stores, in memory where the system has a place for that.
