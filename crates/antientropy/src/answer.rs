@@ -31,7 +31,7 @@ impl Sweep {
         if pair.asked < limits::SWEEP_ASKED {
             pair.asked += 1;
             let token = compare.from;
-            let ticket = self.scan(Purpose::Answer(from, exchange, compare));
+            let ticket = self.scans.begin(Purpose::Answer(from, exchange, compare));
             out.push(Effect::Scan(ticket, token));
         }
     }
