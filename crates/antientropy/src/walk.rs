@@ -159,8 +159,8 @@ impl Walk {
         };
         // Damaged rows count as absent in a pull: the peer's take their place.
         if !self.is_pull() {
-            turn.counters.skipped += rows.unreadable as u64;
-            self.is_clean &= rows.unreadable == 0;
+            turn.counters.skipped += rows.unreadable.len() as u64;
+            self.is_clean &= rows.unreadable.is_empty();
         }
         let page = Page::cut(turn.shared, from, self.last, rows);
         let compare = Compare {

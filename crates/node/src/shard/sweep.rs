@@ -13,7 +13,7 @@ use starling_wire::replica::{Merged, Read, ReadAnswer, Refusal};
 use starling_wire::sync::{Compare, Compared};
 use starling_wire::{Class, Message};
 
-use super::row_range::data_key;
+use super::row_range::{data_key, tokens_of};
 use super::{Context, Remote, Shard, Turn};
 use crate::event::{Effect, ScanId};
 use crate::status::Repair;
@@ -89,11 +89,11 @@ impl Shard {
         page: Result<Page, String>,
     ) {
         let rows = page.ok().map(|page| {
-            let unread = page.unread.len();
+            let unread = page.unread.clone();
             let (mut rows, damaged) = rows(turn.view, page);
             self.rows_damaged(turn, &damaged);
-            let damaged = damaged.iter().filter(|range| !self.vnodes.are_given_up(range)).count();
-            rows.unreadable = damaged + unread;
+            let damaged = damaged.iter().filter(|range| !self.vnodes.are_given_up(range));
+            rows.unreadable = damaged.chain(&unread).filter_map(tokens_of).collect();
             rows
         });
         self.sweep_event(turn, Event::Scanned(ticket, rows));
@@ -242,5 +242,5 @@ fn rows(view: &View, page: Page) -> (Rows, Vec<RowRange>) {
             (None, _) => {}
         }
     }
-    (Rows { entries, next, unreadable: 0 }, damaged)
+    (Rows { entries, next, unreadable: Vec::new() }, damaged)
 }
