@@ -58,7 +58,7 @@ impl Two {
             Effect::Scan(ticket, from) => {
                 let damaged = self.damaged[me].is_some_and(|token| from <= token);
                 let mut rows = rows(&self.replicas[me], from);
-                for token in self.unread[me] {
+                if let Some(token) = self.unread[me] {
                     rows.entries.retain(|(key, _)| key.token() != token);
                     rows.unreadable.push(token..=token);
                 }
