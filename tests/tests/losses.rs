@@ -150,6 +150,34 @@ fn what_cannot_be_read_keeps_a_suspected_partition_unsure() {
     assert!(is_equal(&world, 1));
 }
 
+/// Two owners acked a write. One loses its disk, and the disk of the other does not give the row: a third owner, which
+/// never had it, and this one are not enough to say that it is absent.
+#[test]
+fn an_owner_that_cannot_read_a_row_is_no_source_of_what_another_lost() {
+    let mut world = cluster(Pace::OFF);
+    isolate(&mut world, 2);
+    put(&mut world, 0, "k", "v", 2).unwrap();
+    world.run_for(SECOND);
+    world.crash(1);
+    world.start(1);
+    let row = world.rows(1, Space::Data).remove(0);
+    world.hide(1, Space::Data, &row);
+    world.lose_commits(0, 6);
+    assert!(world.rows(0, Space::Data).is_empty() && world.rows(0, Space::Hints).is_empty());
+    world.start(0);
+    world.mend();
+    world.run_for(20 * SECOND);
+    assert_eq!(suspects(&world, 0), 1);
+    isolate(&mut world, 1);
+    let shown = get(&mut world, 0, "k", 2);
+    assert!(shown.as_ref().is_err_and(|failure| failure.kind == FailureKind::QuorumNotReached), "{shown:?}");
+    world.heal_disk(1);
+    world.mend();
+    world.run_for(20 * SECOND);
+    assert_eq!(suspects(&world, 0), 0);
+    assert_eq!(get(&mut world, 0, "k", 2).unwrap(), ["v"]);
+}
+
 #[test]
 fn a_row_that_nobody_else_has_is_given_up() {
     let mut world = cluster(Pace::OFF);

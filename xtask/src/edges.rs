@@ -43,10 +43,11 @@ const CRATES: &[Crate] = &[
     // Records it only compares and passes on: what a merge is, causality says.
     pure("antientropy", "types causality wire", &[]),
     pure("handoff", "types wire", &[]),
+    pure("custody", "types", &[]),
     // Sees only the verdict on a request's epoch: neither ring nor gossip nor coordinator.
     pure("vnode", "types causality wire", &[]),
     // Speaks rows, never an engine: its storage is the shell that answers its effects.
-    pure("node", "types causality ring wire gossip coordinator antientropy handoff vnode", &[]),
+    pure("node", "types causality ring wire gossip coordinator antientropy handoff custody vnode", &[]),
     // No runtime and no socket, but files.
     shell("backup", "types storage"),
     shell("transport", "types wire"),

@@ -31,7 +31,7 @@ impl Sweep {
         if pair.asked < limits::SWEEP_ASKED {
             pair.asked += 1;
             let token = compare.from;
-            let ticket = self.scan(Purpose::Answer(from, exchange, compare));
+            let ticket = self.scans.begin(Purpose::Answer(from, exchange, compare));
             out.push(Effect::Scan(ticket, token));
         }
     }
@@ -44,9 +44,12 @@ impl Sweep {
             pair.equal = None;
             return Some(Compared::Unreadable);
         };
-        self.counters.skipped += rows.unreadable as u64;
+        self.counters.skipped += rows.unreadable.len() as u64;
+        let is_whole = rows.are_whole(compare.from, compare.through);
         let page = Page::cut(&pair.shared, compare.from, compare.through, rows);
+        // What cannot be read may be anything: for who pulls the page, this node is no source of it.
         let held = self.refill.held(&pair.shared, page.from, page.through);
+        let held = if is_whole { held } else { Held::Part };
         if held < Held::All {
             let synced = held == Held::Synced;
             return Some(Compared::Partial { synced, through: page.through, entries: page.list() });

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use starling_causality::Record;
+pub use starling_types::Held;
 use starling_types::{ExchangeId, NodeId, PartitionId, QualifiedKey, Token};
 use starling_wire::Message;
 use starling_wire::replica::ReadAnswer;
@@ -91,17 +92,6 @@ pub enum Effect {
         /// How much of it the peer had.
         held: Held,
     },
-}
-
-/// How much of what it ever took for a partition a node still has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Held {
-    /// It may have lost anything.
-    Part,
-    /// What it had synced: only buckets that do not wait for the disk may lack something.
-    Synced,
-    /// All.
-    All,
 }
 
 starling_types::counters! {

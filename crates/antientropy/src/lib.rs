@@ -17,8 +17,8 @@
 //! **Deliberately absent.** How rows and records are read and merged: effects name them, the node carries them out
 //! through the vnode. Expiry and deletes: a tombstone is a record like any other.
 //!
-//! **How to read this crate.** [`event`] what goes in and out, [`shared`] which tokens two nodes share, [`page`] what is compared, `pass` one walk with
-//! its repairs, `refill` one that brings back what this node lost, `standing` what is known to be equal, [`sweep`] the machine, with
+//! **How to read this crate.** [`event`] what goes in and out, [`shared`] which tokens two nodes share, [`page`] what is compared, `walk` one walk with
+//! its repairs, `refill` what is to be brought back and from whom, `standing` what is known to be equal, [`sweep`] the machine, with
 //! `answer`, its other half.
 //!
 //! [`limits::SWEEP_WINDOW`]: starling_types::limits::SWEEP_WINDOW
@@ -27,13 +27,13 @@ mod answer;
 pub mod event;
 pub mod pace;
 pub mod page;
-mod pass;
 mod refill;
 pub mod shared;
 mod standing;
 pub mod sweep;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use event::{Counters, Effect, Errand, Event, Held, ScanTicket};
 pub use pace::Pace;

@@ -1,6 +1,7 @@
 //! What is compared: the keys and digests of a run of tokens.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use starling_causality::Digest;
 use starling_types::{QualifiedKey, Token};
@@ -16,8 +17,15 @@ pub struct Rows {
     pub entries: Vec<(QualifiedKey, Digest)>,
     /// Where the rest starts: tokens from here on are not, or not all, in `entries`.
     pub next: Option<Token>,
-    /// Rows among them that are damaged, and so not in `entries`.
-    pub unreadable: usize,
+    /// Tokens of rows among them that cannot be read, and so are not in `entries`.
+    pub unreadable: Vec<RangeInclusive<Token>>,
+}
+
+impl Rows {
+    /// Whether all rows between two tokens, both included, could be read.
+    pub(crate) fn are_whole(&self, from: Token, through: Token) -> bool {
+        !self.unreadable.iter().any(|tokens| *tokens.start() <= through && from <= *tokens.end())
+    }
 }
 
 /// All records between two tokens, both included, that two nodes should both have.
@@ -93,6 +101,6 @@ pub(crate) fn listed(
     entries: Vec<Entry>,
 ) -> Page {
     let entry = |e: Entry| (QualifiedKey::new(seed, e.bucket, e.key), e.digest);
-    let rows = Rows { entries: entries.into_iter().map(entry).collect(), next: None, unreadable: 0 };
+    let rows = Rows { entries: entries.into_iter().map(entry).collect(), ..Rows::default() };
     Page::cut(shared, from, through, rows)
 }

@@ -14,11 +14,6 @@ use starling_types::{PartitionId, WallTime};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Mark(u64);
 
-impl Mark {
-    /// Before all changes.
-    pub(crate) const START: Self = Self(0);
-}
-
 /// The changes of this node's replicas.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {

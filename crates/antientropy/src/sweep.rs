@@ -9,36 +9,34 @@ use std::time::Duration;
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use starling_types::{ExchangeId, Instant, NodeId, Now, QualifiedKey, Token, WallTime, limits};
+use starling_types::{ExchangeId, Instant, NodeId, Now, PartitionId, QualifiedKey, Token, WallTime};
 use starling_wire::Message;
-use starling_wire::sync::{Compare, Compared, Swept};
+use starling_wire::sync::{Compare, Swept};
 
-use crate::event::{Counters, Effect, Errand, Event, ScanTicket};
+use crate::event::{Counters, Effect, Errand, Event, Held, ScanTicket};
 use crate::pace::Pace;
-use crate::page::{Page, Rows, listed};
-use crate::pass::{Pass, Step};
+use crate::page::Rows;
 use crate::refill::Refill;
 use crate::shared::Shared;
 use crate::standing::{Changes, Equal};
+use crate::walk::{Numbers, Policy, Turn, Walk};
 
 /// The sweeps of one node.
 #[derive(Debug)]
 pub struct Sweep {
     me: NodeId,
     pace: Pace,
-    pub(crate) seed: u64,
-    pub(crate) rng: ChaCha8Rng,
-    pub(crate) first_exchange: u128,
-    pub(crate) exchanges: u64,
-    tickets: u64,
+    seed: u64,
+    rng: ChaCha8Rng,
+    numbers: Numbers,
     pub(crate) pairs: BTreeMap<NodeId, Pair>,
-    pub(crate) up: BTreeSet<NodeId>,
-    scans: BTreeMap<ScanTicket, Purpose>,
+    up: BTreeSet<NodeId>,
+    pub(crate) scans: Scans,
     pub(crate) changes: Changes,
     /// Before this no further page is read.
     next_page: Instant,
     pub(crate) counters: Counters,
-    pub(crate) stopped: bool,
+    stopped: bool,
     pub(crate) refill: Refill,
     /// Looked for after each event: a node asks for it in every turn.
     next: Option<Instant>,
@@ -48,9 +46,10 @@ pub struct Sweep {
 #[derive(Debug)]
 pub(crate) struct Pair {
     pub(crate) shared: Shared,
-    pub(crate) pass: Option<Pass>,
+    sweep: Option<Walk>,
+    pull: Option<Walk>,
     due: Option<Instant>,
-    /// Until the next pass, should the present one find something.
+    /// Until the next sweep, should the present one find something.
     pause: Duration,
     /// The pass that the peer walks, as it began here.
     pub(crate) theirs: Option<(u64, Equal)>,
@@ -66,8 +65,23 @@ pub(crate) struct Pair {
 #[derive(Debug)]
 pub(crate) enum Purpose {
     Walk(NodeId),
-    Pull(NodeId),
     Answer(NodeId, ExchangeId, Compare),
+}
+
+/// The scans under way.
+#[derive(Debug, Default)]
+pub(crate) struct Scans {
+    tickets: u64,
+    purposes: BTreeMap<ScanTicket, Purpose>,
+}
+
+impl Scans {
+    pub(crate) fn begin(&mut self, purpose: Purpose) -> ScanTicket {
+        self.tickets += 1;
+        let ticket = ScanTicket(self.tickets);
+        self.purposes.insert(ticket, purpose);
+        ticket
+    }
 }
 
 impl Sweep {
@@ -78,12 +92,10 @@ impl Sweep {
             pace,
             seed: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
-            first_exchange: first_exchange.bits(),
-            exchanges: 0,
-            tickets: 0,
+            numbers: Numbers(first_exchange.bits()),
             pairs: BTreeMap::new(),
             up: BTreeSet::new(),
-            scans: BTreeMap::new(),
+            scans: Scans::default(),
             changes: Changes::default(),
             next_page: Instant::ORIGIN,
             counters: Counters::default(),
@@ -103,27 +115,36 @@ impl Sweep {
             Event::Committed(partition) => return self.changes.committed(partition),
             Event::Scanned(ticket, rows) => self.scanned(now.instant, ticket, rows, out),
             Event::Asked(from, exchange, compare) => self.asked(now, from, exchange, compare, out),
-            Event::Compared(from, exchange, answer) => self.compared(from, exchange, answer),
-            Event::ReadHere(errand, record) => {
-                self.on_errand(errand, |pass, _| pass.read_here(now.instant, errand, record, out));
+            Event::Compared(peer, exchange, answer) => {
+                self.on_errand(now.instant, Errand { peer, exchange }, out, |walk, turn| {
+                    walk.compared(turn, exchange, answer)
+                })
             }
-            Event::Fetched(errand, answer) => self.on_errand(errand, |pass, counters| {
-                pass.fetched(now.instant, errand, &answer, counters, out);
+            Event::ReadHere(errand, record) => self.on_errand(now.instant, errand, out, |walk, turn| {
+                walk.read_here(turn, errand.exchange, record)
             }),
-            Event::MergedHere(errand, done) => self.on_errand(errand, |pass, counters| {
-                pass.merged(errand.exchange, true, done, counters);
+            Event::Fetched(errand, answer) => self.on_errand(now.instant, errand, out, |walk, turn| {
+                walk.fetched(turn, errand.exchange, &answer)
             }),
-            Event::Merged(errand, done) => self.on_errand(errand, |pass, counters| {
-                pass.merged(errand.exchange, false, done, counters);
+            Event::MergedHere(errand, done) => self.on_errand(now.instant, errand, out, |walk, turn| {
+                walk.merged(turn, errand.exchange, true, done)
+            }),
+            Event::Merged(errand, done) => self.on_errand(now.instant, errand, out, |walk, turn| {
+                walk.merged(turn, errand.exchange, false, done)
             }),
             Event::Doubt(partition, held) => self.refill.doubt(partition, held),
-            Event::Pull(partition) => self.refill.pull(partition),
-            Event::Trust(partition) => self.refill.trust(partition),
+            Event::Pull(partition) => {
+                self.refill.pull(partition);
+                self.drop_pulls_of(partition);
+            }
+            Event::Trust(partition) => {
+                self.refill.trust(partition);
+                self.drop_pulls_of(partition);
+            }
             Event::Swept(from, swept) => self.swept(from, swept),
             Event::Stop => self.stop(),
             Event::Tick => {}
         }
-        self.pull(now.instant, out);
         self.work(now, out);
         self.next = self.find_deadline();
     }
@@ -135,31 +156,33 @@ impl Sweep {
 
     fn find_deadline(&self) -> Option<Instant> {
         let full = self.walking() >= Pace::AT_ONCE;
-        let walked = self.pairs.iter().filter(|(peer, _)| self.walks(**peer));
-        let deadlines = walked.filter_map(|(_, pair)| match &pair.pass {
+        let swept = self.pairs.iter().filter(|(peer, _)| self.walks(**peer));
+        let sweeps = swept.filter_map(|(_, pair)| match &pair.sweep {
             None => pair.due.filter(|_| !full),
-            Some(Pass { step: Step::Ready, .. }) => Some(self.next_page),
-            Some(pass) => pass.next_deadline(),
+            Some(walk) if walk.is_ready() => Some(self.next_page),
+            Some(walk) => walk.next_deadline(),
         });
-        deadlines.chain(self.next_pull()).min()
+        let up = self.pairs.iter().filter(|(peer, _)| !self.stopped && self.up.contains(peer));
+        let pulls = up.filter_map(|(&peer, pair)| match &pair.pull {
+            None => self.refill.next_look(peer),
+            Some(walk) => walk.next_deadline(),
+        });
+        sweeps.chain(pulls).min()
     }
 
-    /// Whether `exchange` is a repair that waits for this peer's answer.
+    /// Whether `exchange` is a question of a walk's that waits for this peer's answer.
     pub fn awaits(&self, errand: Errand) -> bool {
-        let pass = self.pairs.get(&errand.peer).and_then(|pair| pair.pass.as_ref());
-        pass.is_some_and(|pass| pass.awaits(errand.exchange)) || self.refill.awaits(errand)
+        self.pairs.get(&errand.peer).is_some_and(|pair| pair.walks().any(|walk| walk.awaits(errand.exchange)))
     }
 
     /// The key of a repair that waits for this peer's answer.
     pub fn repairs(&self, errand: Errand) -> Option<&QualifiedKey> {
-        let walk = self.pairs.get(&errand.peer).and_then(|pair| pair.pass.as_ref());
-        let passes = walk.into_iter().chain(self.refill.pull_from(errand.peer));
-        passes.filter_map(|pass| pass.key_of(errand.exchange)).next()
+        self.pairs.get(&errand.peer)?.walks().find_map(|walk| walk.key_of(errand.exchange))
     }
 
     /// Whether nothing that differs is being repaired.
     pub fn is_quiet(&self) -> bool {
-        let repairs = |pair: &Pair| pair.pass.as_ref().is_some_and(Pass::is_repairing);
+        let repairs = |pair: &Pair| pair.sweep.as_ref().is_some_and(Walk::is_repairing);
         !self.pairs.values().any(repairs) && !self.refill.is_wanted()
     }
 
@@ -191,7 +214,7 @@ impl Sweep {
 
     fn layout(&mut self, now: Instant, seed: u64, shared: BTreeMap<NodeId, Shared>) {
         self.seed = seed;
-        self.scans.clear();
+        self.scans.purposes.clear();
         self.refill.start_over();
         self.pairs = shared.into_iter().map(|(peer, shared)| (peer, Pair::new(shared, &self.pace))).collect();
         for peer in self.up.clone() {
@@ -216,15 +239,21 @@ impl Sweep {
     fn peer_down(&mut self, peer: NodeId) {
         self.up.remove(&peer);
         if let Some(pair) = self.pairs.get_mut(&peer) {
-            pair.pass.iter_mut().for_each(Pass::interrupt);
+            pair.sweep.iter_mut().for_each(Walk::interrupt);
+            pair.pull = None;
         }
-        self.refill.interrupt(peer);
+        self.refill.look_again(peer);
     }
 
     fn stop(&mut self) {
         self.stopped = true;
-        self.pairs.values_mut().for_each(|pair| pair.pass = None);
+        self.pairs.values_mut().for_each(|pair| (pair.sweep, pair.pull) = (None, None));
         self.refill.start_over();
+    }
+
+    fn drop_pulls_of(&mut self, partition: PartitionId) {
+        let is_of = |walk: &mut Walk| matches!(walk.policy, Policy::Pull(pulled) if pulled == partition);
+        self.pairs.values_mut().for_each(|pair| drop(pair.pull.take_if(is_of)));
     }
 
     /// Whether this node walks, rather than the peer, and can.
@@ -233,66 +262,47 @@ impl Sweep {
     }
 
     fn walking(&self) -> usize {
-        self.pairs.iter().filter(|(peer, pair)| pair.pass.is_some() && self.up.contains(peer)).count()
+        self.pairs.iter().filter(|(peer, pair)| pair.sweep.is_some() && self.up.contains(peer)).count()
     }
 
-    fn on_pass(&mut self, peer: NodeId, act: impl FnOnce(&mut Pass, &mut Counters)) {
-        if let Some(pass) = self.pairs.get_mut(&peer).and_then(|pair| pair.pass.as_mut()) {
-            act(pass, &mut self.counters);
-        }
+    fn on_errand(
+        &mut self,
+        now: Instant,
+        errand: Errand,
+        out: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Walk, &mut Turn<'_>),
+    ) {
+        self.on_walk(now, errand.peer, out, |walk| walk.awaits(errand.exchange), act);
     }
 
-    fn work(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let peers: Vec<NodeId> = self.pairs.keys().copied().filter(|&peer| self.walks(peer)).collect();
-        for peer in peers {
-            self.work_on(now, peer, out);
-        }
-    }
-
-    fn work_on(&mut self, now: Now, peer: NodeId, out: &mut Vec<Effect>) {
-        let has_room = self.walking() < Pace::AT_ONCE;
-        let (first, exchanges) = (self.first_exchange, &mut self.exchanges);
+    fn on_walk(
+        &mut self,
+        now: Instant,
+        peer: NodeId,
+        out: &mut Vec<Effect>,
+        is: impl Fn(&Walk) -> bool,
+        act: impl FnOnce(&mut Walk, &mut Turn<'_>),
+    ) {
         let Some(pair) = self.pairs.get_mut(&peer) else { return };
-        if pair.pass.is_none() && has_room && pair.due.is_some_and(|due| due <= now.instant) {
-            // Drawn: a peer may remember a pass of an earlier run of this node.
-            pair.pass = Some(Pass::new(self.rng.random(), self.changes.now(), now.wall));
+        let mut turn = Turn {
+            now,
+            seed: self.seed,
+            shared: &pair.shared,
+            numbers: &mut self.numbers,
+            counters: &mut self.counters,
+            out,
+        };
+        if let Some(walk) = pair.pull.iter_mut().chain(&mut pair.sweep).find(|walk| is(walk)) {
+            act(walk, &mut turn);
         }
-        let Some(pass) = &mut pair.pass else { return };
-        if pass.is_repairing() && !pass.is_clean {
-            pair.equal = None;
-        }
-        pass.expire(now.instant);
-        pass.work(now.instant, peer, || number(first, exchanges), out);
-        // Waits for the page to be repaired, and for its turn.
-        if matches!(pass.step, Step::Ready) && now.instant >= self.next_page {
-            match pass.cursor.and_then(|cursor| pair.shared.next(cursor)) {
-                Some(token) => self.read_page(now.instant, peer, token, out),
-                None => self.end(now.instant, peer, out),
-            }
-        }
-    }
-
-    fn read_page(&mut self, now: Instant, peer: NodeId, from: Token, out: &mut Vec<Effect>) {
-        let ticket = self.scan(Purpose::Walk(peer));
-        self.next_page = now + self.pace.gap;
-        self.on_pass(peer, |pass, _| {
-            pass.cursor = Some(from);
-            pass.step = Step::Scanning(ticket);
-        });
-        out.push(Effect::Scan(ticket, from));
-    }
-
-    pub(crate) fn scan(&mut self, purpose: Purpose) -> ScanTicket {
-        self.tickets += 1;
-        let ticket = ScanTicket(self.tickets);
-        self.scans.insert(ticket, purpose);
-        ticket
     }
 
     fn scanned(&mut self, now: Instant, ticket: ScanTicket, rows: Option<Rows>, out: &mut Vec<Effect>) {
-        match self.scans.remove(&ticket) {
-            Some(Purpose::Walk(peer)) => self.walk(now, peer, ticket, rows, out),
-            Some(Purpose::Pull(peer)) => self.pull_page(now, peer, ticket, rows, out),
+        match self.scans.purposes.remove(&ticket) {
+            Some(Purpose::Walk(peer)) => {
+                let scans = |walk: &Walk| walk.scans(ticket);
+                self.on_walk(now, peer, out, scans, |walk, turn| walk.scanned(turn, rows));
+            }
             Some(Purpose::Answer(peer, exchange, compare)) => {
                 if let Some(answer) = self.answer(peer, &compare, rows) {
                     out.push(Effect::Send(peer, exchange, Message::Compared(answer)));
@@ -302,82 +312,93 @@ impl Sweep {
         }
     }
 
-    /// A page of this node's own is there: the peer compares it.
-    fn walk(
-        &mut self,
-        now: Instant,
-        peer: NodeId,
-        ticket: ScanTicket,
-        rows: Option<Rows>,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(pair) = self.pairs.get_mut(&peer) else { return };
-        let Some(pass) = &mut pair.pass else { return };
-        let Some(from) = pass.cursor.filter(|_| matches!(pass.step, Step::Scanning(t) if t == ticket)) else {
+    fn work(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.stopped {
             return;
-        };
-        let Some(rows) = rows else {
-            // The scan failed as a whole (of damage a page says how much it stepped over): this pass leaves the partition out.
-            self.counters.skipped += 1;
-            pass.is_clean = false;
-            return pass.advance(pair.shared.end_of(from));
-        };
-        self.counters.skipped += rows.unreadable as u64;
-        pass.is_clean &= rows.unreadable == 0;
-        let page = Page::cut(&pair.shared, from, Token::from_bits(u64::MAX), rows);
-        let compare = Compare {
-            pass: pass.number,
-            first: std::mem::take(&mut pass.is_first_page),
-            from,
-            through: page.through,
-            fingerprint: page.fingerprint(),
-        };
-        let exchange = number(self.first_exchange, &mut self.exchanges);
-        pass.step = Step::Asking { exchange, page, since: now };
-        out.push(Effect::Send(peer, exchange, Message::Compare(compare)));
-    }
-
-    fn compared(&mut self, from: NodeId, exchange: ExchangeId, answer: Compared) {
-        if self.refill.asks(from, exchange) {
-            return self.pull_compared(from, answer);
         }
-        let Some(pair) = self.pairs.get_mut(&from) else { return };
-        let Some(pass) = &mut pair.pass else { return };
-        let page = match std::mem::replace(&mut pass.step, Step::Ready) {
-            Step::Asking { exchange: asked, page, .. } if asked == exchange => page,
-            other => return pass.step = other,
-        };
-        self.counters.pages += 1;
-        match answer {
-            Compared::Same => pass.advance(page.through),
-            Compared::Different { through, entries } | Compared::Partial { through, entries, .. }
-                if entries.len() <= limits::SWEEP_ENTRIES =>
-            {
-                let through = through.clamp(page.from, page.through);
-                let theirs = listed(self.seed, &pair.shared, (page.from, through), entries);
-                pass.repair(through, page.differences(theirs));
-            }
-            Compared::Unreadable | Compared::Different { .. } | Compared::Partial { .. } => {
-                self.counters.skipped += 1;
-                pass.is_clean = false;
-                pass.advance(page.through);
-            }
-            Compared::Refused(_) => {
-                // It starts, stops, or has another layout: what it holds is no use at the moment.
-                pass.is_clean = false;
-                pass.cursor = None;
+        let up: Vec<NodeId> = self.pairs.keys().copied().filter(|peer| self.up.contains(peer)).collect();
+        if self.refill.is_wanted() {
+            up.iter().for_each(|&peer| self.pull_from(now.instant, peer, out));
+        }
+        for peer in up {
+            if self.walks(peer) {
+                self.sweep_with(now, peer, out);
             }
         }
     }
 
-    /// The walk is over: the peer is told, and the next one is due.
-    fn end(&mut self, now: Instant, peer: NodeId, out: &mut Vec<Effect>) {
+    /// Pulls what is wanted, a partition after the other.
+    fn pull_from(&mut self, now: Instant, peer: NodeId, out: &mut Vec<Effect>) {
+        self.begin_pull(now, peer);
+        while let Some(walk) = self.go_on(now, peer, true, out) {
+            self.end_pull(now, peer, &walk, out);
+            self.begin_pull(now, peer);
+        }
+    }
+
+    fn begin_pull(&mut self, now: Instant, peer: NodeId) {
+        let Some(pair) = self.pairs.get_mut(&peer).filter(|pair| pair.pull.is_none()) else { return };
+        if let Some(partition) = self.refill.next(now, peer, &pair.shared) {
+            let (policy, ends) = (Policy::Pull(partition), pair.shared.ends_of(partition));
+            pair.pull = Some(Walk::new(peer, self.rng.random(), policy, ends));
+        }
+    }
+
+    fn end_pull(&mut self, now: Instant, peer: NodeId, walk: &Walk, out: &mut Vec<Effect>) {
+        let Policy::Pull(partition) = walk.policy else { return };
+        self.counters.pulls += 1;
+        self.refill.look_again(peer);
+        if walk.has_gaps {
+            return self.refill.tried(now, partition, peer, Held::Part);
+        }
+        self.refill.tried(now, partition, peer, walk.held);
+        out.push(Effect::Pulled { partition, peer, held: walk.held });
+    }
+
+    fn sweep_with(&mut self, now: Now, peer: NodeId, out: &mut Vec<Effect>) {
+        let has_room = self.walking() < Pace::AT_ONCE;
         let Some(pair) = self.pairs.get_mut(&peer) else { return };
-        let Some(pass) = pair.pass.take() else { return };
+        if pair.sweep.is_none() && has_room && pair.due.is_some_and(|due| due <= now.instant) {
+            let policy = Policy::Sweep(Equal { mark: self.changes.now(), began: now.wall });
+            let ends = (Token::from_bits(0), Token::from_bits(u64::MAX));
+            // Drawn: a peer may remember a pass of an earlier run of this node.
+            pair.sweep = Some(Walk::new(peer, self.rng.random(), policy, ends));
+        }
+        if pair.sweep.as_ref().is_some_and(|walk| walk.is_repairing() && !walk.is_clean) {
+            pair.equal = None;
+        }
+        if let Some(walk) = self.go_on(now.instant, peer, false, out) {
+            self.end_sweep(now.instant, peer, &walk, out);
+        }
+    }
+
+    /// Takes the pull from a peer, or the sweep with it, as far as it goes now. It comes back when it is over.
+    fn go_on(&mut self, now: Instant, peer: NodeId, is_pull: bool, out: &mut Vec<Effect>) -> Option<Walk> {
+        self.on_walk(now, peer, out, |walk| walk.is_pull() == is_pull, Walk::work);
+        let pair = self.pairs.get_mut(&peer)?;
+        let slot = if is_pull { &mut pair.pull } else { &mut pair.sweep };
+        let walk = slot.as_mut()?;
+        // Waits for the page to be repaired, and for its turn.
+        if !walk.is_ready() || (!is_pull && now < self.next_page) {
+            return None;
+        }
+        let Some(from) = walk.next(&pair.shared) else { return slot.take() };
+        let ticket = self.scans.begin(Purpose::Walk(peer));
+        walk.read(from, ticket);
+        out.push(Effect::Scan(ticket, from));
+        if !is_pull {
+            self.next_page = now + self.pace.gap;
+        }
+        None
+    }
+
+    /// The peer is told how it went, and the next sweep is due.
+    fn end_sweep(&mut self, now: Instant, peer: NodeId, walk: &Walk, out: &mut Vec<Effect>) {
+        let (Some(pair), Policy::Sweep(began)) = (self.pairs.get_mut(&peer), walk.policy) else { return };
         self.counters.passes += 1;
-        let swept = Swept { pass: pass.number, equal: pass.is_clean };
-        let pause = if pass.is_clean {
-            pair.found_equal(Equal { mark: pass.mark, began: pass.began });
+        let swept = Swept { pass: walk.number, equal: walk.is_clean };
+        let pause = if walk.is_clean {
+            pair.found_equal(began);
             pair.pause = self.pace.soon;
             self.pace.period
         } else {
@@ -387,8 +408,7 @@ impl Sweep {
             pause
         };
         let pause = self.jittered(pause);
-        let exchange = number(self.first_exchange, &mut self.exchanges);
-        out.push(Effect::Send(peer, exchange, Message::Swept(swept)));
+        out.push(Effect::Send(peer, self.numbers.next(), Message::Swept(swept)));
         if let Some(pair) = self.pairs.get_mut(&peer) {
             pair.due = Some(now + pause);
         }
@@ -404,7 +424,8 @@ impl Pair {
     const fn new(shared: Shared, pace: &Pace) -> Self {
         Self {
             shared,
-            pass: None,
+            sweep: None,
+            pull: None,
             due: None,
             pause: pace.soon,
             theirs: None,
@@ -414,13 +435,12 @@ impl Pair {
         }
     }
 
+    fn walks(&self) -> impl Iterator<Item = &Walk> {
+        self.pull.iter().chain(&self.sweep)
+    }
+
     pub(crate) fn found_equal(&mut self, equal: Equal) {
         self.equal = Some(equal);
         self.proved = Some(equal.began);
     }
-}
-
-pub(crate) fn number(first: u128, count: &mut u64) -> ExchangeId {
-    *count += 1;
-    ExchangeId::from_bits(first.wrapping_add(u128::from(*count)))
 }

@@ -66,7 +66,7 @@ type Replica = BTreeMap<QualifiedKey, Record>;
 fn rows(replica: &Replica, from: Token) -> Rows {
     let mut rest = replica.iter().filter(|(key, _)| key.token() >= from);
     let entries = rest.by_ref().take(PAGE).map(|(key, record)| (key.clone(), record.digest())).collect();
-    Rows { entries, next: rest.next().map(|(key, _)| key.token()), unreadable: 0 }
+    Rows { entries, next: rest.next().map(|(key, _)| key.token()), unreadable: Vec::new() }
 }
 
 fn partition(key: &QualifiedKey) -> PartitionId {

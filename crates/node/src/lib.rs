@@ -15,7 +15,7 @@
 //! must be heard after a loss, whom the first layout needs, who is fenced, what a full disk refuses.
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`node`] the roof, [`boot`] what a start knows (with
-//! `lives` of other members; `meta` how it is kept), [`losses`] what it may have lost, [`view`] the cluster as this node sees it, [`wall`]
+//! `lives` of other members; what it may have lost is a [`Losses`]; `meta` how it is kept), [`view`] the cluster as this node sees it, [`wall`]
 //! which wall time it goes by,
 //! [`control`] with [`founding`] (`cluster init`), [`shard`] with `replica` (what other nodes ask), `client` (what
 //! clients ask), `local` (what this node holds), `sweep` (comparison with other owners), `suspect` (what was lost,
@@ -29,7 +29,6 @@ pub mod control;
 pub mod event;
 pub mod explain;
 pub mod founding;
-pub mod losses;
 mod meta;
 pub mod node;
 pub mod report;
@@ -40,8 +39,8 @@ pub mod wall;
 
 pub use boot::{Boot, Config};
 pub use event::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
-pub use losses::Losses;
 pub use node::Node;
 pub use report::Report;
 pub use starling_antientropy::Pace;
+pub use starling_custody::{Losses, losses};
 pub use view::View;

@@ -28,7 +28,7 @@ pub struct Status {
     pub repair: Repair,
     /// How its disk is.
     pub storage: Storage,
-    /// Partitions on the move; always empty until layouts can change.
+    /// Partitions on the move. Nothing in production moves one yet: layout changes will.
     pub transfers: Vec<String>,
     /// Its clocks.
     pub clock: ClockStatus,

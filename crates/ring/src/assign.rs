@@ -20,7 +20,6 @@ use starling_types::{NodeId, PartitionBits, PartitionId, limits};
 
 use self::board::Board;
 use crate::error::PlanError;
-use crate::layout::Layout;
 use crate::owners::{OwnerTable, VACANT};
 use crate::role::Role;
 
@@ -31,7 +30,7 @@ pub enum ZoneRedundancy {
     #[default]
     Strict,
     /// Put more copies into the larger zones, by the least excess that gives room for all, and list the
-    /// partitions concerned.
+    /// partitions concerned. Nothing in production asks for it yet: layout changes will.
     Relaxed,
 }
 
@@ -50,12 +49,13 @@ pub struct Assignment {
 }
 
 /// Assigns `n` owners to each partition so that load follows weight and zones are spread, moving as little as
-/// that allows from `old`. The result does not depend on the order of `roles`.
+/// that allows from `before`, the roles and owners of a layout ([`crate::Layout::owned`]). The result does not depend
+/// on the order of `roles`.
 ///
 /// It is the goal of a change, not its next step: it may replace several owners of one partition at once, which
 /// [`crate::plan()`] does in several versions.
 pub fn assign(
-    old: Option<&Layout>,
+    before: Option<(&[Role], &OwnerTable)>,
     roles: &[Role],
     n: u8,
     bits: PartitionBits,
@@ -64,7 +64,7 @@ pub fn assign(
     let roles = sorted_roles(roles)?;
     check_copies(n, roles.len())?;
     let ground = Ground::survey(&roles, n, bits, zones)?;
-    let before = known_owners(old, &roles, bits)?;
+    let before = known_owners(before, &roles, bits)?;
     let held = before.counts(roles.len());
     let targets = targets::targets(&ground, &held);
     let least = targets.iter().zip(&held).map(|(&t, &h)| t.saturating_sub(h) as usize).sum();
@@ -80,16 +80,23 @@ pub fn assign(
     Ok(Assignment { owners, moved, least, violations })
 }
 
-/// The owners in `old` under the numbering of `roles`; [`VACANT`] where one is no longer a member.
-fn known_owners(old: Option<&Layout>, roles: &[Role], bits: PartitionBits) -> Result<OwnerTable, PlanError> {
-    let Some(old) = old else {
+/// The owners before under the numbering of `roles`; [`VACANT`] where one is no longer a member.
+fn known_owners(
+    before: Option<(&[Role], &OwnerTable)>,
+    roles: &[Role],
+    bits: PartitionBits,
+) -> Result<OwnerTable, PlanError> {
+    let Some((members, owners)) = before else {
         return Ok(OwnerTable::vacant(bits, 0));
     };
-    if old.bits() != bits {
-        return Err(PlanError::PartitionCount { old: old.bits().bits(), new: bits.bits() });
+    if owners.partitions() != bits.count() as usize {
+        return Err(PlanError::PartitionCount {
+            old: owners.partitions().max(1).ilog2() as u8,
+            new: bits.bits(),
+        });
     }
-    let number: Vec<u16> = old.members().map(|role| position(roles, role.node).unwrap_or(VACANT)).collect();
-    Ok(old.owner_table().renumbered(|owner| number[usize::from(owner)]))
+    let number: Vec<u16> = members.iter().map(|role| position(roles, role.node).unwrap_or(VACANT)).collect();
+    Ok(owners.renumbered(|owner| number.get(usize::from(owner)).copied().unwrap_or(VACANT)))
 }
 
 /// The ground of the assignment: nodes, zones and the rule of the zones.

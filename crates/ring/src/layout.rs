@@ -13,7 +13,7 @@ use starling_types::{ClusterId, LayoutVersion, NodeId, PartitionBits, PartitionI
 pub use self::hash::LayoutHash;
 use crate::assign::{ZoneRedundancy, assign, check_copies, sorted_roles};
 use crate::error::PlanError;
-use crate::owners::{OwnerList, OwnerTable, PreferenceList};
+use crate::owners::OwnerTable;
 use crate::role::Role;
 
 /// One link of the cluster's chain of layouts: an immutable value. Decoding refuses bytes that break its rules
@@ -67,7 +67,8 @@ impl Layout {
         .sealed())
     }
 
-    /// The layout after this one, with these `roles` (sorted by node id) and `owners` (indexes into them).
+    /// The layout after this one, with these `roles` (sorted by node id) and `owners` (indexes into them). Nothing in
+    /// production asks for it yet: layout changes will.
     pub(crate) fn successor(&self, bits: PartitionBits, roles: Vec<Role>, owners: OwnerTable) -> Self {
         decode::Body {
             cluster: self.cluster,
@@ -82,7 +83,8 @@ impl Layout {
         .sealed()
     }
 
-    /// The next layout with twice the partitions: p becomes 2p and 2p+1 with p's owners, so nothing moves.
+    /// The next layout with twice the partitions: p becomes 2p and 2p+1 with p's owners, so nothing moves. Nothing in
+    /// production splits partitions yet: layout changes will.
     pub fn split(&self) -> Result<Self, PlanError> {
         let bits = PartitionBits::try_from(self.bits.bits() + 1).map_err(|_| PlanError::LastSplit)?;
         let mut slots = Vec::with_capacity(2 * self.owners.slots.len());
@@ -164,12 +166,6 @@ impl Layout {
         self.owners(partition).any(|owner| owner == node)
     }
 
-    /// The partition of `token` and its owners, primary first. Does not allocate.
-    pub fn preference_list(&self, token: Token) -> PreferenceList {
-        let partition = self.partition_of(token);
-        PreferenceList { partition, owners: OwnerList::collect(self.owners(partition)) }
-    }
-
     /// The partitions that `node` holds a copy of, in ring order. Looks through the whole table.
     pub fn partitions_of(&self, node: NodeId) -> impl Iterator<Item = PartitionId> {
         let index = self.index(node);
@@ -183,6 +179,11 @@ impl Layout {
     /// clockwise over the owners of the partitions that follow; nodes in zones that hold no copy come first.
     pub fn fallbacks(&self, partition: PartitionId) -> impl Iterator<Item = NodeId> {
         walk::fallbacks(self, partition).map(|index| self.node(index))
+    }
+
+    /// What the next assignment starts from: all members, and the table of owners over them.
+    pub fn owned(&self) -> (&[Role], &OwnerTable) {
+        (&self.roles, &self.owners)
     }
 
     /// The whole owner table, as indexes into [`Layout::members`].

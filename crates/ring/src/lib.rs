@@ -14,7 +14,7 @@
 //! data follow a new layout (`starling-handoff`), and the disk: the caller that holds an [`Acceptor`] makes it durable
 //! before it answers.
 //!
-//! **How to read this crate.** [`role`] what a node brings, [`owners`] lists of nodes, [`layout`] the map and
+//! **How to read this crate.** [`role`] what a node brings, [`owners`] the table of owners, [`layout`] the map and
 //! its lookups, [`assign`](mod@assign) how owners are chosen (targets, keep and fill, balance, primaries),
 //! [`plan`](mod@plan) from one layout to the next, [`decide`] the first layout, [`error`] what can be wrong.
 
@@ -30,6 +30,6 @@ pub use assign::{Assignment, ZoneRedundancy, assign};
 pub use decide::{Acceptor, InitError, Progress, Proposal, Refusal, Verdict};
 pub use error::{LayoutError, PlanError};
 pub use layout::{Layout, LayoutHash};
-pub use owners::{OwnerList, OwnerTable, PreferenceList};
+pub use owners::OwnerTable;
 pub use plan::{Plan, next, plan};
 pub use role::{Role, Weight, Zone};

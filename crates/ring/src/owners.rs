@@ -1,47 +1,7 @@
-//! Lists of nodes: the owners of one partition, and the table of all of them.
-
-use std::ops::Deref;
+//! The owners of all partitions.
 
 use serde::{Deserialize, Serialize};
-use starling_types::{NodeId, PartitionBits, PartitionId, limits};
-
-const MOST: usize = limits::MAX_COPIES as usize;
-
-/// The owners of one partition, primary first; on the stack, so that a lookup never allocates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OwnerList {
-    len: u8,
-    nodes: [NodeId; MOST],
-}
-
-impl OwnerList {
-    /// Takes the first [`limits::MAX_COPIES`] of `nodes`; no layout has more owners.
-    pub(crate) fn collect(nodes: impl Iterator<Item = NodeId>) -> Self {
-        let mut list = Self { len: 0, nodes: [NodeId::from_bits(0); MOST] };
-        for (slot, node) in list.nodes.iter_mut().zip(nodes) {
-            *slot = node;
-            list.len += 1;
-        }
-        list
-    }
-}
-
-impl Deref for OwnerList {
-    type Target = [NodeId];
-
-    fn deref(&self) -> &[NodeId] {
-        &self.nodes[..usize::from(self.len)]
-    }
-}
-
-/// Where a token's data live: its partition and that partition's owners, primary first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PreferenceList {
-    /// The partition that holds the token.
-    pub partition: PartitionId,
-    /// Its owners in order of preference.
-    pub owners: OwnerList,
-}
+use starling_types::{PartitionBits, PartitionId, limits};
 
 /// N owners for each of Q partitions, as indexes into a list of roles sorted by node id, primary first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +24,11 @@ impl OwnerTable {
     /// N.
     pub const fn copies(&self) -> u8 {
         self.copies
+    }
+
+    /// Q.
+    pub(crate) fn partitions(&self) -> usize {
+        self.slots.len() / usize::from(self.copies.max(1))
     }
 
     /// The owners of `partition`, primary first; none if the table has no such partition.

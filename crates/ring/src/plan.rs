@@ -4,6 +4,8 @@
 //! more than N−W owners of a partition (W a majority), the failure of its newcomers alone would stop writes. So
 //! a larger change takes several versions, each planned when the one before is in force. A node that is to go
 //! stays a member until it owns nothing.
+//!
+//! Nothing in production plans a second layout yet: layout changes will.
 
 use starling_types::{BucketProps, PartitionId};
 
@@ -47,7 +49,7 @@ pub fn next(old: &Layout, roles: &[Role]) -> Result<Layout, PlanError> {
 pub fn plan(old: &Layout, roles: &[Role], zones: ZoneRedundancy) -> Result<Plan, PlanError> {
     let desired = sorted_roles(roles)?;
     let n = usize::from(old.wanted_copies()).min(desired.len()).min(usize::from(old.n()) + 1) as u8;
-    let goal = assign(Some(old), &desired, n, old.bits(), zones)?.owners;
+    let goal = assign(Some(old.owned()), &desired, n, old.bits(), zones)?.owners;
     let change = Change::new(old, &desired, &goal)?;
     let (mut owners, deferred) = change.first_step();
     primaries::spread(&mut owners, change.roles.len());

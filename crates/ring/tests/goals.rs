@@ -46,7 +46,7 @@ fn load_is_even() {
 
 /// Copies moved over the fewest that could move, for a goal.
 fn excess(old: &Layout, roles: &[Role]) -> f64 {
-    let after = assign(Some(old), roles, 3, old.bits(), ZoneRedundancy::Strict).unwrap();
+    let after = assign(Some(old.owned()), roles, 3, old.bits(), ZoneRedundancy::Strict).unwrap();
     assert!(after.violations.is_empty());
     after.moved as f64 / after.least as f64
 }
@@ -72,7 +72,7 @@ fn history_does_not_spoil_placement() {
     let (mut moved, mut least) = (0, 0);
     let sizes = (4..=24).chain((8..24).rev());
     for size in sizes {
-        let goal = assign(Some(&layout), &all[..size], 3, bits(9), ZoneRedundancy::Strict).unwrap();
+        let goal = assign(Some(layout.owned()), &all[..size], 3, bits(9), ZoneRedundancy::Strict).unwrap();
         least += goal.least;
         for plan in all_plans(&layout, &all[..size]) {
             assert!(plan.violations.is_empty());
@@ -93,7 +93,7 @@ fn history_does_not_spoil_placement() {
 fn doubling_the_nodes_moves_what_it_must() {
     let all = roles(0..20, &[1], 1);
     let old = Layout::first(CLUSTER, 3, bits(10), all[..10].to_vec()).unwrap();
-    let goal = assign(Some(&old), &all, 3, bits(10), ZoneRedundancy::Strict).unwrap();
+    let goal = assign(Some(old.owned()), &all, 3, bits(10), ZoneRedundancy::Strict).unwrap();
     let plans = all_plans(&old, &all);
     let moved: usize = plans.iter().map(|plan| plan.moved).sum();
     println!("{} versions, moved {moved}, least {}", plans.len(), goal.least);

@@ -108,7 +108,7 @@ fn movement(before: &[Role], after: &[Role], n: u8) -> Option<(usize, usize)> {
         return None;
     }
     let old = Layout::first(CLUSTER, n, bits(6), before.to_vec()).unwrap();
-    let new = assign(Some(&old), after, n, bits(6), ZoneRedundancy::Strict).unwrap();
+    let new = assign(Some(old.owned()), after, n, bits(6), ZoneRedundancy::Strict).unwrap();
     let least = least_movement(&old, &new.owners, after);
     assert!(new.moved >= least && least >= new.least, "{} < {least} < {}", new.moved, new.least);
     Some((new.moved, least))

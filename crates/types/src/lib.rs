@@ -11,13 +11,15 @@
 //! The little that it computes follows from one value: quorums from a bucket's properties, say.
 //!
 //! **How to read this crate.** [`id`] who, [`time`] when, [`token`] where, [`key`] what, [`bucket`] by which
-//! rules, [`outcome`] how it ended, [`limits`] how much, [`span`] how long, [`format`](mod@format) in which form,
-//! [`counters`] how often, [`hash`] the two hashers. [`planted`] bugs that the judges of the simulator are tried on.
+//! rules, [`outcome`] how it ended, [`held`] how much is left, [`limits`] how much, [`span`] how long,
+//! [`format`](mod@format) in which form, [`counters`] how often, [`hash`] the two hashers. [`planted`] bugs that the
+//! judges of the simulator are tried on.
 
 pub mod bucket;
 pub mod counters;
 pub mod format;
 pub mod hash;
+pub mod held;
 pub mod id;
 pub mod key;
 pub mod limits;
@@ -30,6 +32,7 @@ pub mod token;
 
 pub use bucket::{BadProps, BucketChanges, BucketProps, Conflict, PropsStamp};
 pub use format::{Formats, OtherFormat};
+pub use held::Held;
 pub use id::{ActorId, ClusterId, ExchangeId, Generation, LayoutVersion, NodeId, RequestId};
 pub use key::{BucketName, Key, QualifiedKey, Value};
 pub use outcome::Outcome;

@@ -20,6 +20,8 @@ struct Two {
     cut: bool,
     /// The damaged token of each node.
     damaged: [Option<Token>; 2],
+    /// The token of each node whose rows the disk does not give.
+    unread: [Option<Token>; 2],
 }
 
 impl Two {
@@ -32,6 +34,7 @@ impl Two {
             said: Vec::new(),
             cut: false,
             damaged: [None; 2],
+            unread: [None; 2],
         };
         two.peers(true);
         two
@@ -54,7 +57,12 @@ impl Two {
         match effect {
             Effect::Scan(ticket, from) => {
                 let damaged = self.damaged[me].is_some_and(|token| from <= token);
-                let rows = (!damaged).then(|| rows(&self.replicas[me], from));
+                let mut rows = rows(&self.replicas[me], from);
+                if let Some(token) = self.unread[me] {
+                    rows.entries.retain(|(key, _)| key.token() != token);
+                    rows.unreadable.push(token..=token);
+                }
+                let rows = (!damaged).then_some(rows);
                 self.event(me, Event::Scanned(ticket, rows));
             }
             Effect::ReadHere(errand, key) => {
@@ -310,7 +318,7 @@ fn few_records_are_under_way_at_a_time_and_a_silent_one_is_left_to_the_next_pass
     let (out, _) = step(2_000, Event::Tick);
     let [Effect::Scan(ticket, _)] = out[..] else { panic!("{out:?}") };
     let entries = (0..40).map(|n| (key(&format!("key-{n}")), record(9).digest())).collect();
-    let (out, _) = step(2_000, Event::Scanned(ticket, Some(Rows { entries, next: None, unreadable: 0 })));
+    let (out, _) = step(2_000, Event::Scanned(ticket, Some(Rows { entries, ..Rows::default() })));
     let [Effect::Send(_, exchange, _)] = out[..] else { panic!("{out:?}") };
     let nothing = Compared::Different { through: Token::from_bits(u64::MAX), entries: Vec::new() };
     let (out, due) = step(2_000, Event::Compared(node(2), exchange, nothing));
@@ -417,4 +425,30 @@ fn a_pull_with_a_gap_is_none() {
     assert_eq!(std::mem::take(&mut two.said), ["compare", "unreadable"]);
     two.damaged[0] = None;
     assert!(two.until(5_000).contains(&format!("{home} pulled whole")));
+}
+
+#[test]
+fn who_cannot_read_a_range_is_no_source_for_it() {
+    let mut two = Two::with(&[("a", record(9))], &[]);
+    let home = partition(&key("a"));
+    two.unread[0] = Some(key("a").token());
+    two.event(1, Event::Doubt(home, Held::Part));
+    two.event(1, Event::Pull(home));
+    assert_eq!(
+        std::mem::take(&mut two.said),
+        ["compare", "have perhaps 0", &format!("{home} pulled partly")]
+    );
+    two.unread[0] = None;
+    assert!(two.until(5_000).contains(&format!("{home} pulled whole")));
+    assert_eq!(two.replicas[0], two.replicas[1]);
+}
+
+#[test]
+fn what_cannot_be_read_elsewhere_leaves_a_range_whole() {
+    let mut two = Two::with(&[("a", record(9))], &[]);
+    let home = partition(&key("a"));
+    two.unread[0] = bits().partitions().find(|p| *p != home).map(|p| *bits().range(p).start());
+    two.event(1, Event::Doubt(home, Held::Part));
+    two.event(1, Event::Pull(home));
+    assert!(two.said.contains(&format!("{home} pulled whole")));
 }

@@ -1,25 +1,3 @@
 //! Ranges of row keys, as damage is told in them.
 
-use std::ops::RangeInclusive;
-
-use starling_types::Token;
-use starling_types::row::RowRange;
-
-pub(super) fn touch(a: &RangeInclusive<Token>, b: &RangeInclusive<Token>) -> bool {
-    a.start() <= b.end() && b.start() <= a.end()
-}
-
-/// The tokens whose rows may lie in the range; none if it is empty.
-pub(super) fn tokens_of(range: &RowRange) -> Option<RangeInclusive<Token>> {
-    let first = token_of(range.start());
-    let last = range.end().map_or(Token::from_bits(u64::MAX), |end| token_of(end));
-    (first <= last).then_some(first..=last)
-}
-
-/// The token that a row key begins with, or the first one that follows it.
-pub(super) fn token_of(row: &[u8]) -> Token {
-    let mut token = [0; 8];
-    let len = row.len().min(8);
-    token[..len].copy_from_slice(&row[..len]);
-    Token::from_bits(u64::from_be_bytes(token))
-}
+pub(super) use starling_custody::tokens::{token_of, tokens_of, touch};

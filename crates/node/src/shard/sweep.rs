@@ -11,7 +11,7 @@ use starling_wire::replica::{Merged, Read, ReadAnswer, Refusal};
 use starling_wire::sync::{Compare, Compared};
 use starling_wire::{Class, Message};
 
-use super::row_range::token_of;
+use super::row_range::{token_of, tokens_of};
 use super::{Ask, Context, Remote, Shard, Turn};
 use crate::change::Change;
 use crate::status::Repair;
@@ -91,12 +91,11 @@ impl Shard {
     ) {
         let rows = page.ok().map(|page| {
             self.rows_damaged(turn, &page.damaged);
-            let damaged = page.damaged.iter().filter(|range| !self.vnodes.are_given_up(range)).count();
-            let entries = page.records.into_iter().map(|(cell, record)| (cell.key, record.digest()));
+            let damaged = page.damaged.iter().filter(|range| !self.vnodes.are_given_up(range));
             Rows {
-                entries: entries.collect(),
+                unreadable: damaged.chain(&page.unread).filter_map(tokens_of).collect(),
                 next: page.next.as_deref().map(token_of),
-                unreadable: damaged + page.unread.len(),
+                entries: page.records.iter().map(|(cell, r)| (cell.key.clone(), r.digest())).collect(),
             }
         });
         self.sweep_event(turn, Event::Scanned(ticket, rows));

@@ -132,7 +132,7 @@ fn strangers_and_unknown_partitions_have_nothing() {
     assert_eq!(layout.owners(PartitionId(16)).count(), 0);
     let everybody: Vec<NodeId> = layout.fallbacks(PartitionId(16)).collect();
     assert_eq!(everybody.len(), 5);
-    assert_eq!(layout.preference_list(Token::from_bits(u64::MAX)).partition, PartitionId(15));
+    assert_eq!(layout.partition_of(Token::from_bits(u64::MAX)), PartitionId(15));
 }
 
 #[test]

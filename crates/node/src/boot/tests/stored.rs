@@ -1,7 +1,7 @@
 //! The rows of `meta`, in fixtures: a node starts with what an earlier version of it stored.
 
 use starling_ring::{Role, Weight, Zone};
-use starling_types::row::RowWrite;
+use starling_types::row::{RowWrite, Space};
 use starling_types::{BucketProps, PartitionBits, Token};
 
 use super::*;

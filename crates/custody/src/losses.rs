@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
+use serde::Serialize;
 use starling_types::row::{RowWrite, Space};
 use starling_types::{BucketName, Token};
 
-use crate::meta::encode;
+use crate::tokens::touch;
 
 /// The tokens of what may be lost, durable until it was pulled from other owners.
 pub const META_SUSPECT: &[u8] = b"suspect";
@@ -79,12 +80,12 @@ impl Losses {
     /// The row that keeps it; none is kept of nothing.
     pub fn row(&self) -> RowWrite {
         let row = (FORMAT, ends(&self.tokens), ends(&self.unsynced), &self.buckets);
-        let value = (!self.is_empty()).then(|| Bytes::from(encode(&row)));
+        let value = (!self.is_empty()).then(|| encode(&row));
         RowWrite { space: Space::Meta, key: Bytes::from_static(META_SUSPECT), value }
     }
 
     /// Reads the row. One that cannot be understood stands for everything: too much is pulled, and nothing is missed.
-    pub(crate) fn of_row(value: &[u8]) -> Self {
+    pub fn of_row(value: &[u8]) -> Self {
         if let Ok((FORMAT, tokens, unsynced, buckets)) = rmp_serde::from_slice::<(u8, Ends, Ends, _)>(value) {
             return Self { tokens: ranges(&tokens), unsynced: ranges(&unsynced), buckets };
         }
@@ -95,12 +96,17 @@ impl Losses {
     }
 }
 
+fn encode<T: Serialize>(row: &T) -> Bytes {
+    #[expect(clippy::expect_used, reason = "MessagePack has a form for all plain data")]
+    rmp_serde::to_vec(row).expect("plain data encodes").into()
+}
+
 const fn all_tokens() -> RangeInclusive<Token> {
     Token::from_bits(0)..=Token::from_bits(u64::MAX)
 }
 
 fn any_touch(ranges: &Ranges, tokens: &RangeInclusive<Token>) -> bool {
-    ranges.iter().any(|lost| lost.start() <= tokens.end() && tokens.start() <= lost.end())
+    ranges.iter().any(|lost| touch(lost, tokens))
 }
 
 fn joined(mut ranges: Ranges, others: &Ranges) -> Ranges {
