@@ -74,7 +74,10 @@ fn a_damaged_row_is_never_absent_and_comes_back_from_other_owners() {
     assert!(is_equal(&world, 1));
     assert_eq!(alarms(&world, 1, "a stored record is damaged"), 1);
     let counters = world.node(1).unwrap().counters();
-    assert_eq!((counters.shard.doubted, counters.shard.refilled, counters.shard.refilled_short), (1, 1, 0));
+    assert_eq!(
+        (counters.custody.doubted, counters.custody.refilled, counters.custody.refilled_short),
+        (1, 1, 0)
+    );
 }
 
 #[test]
@@ -92,7 +95,7 @@ fn damage_that_nobody_reads_is_found_by_scrubbing() {
     world.run_for(2 * SECOND);
     assert_eq!((world.damaged(1), suspects(&world, 1)), (0, 0));
     assert!(is_equal(&world, 1));
-    assert_eq!(world.node(1).unwrap().counters().shard.doubted, 1);
+    assert_eq!(world.node(1).unwrap().counters().custody.doubted, 1);
 }
 
 /// Node 1 alone has acknowledged a write, and its disk does not give the row for a while: in this time nothing takes its
@@ -118,7 +121,7 @@ fn a_row_that_the_disk_does_not_give_is_neither_lost_nor_replaced() {
         assert_eq!(shown, ["old"], "somebody else was asked");
         let counters = world.node(1).unwrap().counters();
         assert_eq!(
-            (counters.shard.doubted, counters.vnodes.discarded),
+            (counters.custody.doubted, counters.vnodes.discarded),
             (0, 2),
             "the hints alone were discarded"
         );

@@ -147,6 +147,11 @@ impl Custody {
         }
     }
 
+    /// Why one cannot be vouched for, if it cannot.
+    pub fn why(&self, partition: PartitionId) -> Option<&str> {
+        self.partitions.get(&partition).map(|unsure| &*unsure.why)
+    }
+
     /// Partitions that cannot be vouched for.
     pub fn count(&self) -> usize {
         self.partitions.len()

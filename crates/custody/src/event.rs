@@ -131,13 +131,14 @@ pub enum Log {
     Recovered(String),
 }
 
-/// What became of partitions since the start.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Counters {
-    /// Partitions that became unsure.
-    pub doubted: u64,
-    /// Partitions that were trusted again.
-    pub refilled: u64,
-    /// Those among them for which too few whole copies were found.
-    pub refilled_short: u64,
+starling_types::counters! {
+    /// What became of partitions since the start.
+    Counters {
+        /// Times that a partition was suspected, after a loss or damage.
+        doubted = "starling_suspected_total",
+        /// Suspected partitions that were pulled and are vouched for again.
+        refilled = "starling_refilled_total",
+        /// Of these, partitions for which too few owners could be asked: something may be gone for good.
+        refilled_short = "starling_refilled_short_total",
+    }
 }

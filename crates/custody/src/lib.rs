@@ -24,8 +24,7 @@
 //! lie, `unsure` one partition, `sources` who counts, [`word`] what may be said meanwhile, [`custody`] the machine:
 //! what may be lost, `refill` how it becomes whole again, `acceptance` a person's word.
 //!
-//! Nothing in production runs this machine yet: `node/shard/suspect` does what it does, and goes when it is wired in.
-//! Layout changes will bring it joiners.
+//! Layout changes will bring it joiners ([`Event::Joined`]); its stories do today.
 
 mod acceptance;
 pub mod custody;

@@ -57,7 +57,7 @@ impl Node {
             fallbacks: fallbacks.collect(),
             owners,
             owned_here: self.view().owns(partition),
-            suspect_here: self.data_plane().suspects.reason(partition).map(str::to_owned),
+            suspect_here: self.data_plane().custody.why(partition).map(str::to_owned),
         })
     }
 

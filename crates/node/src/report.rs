@@ -39,6 +39,8 @@ pub struct Counters {
     pub vnodes: vnode::Counters,
     /// The replay of hints.
     pub hints: starling_handoff::Counters,
+    /// What it can vouch for.
+    pub custody: starling_custody::Counters,
     /// The comparison with other owners.
     pub sweep: starling_antientropy::Counters,
     /// The members.
@@ -48,8 +50,16 @@ pub struct Counters {
 impl Counters {
     /// All that are shown.
     pub fn metrics(&self) -> Vec<Metric> {
-        let Self { shard, vnodes, hints, sweep, gossip } = self;
-        [shard.metrics(), vnodes.metrics(), hints.metrics(), sweep.metrics(), gossip.metrics()].concat()
+        let Self { shard, vnodes, hints, custody, sweep, gossip } = self;
+        [
+            shard.metrics(),
+            vnodes.metrics(),
+            hints.metrics(),
+            custody.metrics(),
+            sweep.metrics(),
+            gossip.metrics(),
+        ]
+        .concat()
     }
 }
 
@@ -61,6 +71,7 @@ impl Node {
             shard: shard.counters(),
             vnodes: shard.vnodes.counters(),
             hints: shard.hints.counters(),
+            custody: shard.custody.counters(),
             sweep: shard.sweep.counters(),
             gossip: self.control_plane().members().counters(),
         }

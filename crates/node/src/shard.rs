@@ -13,18 +13,18 @@ mod local;
 mod pressure;
 pub(crate) mod replica;
 mod requests;
-mod row_range;
-pub(crate) mod suspect;
 mod sweep;
 mod timing;
 mod tried;
 mod turn;
+mod vouching;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use starling_antientropy::{self as antientropy, Sweep};
 use starling_coordinator::{self as coordinator, Answer, Reach, put};
+use starling_custody::{self as custody, Custody, Losses, OrderId, Ticket};
 use starling_types::hash::TokenMap;
 use starling_types::planted::{self, Bug};
 use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange};
@@ -39,13 +39,11 @@ use self::done::{Context, Remote};
 use self::hints::Hints;
 use self::pressure::Pressure;
 use self::requests::{Requests, first_exchange};
-use self::suspect::Suspects;
 use self::turn::phrase;
 pub(crate) use self::turn::{Ask, Route, Turn};
 use crate::boot::{Boot, Config};
 use crate::change::Change;
 use crate::event::{CommitId, Effect, ReplyHandle, ScanId};
-use crate::losses::Losses;
 use crate::view::View;
 
 /// The shard of a node.
@@ -56,7 +54,7 @@ pub struct Shard {
     requests: Requests,
     pub(crate) counters: Counters,
     pub(crate) pressure: Pressure,
-    pub(crate) suspects: Suspects,
+    pub(crate) custody: Custody,
     me: NodeId,
     calls: Calls,
     /// The partitions of records on their way to disk.
@@ -134,7 +132,7 @@ impl Shard {
                 max_value: config.max_value,
                 max_staged: config.max_in_flight_bytes,
             },
-            suspects: Suspects::default(),
+            custody: Custody::new(config.node),
             me: config.node,
             calls: Calls::default(),
             staged: TokenMap::default(),
@@ -154,12 +152,13 @@ impl Shard {
     ) {
         let turn = &mut Turn { now, view, changes, out };
         match event {
-            Event::Started(losses) => self.started(turn, &losses),
+            Event::Started(losses) => self.started(turn, losses),
             Event::Request(route, request) => self.request(turn, route, request),
             Event::Local(handle, ask) => self.local(turn, handle, ask),
             Event::Message(from, envelope) => self.peer_message(turn, from, envelope),
             Event::AcceptLosses(reply, partition, without_silent) => {
-                self.accept_losses(turn, reply, partition, without_silent);
+                let by = OrderId(reply.0);
+                self.custody_event(turn, custody::Event::Accept { by, partition, without_silent });
             }
             Event::Loaded(cell, row) => self.vnode(turn, vnode::Event::Loaded(cell, row)),
             Event::Scanned(op, page) => self.vnode(turn, vnode::Event::Scanned(op, page)),
@@ -167,7 +166,9 @@ impl Shard {
                 self.note_committed(turn, ticket);
                 self.vnode(turn, vnode::Event::Committed(ticket, result));
             }
-            Event::LossesStored(serial, result) => self.losses_stored(turn, serial, result),
+            Event::LossesStored(serial, result) => {
+                self.custody_event(turn, custody::Event::Stored(Ticket(serial), result.is_ok()));
+            }
             Event::Damaged(ranges) => self.rows_damaged(turn, &ranges),
             Event::DiskPressure(on) => self.disk_pressure(on, turn.out),
             Event::GenerationRaised(generation) => self.requests.renumber(self.me, generation),
@@ -178,9 +179,10 @@ impl Shard {
         self.pump(turn);
     }
 
-    fn started(&mut self, turn: &mut Turn<'_>, losses: &Losses) {
+    fn started(&mut self, turn: &mut Turn<'_>, losses: Losses) {
         self.count_hints(turn, None);
-        self.lost_before_start(turn, losses);
+        self.custody_rules(turn);
+        self.custody_event(turn, custody::Event::Lost(losses));
         self.layout_in_force(turn);
     }
 
@@ -194,13 +196,14 @@ impl Shard {
             Change::Reach(node, Reach::Up) => {
                 self.hint_target(turn, node, true);
                 self.sweep_peer(turn, node, true);
+                self.custody_event(turn, custody::Event::Up(node));
             }
-            Change::Reach(_, Reach::Suspect) => {}
+            Change::Reach(node, Reach::Suspect) => self.custody_event(turn, custody::Event::Up(node)),
             Change::Reach(node, Reach::Down) => self.peer_down(turn, node),
             Change::Buckets => self.buckets_changed(turn),
             Change::Agreed(node) => self.tell_all(turn, &coordinator::Event::PropsAgree(node)),
             Change::Recognised => self.vnodes.inherit_actors(),
-            Change::Raise(generation) => self.lose_everything(turn, generation),
+            Change::Raise(generation) => self.custody_event(turn, custody::Event::LaterLife(generation)),
             // The node's own, and its control plane's.
             Change::PropsDiffer(_) | Change::HintsCounted => {}
         }
@@ -211,6 +214,7 @@ impl Shard {
             self.vnodes.set_layout(layout.bits(), layout.cluster().hash_seed());
         }
         self.sweep_layout(turn);
+        self.custody_layout(turn);
     }
 
     /// Whether no client waits and nothing is on its way to disk.
@@ -220,7 +224,7 @@ impl Shard {
 
     /// Partitions that may have lost records, and are not vouched for until others' are here.
     pub fn suspect_partitions(&self) -> usize {
-        self.suspects.count()
+        self.custody.count()
     }
 
     /// Requests under way, those that only linger included.
@@ -241,9 +245,9 @@ impl Shard {
 
     /// When [`Shard::tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let suspects = self.suspects.next_deadline();
+        let custody = self.custody.next_deadline();
         let deadlines =
-            [self.requests.next_deadline(), self.hints.next_deadline(), self.sweep.next_deadline(), suspects];
+            [self.requests.next_deadline(), self.hints.next_deadline(), self.sweep.next_deadline(), custody];
         deadlines.into_iter().flatten().min()
     }
 
@@ -252,7 +256,7 @@ impl Shard {
             self.tell(turn, exchange, coordinator::Event::Tick);
         }
         self.tick_hints(turn);
-        self.tick_suspects(turn);
+        self.custody_event(turn, custody::Event::Tick);
         self.sweep_event(turn, antientropy::Event::Tick);
     }
 
@@ -260,6 +264,7 @@ impl Shard {
         self.tell_all(turn, &coordinator::Event::PeerDown(node));
         self.hint_target(turn, node, false);
         self.sweep_peer(turn, node, false);
+        self.custody_event(turn, custody::Event::Down(node));
     }
 
     fn tell_all(&mut self, turn: &Turn<'_>, event: &coordinator::Event) {
@@ -269,7 +274,7 @@ impl Shard {
     }
 
     /// The requests under way go by the newest rules of their buckets.
-    fn buckets_changed(&mut self, turn: &Turn<'_>) {
+    fn buckets_changed(&mut self, turn: &mut Turn<'_>) {
         for exchange in self.requests.all() {
             let Some(request) = self.requests.get_mut(exchange) else { continue };
             let Some(register) = turn.view.buckets().register(request.key.bucket()) else { continue };
@@ -277,6 +282,7 @@ impl Shard {
             request.write.iter_mut().for_each(|write| write.lww = props.conflict == Conflict::Lww);
             self.tell(turn, exchange, coordinator::Event::PropsChanged(props, number));
         }
+        self.custody_rules(turn);
     }
 
     /// Works off everything the present event set off.

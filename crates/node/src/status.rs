@@ -112,9 +112,9 @@ impl Node {
             repair: shard.repair(hints.count),
             storage: Storage {
                 disk_full: shard.pressure.disk_full,
-                suspect_partitions: shard.suspects.count(),
-                suspect_because: shard.suspects.reasons().into_iter().map(str::to_owned).collect(),
-                losses_to_accept: shard.suspects.short(),
+                suspect_partitions: shard.custody.count(),
+                suspect_because: shard.custody.reasons().into_iter().map(str::to_owned).collect(),
+                losses_to_accept: shard.custody.short(),
             },
             clock: self.clock_status(now),
             transfers: Vec::new(),
@@ -175,9 +175,9 @@ impl Node {
 
 impl Node {
     fn losses(&self) -> Vec<String> {
-        let suspects = &self.data_plane().suspects;
-        let reasons = suspects.reasons().into_iter().collect::<Vec<_>>().join("; ");
-        let (short, pulled) = (suspects.short(), suspects.count() - suspects.short());
+        let custody = &self.data_plane().custody;
+        let reasons = custody.reasons().into_iter().collect::<Vec<_>>().join("; ");
+        let (short, pulled) = (custody.short(), custody.count() - custody.short());
         let mut losses = Vec::new();
         if pulled > 0 {
             losses.push(format!(

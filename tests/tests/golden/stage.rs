@@ -84,9 +84,9 @@ impl Stage {
             BucketName::default_bucket(),
             Key::new(KEY).unwrap(),
         );
-        let owners = layout.preference_list(key.token());
-        let number = |&id: &NodeId| (0..self.world.len()).find(|&node| self.world.id(node) == id).unwrap();
-        let mut nodes: Vec<usize> = owners.owners.iter().map(number).collect();
+        let owners = layout.owners(layout.partition_of(key.token()));
+        let number = |id: NodeId| (0..self.world.len()).find(|&node| self.world.id(node) == id).unwrap();
+        let mut nodes: Vec<usize> = owners.map(number).collect();
         nodes.extend((0..self.world.len()).filter(|node| !nodes.contains(node)).collect::<Vec<_>>());
         nodes
     }

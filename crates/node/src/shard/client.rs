@@ -6,6 +6,7 @@ use starling_causality::{ContextToken, Hlc, Payload, VersionVector};
 use starling_coordinator::plan::quorum;
 use starling_coordinator::put::Subject;
 use starling_coordinator::{Forward, Get, Plan, Put, Request, Terms};
+use starling_custody::Word;
 use starling_types::planted::{self, Bug};
 use starling_types::{BucketProps, Now, PartitionId, QualifiedKey, limits};
 use starling_vnode::{ClientWrite, Replaces};
@@ -13,7 +14,6 @@ use starling_wire::client::Seen;
 use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest};
 
 use super::requests::InFlight;
-use super::suspect::word::Word;
 use super::timing::Timing;
 use super::turn::BUCKET_INCARNATION;
 use super::{Route, Shard, Turn};
@@ -60,7 +60,7 @@ impl Shard {
         }
         // A node whose clock is off mints nothing; it still reads.
         // Nor does one that is still pulling what it lost: others have it.
-        let may_mint = turn.view.may_coordinate() && self.word(turn, &key) != Word::None;
+        let may_mint = turn.view.may_coordinate() && self.word(&key) != Word::None;
         let may_drive = may_mint || !request.op.is_write();
         let drives = turn.view.owns(partition) && may_drive;
         if drives {

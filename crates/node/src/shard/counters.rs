@@ -34,12 +34,6 @@ starling_types::counters! {
         hints_dropped = "starling_hints_dropped_total",
         /// Hints that could not be read, and were dropped.
         hints_damaged,
-        /// Times that a partition was suspected, after a loss or damage.
-        doubted = "starling_suspected_total",
-        /// Suspected partitions that were pulled and are vouched for again.
-        refilled = "starling_refilled_total",
-        /// Of these, partitions for which too few owners could be asked: something may be gone for good.
-        refilled_short = "starling_refilled_short_total",
         /// Reads answered with what a suspect partition has, which counts towards nothing.
         reads_partial,
         /// Blind writes acked though too few owners said what there was to replace.

@@ -16,7 +16,7 @@ impl Shard {
             }
             CellKind::Data => {
                 // Once: until it is pulled, whoever reads it finds the same.
-                if !self.suspects(turn, cell.key.token()) {
+                if !self.custody.is_unsure(cell.key.token()) {
                     turn.out.push(Effect::Log(Log::Alarm(format!("a stored record is damaged: {why}"))));
                 }
                 self.rows_damaged(turn, &[RowRange::row(&cell.row().1)]);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use starling_antientropy::{self as antientropy, Errand, ScanTicket};
 use starling_coordinator::Event;
+use starling_custody::{self as custody, Ticket};
 use starling_handoff as handoff;
 use starling_types::{BucketName, ExchangeId, NodeId, PartitionId, QualifiedKey, RequestId};
 use starling_vnode::{Done, RecordPage, Refused};
@@ -33,14 +34,14 @@ pub(super) enum Context {
     /// A damaged row whose record is in memory.
     Mend,
     /// A row of a suspect partition that cannot be read.
-    GiveUp(PartitionId),
+    GiveUp(PartitionId, Ticket),
     /// One key of a sweep.
     SweepRead(Errand),
     SweepMerge(Errand),
     /// A page of this node's own records, to be compared with another owner's.
     SweepPage(ScanTicket),
     /// A page of a partition that may have lost records.
-    Survey(PartitionId, u64),
+    Survey(PartitionId, Ticket),
     /// A look at this node's own record.
     Local(ReplyHandle, QualifiedKey),
     /// A look at a page of them: those of a bucket, at most so many.
@@ -99,7 +100,7 @@ impl Shard {
             (Context::Read(exchange), Ok(Done::Read(record))) => {
                 let record = Arc::unwrap_or_clone(record);
                 let event = match self.requests.get(exchange) {
-                    Some(request) if !self.word(turn, &request.key).counts_for(&record) => {
+                    Some(request) if !self.word(&request.key).counts(!record.is_empty()) => {
                         self.counters.reads_partial += 1;
                         Event::ReadHerePartly(record)
                     }
@@ -119,15 +120,17 @@ impl Shard {
             (Context::HintPage(target), result) => self.hints_scanned(turn, target, result.map(page)),
             (Context::HintCount, result) => self.hints_counted(turn, result.map(page)),
             (Context::SweepPage(ticket), result) => self.sweep_scanned(turn, ticket, result.map(page)),
-            (Context::Survey(partition, serial), result) => {
-                self.surveyed(turn, partition, serial, result.map(page));
+            (Context::Survey(partition, ticket), result) => {
+                self.surveyed(turn, partition, ticket, result.map(page));
             }
             (Context::Local(handle, key), result) => local::show(turn, handle, key, result),
             (Context::LocalPage(handle, bucket, limit), result) => {
                 local::show_page(turn, handle, &bucket, limit, result.map(page));
             }
             (Context::Hint(target), Ok(_)) => self.hint_kept(turn, target),
-            (Context::GiveUp(partition), result) => self.gave_up(turn, partition, &result),
+            (Context::GiveUp(partition, ticket), result) => {
+                self.custody_event(turn, custody::Event::GaveUp(partition, ticket, result.is_ok()));
+            }
             // The row is still there, for want of space: its target is visited again.
             (Context::HintDrop(target), Err(_)) => self.hint_event(turn, handoff::Event::Kept(target)),
             (Context::Hint(_) | Context::HintDrop(_) | Context::Discard | Context::Mend, _) => {}

@@ -3,6 +3,7 @@
 use starling_antientropy::Errand;
 use starling_causality::{Digest, Record};
 use starling_coordinator::Event;
+use starling_custody::Word;
 use starling_handoff as handoff;
 use starling_types::planted::{self, Bug};
 use starling_types::{BucketName, ExchangeId, Key, NodeId, QualifiedKey, RequestId, limits};
@@ -11,7 +12,6 @@ use starling_wire::replica::{Held, Merge, Merged, Read, ReadAnswer, Recall, Reca
 use starling_wire::sync::Compared;
 use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
 
-use super::suspect::word::Word;
 use super::{Ask, Context, Remote, Route, Shard, Turn};
 use crate::change::Change;
 
@@ -202,7 +202,7 @@ impl Shard {
         if dot.is_some() || record.is_superseded(request) {
             return Some(Recalled::Known { dot, shown: shown(turn, key.bucket(), record) });
         }
-        let word = self.word(turn, key);
+        let word = self.word(key);
         let holds_nothing = record.is_empty() && !self.vnodes.is_busy(&CellKey::data(key.clone()));
         Some(Recalled::Nothing(Held {
             since: self.forgotten_until(turn),
@@ -258,7 +258,7 @@ impl Shard {
             }
             // Not found would be a lie, and equal to less is less.
             (Remote::Read { key, digest }, Ok(Done::Read(record))) => {
-                let answer = match self.word(turn, &key).counts_for(&record) {
+                let answer = match self.word(&key).counts(!record.is_empty()) {
                     true => compared(turn, key.bucket(), digest, &record),
                     false => {
                         self.counters.reads_partial += 1;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use starling_antientropy::{Effect as Wanted, Errand, Event, Rows, ScanTicket, Shared};
-use starling_types::{NodeId, QualifiedKey, Token};
-use starling_vnode::{self as vnode, CellKey, CellKind, Changed, Done, OpId, RecordPage, Refused, ScanRange};
+use starling_custody as custody;
+use starling_custody::tokens::{token_of, tokens_of};
+use starling_types::{NodeId, QualifiedKey};
+use starling_vnode::{self as vnode, CellKey, CellKind, Changed, Done, RecordPage, Refused, ScanRange};
 use starling_wire::replica::{Merged, Read, ReadAnswer, Refusal};
 use starling_wire::sync::{Compare, Compared};
 use starling_wire::{Class, Message};
 
-use super::row_range::{token_of, tokens_of};
 use super::{Ask, Context, Remote, Shard, Turn};
 use crate::change::Change;
 use crate::status::Repair;
@@ -26,7 +27,6 @@ impl Shard {
         let seed = turn.view.cluster().hash_seed();
         let shared = shared(turn.view);
         self.sweep_event(turn, Event::Layout { seed, shared });
-        self.place_losses(turn);
     }
 
     /// A peer answers again, or is gone.
@@ -44,7 +44,8 @@ impl Shard {
         match effect {
             Wanted::Scan(ticket, from) => {
                 let op = self.calls.begin(Context::SweepPage(ticket));
-                self.scan_from(turn, op, from);
+                let from = Bytes::copy_from_slice(&from.bits().to_be_bytes());
+                self.vnode(turn, vnode::Event::Scan(op, ScanRange::Data, Some(from)));
             }
             Wanted::Send(peer, exchange, mut message) => {
                 if let Message::Merge(merge) = &mut message {
@@ -56,7 +57,11 @@ impl Shard {
                 let op = self.calls.begin(Context::SweepRead(errand));
                 self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
             }
-            Wanted::Pulled { partition, peer, held } => self.pulled(turn, partition, peer, held),
+            Wanted::Pulled { partition, peer, held } => {
+                // A peer of another layout compares no page.
+                let (source, fence) = (peer, turn.view.epoch());
+                self.custody_event(turn, custody::Event::Pulled { partition, source, held, fence });
+            }
             Wanted::MergeHere(errand, key, record) => {
                 let op = self.calls.begin(Context::SweepMerge(errand));
                 let lww = turn.view.buckets().is_lww(key.bucket());
@@ -74,12 +79,6 @@ impl Shard {
             _ => None,
         };
         self.sweep_event(turn, Event::ReadHere(errand, record));
-    }
-
-    /// Has a page of data read, from a token on.
-    pub(super) fn scan_from(&mut self, turn: &Turn<'_>, op: OpId, from: Token) {
-        let from = Bytes::copy_from_slice(&from.bits().to_be_bytes());
-        self.vnode(turn, vnode::Event::Scan(op, ScanRange::Data, Some(from)));
     }
 
     /// A page of data has come.
@@ -175,7 +174,7 @@ impl Shard {
     pub(crate) fn repair(&self, hints: u64) -> Repair {
         let behind = self.sweep.is_on().then(|| self.sweep.behind());
         let is_quiet =
-            hints == 0 && self.suspects.count() == 0 && self.hints.is_quiet() && self.sweep.is_quiet();
+            hints == 0 && self.custody.count() == 0 && self.hints.is_quiet() && self.sweep.is_quiet();
         Repair {
             quiescent: is_quiet && behind.unwrap_or(0) == 0,
             behind_partitions: behind,

@@ -1,12 +1,12 @@
 //! What a write must know before it is made: of other tries of its request, and of what it replaces.
 
 use starling_coordinator::put::{Questions, Tried};
+use starling_custody::Word;
 use starling_types::{QualifiedKey, WallTime, limits};
 use starling_vnode::{ClientWrite, Refused};
 use starling_wire::client::Seen;
 use starling_wire::{Failure, KvOp, KvRequest};
 
-use super::suspect::word::Word;
 use super::timing::Timing;
 use super::turn::failure;
 use super::{Shard, Turn};
@@ -43,7 +43,7 @@ impl Shard {
     ) -> Questions {
         let is_blind =
             matches!(&request.op, KvOp::Put { seen, .. } | KvOp::Delete { seen } if *seen == Seen::Quorum);
-        let word = self.word(turn, key);
+        let word = self.word(key);
         Questions {
             issued: timing.no_later,
             asks_until: timing.asks_until(turn.now.instant),
