@@ -10,7 +10,7 @@ use bytes::Bytes;
 use starling_coordinator::Reach;
 use starling_types::row::{CommitFailure, Page, RowWrite, Space};
 use starling_types::{Instant, Now, PartitionBits};
-use starling_vnode::Vnodes;
+use starling_vnode::{CellKey, Vnodes};
 use starling_wire::client::{AdminReply, AdminRequest, Export};
 use starling_wire::{Envelope, Failure, FailureKind, KvReply, Message};
 
@@ -138,6 +138,17 @@ impl Node {
     pub fn next_deadline(&self) -> Option<Instant> {
         let deadlines = [self.control.next_deadline(), self.shard.next_deadline(), self.mark_again];
         deadlines.into_iter().flatten().min()
+    }
+
+    /// Whether anything under way needs the row of an [`Effect::Load`] that has waited for so long. `is_heard` tells whether
+    /// a client may still take its answer.
+    pub fn needs(
+        &self,
+        cell: &CellKey,
+        waited: Duration,
+        is_heard: impl Fn(ReplyHandle) -> bool,
+    ) -> bool {
+        self.shard.needs(cell, waited, is_heard)
     }
 
     /// Where the node is in its life.

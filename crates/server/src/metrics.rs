@@ -16,6 +16,7 @@ use starling_wire::KvReply;
 
 use crate::clock::Clock;
 use crate::disk_space::Space;
+use crate::readers::Counts;
 
 /// What kind of a thing a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +125,12 @@ declare! {
     CLOCK_OFFSET "starling_clock_offset_seconds" Gauge Seconds [] "The wall time that this node goes by against the median of the peers'.";
     CLOCK_JUMP "starling_clock_jump_seconds" Gauge Seconds [] "By how much the system's clock has jumped from the wall time that this node goes by; 0 while it follows it.";
     LOAD_ERRORS "starling_load_errors_total" Counter Count [] "Rows that could not be read, or not decoded.";
+    READ_QUEUE "starling_read_queue" Gauge Count ["kind"] "Loads of rows and pages of scans that wait for a thread that reads (load, scan).";
+    READS_UNDER_WAY "starling_reads_under_way" Gauge Count [] "Loads of rows and pages of scans that threads have taken.";
+    READS_REFUSED "starling_reads_refused_total" Counter Count [] "Loads and scans refused because too many waited.";
+    READS_LEFT_OUT "starling_reads_left_out_total" Counter Count [] "Loads not made because the requests that had asked for them were over before their turn came.";
+    READ_WAIT "starling_read_wait_seconds" Histogram Seconds ["kind"] "Time that a load or scan waited for a thread.";
+    READ "starling_read_seconds" Histogram Seconds ["kind"] "Time in which a thread read a row, or a page of a scan.";
     SUSPECT "starling_suspect_partitions" Gauge Count [] "Partitions of which this node may have lost something: it answers unknown for them until it has pulled them from other owners.";
     TO_ACCEPT "starling_losses_to_accept" Gauge Count [] "Of the suspected partitions, those with too few whole copies left: keys not held answer unknown until `starling repair accept`.";
     DOUBTED "starling_suspected_total" Counter Count [] "Times that a partition was suspected, after a loss or damage.";
@@ -195,9 +202,17 @@ impl Telemetry {
     }
 
     /// The text that Prometheus reads.
-    pub fn render(&self, node: &Node, now: Now, transport: &Stats, storage: Sizes) -> String {
+    pub fn render(
+        &self,
+        node: &Node,
+        now: Now,
+        transport: &Stats,
+        storage: Sizes,
+        reads: Counts,
+    ) -> String {
         publish_node(node, now);
         publish_transport(transport);
+        publish_reads(reads);
         gauge(DISK).set(storage.disk_bytes as f64);
         gauge(UNFLUSHED).set(storage.unflushed_bytes as f64);
         gauge(LOG).set(storage.log_bytes as f64);
@@ -291,6 +306,24 @@ impl Observer for StoreMetrics {
 
     fn compacted(&self, took: Duration) {
         self.compaction.record(took);
+    }
+}
+
+/// The threads that read report here.
+pub struct ReadMetrics([[Histogram; 2]; 2]);
+
+impl ReadMetrics {
+    /// Takes the handles; after [`Telemetry::install`].
+    pub fn new() -> Self {
+        let of = |kind| [metrics::histogram!(READ_WAIT, "kind" => kind), metrics::histogram!(READ, "kind" => kind)];
+        Self(["load", "scan"].map(of))
+    }
+
+    /// A load (0) or scan (1) has waited, and then taken so long.
+    pub fn read(&self, kind: usize, waited: Duration, took: Duration) {
+        let [wait, read] = &self.0[kind];
+        wait.record(waited);
+        read.record(took);
     }
 }
 
@@ -410,6 +443,14 @@ fn publish_totals(node: &Node) {
     ] {
         total(name, value);
     }
+}
+
+fn publish_reads(reads: Counts) {
+    metrics::gauge!(READ_QUEUE, "kind" => "load").set(reads.loads_waiting as f64);
+    metrics::gauge!(READ_QUEUE, "kind" => "scan").set(reads.scans_waiting as f64);
+    gauge(READS_UNDER_WAY).set(reads.under_way as f64);
+    total(READS_REFUSED, reads.refused);
+    total(READS_LEFT_OUT, reads.left_out);
 }
 
 fn publish_transport(stats: &Stats) {

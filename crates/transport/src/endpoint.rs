@@ -116,6 +116,11 @@ impl Transport {
         clients.get(&to).map_or(Sent::NotConnected, |link| link.send(Class::Foreground, envelope))
     }
 
+    /// Whether a client is still connected.
+    pub fn has_client(&self, id: ClientId) -> bool {
+        self.clients.borrow().contains_key(&id)
+    }
+
     /// The peers that can be sent to, in order.
     pub fn connected(&self) -> Vec<NodeId> {
         self.peers.borrow().connected()

@@ -33,6 +33,11 @@ impl Vnodes {
         busy.or_else(|| self.cache.get(key).cloned())
     }
 
+    /// The operations that wait for the load of a row.
+    pub fn waiting(&self, key: &CellKey) -> impl Iterator<Item = OpId> {
+        self.cells.get(key).into_iter().flat_map(|cell| cell.waiting.iter().map(Task::op))
+    }
+
     /// A read whose load has come.
     pub(crate) fn show(&self, cell: &Cell, op: OpId, out: &mut Vec<Effect>) {
         let shown = match &cell.damage {

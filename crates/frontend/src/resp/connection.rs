@@ -123,6 +123,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: KvService> Connection<IO, S> {
     /// What was read has its turn, as it would have had if the peer had stayed to hear of it.
     async fn finish_unheard(&mut self) {
         self.reading = Reading::Over;
+        self.pipeline.hang_up();
         loop {
             self.out = Output::default();
             self.pump();

@@ -93,7 +93,8 @@ pub(super) fn failure(refused: &Refused) -> Failure {
     let kind = match refused {
         Refused::TooManySiblings(_) => FailureKind::TooManySiblings,
         Refused::ForgedContext | Refused::FutureContext(_) => FailureKind::BadRequest,
-        Refused::TooLate | Refused::Late | Refused::Outranked | Refused::Claimed | Refused::Superseded => {
+        Refused::Busy => FailureKind::Overloaded,
+        Refused::Unwanted | Refused::TooLate | Refused::Late | Refused::Outranked | Refused::Claimed | Refused::Superseded => {
             FailureKind::Deadline
         }
         Refused::TooLarge { .. } => FailureKind::TooLarge,

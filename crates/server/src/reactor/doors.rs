@@ -50,7 +50,7 @@ impl KvService for Reactor {
     fn status(&self) -> serde_json::Value {
         let status = self.node.borrow().status(self.clock.now());
         let mut json = serde_json::to_value(status).unwrap_or_default();
-        let sizes = self.engine.sizes();
+        let (sizes, reads) = (self.engine.sizes(), self.readers.borrow().counts());
         // Beside what the machine says of it: is it full, and what is suspected.
         for (name, value) in [
             ("disk_bytes", sizes.disk_bytes),
@@ -62,6 +62,11 @@ impl KvService for Reactor {
             ("damaged_tables", sizes.damaged_tables as u64),
             ("unread_tables", sizes.unread_tables as u64),
             ("read_failures", sizes.read_failures),
+            ("loads_waiting", reads.loads_waiting as u64),
+            ("scans_waiting", reads.scans_waiting as u64),
+            ("reads_under_way", reads.under_way as u64),
+            ("reads_refused", reads.refused),
+            ("reads_left_out", reads.left_out),
             ("ruins", sizes.ruins as u64),
             ("scrubbed_bytes", sizes.scrubbed_bytes),
             ("scrub_passes", sizes.scrub_passes),
@@ -77,7 +82,8 @@ impl KvService for Reactor {
     fn metrics(&self) -> String {
         let Some(transport) = self.transport.get() else { return String::new() };
         let sizes = self.engine.sizes();
-        self.telemetry.render(&self.node.borrow(), self.clock.now(), transport.stats(), sizes)
+        let reads = self.readers.borrow().counts();
+        self.telemetry.render(&self.node.borrow(), self.clock.now(), transport.stats(), sizes, reads)
     }
 
     fn ring(&self) -> serde_json::Value {
