@@ -418,3 +418,6 @@ fn config(
         seed,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,8 @@ pub mod offline;
 pub mod reactor;
 pub mod readers;
 pub mod storage_executor;
+#[cfg(test)]
+mod testing;
 
 pub use config::{ConfigError, Overrides, Settings};
 pub use daemon::{Daemon, StartError};
