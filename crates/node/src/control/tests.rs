@@ -37,7 +37,7 @@ pub(crate) fn config(n: u64) -> Config {
     }
 }
 
-fn layout(cluster: u128) -> Layout {
+pub(crate) fn layout(cluster: u128) -> Layout {
     let role = |n: u64| Role {
         node: NodeId::from_bits(n),
         name: format!("n{n}"),

@@ -153,3 +153,6 @@ impl Shard {
         self.tell(turn, exchange, event);
     }
 }
+
+#[cfg(test)]
+mod tests;

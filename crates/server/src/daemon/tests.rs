@@ -1,5 +1,6 @@
 //! Nodes whose disk does not answer.
 
+use std::cell::Cell;
 use std::future::ready;
 
 use starling_node::{Event, ReplyHandle};
@@ -23,9 +24,13 @@ struct Bench {
 
 /// Runs a story on a thread as a daemon has it.
 fn run(story: impl AsyncFnOnce(&Bench)) {
+    run_with(Duration::MAX, story);
+}
+
+fn run_with(patience: Duration, story: impl AsyncFnOnce(&Bench)) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let bench = Bench::start().await;
+        let bench = Bench::start(patience).await;
         story(&bench).await;
         bench.gate.open();
         bench.daemon.run(ready(())).await.unwrap();
@@ -33,7 +38,7 @@ fn run(story: impl AsyncFnOnce(&Bench)) {
 }
 
 impl Bench {
-    async fn start() -> Self {
+    async fn start(patience: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = Settings::default();
         let port = "127.0.0.1:0".parse().unwrap();
@@ -41,7 +46,7 @@ impl Bench {
         settings.node.data = dir.path().join("data");
         settings.tls.dir = dir.path().join("tls");
         let mut gate = None;
-        let between = |engine: Arc<DurableEngine>| gate.insert(Gate::before(engine)).clone() as Arc<dyn Engine>;
+        let between = |engine: Arc<DurableEngine>| gate.insert(Gate::before(engine, patience)).clone() as Arc<dyn Engine>;
         let daemon = Daemon::start_over(settings, Vec::new(), between).await.unwrap();
         let nodes = vec![daemon.identity().quic];
         let nobody = ReplyHandle(u64::MAX);
@@ -127,5 +132,68 @@ fn nothing_is_read_for_a_client_that_hung_up_and_what_it_wrote_stays_written() {
         assert_eq!(other.line().await, "v");
         let came = bench.gate.came() - before;
         assert!(came < 100, "{came} reads");
+    });
+}
+
+#[test]
+#[ignore = "measures: `cargo test -p starling-server --lib -- --ignored --nocapture what_reads_of_10_ms_cost`"]
+fn what_reads_of_10_ms_cost_those_who_read_nothing() {
+    run_with(Duration::from_millis(10), async |bench| {
+        let clock = Clock::start();
+        for (name, is_slow, keys) in [("idle", false, 0), ("fast", false, 1_024), ("10 ms", true, 1_024)] {
+            let (mut slow, mut other) = (bench.client().await, bench.client().await);
+            if is_slow {
+                bench.gate.shut();
+            }
+            let (is_over, began) = (Cell::new(keys == 0), clock.instant());
+            let read = async {
+                let answer = if keys == 0 { String::new() } else { slow.ask(&mget(keys)).await };
+                is_over.set(true);
+                (answer, clock.instant().since(began))
+            };
+            let ping = async {
+                let mut pauses = Vec::new();
+                while !is_over.get() || pauses.len() < 1_000 {
+                    let sent = clock.instant();
+                    assert_eq!(other.ask("PING").await, "+PONG");
+                    pauses.push(clock.instant().since(sent));
+                }
+                pauses.sort();
+                pauses
+            };
+            let ((answer, took), pauses) = tokio::join!(read, ping);
+            let part = |of: usize| pauses[(pauses.len() - 1) * of / 1_000];
+            println!("{name}: MGET of {keys} after {took:?}: {answer:?}; {} PINGs,", pauses.len());
+            println!("    p50 {:?}, p99 {:?}, longest {:?}", part(500), part(990), part(1_000));
+        }
+    });
+}
+
+#[test]
+#[ignore = "measures: `cargo test -p starling-server --lib -- --ignored --nocapture what_the_way_over_a_thread`"]
+fn what_the_way_over_a_thread_costs_a_read() {
+    run(async |bench| {
+        let clock = Clock::start();
+        let mut client = bench.client().await;
+        for knows in [true, false, true, false] {
+            bench.gate.lets_memory_tell(knows);
+            let began = clock.instant();
+            for n in 0..2_000 {
+                assert_eq!(client.ask(&format!("GET {knows}{n}{}", began.nanos())).await, "$-1");
+            }
+            let one = clock.instant().since(began) / 2_000;
+            let began = clock.instant();
+            for n in 0..20_000 {
+                client.send(&format!("GET {knows}{n}{}", began.nanos())).await;
+                if n >= 64 {
+                    assert_eq!(client.line().await, "$-1");
+                }
+            }
+            for _ in 0..64 {
+                client.line().await;
+            }
+            let many = clock.instant().since(began) / 20_000;
+            println!("by a thread: {}: {one:?} a GET, {many:?} with 64 outstanding", !knows);
+        }
     });
 }
