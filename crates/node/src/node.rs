@@ -142,12 +142,7 @@ impl Node {
 
     /// Whether anything under way needs the row of an [`Effect::Load`] that has waited for so long. `is_heard` tells whether
     /// a client may still take its answer.
-    pub fn needs(
-        &self,
-        cell: &CellKey,
-        waited: Duration,
-        is_heard: impl Fn(ReplyHandle) -> bool,
-    ) -> bool {
+    pub fn needs(&self, cell: &CellKey, waited: Duration, is_heard: impl Fn(ReplyHandle) -> bool) -> bool {
         self.shard.needs(cell, waited, is_heard)
     }
 

@@ -202,14 +202,7 @@ impl Telemetry {
     }
 
     /// The text that Prometheus reads.
-    pub fn render(
-        &self,
-        node: &Node,
-        now: Now,
-        transport: &Stats,
-        storage: Sizes,
-        reads: Counts,
-    ) -> String {
+    pub fn render(&self, node: &Node, now: Now, transport: &Stats, storage: Sizes, reads: Counts) -> String {
         publish_node(node, now);
         publish_transport(transport);
         publish_reads(reads);
@@ -314,8 +307,10 @@ pub struct ReadMetrics([[Histogram; 2]; 2]);
 
 impl ReadMetrics {
     /// Takes the handles; after [`Telemetry::install`].
-    pub fn new() -> Self {
-        let of = |kind| [metrics::histogram!(READ_WAIT, "kind" => kind), metrics::histogram!(READ, "kind" => kind)];
+    pub fn take() -> Self {
+        let of = |kind| {
+            [metrics::histogram!(READ_WAIT, "kind" => kind), metrics::histogram!(READ, "kind" => kind)]
+        };
         Self(["load", "scan"].map(of))
     }
 

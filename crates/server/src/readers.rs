@@ -105,7 +105,7 @@ impl Readers {
                 answers: answers.clone(),
                 stopping: stopping.clone(),
                 clock,
-                metrics: ReadMetrics::new(),
+                metrics: ReadMetrics::take(),
                 _alive: alive.clone(),
             };
             Builder::new().name("read".into()).spawn(move || reader.run())?;

@@ -26,7 +26,14 @@ impl Gate {
     /// An open gate before `store`. When it is shut, a read waits there, but not longer than `patience`.
     pub(crate) fn before(store: Arc<dyn Engine>, patience: Duration) -> Arc<Self> {
         let (is_shut, opened) = (Mutex::default(), Condvar::new());
-        Arc::new(Self { store, is_shut, opened, patience, came: watch::Sender::new(0), memory_tells: AtomicBool::new(false) })
+        Arc::new(Self {
+            store,
+            is_shut,
+            opened,
+            patience,
+            came: watch::Sender::new(0),
+            memory_tells: AtomicBool::new(false),
+        })
     }
 
     /// A shut gate before an empty store.

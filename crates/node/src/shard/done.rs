@@ -84,9 +84,11 @@ impl Shard {
             Some(Context::Write(exchange)) => self.requests.get(*exchange).is_some(),
             Some(Context::Local(handle, _)) => is_heard(*handle),
             // Its asker has turned to others.
-            Some(Context::Remote(_, _, Remote::Read { .. } | Remote::Fetch { .. } | Remote::Recall { .. })) => {
-                waited < limits::WRITE_TIMEOUT
-            }
+            Some(Context::Remote(
+                _,
+                _,
+                Remote::Read { .. } | Remote::Fetch { .. } | Remote::Recall { .. },
+            )) => waited < limits::WRITE_TIMEOUT,
             context => context.is_some(),
         })
     }

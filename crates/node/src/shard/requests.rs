@@ -222,7 +222,8 @@ impl InFlight {
 
     /// Whether its answer may still be taken, or has been given.
     pub(super) fn is_heard(&self, is_heard: impl Fn(ReplyHandle) -> bool) -> bool {
-        let may_hear = |route: &Route| if let Route::Client(handle) = *route { is_heard(handle) } else { true };
+        let may_hear =
+            |route: &Route| if let Route::Client(handle) = *route { is_heard(handle) } else { true };
         self.routes.is_empty() || self.routes.iter().any(may_hear)
     }
 

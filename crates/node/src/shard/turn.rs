@@ -94,9 +94,12 @@ pub(super) fn failure(refused: &Refused) -> Failure {
         Refused::TooManySiblings(_) => FailureKind::TooManySiblings,
         Refused::ForgedContext | Refused::FutureContext(_) => FailureKind::BadRequest,
         Refused::Busy => FailureKind::Overloaded,
-        Refused::Unwanted | Refused::TooLate | Refused::Late | Refused::Outranked | Refused::Claimed | Refused::Superseded => {
-            FailureKind::Deadline
-        }
+        Refused::Unwanted
+        | Refused::TooLate
+        | Refused::Late
+        | Refused::Outranked
+        | Refused::Claimed
+        | Refused::Superseded => FailureKind::Deadline,
         Refused::TooLarge { .. } => FailureKind::TooLarge,
         Refused::Load(_) | Refused::Damaged(_) | Refused::Commit(_) => FailureKind::Storage,
         Refused::NoSpace(_) => FailureKind::DiskFull,

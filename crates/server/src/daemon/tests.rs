@@ -46,7 +46,9 @@ impl Bench {
         settings.node.data = dir.path().join("data");
         settings.tls.dir = dir.path().join("tls");
         let mut gate = None;
-        let between = |engine: Arc<DurableEngine>| gate.insert(Gate::before(engine, patience)).clone() as Arc<dyn Engine>;
+        let between = |engine: Arc<DurableEngine>| {
+            gate.insert(Gate::before(engine, patience)).clone() as Arc<dyn Engine>
+        };
         let daemon = Daemon::start_over(settings, Vec::new(), between).await.unwrap();
         let nodes = vec![daemon.identity().quic];
         let nobody = ReplyHandle(u64::MAX);
@@ -87,8 +89,8 @@ impl Client {
     }
 }
 
-fn mget(keys: usize) -> String {
-    let keys: Vec<_> = (0..keys).map(|n| format!("cold{n}")).collect();
+fn mget(name: &str, keys: usize) -> String {
+    let keys: Vec<_> = (0..keys).map(|n| format!("{name}{n}")).collect();
     format!("MGET {}", keys.join(" "))
 }
 
@@ -97,7 +99,7 @@ fn a_disk_that_does_not_answer_holds_up_none_but_its_readers() {
     run(async |bench| {
         bench.gate.shut();
         let (mut slow, mut other) = (bench.client().await, bench.client().await);
-        slow.send(&mget(1_024)).await;
+        slow.send(&mget("cold", 1_024)).await;
         bench.gate.has_come(READERS).await;
         for _ in 0..3 {
             assert_eq!(other.ask("PING").await, "+PONG");
@@ -106,7 +108,7 @@ fn a_disk_that_does_not_answer_holds_up_none_but_its_readers() {
         let refusal = slow.line().await;
         assert!(refusal.starts_with('-') && refusal.contains("0 of 1"), "{refusal}");
         bench.gate.open();
-        assert_eq!(slow.ask(&mget(1_024)).await, "*1024");
+        assert_eq!(slow.ask(&mget("cold", 1_024)).await, "*1024");
         let mut values = vec![0; 1_024 * "$-1\r\n".len()];
         slow.0.read_exact(&mut values).await.unwrap();
         assert_eq!(values, "$-1\r\n".repeat(1_024).as_bytes());
@@ -119,7 +121,7 @@ fn nothing_is_read_for_a_client_that_hung_up_and_what_it_wrote_stays_written() {
         bench.gate.shut();
         let before = bench.gate.came();
         let (mut gone, mut other) = (bench.client().await, bench.client().await);
-        gone.send(&mget(1_024)).await;
+        gone.send(&mget("cold", 1_024)).await;
         gone.send("SET k v").await;
         bench.gate.has_come(before + READERS).await;
         // The node has read all of it when it answers another.
@@ -140,14 +142,14 @@ fn nothing_is_read_for_a_client_that_hung_up_and_what_it_wrote_stays_written() {
 fn what_reads_of_10_ms_cost_those_who_read_nothing() {
     run_with(Duration::from_millis(10), async |bench| {
         let clock = Clock::start();
-        for (name, is_slow, keys) in [("idle", false, 0), ("fast", false, 1_024), ("10 ms", true, 1_024)] {
+        for (name, is_slow, keys) in [("idle", false, 0), ("fast", false, 1_024), ("10ms", true, 1_024)] {
             let (mut slow, mut other) = (bench.client().await, bench.client().await);
             if is_slow {
                 bench.gate.shut();
             }
             let (is_over, began) = (Cell::new(keys == 0), clock.instant());
             let read = async {
-                let answer = if keys == 0 { String::new() } else { slow.ask(&mget(keys)).await };
+                let answer = if keys == 0 { String::new() } else { slow.ask(&mget(name, keys)).await };
                 is_over.set(true);
                 (answer, clock.instant().since(began))
             };

@@ -116,8 +116,7 @@ fn a_row_that_cannot_be_read_refuses_and_does_not_wedge_the_key() {
 #[test]
 fn a_row_that_was_not_asked_for_is_no_row_that_cannot_be_read() {
     let mut bench = Bench::warm();
-    for (failure, refused) in
-        [(LoadFailure::Busy, Refused::Busy), (LoadFailure::Unwanted, Refused::Unwanted)]
+    for (failure, refused) in [(LoadFailure::Busy, Refused::Busy), (LoadFailure::Unwanted, Refused::Unwanted)]
     {
         let (read, write) = (bench.read(data("k")), bench.put("k", "v", None));
         assert!(bench.vnodes.waiting(&data("k")).eq([read, write]));
@@ -135,7 +134,11 @@ fn a_key_is_loaded_once_at_a_time_and_not_written_meanwhile() {
     bench.read(data("k"));
     bench.put("k", "a", nothing());
     bench.merge(data("k"), foreign(9, 0, "b"), None, true);
-    assert_eq!((bench.loads.len(), bench.commits.len()), (1, 0), "an answer that comes late is not out of date");
+    assert_eq!(
+        (bench.loads.len(), bench.commits.len()),
+        (1, 0),
+        "an answer that comes late is not out of date"
+    );
     bench.load();
     assert_eq!((bench.loads.len(), bench.commits.len()), (0, 2));
 }

@@ -3,7 +3,7 @@
 use starling_types::row::{LoadFailure, Page};
 use starling_types::{BucketName, Instant, Key, Now, RequestId, WallTime};
 use starling_wire::client::QuorumChoice;
-use starling_wire::{KvOp, KvReply, KvRequest};
+use starling_wire::{KvOp, KvReply, KvRequest, Message};
 
 use super::*;
 use crate::boot::Boot;
@@ -11,7 +11,8 @@ use crate::control::tests::{config, layout};
 use crate::event::{CommitId, Effect, Event as Input, ScanId};
 use crate::node::Node;
 
-const NOW: Now = Now { instant: Instant::from_nanos(1_000_000_000), wall: WallTime::from_millis(1), fraction: 0 };
+const NOW: Now =
+    Now { instant: Instant::from_nanos(1_000_000_000), wall: WallTime::from_millis(1), fraction: 0 };
 const CLIENT: ReplyHandle = ReplyHandle(5);
 const LONG: Duration = Duration::from_secs(60);
 
@@ -21,12 +22,15 @@ fn handle(node: &mut Node, event: Input) -> Vec<Effect> {
     out
 }
 
-/// One of two owners, which serves.
+/// One of two owners, both of them up.
 fn node() -> Node {
     let boot = Boot { layout: Some(layout(5)), ..Boot::default() };
     let mut node = Node::new(&config(1), &boot, NOW, &mut Vec::new());
     handle(&mut node, Input::Scanned(ScanId::HintCount, Ok(Page::default())));
     handle(&mut node, Input::Committed(CommitId::Unseal, Ok(())));
+    let other = Node::new(&config(2), &Boot::default(), NOW, &mut Vec::new());
+    let other = other.control_plane().hello();
+    handle(&mut node, Input::PeerUp(other.clone(), other.quic));
     node
 }
 
@@ -46,12 +50,15 @@ fn ask(node: &mut Node) -> CellKey {
         forwarded: false,
     };
     let effects = handle(node, Input::Request(CLIENT, request));
-    let load = effects.into_iter().find_map(|effect| if let Effect::Load(cell) = effect { Some(cell) } else { None });
+    let load = effects
+        .into_iter()
+        .find_map(|effect| if let Effect::Load(cell) = effect { Some(cell) } else { None });
     load.expect("a load")
 }
 
 fn asks_others(effects: &[Effect]) -> bool {
-    effects.iter().any(|effect| matches!(effect, Effect::Send(..)))
+    let read = |effect: &Effect| matches!(effect, Effect::Send(_, _, envelope) if matches!(envelope.message, Message::Read(_)));
+    effects.iter().any(read)
 }
 
 #[test]
