@@ -13,7 +13,7 @@
 //!
 //! **How to read this crate.** [`config`] what can be set; [`daemon`] a node from start to stop; [`home`] the
 //! data directory and who lives there; [`losses`] what a start must take for lost; [`reactor`] the turn, with `doors`
-//! (clients), `peers` (the network) and `reads`; [`storage_executor`] the way to the disk, [`readers`] the threads that read it,
+//! (clients), `peers` (the network) and `disk`; [`storage_executor`] the way to the disk, [`readers`] the threads that read it,
 //! [`disk_space`] how full it is;
 //! [`clock`] the only place that reads one, [`metrics`] what is shown; [`offline`] what can be done with the data directory of a node that does
 //! not run.

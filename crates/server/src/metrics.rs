@@ -18,6 +18,10 @@ use crate::clock::Clock;
 use crate::disk_space::Space;
 use crate::readers::Counts;
 
+mod reads;
+
+pub use reads::ReadMetrics;
+
 /// What kind of a thing a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -205,7 +209,7 @@ impl Telemetry {
     pub fn render(&self, node: &Node, now: Now, transport: &Stats, storage: Sizes, reads: Counts) -> String {
         publish_node(node, now);
         publish_transport(transport);
-        publish_reads(reads);
+        reads::publish(reads);
         gauge(DISK).set(storage.disk_bytes as f64);
         gauge(UNFLUSHED).set(storage.unflushed_bytes as f64);
         gauge(LOG).set(storage.log_bytes as f64);
@@ -299,26 +303,6 @@ impl Observer for StoreMetrics {
 
     fn compacted(&self, took: Duration) {
         self.compaction.record(took);
-    }
-}
-
-/// The threads that read report here.
-pub struct ReadMetrics([[Histogram; 2]; 2]);
-
-impl ReadMetrics {
-    /// Takes the handles; after [`Telemetry::install`].
-    pub fn take() -> Self {
-        let of = |kind| {
-            [metrics::histogram!(READ_WAIT, "kind" => kind), metrics::histogram!(READ, "kind" => kind)]
-        };
-        Self(["load", "scan"].map(of))
-    }
-
-    /// A load (0) or scan (1) has waited, and then taken so long.
-    pub fn read(&self, kind: usize, waited: Duration, took: Duration) {
-        let [wait, read] = &self.0[kind];
-        wait.record(waited);
-        read.record(took);
     }
 }
 
@@ -438,14 +422,6 @@ fn publish_totals(node: &Node) {
     ] {
         total(name, value);
     }
-}
-
-fn publish_reads(reads: Counts) {
-    metrics::gauge!(READ_QUEUE, "kind" => "load").set(reads.loads_waiting as f64);
-    metrics::gauge!(READ_QUEUE, "kind" => "scan").set(reads.scans_waiting as f64);
-    gauge(READS_UNDER_WAY).set(reads.under_way as f64);
-    total(READS_REFUSED, reads.refused);
-    total(READS_LEFT_OUT, reads.left_out);
 }
 
 fn publish_transport(stats: &Stats) {

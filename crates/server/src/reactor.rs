@@ -1,9 +1,9 @@
 //! The turn: events in, the machine, effects out, until nothing is left. One thread, never re-entered.
 
+mod disk;
 mod doors;
 mod peers;
 mod pulse;
-mod reads;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -13,11 +13,11 @@ use std::sync::Arc;
 
 use rand::rngs::ChaCha12Rng;
 use starling_frontend::ReplyTo;
-use starling_node::{CommitId, Effect, Event, Log, Node, ReplyHandle};
+use starling_node::{Effect, Event, Log, Node, ReplyHandle};
 use starling_storage::{Engine, StorageError};
 use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
-use starling_types::row::{CommitFailure, RowRange};
+use starling_types::row::RowRange;
 use starling_types::{ExchangeId, Instant, Outcome, WallTime};
 use starling_wire::client::AdminReply;
 use starling_wire::local::LocalPage;
@@ -30,7 +30,7 @@ use crate::home::Home;
 use crate::metrics::{self, Telemetry};
 use crate::reactor::pulse::Pulse;
 use crate::readers::{Readers, Scan};
-use crate::storage_executor::{Answer, Job, StorageExecutor};
+use crate::storage_executor::{Job, StorageExecutor};
 
 /// A node's shell: the machine, and everything it is connected to.
 pub struct Reactor {
@@ -253,38 +253,6 @@ impl Reactor {
             },
             Effect::Drained => self.finish(End::Drained),
             Effect::Log(log) => self.log(&log),
-        }
-    }
-
-    /// The disk has answered.
-    pub(crate) fn answered(&self, answers: impl Iterator<Item = Answer>) {
-        for answer in answers {
-            match answer {
-                Answer::Committed(ids, result) => self.committed(ids, result),
-                Answer::Loaded(cell, row) => {
-                    self.readers.borrow_mut().loaded();
-                    self.push(Event::Loaded(cell, row));
-                }
-                Answer::Scanned(id, page) => {
-                    self.readers.borrow_mut().scanned();
-                    self.push(Event::Scanned(id, page));
-                }
-            }
-        }
-        self.turn();
-    }
-
-    fn committed(&self, ids: Vec<CommitId>, result: Result<(), StorageError>) {
-        let result = result.map_err(|error| match error {
-            // What lacks room or descriptors refuses, and is otherwise whole.
-            error if error.is_for_later() => CommitFailure::NoSpace(error.to_string()),
-            error => {
-                self.store_failed(&error);
-                CommitFailure::Failed(error.to_string())
-            }
-        });
-        for id in ids {
-            self.push(Event::Committed(id, result.clone()));
         }
     }
 

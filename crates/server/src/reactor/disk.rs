@@ -1,13 +1,15 @@
-//! What the machine wants to read: from memory at once, from the disk by the readers.
+//! What the machine wants to read: from memory at once, from the disk by the readers; and what the disk answers.
 
 use std::time::Duration;
 
-use starling_node::{Event, ReplyHandle, ScanId};
-use starling_types::row::LoadFailure;
+use starling_node::{CommitId, Event, ReplyHandle, ScanId};
+use starling_storage::StorageError;
+use starling_types::row::{CommitFailure, LoadFailure};
 use starling_vnode::CellKey;
 
 use super::{Reactor, Whom};
 use crate::readers::{Scan, read_page};
+use crate::storage_executor::Answer;
 
 impl Reactor {
     pub(super) fn load(&self, cell: CellKey) {
@@ -29,6 +31,38 @@ impl Reactor {
         }
         if let Err(scan) = self.readers.borrow_mut().scan(scan) {
             self.push(Event::Scanned(scan.id, Err(LoadFailure::Busy.to_string())));
+        }
+    }
+
+    /// The disk has answered.
+    pub(crate) fn answered(&self, answers: impl Iterator<Item = Answer>) {
+        for answer in answers {
+            match answer {
+                Answer::Committed(ids, result) => self.committed(ids, result),
+                Answer::Loaded(cell, row) => {
+                    self.readers.borrow_mut().loaded();
+                    self.push(Event::Loaded(cell, row));
+                }
+                Answer::Scanned(id, page) => {
+                    self.readers.borrow_mut().scanned();
+                    self.push(Event::Scanned(id, page));
+                }
+            }
+        }
+        self.turn();
+    }
+
+    fn committed(&self, ids: Vec<CommitId>, result: Result<(), StorageError>) {
+        let result = result.map_err(|error| match error {
+            // What lacks room or descriptors refuses, and is otherwise whole.
+            error if error.is_for_later() => CommitFailure::NoSpace(error.to_string()),
+            error => {
+                self.store_failed(&error);
+                CommitFailure::Failed(error.to_string())
+            }
+        });
+        for id in ids {
+            self.push(Event::Committed(id, result.clone()));
         }
     }
 
