@@ -59,7 +59,8 @@ async fn scans_leave_half_of_the_threads_to_loads() {
         bench.readers.scan(hints()).unwrap();
     }
     bench.hand_over();
-    bench.gate.has_come(SCANS_AT_ONCE).await;
+    assert_eq!(bench.readers.counts().under_way, READERS / 2);
+    bench.gate.has_come(READERS / 2).await;
     (0..READERS).for_each(|n| bench.readers.load(numbered(n)).unwrap());
     bench.hand_over();
     bench.gate.has_come(READERS).await;
