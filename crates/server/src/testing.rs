@@ -1,6 +1,5 @@
 //! A store whose reads wait at a gate, as those of a disk that does not answer.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use starling_storage::{
 use starling_types::row::{Page, RowRange, Space};
 use tokio::sync::watch;
 
-/// Memory knows nothing here unless the test wants it, and reads are let through as it says.
+/// Memory knows nothing here, and reads are let through as the test says.
 pub(crate) struct Gate {
     store: Arc<dyn Engine>,
     is_shut: Mutex<bool>,
@@ -19,21 +18,13 @@ pub(crate) struct Gate {
     /// A read does not wait longer at the gate.
     patience: Duration,
     came: watch::Sender<usize>,
-    memory_tells: AtomicBool,
 }
 
 impl Gate {
     /// An open gate before `store`. When it is shut, a read waits there, but not longer than `patience`.
     pub(crate) fn before(store: Arc<dyn Engine>, patience: Duration) -> Arc<Self> {
         let (is_shut, opened) = (Mutex::default(), Condvar::new());
-        Arc::new(Self {
-            store,
-            is_shut,
-            opened,
-            patience,
-            came: watch::Sender::new(0),
-            memory_tells: AtomicBool::new(false),
-        })
+        Arc::new(Self { store, is_shut, opened, patience, came: watch::Sender::new(0) })
     }
 
     /// A shut gate before an empty store.
@@ -50,11 +41,6 @@ impl Gate {
     pub(crate) fn open(&self) {
         *self.is_shut.lock().unwrap() = false;
         self.opened.notify_all();
-    }
-
-    /// Whether reads that memory can answer need not come to the gate.
-    pub(crate) fn lets_memory_tell(&self, lets: bool) {
-        self.memory_tells.store(lets, Ordering::Relaxed);
     }
 
     /// Reads that have come to the gate so far.
@@ -86,10 +72,6 @@ impl Engine for Gate {
         self.pass();
         assert!(!key.ends_with(FATAL), "as the test wants it");
         self.store.get(namespace, key)
-    }
-
-    fn peek(&self, namespace: Space, key: &[u8]) -> Option<Result<Option<Bytes>, StorageError>> {
-        if self.memory_tells.load(Ordering::Relaxed) { self.store.peek(namespace, key) } else { None }
     }
 
     fn scan(&self, namespace: Space, range: &RowRange, limit: ScanLimit) -> Result<Page, StorageError> {
