@@ -164,6 +164,9 @@ pub enum FrontEvent {
 pub trait ReplySink {
     /// Takes the reply for `slot`.
     fn deliver(&self, slot: u64, reply: KvReply);
+
+    /// Whether the client may still be there to hear it.
+    fn is_heard(&self) -> bool;
 }
 
 /// The right, and the duty, to answer one request once.
@@ -181,6 +184,11 @@ impl ReplyTo {
     /// Answers.
     pub fn send(mut self, reply: KvReply) {
         self.deliver(reply);
+    }
+
+    /// Whether the client may still be there to hear the answer.
+    pub fn is_heard(&self) -> bool {
+        self.sink.as_ref().is_some_and(|sink| sink.is_heard())
     }
 
     fn deliver(&mut self, reply: KvReply) {

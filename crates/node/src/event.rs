@@ -35,6 +35,9 @@ pub enum CommitId {
 pub enum ScanId {
     /// A page of records.
     Records(OpId),
+    /// A page of all hints, to count them: to be read before anything is carried out that came later. A hint that was
+    /// kept or dropped meanwhile would be counted twice, or for ever.
+    AllHints(OpId),
     /// A page of this node's own rows, for a backup: with the number of a commit up to which all are in it.
     Export(ReplyHandle),
 }

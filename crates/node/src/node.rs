@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use starling_types::row::{CommitFailure, RowWrite};
 use starling_types::{Instant, Now};
-use starling_vnode::Vnodes;
+use starling_vnode::{CellKey, Vnodes};
 use starling_wire::client::{AdminReply, AdminRequest, Export};
 use starling_wire::{Envelope, Failure, FailureKind, KvReply, Message};
 
@@ -106,7 +106,7 @@ impl Node {
             Event::PeerDown(node) => self.control(now, control::Event::PeerDown(node), out),
             Event::PeerMessage(from, envelope) => self.peer_message(now, from, envelope, out),
             Event::Loaded(cell, row) => self.shard(now, shard::Event::Loaded(cell, row), out),
-            Event::Scanned(ScanId::Records(op), page) => {
+            Event::Scanned(ScanId::Records(op) | ScanId::AllHints(op), page) => {
                 self.shard(now, shard::Event::Scanned(op, page), out);
             }
             Event::Scanned(ScanId::Export(handle), page) => self.exported(handle, page, out),
@@ -131,6 +131,12 @@ impl Node {
     pub fn next_deadline(&self) -> Option<Instant> {
         let deadlines = [self.control.next_deadline(), self.shard.next_deadline(), self.mark_again];
         deadlines.into_iter().flatten().min()
+    }
+
+    /// Whether anything under way needs the row of an [`Effect::Load`] that has waited for so long. `is_heard` tells whether
+    /// a client may still take its answer.
+    pub fn needs(&self, cell: &CellKey, waited: Duration, is_heard: impl Fn(ReplyHandle) -> bool) -> bool {
+        self.shard.needs(cell, waited, is_heard)
     }
 
     /// Where the node is in its life.

@@ -27,7 +27,7 @@ use starling_coordinator::{self as coordinator, Answer, Reach, put};
 use starling_custody::{self as custody, Custody, Losses, OrderId, Ticket};
 use starling_types::hash::TokenMap;
 use starling_types::planted::{self, Bug};
-use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange};
+use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange, Space};
 use starling_types::{Conflict, ExchangeId, Generation, Instant, NodeId, Now, PartitionBits, PartitionId};
 use starling_vnode::{self as vnode, CellKey, ClientWrite, OpId, Replaces, Vnodes};
 use starling_wire::local::LocalAsk;
@@ -304,7 +304,9 @@ impl Shard {
         match effect {
             vnode::Effect::Load(cell) => turn.out.push(Effect::Load(cell)),
             vnode::Effect::Scan { op, space, prefix, from } => {
-                turn.out.push(Effect::Scan { id: ScanId::Records(op), space, prefix, from });
+                let is_count = space == Space::Hints && prefix.is_empty();
+                let id = if is_count { ScanId::AllHints(op) } else { ScanId::Records(op) };
+                turn.out.push(Effect::Scan { id, space, prefix, from });
             }
             vnode::Effect::Commit { ticket, rows, changed, durable } => {
                 changed.into_iter().for_each(|changed| self.note_staged(turn, ticket, &changed));

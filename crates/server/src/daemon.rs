@@ -16,6 +16,7 @@ use starling_transport::{Authority, Credentials, EndpointSecrets, Transport};
 use starling_types::NodeId;
 use starling_types::row::{RowRange, Space};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
@@ -27,10 +28,15 @@ use crate::home::{Home, Inhabitant, StoreState};
 use crate::losses::{self, Past};
 use crate::metrics::{self, StoreMetrics, Telemetry};
 use crate::reactor::{Addresses, End, Parts, Reactor};
+use crate::readers::Readers;
 use crate::storage_executor::StorageExecutor;
 
 /// A node must be gone this long after it was asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// A read that is under way when the node ends may take this long; then the store is left as a crash would leave it.
+const READ_PATIENCE: Duration = Duration::from_secs(1);
+/// Answers of the disk that are taken in one turn.
+const ANSWERS_AT_ONCE: usize = 64;
 /// Histograms are folded this often.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// The volume's free space is looked at this often.
@@ -51,6 +57,15 @@ impl Daemon {
     /// Opens the data directory and the ports, and starts to serve. `seeds`: where other members may be found,
     /// should they have moved since this node last heard of them.
     pub async fn start(settings: Settings, seeds: Vec<SocketAddr>) -> Result<Self, StartError> {
+        Self::start_over(settings, seeds, |engine| engine).await
+    }
+
+    /// As [`Daemon::start`], with something between the node and its store.
+    async fn start_over(
+        settings: Settings,
+        seeds: Vec<SocketAddr>,
+        between: impl FnOnce(Arc<DurableEngine>) -> Arc<dyn Engine>,
+    ) -> Result<Self, StartError> {
         let clock = Clock::start();
         let mut rng = generator()?;
         let resp = listen("resp", settings.listen.resp).await?;
@@ -59,6 +74,7 @@ impl Daemon {
         let telemetry = Telemetry::install();
         let space = DiskSpace::new(settings.node.data.clone(), settings.storage.disk_reserve);
         let (home, engine, past) = open(&settings, &mut rng)?;
+        let shared = between(engine.clone());
         let credentials = credentials(&settings, &home)?;
         let boot = losses::boot(&engine, &past)?;
         if let Some(objection) = boot.objection(settings.limits.max_value) {
@@ -68,10 +84,12 @@ impl Daemon {
         let config = config(&settings, &home, addresses, seeds, rng.next_u64());
         let mut first_effects = Vec::new();
         let node = Node::new(&config, &boot, clock.now(), &mut first_effects);
-        let (disk, mut answers) = StorageExecutor::new(engine.clone());
+        let (answers, mut answered) = unbounded_channel();
+        let disk = StorageExecutor::new(shared.clone(), answers.clone());
+        let readers = Readers::start(clock, &shared, &answers)
+            .map_err(|source| StartError::System { what: "starting the threads that read", source })?;
         let secrets = EndpointSecrets::open_or_create(&home.tls())?;
         let max_connections = settings.limits.max_connections + PEER_CONNECTIONS;
-        let shared: Arc<dyn Engine> = engine.clone();
         let (reactor, first_effects) = Reactor::new(Parts {
             clock,
             node,
@@ -80,6 +98,7 @@ impl Daemon {
             engine: shared,
             store_report: engine.report().to_string(),
             disk,
+            readers,
             telemetry,
             settings,
             home,
@@ -106,8 +125,9 @@ impl Daemon {
         spawn_local(watch_disk(space, reactor.clone(), engine.clone()));
         let disk = reactor.clone();
         spawn_local(async move {
-            while let Some(answer) = answers.recv().await {
-                disk.committed(answer);
+            let mut batch = Vec::new();
+            while answered.recv_many(&mut batch, ANSWERS_AT_ONCE).await > 0 {
+                disk.answered(batch.drain(..));
             }
         });
         tokio::select! {
@@ -138,7 +158,10 @@ impl Daemon {
             None => self.drain().await,
         };
         self.transport.drain().await;
-        let closed = self.engine.close();
+        let closed = match self.reactor.finish_reads(READ_PATIENCE) {
+            true => self.engine.close(),
+            false => Err(StorageError::Io { action: "reading", cause: "a read does not end".into() }),
+        };
         match end {
             Some(End::Drained) => closed.map_err(|e| format!("the store could not be closed: {e}")),
             Some(End::StorageFailed(why)) => Err(format!("the node stops because its store failed: {why}")),
@@ -341,3 +364,6 @@ fn config(
         seed,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! **Job.** Gives the node machine a clock, randomness, sockets and a disk: one process per host.
 //!
 //! **Invariants.**
-//! - One thread runs the machine, every socket and every timer; the engine's threads commit to disk and keep its files. The machine is
+//! - One thread runs the machine, every socket and every timer; the engine's threads commit to disk and keep its files, the readers' read them. The machine is
 //!   only ever touched in a turn, and a turn is never re-entered.
 //! - A commit is answered only after the engine has said that it is as durable as asked. After a failed one the
 //!   process says why and ends: nothing is retried as if nothing had happened.
@@ -13,7 +13,8 @@
 //!
 //! **How to read this crate.** [`config`] what can be set; [`daemon`] a node from start to stop, [`error`] why it did not start; [`home`] the
 //! data directory and who lives there; [`losses`] what a start must take for lost; [`reactor`] the turn, with `doors`
-//! (clients) and `peers` (the network); [`storage_executor`] the way to the disk, [`disk_space`] how full it is;
+//! (clients), `peers` (the network) and `disk`; [`storage_executor`] the way to the disk, [`readers`] the threads that read it,
+//! [`disk_space`] how full it is;
 //! [`clock`] the only place that reads one, [`metrics`] what is shown; [`offline`] what can be done with the data directory of a node that does
 //! not run.
 
@@ -27,7 +28,10 @@ pub mod losses;
 pub mod metrics;
 pub mod offline;
 pub mod reactor;
+pub mod readers;
 pub mod storage_executor;
+#[cfg(test)]
+mod testing;
 
 pub use config::{ConfigError, Overrides, Settings};
 pub use daemon::Daemon;

@@ -18,6 +18,11 @@ use starling_wire::KvReply;
 
 use crate::clock::Clock;
 use crate::disk_space::Space;
+use crate::readers::Counts;
+
+mod reads;
+
+pub use reads::ReadMetrics;
 
 /// What kind of a thing a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +104,12 @@ declare! {
     CLOCK_LEAD "starling_clock_lead_seconds" Gauge Seconds [] "How far the hybrid clock is ahead of the wall clock.";
     CLOCK_OFFSET "starling_clock_offset_seconds" Gauge Seconds [] "The wall time that this node goes by against the median of the peers'.";
     CLOCK_JUMP "starling_clock_jump_seconds" Gauge Seconds [] "By how much the system's clock has jumped from the wall time that this node goes by; 0 while it follows it.";
+    READ_QUEUE "starling_read_queue" Gauge Count ["kind"] "Loads of rows and pages of scans that wait for a thread that reads (load, scan).";
+    READS_UNDER_WAY "starling_reads_under_way" Gauge Count [] "Loads of rows and pages of scans that threads have taken.";
+    READS_REFUSED "starling_reads_refused_total" Counter Count [] "Loads and scans refused because too many waited.";
+    READS_LEFT_OUT "starling_reads_left_out_total" Counter Count [] "Loads not made because the requests that had asked for them were over before their turn came.";
+    READ_WAIT "starling_read_wait_seconds" Histogram Seconds ["kind"] "Time that a load or scan waited for a thread.";
+    READ "starling_read_seconds" Histogram Seconds ["kind"] "Time in which a thread read a row, or a page of a scan.";
     SUSPECT "starling_suspect_partitions" Gauge Count [] "Partitions of which this node may have lost something: it answers unknown for them until it has pulled them from other owners.";
     TO_ACCEPT "starling_losses_to_accept" Gauge Count [] "Of the suspected partitions, those with too few whole copies left: keys not held answer unknown until `starling repair accept`.";
     CONNECTIONS "starling_connections" Gauge Count ["door"] "Open connections (resp, http, quic).";
@@ -175,9 +186,16 @@ impl Telemetry {
     }
 
     /// The text that Prometheus reads.
-    pub fn render(&self, node: &Report, transport: &transport::Counters, storage: &Sizes) -> String {
+    pub fn render(
+        &self,
+        node: &Report,
+        transport: &transport::Counters,
+        storage: &Sizes,
+        reads: Counts,
+    ) -> String {
         publish_node(node);
         publish_transport(transport);
+        reads::publish(reads);
         for (_, name, value) in sizes(storage) {
             match name.ends_with("_total") {
                 true => metrics::counter!(name).absolute(value),

@@ -1,5 +1,6 @@
 //! The turn: events in, the machine, effects out, until nothing is left. One thread, never re-entered.
 
+mod disk;
 mod doors;
 mod peers;
 mod pulse;
@@ -12,12 +13,12 @@ use std::sync::Arc;
 
 use rand::rngs::ChaCha12Rng;
 use starling_frontend::ReplyTo;
-use starling_node::{Effect, Event, Log, Node, ReplyHandle, ScanId};
-use starling_storage::{Engine, ScanLimit, StorageError};
+use starling_node::{Effect, Event, Log, Node, ReplyHandle};
+use starling_storage::{Engine, StorageError};
 use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
-use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange, Space};
-use starling_types::{ExchangeId, Instant, Outcome, WallTime, limits};
+use starling_types::row::RowRange;
+use starling_types::{ExchangeId, Instant, Outcome, WallTime};
 use starling_wire::client::AdminReply;
 use starling_wire::local::LocalPage;
 use starling_wire::{Class, Envelope, Failure, FailureKind, KvReply, Message};
@@ -28,7 +29,8 @@ use crate::config::Settings;
 use crate::home::Home;
 use crate::metrics::{self, Telemetry};
 use crate::reactor::pulse::Pulse;
-use crate::storage_executor::{Answer, Job, StorageExecutor};
+use crate::readers::{Readers, Scan};
+use crate::storage_executor::{Job, StorageExecutor};
 
 /// A node's shell: the machine, and everything it is connected to.
 pub struct Reactor {
@@ -45,6 +47,7 @@ pub struct Reactor {
     /// What the open of the store found, in words.
     store_report: String,
     disk: StorageExecutor,
+    readers: RefCell<Readers>,
     transport: OnceCell<Rc<Transport>>,
     telemetry: Telemetry,
     settings: Settings,
@@ -94,14 +97,6 @@ enum Whom {
     Local(oneshot::Sender<Result<LocalPage, Failure>>),
 }
 
-/// What the disk did not give of hints and of what the node knows of itself cannot be done without.
-fn all_but_data_whole(space: Space, page: &Page) -> Result<(), String> {
-    match space != Space::Data && !page.unread.is_empty() {
-        true => Err("some rows cannot be read at present; look at the disk".into()),
-        false => Ok(()),
-    }
-}
-
 /// What a client is told in place of an answer that cannot be sent to it.
 fn unsent(message: &Message) -> Option<Failure> {
     let outcome = match message {
@@ -124,6 +119,7 @@ pub(crate) struct Parts {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) store_report: String,
     pub(crate) disk: StorageExecutor,
+    pub(crate) readers: Readers,
     pub(crate) telemetry: Telemetry,
     pub(crate) settings: Settings,
     pub(crate) home: Home,
@@ -144,6 +140,7 @@ impl Reactor {
             engine: parts.engine,
             store_report: parts.store_report,
             disk: parts.disk,
+            readers: RefCell::new(parts.readers),
             transport: OnceCell::new(),
             telemetry: parts.telemetry,
             settings: parts.settings,
@@ -211,6 +208,11 @@ impl Reactor {
     }
 
     fn next_event(&self) -> Option<Event> {
+        let event = self.events.borrow_mut().pop_front();
+        if event.is_some() {
+            return event;
+        }
+        self.feed_readers();
         self.events.borrow_mut().pop_front()
     }
 
@@ -230,25 +232,8 @@ impl Reactor {
             Effect::Respond(handle, reply) => self.respond(handle, reply),
             Effect::RespondAdmin(handle, reply) => self.respond_admin(handle, reply),
             Effect::RespondLocal(handle, page) => self.respond_local(handle, page),
-            Effect::Load(cell) => {
-                let (space, key) = cell.row();
-                let row = self.engine.get(space, &key).map_err(|e| LoadFailure::from(&e));
-                self.push(Event::Loaded(cell, row));
-            }
-            Effect::Scan { id, space, prefix, from } => {
-                let range = RowRange::prefix(prefix);
-                let range = from.map_or_else(|| range.clone(), |from| range.resume(from));
-                let limit = ScanLimit { rows: limits::SCAN_PAGE_ROWS, bytes: limits::SCAN_PAGE_BYTES };
-                // Read first: the page holds all commits up to this one.
-                let sequence = if let ScanId::Export(_) = id { self.engine.sequence() } else { 0 };
-                let page = self.engine.scan(space, &range, limit);
-                let page = page.map_err(|e| e.to_string());
-                let page = page.and_then(|page| {
-                    all_but_data_whole(space, &page)?;
-                    Ok(Page { sequence, ..page })
-                });
-                self.push(Event::Scanned(id, page));
-            }
+            Effect::Load(cell) => self.load(cell),
+            Effect::Scan { id, space, prefix, from } => self.scan(Scan { id, space, prefix, from }),
             Effect::Commit { id, rows, durable } => {
                 jobs.push(Job { id, batch: rows.into_iter().collect(), durable })
             }
@@ -269,22 +254,6 @@ impl Reactor {
             Effect::Drained => self.finish(End::Drained),
             Effect::Log(log) => self.log(&log),
         }
-    }
-
-    /// A group of commits was answered.
-    pub(crate) fn committed(&self, answer: Answer) {
-        let result = answer.result.map_err(|error| match error {
-            // What lacks room or descriptors refuses, and is otherwise whole.
-            error if error.is_for_later() => CommitFailure::NoSpace(error.to_string()),
-            error => {
-                self.store_failed(&error);
-                CommitFailure::Failed(error.to_string())
-            }
-        });
-        for id in answer.ids {
-            self.push(Event::Committed(id, result.clone()));
-        }
-        self.turn();
     }
 
     fn respond(&self, handle: ReplyHandle, reply: KvReply) {

@@ -1,10 +1,13 @@
-//! The way from the machine's commits to the engine, and back to the node's thread.
+//! The way from the machine's commits to the engine; and the way back to the node's thread, for reads too.
 
 use std::sync::Arc;
 
-use starling_node::CommitId;
+use bytes::Bytes;
+use starling_node::{CommitId, ScanId};
 use starling_storage::{Batch, Durability, Engine, StorageError};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use starling_types::row::{LoadFailure, Page};
+use starling_vnode::CellKey;
+use tokio::sync::mpsc::UnboundedSender;
 
 /// One commit.
 pub struct Job {
@@ -16,12 +19,14 @@ pub struct Job {
     pub durable: bool,
 }
 
-/// The answers to commits that were handed over together, all alike.
-pub struct Answer {
-    /// The commits, in the order in which they were asked for.
-    pub ids: Vec<CommitId>,
-    /// How they went.
-    pub result: Result<(), StorageError>,
+/// What the disk answers.
+pub enum Answer {
+    /// To commits that were handed over together, in the order in which they were asked for: how all of them went.
+    Committed(Vec<CommitId>, Result<(), StorageError>),
+    /// To a load.
+    Loaded(CellKey, Result<Option<Bytes>, LoadFailure>),
+    /// To a scan: its page, or why there is none.
+    Scanned(ScanId, Result<Page, String>),
 }
 
 /// Where commits are handed over. What is on its way is bounded by what the machine admits.
@@ -31,10 +36,9 @@ pub struct StorageExecutor {
 }
 
 impl StorageExecutor {
-    /// The way to `engine`. Answers come in order, but for what the engine refuses at once.
-    pub fn new(engine: Arc<dyn Engine>) -> (Self, UnboundedReceiver<Answer>) {
-        let (answers, answered) = unbounded_channel();
-        (Self { engine, answers }, answered)
+    /// The way to `engine`. Commits are answered to `answers` in order, but for what the engine refuses at once.
+    pub const fn new(engine: Arc<dyn Engine>, answers: UnboundedSender<Answer>) -> Self {
+        Self { engine, answers }
     }
 
     /// Hands over the commits of one turn: together, except that who needs no fsync does not wait for one because of its
@@ -56,7 +60,7 @@ impl StorageExecutor {
         let answers = self.answers.clone();
         let durability = if durable { Durability::Synced } else { Durability::Buffered };
         // Who no longer listens does not want to know.
-        let done = move |result| drop(answers.send(Answer { ids, result }));
+        let done = move |result| drop(answers.send(Answer::Committed(ids, result)));
         self.engine.submit(batches, durability, Box::new(done));
     }
 }

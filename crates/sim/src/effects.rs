@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rand::RngExt;
 use starling_node::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 use starling_storage::{CrashMode, Engine, ScanLimit};
-use starling_types::row::{CommitFailure, LoadFailure, RowRange, RowWrite, Space};
+use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange, RowWrite, Space};
 use starling_types::{NodeId, QualifiedKey, limits};
 use starling_vnode::CellKey;
 use starling_wire::client::AdminReply;
@@ -24,6 +24,11 @@ use crate::world::{Happening, LOSS_FELT, Notice, Passage, SLOW, ScanOrder, World
 const LOGS: usize = 400;
 /// Rows of a page of a scan: few, so that pages follow each other.
 const PAGE_ROWS: usize = 4;
+
+/// Whether the disk is asked as soon as it is told, and its answer comes late; otherwise it is asked late.
+const fn is_read_first(span: Duration) -> bool {
+    span.as_micros().is_multiple_of(2)
+}
 
 impl World {
     /// Carries out one effect; what is answered in the same turn is added to `events`.
@@ -127,7 +132,8 @@ impl World {
         if span > SLOW {
             self.troubles.strike(node, self.now, span);
         }
-        self.after(span, Happening::Load { node, life, cell, slow: span > SLOW });
+        let answer = is_read_first(span).then(|| self.load(node, cell.clone()));
+        self.after(span, Happening::Load { node, life, cell, answer, slow: span > SLOW });
     }
 
     pub(crate) fn load(&mut self, node: usize, cell: CellKey) -> Event {
@@ -153,11 +159,13 @@ impl World {
         let host = &mut self.hosts[node];
         let span = Duration::from_micros(host.rng.random_range(100..=5_000));
         let life = host.life;
-        let effect = ScanOrder { namespace, prefix, from };
-        self.after(span, Happening::Scan { node, life, id, effect });
+        let order = ScanOrder { namespace, prefix, from };
+        let is_first = is_read_first(span) && !matches!(id, ScanId::AllHints(_));
+        let page = is_first.then(|| self.scan(node, &order));
+        self.after(span, Happening::Scan { node, life, id, order, page });
     }
 
-    pub(crate) fn scan(&mut self, node: usize, id: ScanId, order: &ScanOrder) {
+    pub(crate) fn scan(&mut self, node: usize, order: &ScanOrder) -> Result<Page, String> {
         self.counters.scans += 1;
         let whole = RowRange::prefix(order.prefix.clone());
         let range = order.from.clone().map_or(whole.clone(), |from| whole.resume(from));
@@ -172,7 +180,7 @@ impl World {
                 page.damaged.clear();
             }
         }
-        self.deliver(node, Event::Scanned(id, page));
+        page
     }
 
     fn commit(

@@ -11,7 +11,7 @@ use starling_causality::{ContextToken, Record, VersionVector};
 use starling_node::node::Phase;
 use starling_node::{CommitId, Effect, Event, Log, Node, Pace, ReplyHandle, ScanId};
 use starling_storage::Engine;
-use starling_types::row::{CommitFailure, Space};
+use starling_types::row::{CommitFailure, Page, Space};
 use starling_types::{BucketName, ClusterId, Instant, Key, NodeId, Now, QualifiedKey, WallTime};
 use starling_vnode::CellKey;
 use starling_wire::client::{AdminReply, AdminRequest};
@@ -76,8 +76,8 @@ pub(crate) enum Happening {
     IdleCheck { a: usize, b: usize },
     Synced { node: usize, life: u64, slow: bool },
     Refused { node: usize, life: u64, id: CommitId, full: CommitFailure },
-    Load { node: usize, life: u64, cell: CellKey, slow: bool },
-    Scan { node: usize, life: u64, id: ScanId, effect: ScanOrder },
+    Load { node: usize, life: u64, cell: CellKey, answer: Option<Event>, slow: bool },
+    Scan { node: usize, life: u64, id: ScanId, order: ScanOrder, page: Option<Result<Page, String>> },
     Tick { node: usize, life: u64 },
     Pressure { node: usize },
     Request { node: usize, handle: ReplyHandle, request: KvRequest },
@@ -345,15 +345,16 @@ impl World {
                 }
                 self.synced(node);
             }
-            Happening::Load { node, life, cell, slow } if self.lives(node, life) => {
+            Happening::Load { node, life, cell, answer, slow } if self.lives(node, life) => {
                 if slow {
                     self.toll.count(Harm::SlowRead);
                 }
-                let event = self.load(node, cell);
+                let event = answer.unwrap_or_else(|| self.load(node, cell));
                 self.deliver(node, event);
             }
-            Happening::Scan { node, life, id, effect } if self.lives(node, life) => {
-                self.scan(node, id, &effect)
+            Happening::Scan { node, life, id, order, page } if self.lives(node, life) => {
+                let page = page.unwrap_or_else(|| self.scan(node, &order));
+                self.deliver(node, Event::Scanned(id, page));
             }
             Happening::Tick { node, life } if self.lives(node, life) => self.tick(node),
             Happening::Synced { .. }

@@ -164,6 +164,8 @@ fn run<H: Home>(steps: &[Step]) {
             Step::Get(namespace, key) => {
                 let found = engine.get(*namespace, key).unwrap();
                 assert_eq!(found.as_ref(), model.rows(*namespace).get(key));
+                let peeked = engine.peek(*namespace, key).transpose().unwrap();
+                assert!(peeked.is_none_or(|peeked| peeked == found));
             }
             Step::Scan(namespace, range, limit) => {
                 let found = walk(&engine, *namespace, range, *limit);

@@ -224,6 +224,10 @@ impl Engine for DurableEngine {
         self.with_store(|store| store.unread.note(store.trees.get(namespace, key)))
     }
 
+    fn peek(&self, namespace: Space, key: &[u8]) -> Option<Result<Option<Bytes>, StorageError>> {
+        self.with_store(|store| Ok(store.trees.peek(namespace, key))).unwrap_or_else(|error| Some(Err(error)))
+    }
+
     fn scan(&self, namespace: Space, range: &RowRange, limit: ScanLimit) -> Result<Page, StorageError> {
         self.with_store(|store| store.unread.note_page(store.trees.now().scan(namespace, range, limit)))
     }

@@ -53,6 +53,11 @@ pub trait Engine: Send + Sync {
     /// disk did not give them; other rows still answer.
     fn get(&self, namespace: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError>;
 
+    /// As [`Engine::get`], if memory alone can tell. It never waits for the disk.
+    fn peek(&self, _namespace: Space, _key: &[u8]) -> Option<Result<Option<Bytes>, StorageError>> {
+        None
+    }
+
     /// [`Engine::get`] for several rows; the answers in the order of the keys.
     fn multi_get(&self, namespace: Space, keys: &[Bytes]) -> Vec<Result<Option<Bytes>, StorageError>> {
         keys.iter().map(|key| self.get(namespace, key)).collect()

@@ -175,6 +175,10 @@ impl Engine for MemoryEngine {
         disk.rows.get(namespace, key)
     }
 
+    fn peek(&self, namespace: Space, key: &[u8]) -> Option<Result<Option<Bytes>, StorageError>> {
+        Some(self.get(namespace, key))
+    }
+
     fn scan(&self, namespace: Space, range: &RowRange, limit: ScanLimit) -> Result<Page, StorageError> {
         let disk = self.disk();
         disk.check_open()?;

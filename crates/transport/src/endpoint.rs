@@ -122,6 +122,11 @@ impl Transport {
         self.peers.borrow().link(peer).map(|link| link.protocol())
     }
 
+    /// Whether a client is still connected.
+    pub fn has_client(&self, id: ClientId) -> bool {
+        self.clients.borrow().contains_key(&id)
+    }
+
     /// The peers that can be sent to, in order.
     pub fn connected(&self) -> Vec<NodeId> {
         self.peers.borrow().connected()

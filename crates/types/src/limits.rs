@@ -81,6 +81,11 @@ pub const DEFAULT_MAX_IN_FLIGHT: usize = 16_384;
 /// Request bytes that a node has in flight before it answers `Overloaded`.
 pub const DEFAULT_MAX_IN_FLIGHT_BYTES: usize = 256 << 20;
 
+/// Loads that may wait for the disk of a node: what its own clients have in flight. Beyond that they are refused.
+pub const LOAD_QUEUE: usize = DEFAULT_MAX_IN_FLIGHT;
+/// Pages of scans that may wait for the disk of a node: one for every member, and some.
+pub const SCAN_QUEUE: usize = 2 * MAX_MEMBERS;
+
 /// Hints replayed to one target at a time.
 pub const HINT_WINDOW: usize = 32;
 /// Records of one sweep's page that are repaired at a time.

@@ -91,6 +91,12 @@ pub enum LoadFailure {
     /// The disk did not answer; the row may be whole.
     #[error("{0}")]
     Failed(String),
+    /// Too much waits for the disk already: it was not asked.
+    #[error("too much waits for this node's disk")]
+    Busy,
+    /// Nothing waits for the row any more: the disk was not asked.
+    #[error("nothing waits for it any more")]
+    Unwanted,
 }
 
 /// Why rows were not committed.

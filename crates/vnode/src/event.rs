@@ -261,6 +261,12 @@ pub enum Refused {
     /// The row could not be read; nothing was changed.
     #[error("the stored record could not be read: {0}")]
     Load(String),
+    /// The row was not read: too much waits for the disk. Nothing was changed.
+    #[error("too much waits for this node's disk; nothing was changed; retry later")]
+    Busy,
+    /// The row was not read: nothing that is still under way had asked for it.
+    #[error("the request was over before the disk was asked; nothing was changed")]
+    Unwanted,
     /// The row is damaged: this replica cannot vouch for the key; nothing was changed.
     #[error("the stored record is damaged: {0}")]
     Damaged(String),

@@ -39,7 +39,12 @@ impl Vnodes {
                 (Record::default(), None)
             }
             Err(LoadFailure::Damaged(why)) => (Record::default(), Some(why)),
-            Err(LoadFailure::Failed(why)) => return self.unreadable(&key, &why, out),
+            Err(LoadFailure::Failed(why)) => {
+                self.counters.load_errors += 1;
+                return self.unread(&key, &Refused::Load(why), out);
+            }
+            Err(LoadFailure::Busy) => return self.unread(&key, &Refused::Busy, out),
+            Err(LoadFailure::Unwanted) => return self.unread(&key, &Refused::Unwanted, out),
         };
         if let Some(cell) = self.cells.get_mut(&key) {
             cell.loading = false;
@@ -63,10 +68,9 @@ impl Vnodes {
         out.push(Effect::Damaged(key.clone(), why));
     }
 
-    fn unreadable(&mut self, key: &CellKey, why: &str, out: &mut Vec<Effect>) {
-        self.counters.load_errors += 1;
+    fn unread(&mut self, key: &CellKey, why: &Refused, out: &mut Vec<Effect>) {
         if let Some(cell) = self.cells.remove(key) {
-            let fail = |task: Task| Effect::Done(task.op(), Err(Refused::Load(why.into())));
+            let fail = |task: Task| Effect::Done(task.op(), Err(why.clone()));
             out.extend(cell.waiting.into_iter().map(fail));
         }
     }

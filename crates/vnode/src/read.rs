@@ -32,6 +32,11 @@ impl Vnodes {
         self.cells.get(key).and_then(Cell::shown).or_else(|| self.cache.peek(key))
     }
 
+    /// The operations that wait for the load of a row.
+    pub fn waiting(&self, key: &CellKey) -> impl Iterator<Item = OpId> {
+        self.cells.get(key).into_iter().flat_map(|cell| cell.waiting.iter().map(Task::op))
+    }
+
     /// A read whose load has come.
     pub(crate) fn show(&self, cell: &Cell, op: OpId, out: &mut Vec<Effect>) {
         let shown = match &cell.damage {

@@ -267,7 +267,7 @@ fn page(names: &mut Names, page: &Page) -> String {
 
 fn scan(id: ScanId) -> String {
     match id {
-        ScanId::Records(op) => format!("scan {}", op.0),
+        ScanId::Records(op) | ScanId::AllHints(op) => format!("scan {}", op.0),
         ScanId::Export(_) => "a page".into(),
     }
 }

@@ -38,4 +38,8 @@ impl ReplySink for Exchange {
             let _ = sender.send(reply);
         }
     }
+
+    fn is_heard(&self) -> bool {
+        self.0.borrow().as_ref().is_some_and(|sender| !sender.is_closed())
+    }
 }

@@ -123,6 +123,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: KvService> Connection<IO, S> {
     /// Requests that were read are carried out, as they would be had the peer stayed for the replies.
     async fn finish_unheard(&mut self) {
         self.reading = Reading::Over;
+        self.pipeline.hang_up();
         loop {
             self.out = Output::default();
             self.pump();

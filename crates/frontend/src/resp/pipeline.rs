@@ -28,6 +28,8 @@ struct Slots {
     held: usize,
     /// Which requests may begin.
     order: Order<Vec<Ask>>,
+    /// The peer is gone, though not all that it sent has begun.
+    unheard: bool,
     /// The connection ended: replies that still arrive are dropped.
     closed: bool,
     waker: Option<Waker>,
@@ -123,6 +125,11 @@ impl Pipeline {
         Poll::Pending
     }
 
+    /// The peer is gone: nothing is read for it any more.
+    pub fn hang_up(&self) {
+        self.0.borrow_mut().unheard = true;
+    }
+
     /// Forgets everything: the client is gone.
     pub fn close(&self) {
         *self.0.borrow_mut() = Slots { closed: true, ..Slots::default() };
@@ -148,6 +155,11 @@ impl ReplySink for Pipeline {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    fn is_heard(&self) -> bool {
+        let slots = self.0.borrow();
+        !slots.unheard && !slots.closed
     }
 }
 

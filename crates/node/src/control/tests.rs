@@ -42,10 +42,10 @@ pub(crate) fn config(n: u64) -> Config {
 
 /// The answer to the first scan: there are no hints to count.
 pub(crate) fn no_hints() -> Event {
-    Event::Scanned(ScanId::Records(OpId(1)), Ok(Page::default()))
+    Event::Scanned(ScanId::AllHints(OpId(1)), Ok(Page::default()))
 }
 
-fn layout(cluster: u128) -> Layout {
+pub(crate) fn layout(cluster: u128) -> Layout {
     let role = |n: u64| Role {
         node: NodeId::from_bits(n),
         name: format!("n{n}"),

@@ -1,13 +1,14 @@
 //! What operations of the vnodes were for, and where their results go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use starling_antientropy::{self as antientropy, Errand, ScanTicket};
-use starling_coordinator::Event;
+use starling_coordinator::{Answer, Event};
 use starling_custody::{self as custody, Ticket};
 use starling_handoff as handoff;
-use starling_types::{BucketName, ExchangeId, NodeId, PartitionId, QualifiedKey, RequestId};
-use starling_vnode::{Done, RecordPage, Refused};
+use starling_types::{BucketName, ExchangeId, NodeId, PartitionId, QualifiedKey, RequestId, limits};
+use starling_vnode::{CellKey, Done, RecordPage, Refused};
 
 use super::turn::failure;
 use super::{Ask, Shard, Turn, local};
@@ -78,6 +79,29 @@ pub(super) enum Remote {
 }
 
 impl Shard {
+    /// Whether anything under way needs the row of a load that has waited for so long. `is_heard` tells whether a client
+    /// may still take its answer.
+    pub(crate) fn needs(
+        &self,
+        cell: &CellKey,
+        waited: Duration,
+        is_heard: impl Fn(ReplyHandle) -> bool,
+    ) -> bool {
+        self.vnodes.waiting(cell).any(|op| match self.calls.get(op) {
+            Some(Context::Read(exchange)) => {
+                self.requests.get(*exchange).is_some_and(|request| request.is_heard(&is_heard))
+            }
+            // It has its turn whether its client hears of it or not.
+            Some(Context::Write(exchange)) => self.requests.get(*exchange).is_some(),
+            Some(Context::Local(handle, _)) => is_heard(*handle),
+            // Its asker has turned to others.
+            Some(Context::Remote(_, Remote::Read { .. } | Remote::Fetch { .. } | Remote::Recall { .. })) => {
+                waited < limits::WRITE_TIMEOUT
+            }
+            context => context.is_some(),
+        })
+    }
+
     pub(super) fn done(&mut self, turn: &mut Turn<'_>, context: Context, result: Result<Done, Refused>) {
         match (context, result) {
             (Context::Write(exchange), Ok(Done::Absent)) => {
@@ -107,6 +131,10 @@ impl Shard {
                     _ => Event::ReadHere(record),
                 };
                 self.tell(turn, exchange, event);
+            }
+            (Context::Read(exchange), Err(unwanted @ Refused::Unwanted)) => {
+                self.respond(turn, exchange, Answer::Failed(failure(&unwanted)));
+                self.requests.give_up(exchange);
             }
             (Context::Read(exchange), other) => {
                 let why = other.err().map(|e| e.to_string()).unwrap_or_default();
@@ -146,7 +174,10 @@ impl Shard {
     }
 }
 
-/// What a scan came to.
+/// The page that a scan came to.
 fn page(done: Done) -> RecordPage {
     if let Done::Page(page) = done { page } else { RecordPage::default() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use starling_wire::{KvRequest, QuorumChoice};
 use super::{Route, Work};
 use crate::admission::Admission;
 use crate::boot::Config;
+use crate::event::ReplyHandle;
 
 pub(super) struct Requests {
     pub(super) admission: Admission,
@@ -175,6 +176,11 @@ impl Requests {
         if !self.get(exchange).is_some_and(|r| r.queued == 0 && r.machine.is_over()) {
             return;
         }
+        self.give_up(exchange);
+    }
+
+    /// Nothing of it is waited for any more.
+    pub(super) fn give_up(&mut self, exchange: ExchangeId) {
         let Some(request) = self.under_way.remove(&exchange) else {
             return;
         };
@@ -212,6 +218,13 @@ impl InFlight {
             timer: None,
             queued: 0,
         }
+    }
+
+    /// Whether its answer may still be taken, or has been given.
+    pub(super) fn is_heard(&self, is_heard: impl Fn(ReplyHandle) -> bool) -> bool {
+        let may_hear =
+            |route: &Route| if let Route::Client(handle) = *route { is_heard(handle) } else { true };
+        self.routes.is_empty() || self.routes.iter().any(may_hear)
     }
 
     pub(super) const fn machine(&self) -> &Request {

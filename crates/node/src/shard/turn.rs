@@ -110,9 +110,13 @@ pub(super) fn failure(refused: &Refused) -> Failure {
     let kind = match refused {
         Refused::TooManySiblings(_) => FailureKind::TooManySiblings,
         Refused::ForgedContext | Refused::FutureContext(_) => FailureKind::BadRequest,
-        Refused::TooLate | Refused::Late | Refused::Outranked | Refused::Claimed | Refused::Superseded => {
-            FailureKind::Deadline
-        }
+        Refused::Busy => FailureKind::Overloaded,
+        Refused::Unwanted
+        | Refused::TooLate
+        | Refused::Late
+        | Refused::Outranked
+        | Refused::Claimed
+        | Refused::Superseded => FailureKind::Deadline,
         Refused::TooLarge { .. } => FailureKind::TooLarge,
         Refused::Load(_) | Refused::Damaged(_) | Refused::Commit(_) => FailureKind::Storage,
         Refused::NoSpace(_) => FailureKind::DiskFull,

@@ -44,6 +44,16 @@ impl KvService for Reactor {
     fn status(&self) -> serde_json::Value {
         let mut json = serde_json::to_value(self.report().status).unwrap_or_default();
         let sizes = self.engine.sizes();
+        let reads = self.readers.borrow().counts();
+        for (name, value) in [
+            ("loads_waiting", reads.loads_waiting as u64),
+            ("scans_waiting", reads.scans_waiting as u64),
+            ("reads_under_way", reads.under_way as u64),
+            ("reads_refused", reads.refused),
+            ("reads_left_out", reads.left_out),
+        ] {
+            json["storage"][name] = value.into();
+        }
         // Beside what the machine says of it: is it full, and what is suspected.
         for (name, _, value) in metrics::sizes(&sizes) {
             json["storage"][name] = value.into();
@@ -56,7 +66,8 @@ impl KvService for Reactor {
 
     fn metrics(&self) -> String {
         let Some(transport) = self.transport.get() else { return String::new() };
-        self.telemetry.render(&self.report(), transport.counters(), &self.engine.sizes())
+        let reads = self.readers.borrow().counts();
+        self.telemetry.render(&self.report(), transport.counters(), &self.engine.sizes(), reads)
     }
 
     fn ring(&self) -> serde_json::Value {

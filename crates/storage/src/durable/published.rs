@@ -59,11 +59,16 @@ impl Published {
 
     /// A stored row: its newest version below a number.
     pub(super) fn get(&self, key: &[u8], below: u64) -> Result<Option<Slice>, lsm_tree::Error> {
-        let buffered = self.buffers.iter().find_map(|buffer| buffer.get(key, below));
-        match buffered {
+        match self.peek(key, below) {
             Some(entry) => Ok(entry),
             None => Ok((self.tables.find)(key, below)?.flatten()),
         }
+    }
+
+    /// As [`Published::get`], unless tables have to be asked.
+    pub(super) fn peek(&self, key: &[u8], below: u64) -> Option<Entry> {
+        let buffered = self.buffers.iter().find_map(|buffer| buffer.get(key, below));
+        buffered.or_else(|| (self.tables.bytes == 0).then_some(None))
     }
 
     /// The rows of a range, each in its newest version below a number, until the first that cannot be read.

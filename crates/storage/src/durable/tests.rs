@@ -57,6 +57,26 @@ fn small() -> Options {
     }
 }
 
+#[test]
+fn memory_tells_what_no_table_has_to_be_asked_for() {
+    let mut home = Directory::new();
+    let engine = home.open();
+    let peek = |key: &[u8]| engine.peek(Space::Data, key).transpose().unwrap();
+    assert_eq!(peek(b"k"), Some(None), "there are no tables");
+    let mut batch = Batch::new();
+    batch.put(Space::Data, "k", "v");
+    engine.commit(&[batch], Durability::Synced).unwrap();
+    assert_eq!(peek(b"k"), Some(Some("v".into())));
+    engine.flush().unwrap();
+    assert_eq!([peek(b"k"), peek(b"other")], [None, None]);
+    let mut batch = Batch::new();
+    batch.delete(Space::Data, "k");
+    engine.commit(&[batch], Durability::Synced).unwrap();
+    assert_eq!(peek(b"k"), Some(None));
+    engine.close().unwrap();
+    assert_eq!(engine.peek(Space::Data, b"k"), Some(Err(StorageError::Closed)));
+}
+
 fn open(dir: &Path) -> Result<DurableEngine, StorageError> {
     DurableEngine::open(dir, small())
 }

@@ -71,6 +71,15 @@ impl Trees {
         get(&self.of(namespace).published(), namespace, key, NOW)
     }
 
+    /// As [`Trees::get`], if no table has to be asked.
+    pub(super) fn peek(&self, namespace: Space, key: &[u8]) -> Option<Result<Option<Bytes>, StorageError>> {
+        if !row::is_key(key) || self.tombstones.cover(namespace, key) {
+            return Some(Ok(None));
+        }
+        let stored = self.of(namespace).published().peek(key, NOW)?;
+        Some(stored.map(|stored| read_row(namespace, key, stored)).transpose())
+    }
+
     /// The write buffers. None is sealed while they are held: a batch lies in one buffer of a tree, whole.
     pub(super) fn buffers(&self) -> Buffers<'_> {
         Buffers { active: self.trees.each_ref().map(Tree::writing), trees: self }

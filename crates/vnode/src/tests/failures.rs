@@ -114,6 +114,36 @@ fn a_row_that_cannot_be_read_refuses_and_does_not_wedge_the_key() {
 }
 
 #[test]
+fn a_row_that_was_not_asked_for_is_no_row_that_cannot_be_read() {
+    let mut bench = Bench::warm();
+    for (failure, refused) in [(LoadFailure::Busy, Refused::Busy), (LoadFailure::Unwanted, Refused::Unwanted)]
+    {
+        let (read, write) = (bench.read(data("k")), bench.put("k", "v", None));
+        assert!(bench.vnodes.waiting(&data("k")).eq([read, write]));
+        let cell = bench.loads.pop_front().unwrap();
+        bench.handle(Event::Loaded(cell, Err(failure)));
+        assert_eq!([bench.refusal(read), bench.refusal(write)], [&refused, &refused]);
+        assert!(refused.nothing_staged() && bench.vnodes.is_quiet());
+    }
+    assert_eq!(bench.vnodes.counters().load_errors, 0);
+}
+
+#[test]
+fn a_key_is_loaded_once_at_a_time_and_not_written_meanwhile() {
+    let mut bench = Bench::warm();
+    bench.read(data("k"));
+    bench.put("k", "a", nothing());
+    bench.merge(data("k"), foreign(9, 0, "b"), None, true);
+    assert_eq!(
+        (bench.loads.len(), bench.commits.len()),
+        (1, 0),
+        "an answer that comes late is not out of date"
+    );
+    bench.load();
+    assert_eq!((bench.loads.len(), bench.commits.len()), (0, 2));
+}
+
+#[test]
 fn bytes_that_are_no_record_are_damage_and_stay_as_they_are() {
     let mut bench = Bench::warm();
     let mut row = foreign(9, 0, "v").encode().to_vec();
