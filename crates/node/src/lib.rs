@@ -11,15 +11,16 @@
 //! - Every request is answered exactly once, by its deadline.
 //!
 //! **Deliberately absent.** Whatever needs tokio or a file (`starling-server`), causality (`starling-causality`), the quorum of a
-//! request (`starling-coordinator`) and placement (`starling-ring`). Rules about the whole node are here: how many owners
-//! must be heard after a loss, whom the first layout needs, who is fenced, what a full disk refuses.
+//! request (`starling-coordinator`) and placement (`starling-ring`), what can be vouched for after a loss
+//! (`starling-custody`). Rules about the whole node are here: whom the first layout needs, who is fenced, what a full disk
+//! refuses.
 //!
-//! **How to read this crate.** [`event`] what goes in and out, [`node`] the roof, [`boot`] what a start knows (with
-//! `lives` of other members; what it may have lost is a [`Losses`]; `meta` how it is kept), [`view`] the cluster as this node sees it, [`wall`]
-//! which wall time it goes by,
-//! [`control`] with [`founding`] (`cluster init`), [`shard`] with `replica` (what other nodes ask), `client` (what
-//! clients ask), `local` (what this node holds), `sweep` (comparison with other owners), `suspect` (what was lost,
-//! and how it comes back), `damage`, `pressure` and [`admission`]; [`report`], [`status`] and [`explain`] for people.
+//! **How to read this crate.** [`event`] what goes in and out, [`node`] the roof, `change` what its two machines tell each
+//! other, [`boot`] what a start knows (with `lives` of other members; what it may have lost is a [`Losses`]; `meta` how it
+//! is kept), [`view`] the cluster as this node sees it, [`wall`] which wall time it goes by, [`control`] with [`founding`]
+//! (`cluster init`), [`shard`] with `replica` (what other nodes ask), `client` (what clients ask), `local` (what this node
+//! holds), `sweep` (comparison with other owners), `vouching` (the effects of `starling-custody`), `damage`, `pressure` and
+//! [`admission`]; [`report`], [`status`] and [`explain`] for people.
 
 pub mod admission;
 pub mod boot;

@@ -67,7 +67,7 @@ fn a_node_of_other_protocol_versions_is_named_and_not_dialed_for_every_request()
             let refused = nodes.connection(0).await.err();
             assert!(matches!(refused, Some(GreetingError::Versions(_))), "{refused:?}");
         }
-        let refused = node.transport.stats().refused.get();
+        let refused = node.transport.counters().refused.get();
         assert!(refused < 50, "dialed {refused} times");
         node.stub.protocols.set((2, 2));
         while nodes.connection(0).await.is_err() {

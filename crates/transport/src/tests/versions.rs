@@ -58,7 +58,7 @@ fn ends_without_a_common_version_say_who_is_to_be_upgraded_and_leave_each_other_
         for (from, to) in [(&one, &two), (&two, &one)] {
             from.dial(to);
             assert!(from.transport.is_dialing(to.addr()), "it rests: the dial before is not over");
-            assert_eq!(from.transport.stats().dials_failed.get(), 1);
+            assert_eq!(from.transport.counters().dials_failed.get(), 1);
         }
         let client = client_of(&authority, &two).await;
         let gap = ProtocolGap { ours: TODAY, theirs: LATER };
