@@ -6,7 +6,7 @@ use starling_wire::replica::Refusal;
 use starling_wire::sync::{Compare, Compared, Swept};
 
 use crate::event::{Effect, Held};
-use crate::page::{Page, Rows};
+use crate::page::{Rows, Slice};
 use crate::standing::Equal;
 use crate::sweep::{Purpose, Sweep};
 
@@ -46,7 +46,7 @@ impl Sweep {
         };
         self.counters.skipped += rows.unreadable.len() as u64;
         let is_whole = rows.are_whole(compare.from, compare.through);
-        let page = Page::cut(&pair.shared, compare.from, compare.through, rows);
+        let page = Slice::cut(&pair.shared, compare.from, compare.through, rows);
         // What cannot be read may be anything: for who pulls the page, this node is no source of it.
         let held = self.refill.held(&pair.shared, page.from, page.through);
         let held = if is_whole { held } else { Held::Part };

@@ -30,13 +30,13 @@ impl Rows {
 
 /// All records between two tokens, both included, that two nodes should both have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Page {
+pub(crate) struct Slice {
     pub(crate) from: Token,
     pub(crate) through: Token,
     entries: Vec<(QualifiedKey, Digest)>,
 }
 
-impl Page {
+impl Slice {
     /// Cuts a page out of what was read, at `through` at the latest.
     pub(crate) fn cut(shared: &Shared, from: Token, through: Token, rows: Rows) -> Self {
         let read = match rows.next {
@@ -99,8 +99,8 @@ pub(crate) fn listed(
     shared: &Shared,
     (from, through): (Token, Token),
     entries: Vec<Entry>,
-) -> Page {
+) -> Slice {
     let entry = |e: Entry| (QualifiedKey::new(seed, e.bucket, e.key), e.digest);
     let rows = Rows { entries: entries.into_iter().map(entry).collect(), ..Rows::default() };
-    Page::cut(shared, from, through, rows)
+    Slice::cut(shared, from, through, rows)
 }

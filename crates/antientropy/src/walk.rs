@@ -14,7 +14,7 @@ use starling_wire::replica::{Merge, Read, ReadAnswer};
 use starling_wire::sync::{Compare, Compared};
 
 use crate::event::{Counters, Effect, Errand, Held, ScanTicket};
-use crate::page::{Page, Rows, listed};
+use crate::page::{Rows, Slice, listed};
 use crate::shared::{Shared, after};
 use crate::standing::Equal;
 
@@ -77,7 +77,7 @@ enum Step {
     /// A page is being read here.
     Scanning(ScanTicket),
     /// The peer compares it with its own.
-    Asking { exchange: ExchangeId, page: Page, since: Instant },
+    Asking { exchange: ExchangeId, page: Slice, since: Instant },
     /// What differs is being repaired.
     Repairing(Repairs),
 }
@@ -162,7 +162,7 @@ impl Walk {
             turn.counters.skipped += rows.unreadable.len() as u64;
             self.is_clean &= rows.unreadable.is_empty();
         }
-        let page = Page::cut(turn.shared, from, self.last, rows);
+        let page = Slice::cut(turn.shared, from, self.last, rows);
         let compare = Compare {
             pass: self.number,
             first: std::mem::take(&mut self.is_first_page),

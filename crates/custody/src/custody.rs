@@ -28,17 +28,23 @@ pub struct Custody {
     pub(crate) unsynced: BTreeSet<BucketName>,
     pub(crate) acceptances: Acceptances,
     tickets: u64,
-    /// The row under way.
-    pub(crate) storing: Option<Ticket>,
-    /// The row on disk is not what it should be,
-    pub(crate) is_stale: bool,
-    /// and the disk refused it until this moment.
-    pub(crate) store_again: Instant,
-    /// The generation to take once all that is lost is written down.
-    pub(crate) raise: Option<Generation>,
+    pub(crate) row: Row,
     pub(crate) counters: Counters,
     /// Looked for after each event: a node asks for it in every turn.
     next: Option<Instant>,
+}
+
+/// The row that keeps what may be lost.
+#[derive(Debug, Default)]
+pub(crate) struct Row {
+    /// The write of it that is under way.
+    pub(crate) storing: Option<Ticket>,
+    /// On disk it is not what it should be,
+    pub(crate) is_stale: bool,
+    /// and the disk refused it until this moment.
+    pub(crate) again: Instant,
+    /// The generation to take once all that is lost is written down.
+    pub(crate) raise: Option<Generation>,
 }
 
 /// How it stands with a partition.
@@ -75,10 +81,7 @@ impl Custody {
             unsynced: BTreeSet::new(),
             acceptances: Acceptances::default(),
             tickets: 0,
-            storing: None,
-            is_stale: false,
-            store_again: Instant::ORIGIN,
-            raise: None,
+            row: Row::default(),
             counters: Counters::default(),
             next: None,
         }
@@ -191,7 +194,7 @@ impl Custody {
         let left = self.partitions.keys().filter(|partition| !holdings.sets.contains_key(partition));
         for partition in left.copied().collect::<Vec<_>>() {
             self.partitions.remove(&partition);
-            self.is_stale = true;
+            self.row.is_stale = true;
             out.push(Effect::Leave(partition));
             self.acceptances.settle(partition, false, out);
         }
@@ -229,12 +232,12 @@ impl Custody {
         let words = format!("{found} partitions may have lost records when the store was last opened");
         out.push(Effect::Log(Log::Alarm(words)));
         // Should none of it be owned here any more, the row goes as well.
-        self.is_stale |= self.partitions.is_empty();
+        self.row.is_stale |= self.partitions.is_empty();
     }
 
     fn lose_everything(&mut self, raise: Generation, out: &mut Vec<Effect>) {
-        self.raise = Some(raise);
-        self.is_stale = true;
+        self.row.raise = Some(raise);
+        self.row.is_stale = true;
         let owned = self.holdings.iter().flat_map(|holdings| holdings.sets.keys());
         for partition in owned.copied().collect::<Vec<_>>() {
             let why = "the data directory is from before this node's last life";
@@ -248,7 +251,7 @@ impl Custody {
             return;
         }
         out.push(Effect::Retire(partition));
-        self.is_stale = true;
+        self.row.is_stale = true;
         if let Some(unsure) = self.partitions.get_mut(&partition) {
             unsure.join(found);
             return out.push(Effect::Doubt(partition, unsure.held));
@@ -290,7 +293,7 @@ impl Custody {
 
     /// What could be begun by now was: only later moments count.
     fn find_deadline(&self, now: Instant) -> Option<Instant> {
-        let store = Some(self.store_again).filter(|_| self.is_stale && self.storing.is_none());
+        let store = Some(self.row.again).filter(|_| self.row.is_stale && self.row.storing.is_none());
         self.partitions.values().filter_map(Unsure::due).chain(store).filter(|&at| at > now).min()
     }
 }

@@ -92,7 +92,7 @@ impl Custody {
         // Rows that cannot be read were synced, as far as anybody can tell.
         if !unsure.unreadable.is_empty() && !unsure.synced {
             (unsure.held, unsure.synced) = (Held::Part, true);
-            self.is_stale = true;
+            self.row.is_stale = true;
             out.push(Effect::Doubt(partition, Held::Part));
         }
         out.push(Effect::Pull(partition));
@@ -172,7 +172,7 @@ impl Custody {
             );
             out.push(Effect::Log(Log::Alarm(words)));
         }
-        self.is_stale |= is_enough;
+        self.row.is_stale |= is_enough;
         if let Some(unsure) = self.partitions.get_mut(&partition) {
             unsure.stage = if is_enough { Stage::Whole } else { Stage::Short };
         }
@@ -181,7 +181,8 @@ impl Custody {
     /// Writes down what is lost, if that has changed; one row at a time.
     fn store(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let bits = self.holdings.as_ref().map(|holdings| holdings.bits);
-        if let (Some(bits), true, None) = (bits, self.is_stale && self.store_again <= now, self.storing) {
+        if let (Some(bits), true, None) = (bits, self.row.is_stale && self.row.again <= now, self.row.storing)
+        {
             let ticket = self.ticket();
             let mut lost = Losses { buckets: self.unsynced.clone(), ..Losses::NONE };
             for (&partition, unsure) in &mut self.partitions {
@@ -191,25 +192,25 @@ impl Custody {
                     _ => lost.unsynced.push(bits.range(partition)),
                 }
             }
-            (self.storing, self.is_stale) = (Some(ticket), false);
+            (self.row.storing, self.row.is_stale) = (Some(ticket), false);
             out.push(Effect::Store(ticket, lost.join(&self.unplaced)));
         }
-        if self.storing.is_none() && (!self.is_stale || bits.is_none()) {
-            out.extend(self.raise.take().map(Effect::Raise));
+        if self.row.storing.is_none() && (!self.row.is_stale || bits.is_none()) {
+            out.extend(self.row.raise.take().map(Effect::Raise));
         }
     }
 
     /// What is lost is written down, or not.
     pub(crate) fn stored(&mut self, now: Instant, ticket: Ticket, done: bool, out: &mut Vec<Effect>) {
-        self.storing.take_if(|storing| *storing == ticket);
+        self.row.storing.take_if(|storing| *storing == ticket);
         let stored = self.partitions.iter_mut().filter(|(_, unsure)| unsure.stage == Stage::Storing(ticket));
         if done {
             let stored: Vec<PartitionId> = stored.map(|(&partition, _)| partition).collect();
             return stored.into_iter().for_each(|partition| self.trust(partition, out));
         }
         stored.for_each(|(_, unsure)| unsure.stage = Stage::Whole);
-        self.is_stale = true;
-        self.store_again = now + AGAIN;
+        self.row.is_stale = true;
+        self.row.again = now + AGAIN;
     }
 
     fn trust(&mut self, partition: PartitionId, out: &mut Vec<Effect>) {

@@ -18,7 +18,7 @@ pub struct DiskSpace {
 
 /// What was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Space {
+pub struct Room {
     /// Bytes that a process may still use.
     pub free: u64,
     /// Bytes in all.
@@ -37,12 +37,12 @@ impl DiskSpace {
     ///
     /// # Errors
     /// If the system does not tell.
-    pub fn look(&mut self) -> io::Result<Space> {
+    pub fn look(&mut self) -> io::Result<Room> {
         let volume = rustix::fs::statvfs(&self.dir)?;
         let (free, total) = (volume.f_bavail * volume.f_frsize, volume.f_blocks * volume.f_frsize);
         let reserve = self.reserve.unwrap_or((total / RESERVE_PART).min(RESERVE_MOST));
         self.is_full = is_full(free, reserve, self.is_full);
-        Ok(Space { free, total, is_full: self.is_full })
+        Ok(Room { free, total, is_full: self.is_full })
     }
 }
 

@@ -17,7 +17,7 @@ use starling_types::Outcome;
 use starling_wire::KvReply;
 
 use crate::clock::Clock;
-use crate::disk_space::Space;
+use crate::disk_space::Room;
 use crate::readers::Counts;
 
 mod reads;
@@ -297,7 +297,7 @@ pub fn door_error(door: &'static str, kind: &'static str) {
 }
 
 /// How full the volume is.
-pub fn space(space: Space) {
+pub fn space(space: Room) {
     gauge(DISK_FREE).set(space.free as f64);
     gauge(DISK_FULL).set(f64::from(u8::from(space.is_full)));
 }

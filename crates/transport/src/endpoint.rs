@@ -48,14 +48,29 @@ pub struct Transport {
     dialer: quinn::ClientConfig,
     max_connections: usize,
     peers: RefCell<Peers>,
-    clients: RefCell<BTreeMap<ClientId, Rc<Link>>>,
-    next_client: Cell<u64>,
+    clients: RefCell<Clients>,
     dialing: RefCell<BTreeSet<SocketAddr>>,
     greeting: Cell<usize>,
     leaving: Cell<bool>,
     link_gone: Notify,
     budget: Rc<Budget>,
     counters: Rc<Counters>,
+}
+
+/// Connected clients, each under a number that is never given again.
+#[derive(Default)]
+struct Clients {
+    links: BTreeMap<ClientId, Rc<Link>>,
+    next: u64,
+}
+
+impl Clients {
+    fn take(&mut self, link: Rc<Link>) -> ClientId {
+        let id = ClientId(self.next);
+        self.next += 1;
+        self.links.insert(id, link);
+        id
+    }
 }
 
 impl Transport {
@@ -73,7 +88,6 @@ impl Transport {
             max_connections: config.max_connections,
             peers: RefCell::new(Peers::new(config.node)),
             clients: RefCell::default(),
-            next_client: Cell::new(0),
             dialing: RefCell::default(),
             greeting: Cell::new(0),
             leaving: Cell::new(false),
@@ -114,7 +128,7 @@ impl Transport {
     /// Hands a message to a client's connection.
     pub fn reply(&self, to: ClientId, envelope: &Envelope) -> Sent {
         let clients = self.clients.borrow();
-        clients.get(&to).map_or(Sent::NotConnected, |link| link.send(Class::Foreground, envelope))
+        clients.links.get(&to).map_or(Sent::NotConnected, |link| link.send(Class::Foreground, envelope))
     }
 
     /// The protocol version that a peer and this node speak with each other; none if it is not connected.
@@ -124,7 +138,7 @@ impl Transport {
 
     /// Whether a client is still connected.
     pub fn has_client(&self, id: ClientId) -> bool {
-        self.clients.borrow().contains_key(&id)
+        self.clients.borrow().links.contains_key(&id)
     }
 
     /// The peers that can be sent to, in order.
@@ -170,7 +184,7 @@ impl Transport {
 
     pub(crate) fn links(&self) -> Vec<Rc<Link>> {
         let mut links = self.peers.borrow().all();
-        links.extend(self.clients.borrow().values().cloned());
+        links.extend(self.clients.borrow().links.values().cloned());
         links
     }
 
@@ -234,14 +248,12 @@ impl Transport {
     }
 
     async fn serve_client(self: Rc<Self>, connection: Connection, greeted: Greeted) {
-        let id = ClientId(self.next_client.get());
-        self.next_client.set(id.0 + 1);
         let link = self.link(connection, &greeted);
-        self.clients.borrow_mut().insert(id, link.clone());
+        let id = self.clients.borrow_mut().take(link.clone());
         let sink = Rc::new(ClientSink { client: id, inbox: self.inbox.clone() });
         let reason = link::run(&link, greeted.streams, sink).await;
         tracing::debug!(client = id.0, reason, "client gone");
-        self.clients.borrow_mut().remove(&id);
+        self.clients.borrow_mut().links.remove(&id);
         self.unlink();
         self.inbox.client_gone(id);
         self.inbox.batch_end();

@@ -7,7 +7,7 @@ use starling_wire::replica::{Merged, Read, ReadAnswer, Shown};
 use starling_wire::sync::{Compare, Compared, Swept};
 
 use super::*;
-use crate::page::Page;
+use crate::page::Slice;
 use crate::{Effect, Errand, Event, Held};
 
 /// Node 1, which walks, and node 2.
@@ -248,7 +248,7 @@ fn a_difference_that_is_gone_when_it_is_looked_at_again_is_none() {
     two.cut = false;
     // Node 2 answers with its old page, and holds the new record by then.
     let through = Token::from_bits(u64::MAX);
-    let page = Page::cut(&all(), Token::from_bits(0), through, rows(&two.replicas[1], Token::from_bits(0)));
+    let page = Slice::cut(&all(), Token::from_bits(0), through, rows(&two.replicas[1], Token::from_bits(0)));
     let answer = Compared::Different { through, entries: page.list() };
     two.replicas[1] = two.replicas[0].clone();
     // The first question is the first number: it is still open.
@@ -276,7 +276,7 @@ fn a_change_is_behind_until_a_pass_that_began_after_it() {
 fn a_repeated_first_page_does_not_move_the_beginning_of_a_pass() {
     let mut two = Two::with(&[], &[]);
     let (from, through) = (Token::from_bits(0), Token::from_bits(u64::MAX));
-    let nothing = Page::cut(&all(), from, through, Rows::default());
+    let nothing = Slice::cut(&all(), from, through, Rows::default());
     let compare = |first| Compare { pass: 5, first, from, through, fingerprint: nothing.fingerprint() };
     let exchange = ExchangeId::from_bits(1);
     two.event(1, Event::Asked(node(1), exchange, compare(true)));
