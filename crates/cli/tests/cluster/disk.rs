@@ -5,6 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::support::command::{finish, init, run};
+use crate::support::eventually;
 use crate::support::node::Node;
 use crate::support::resp::Reply;
 
@@ -56,7 +57,8 @@ fn what_a_person_gives_up_is_lost_and_the_node_goes_on() {
     assert!(done.out.contains("given up") && done.out.contains(&file), "{done:?}");
     node.start();
     node.serves_with(0);
-    assert_eq!(node.resp().ask("GET k"), Reply::bulk("v"));
+    // It looks through its rows before it vouches for them.
+    eventually("the value is shown", || node.resp().ask("GET k") == Reply::bulk("v"));
     assert_eq!(node.status()["storage"]["ruins"], 1);
     assert!(node.data.join("tables/hints.ruin-1").is_dir());
 }
