@@ -1,4 +1,4 @@
-//! What the two machines of a node tell each other.
+//! The changes that the two machines of a node pass to each other.
 
 use starling_coordinator::Reach;
 use starling_types::{Generation, NodeId};
@@ -8,7 +8,7 @@ use starling_types::{Generation, NodeId};
 pub(crate) enum Change {
     /// A layout came into force.
     Layout,
-    /// What is thought of a node.
+    /// The reachability that this node assumes of another.
     Reach(NodeId, Reach),
     /// Newer properties of buckets are in force here.
     Buckets,

@@ -129,7 +129,7 @@ impl Requests {
         request.queued += self.room.len();
         work.extend(self.room.drain(..).map(|e| Work::Request(exchange, e)));
         self.reschedule(exchange);
-        // The last answer may end it without another word.
+        // The last answer may end it with no further message.
         self.put_away(exchange);
     }
 

@@ -34,7 +34,7 @@ pub(crate) enum Route {
     Node(NodeId, ExchangeId),
 }
 
-/// What another node asks: the answer goes to it under its number.
+/// A question of another node: the answer goes to it under its number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ask {
     pub(crate) from: NodeId,
@@ -75,7 +75,7 @@ impl Turn<'_> {
         }
     }
 
-    /// What this node takes for the cluster's time.
+    /// This node's estimate of the cluster's time.
     pub(crate) fn cluster_time(&self) -> WallTime {
         self.view.cluster_wall(self.now)
     }
