@@ -12,7 +12,7 @@
 //!   actor that never outlives an unclean stop. What the clock promises a restart is durable before the ack.
 //! - A request id that was seen once never inserts a value again.
 //!
-//! **Deliberately absent.** Who owns what, quorums and peers (`starling-coordinator`), files
+//! **Deliberately absent.** Ownership, quorums and peers (`starling-coordinator`), files
 //! (`starling-storage`): loads and commits are effects, answered by events.
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`rows`] how a record lies on disk, [`vnodes`]
