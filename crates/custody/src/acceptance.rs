@@ -1,6 +1,6 @@
 //! An operator's acceptance of a loss: nothing more of what was lost can come back.
 //!
-//! It deletes nothing. What is held stays, and records that turn up later are merged as ever; only keys that no node
+//! It deletes nothing. Records held stay, and others that turn up later are merged as ever; only keys that no node
 //! holds are absent from then on, and no longer `unknown`.
 
 use std::collections::BTreeSet;

@@ -56,8 +56,8 @@ pub enum Event {
     Down(NodeId),
     /// A start found these, or an earlier one did: they are written down, or being so.
     Lost(Losses),
-    /// Other members know a later life of this node: its disk is one from before that. The generation is taken once
-    /// all that is lost is written down.
+    /// Other members know a later generation of this node: its disk is one from before that. The generation is taken
+    /// once all that is lost is written down.
     LaterLife(Generation),
     /// Rows that could not be read, and were not given up as they are.
     Damaged(Vec<RowRange>),

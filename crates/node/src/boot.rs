@@ -143,7 +143,7 @@ impl Boot {
         self.layout.as_ref().map(Layout::cluster)
     }
 
-    /// The last life of another member that this node has heard of.
+    /// The last generation of another member that this node has heard of.
     pub fn last_life(&self, node: NodeId) -> Option<Life> {
         self.lives.get(&node).copied()
     }

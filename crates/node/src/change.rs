@@ -14,9 +14,9 @@ pub(crate) enum Change {
     Buckets,
     /// This node and another know the same of buckets.
     Agreed(NodeId),
-    /// Another member knows this node, and no later life of it.
+    /// Another member knows this node, and no later generation of it.
     Recognised,
-    /// Members know a later life of this node: it must take this generation, and has lost what it held.
+    /// Members know a later generation of this node: it must take this generation, and has lost what it held.
     Raise(Generation),
     /// The shard met a node that goes by other properties of a bucket.
     PropsDiffer(NodeId),

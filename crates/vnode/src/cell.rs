@@ -71,7 +71,7 @@ pub(crate) struct Cell {
     /// The row is not looked at before these commits have ended: another of the key has failed, and what the disk shows
     /// until then may not last.
     pub(crate) unsettled: Option<Unsettled>,
-    /// Why the row cannot be read. What is committed is empty then, which is right for merges and wrong for reads.
+    /// Why the row cannot be read. The committed record is empty then, which is right for merges and wrong for reads.
     pub(crate) damage: Option<String>,
 }
 

@@ -30,7 +30,7 @@ struct Known {
 }
 
 impl RequestMemory {
-    /// The memory of a life that began at `started`.
+    /// The memory of a run that began at `started`.
     pub(crate) fn new(started: Instant) -> Self {
         Self { since: started, ..Self::default() }
     }

@@ -86,7 +86,7 @@ impl Bench {
 
     fn over(rows: Rows, boot: Boot) -> Self {
         let wall = WallTime::from_millis(NOON);
-        // Each life has requests of its own.
+        // Each run has requests of its own.
         let next_op = boot.seed << 20;
         Self {
             vnodes: Vnodes::new(boot, PartitionBits::DEFAULT),

@@ -1,5 +1,5 @@
-//! One request may be tried several times, by different nodes. What each try may replace, and where its dot may lie
-//! (semantics, section 3, *one id, one value*).
+//! One request may be tried several times, by different nodes. The limits of each: the versions that it may replace,
+//! and the times at which its dot may lie (semantics, section 3, *one id, one value*).
 
 use std::borrow::Cow;
 

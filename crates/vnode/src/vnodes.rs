@@ -27,7 +27,7 @@ pub struct Boot {
     pub ceiling: Hlc,
     /// The actors of a clean stop; empty after any other. They go on only after [`Vnodes::inherit_actors`].
     pub actors: BTreeMap<PartitionId, ActorId>,
-    /// When this life began: what came before it is not remembered.
+    /// When this run began: all that came before it is not remembered.
     pub started: Instant,
     /// Seed of the machine's randomness.
     pub seed: u64,

@@ -10,7 +10,7 @@ use starling_types::{ClusterId, Generation, LayoutVersion, NodeId, WallTime};
 
 use crate::gossip::MemberInfo;
 
-/// The lowest and highest protocol version that this release speaks. What each of them brought: docs/design/versions.md.
+/// The lowest and highest protocol version that this release speaks. The changes of each: docs/design/versions.md.
 pub const PROTOCOLS: (u16, u16) = (2, 3);
 
 /// The introduction of either end. A client names no node.

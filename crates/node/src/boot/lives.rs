@@ -22,7 +22,7 @@ const FORMAT: u8 = 1;
 /// The name that errors use for it.
 const ROW: &str = "last life of another member";
 
-/// A life of a node, the later ones greater.
+/// A generation of a node, and whether it is over; the later ones greater.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Life {
     /// How often the node had started.
@@ -32,7 +32,7 @@ pub struct Life {
 }
 
 impl Life {
-    /// The life that gossip knows of; `None` of members that this node has not met, whose generation is 0.
+    /// The generation that gossip knows of; `None` of members that this node has not met, whose generation is 0.
     pub(crate) fn of(member: Member<'_>) -> Option<Self> {
         let (generation, is_over) = (member.info.generation, member.status == Status::Left);
         (generation.0 > 0).then_some(Self { generation, is_over })

@@ -25,9 +25,9 @@ use crate::event::{Effect, Log};
 pub(super) struct Lives {
     /// The generations that connected nodes last announced.
     said: BTreeMap<NodeId, Generation>,
-    /// Connected nodes of an earlier life, and the least generation that they must say.
+    /// Connected nodes of an earlier generation, and the least generation that they must say.
     fenced: BTreeMap<NodeId, Generation>,
-    /// When the connections to these are closed, if they have not said a later life by then.
+    /// When the connections to these are closed, if they have not said a later generation by then.
     closing: BTreeMap<NodeId, Instant>,
     /// How often this node has counted up because of others' claims. Not all know its last generation; but without a
     /// bound two processes that share an identity would outbid each other for ever.
@@ -54,7 +54,7 @@ const OWN_WORD: Duration = Duration::from_millis(500);
 const MOST_RAISES: u8 = 8;
 
 impl ControlPlane {
-    /// Whether the node that is connected under this identity is one of an earlier life.
+    /// Whether the node that is connected under this identity is one of an earlier generation.
     pub(crate) fn is_fenced(&self, node: NodeId) -> bool {
         self.lives.fenced.contains_key(&node)
     }
@@ -83,7 +83,7 @@ impl ControlPlane {
         self.gossip.member(node).and_then(Life::of).max(self.lives.memory.of(node))
     }
 
-    /// A life that has said goodbye is over.
+    /// A generation that has said goodbye is over.
     fn least_life(&self, node: NodeId) -> Option<Generation> {
         self.last_life(node).map(Life::least)
     }
@@ -150,7 +150,7 @@ impl ControlPlane {
         ))
     }
 
-    /// It is durable: this node is of a later life now.
+    /// It is durable: this node is of a later generation now.
     pub(super) fn generation_raised(&mut self, turn: &mut Turn<'_>, generation: Generation) {
         self.me.generation = generation;
         self.peers.by_addr.insert(self.me.quic, self.me.clone());

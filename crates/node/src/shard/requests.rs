@@ -71,7 +71,7 @@ impl Requests {
         ExchangeId::from_bits(self.exchange_base.wrapping_add(u128::from(self.next_exchange)))
     }
 
-    /// Numbers from now on as a later life of this node would.
+    /// Numbers from now on as a later generation of this node would.
     pub(super) fn renumber(&mut self, me: NodeId, generation: Generation) {
         self.exchange_base = first_exchange(me, generation);
     }

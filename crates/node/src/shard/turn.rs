@@ -91,7 +91,7 @@ pub(super) fn phrase(turn: &Turn<'_>, key: &QualifiedKey, answer: Answer) -> KvR
     match answer {
         Answer::Read(record) => {
             let context = (!record.is_empty()).then(|| turn.seal(key, record.context()));
-            // A node whose clock is contradicted judges no life by it.
+            // A node whose clock is contradicted judges no value's expiry by it.
             KvReply::Read(reply::show(&record, context, turn.cluster_time()))
         }
         Answer::Written(written) => KvReply::Written(WriteReply {

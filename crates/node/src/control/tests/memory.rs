@@ -158,7 +158,7 @@ fn a_node_that_is_leaving_remembers_who_comes() {
     assert_eq!(written(&meet(&mut node, 6)), [life(6, false)]);
 }
 
-/// Node 1 has met node 2 in its life 5, and starts anew; perhaps after node 2 said goodbye.
+/// Node 1 has met node 2 in its generation 5, and starts anew; perhaps after node 2 said goodbye.
 fn after_a_start(said_goodbye: bool) -> Node {
     let mut rows = fresh();
     let (mut node, _) = start(1, &rows);
