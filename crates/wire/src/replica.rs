@@ -85,8 +85,8 @@ pub enum ReadAnswer {
 pub struct Shown {
     /// The record's bytes.
     pub record: Bytes,
-    /// Number of the bucket's properties that the replica goes by. The asker may show a record written under newer rules
-    /// than it knows; it must neither keep it nor send it on under its own number.
+    /// Number of the bucket's properties that the replica goes by. The asker may show a record written under newer
+    /// rules than it knows; it must neither keep it nor send it on under its own number.
     pub props: u64,
 }
 
