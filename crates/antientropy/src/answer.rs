@@ -47,7 +47,7 @@ impl Sweep {
         self.counters.skipped += rows.unreadable.len() as u64;
         let is_whole = rows.are_whole(compare.from, compare.through);
         let page = Slice::cut(&pair.shared, compare.from, compare.through, rows);
-        // What cannot be read may be anything: for who pulls the page, this node is no source of it.
+        // A row that cannot be read may be anything: for a peer that pulls the page, this node is no source of it.
         let held = self.refill.held(&pair.shared, page.from, page.through);
         let held = if is_whole { held } else { Held::Part };
         if held < Held::All {

@@ -1,4 +1,4 @@
-//! What goes into the machine and what comes out of it.
+//! The events that go into the machine and the effects that come out of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::shared::Shared;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScanTicket(pub u64);
 
-/// One key's repair: with whom, and under which number.
+/// One key's repair: its peer, and the number it goes under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Errand {
     /// The peer.
@@ -29,7 +29,7 @@ pub struct Errand {
 /// Input.
 #[derive(Debug)]
 pub enum Event {
-    /// A layout is in force: which partitions this node shares with whom.
+    /// A layout is in force: the partitions that this node shares with each peer.
     Layout {
         /// Under which keys are hashed.
         seed: u64,

@@ -1,4 +1,4 @@
-//! What is compared: the keys and digests of a run of tokens.
+//! Pages: the keys and digests of a run of tokens, which two nodes compare.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::shared::Shared;
 
-/// What a scan of the data rows brought.
+/// The rows that a scan of the data brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rows {
     /// The committed records from the token asked for on, in the order in which they are stored.
@@ -92,8 +92,8 @@ impl Slice {
     }
 }
 
-/// What the other side listed. Tokens are computed here: whatever it says, only shared keys between `from` and
-/// `through` count.
+/// The page that the other side listed. Tokens are computed here: only shared keys between `from` and `through` count,
+/// even if it lists others.
 pub(crate) fn listed(
     seed: u64,
     shared: &Shared,

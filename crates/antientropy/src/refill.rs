@@ -1,5 +1,5 @@
-//! What this node may have lost, and how it went to bring it back: each partition concerned is walked with every other
-//! owner of it.
+//! The partitions that this node may have lost records of, and how it went to bring them back: each is walked with
+//! every other owner of it.
 //!
 //! Such a walk does not wait for its turn, nor for the node with the lower id, and it is not over before everything
 //! that the peer holds is here. A peer that has lost records itself says so; it is walked again until it has not.
@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(crate) struct Refill {
     doubted: BTreeMap<PartitionId, Held>,
-    /// Those to be pulled, and how that went with whom.
+    /// Those to be pulled, and how the last walk with each peer went.
     wanted: BTreeMap<PartitionId, BTreeMap<NodeId, Try>>,
     /// When there may be something to pull from a peer that nothing is being pulled from.
     look: BTreeMap<NodeId, Option<Instant>>,
@@ -39,7 +39,7 @@ impl Refill {
         self.doubted.insert(partition, held);
     }
 
-    /// From the beginning, whatever was pulled before.
+    /// From the beginning, even if some was pulled before.
     pub(crate) fn pull(&mut self, partition: PartitionId) {
         self.wanted.insert(partition, BTreeMap::new());
         self.look.clear();
@@ -51,7 +51,7 @@ impl Refill {
         self.look.clear();
     }
 
-    /// With whom partitions are shared has changed, or nothing is to be begun any more.
+    /// The partitions shared with peers have changed, or nothing is to be begun any more.
     pub(crate) fn start_over(&mut self) {
         self.look.clear();
         self.wanted.values_mut().for_each(BTreeMap::clear);
@@ -73,7 +73,7 @@ impl Refill {
         shared.map(|(_, held)| *held).min().unwrap_or(Held::All)
     }
 
-    /// What to pull from the peer now.
+    /// The partition to pull from the peer now.
     pub(crate) fn next(&mut self, now: Instant, peer: NodeId, shared: &Shared) -> Option<PartitionId> {
         if self.look.get(&peer).is_some_and(|again| again.is_none_or(|at| at > now)) {
             return None;

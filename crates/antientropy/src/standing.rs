@@ -1,4 +1,4 @@
-//! What is known of a node's replicas: which partitions have changed since they were last compared.
+//! The standing of a node's replicas: which partitions have changed since they were last compared.
 //!
 //! ```text
 //! partition p is behind at peer q  iff  something of p is staged, or

@@ -57,11 +57,11 @@ pub(crate) struct Pair {
     pub(crate) asked: usize,
     /// The last pass in which all was equal, unless something was found different since.
     pub(crate) equal: Option<Equal>,
-    /// When it began, whatever was found since.
+    /// When it began, even if a difference was found since.
     proved: Option<WallTime>,
 }
 
-/// What a scan is for.
+/// The purpose of a scan.
 #[derive(Debug)]
 pub(crate) enum Purpose {
     Walk(NodeId),
@@ -201,13 +201,13 @@ impl Sweep {
         behind.collect::<BTreeSet<_>>().len()
     }
 
-    /// What was written before this moment, all peers hold as this node does, or did when they were last compared.
-    /// None while there is a peer that was not compared since the start, or none at all.
+    /// All peers hold the writes from before this moment as this node does, or did when they were last compared. None
+    /// while there is a peer that was not compared since the start, or none at all.
     pub fn proved_through(&self) -> Option<WallTime> {
         self.pairs.values().map(|pair| pair.proved).min().flatten()
     }
 
-    /// What sweeps have done since the start.
+    /// The counts of sweeps since the start.
     pub const fn counters(&self) -> Counters {
         self.counters
     }

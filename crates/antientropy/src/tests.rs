@@ -36,7 +36,7 @@ fn key(name: &str) -> QualifiedKey {
     QualifiedKey::new(0, BucketName::default_bucket(), Key::new(name.to_owned()).unwrap())
 }
 
-/// One value, written by `actor` at `time`, by somebody who had seen `base`.
+/// One value, written by `actor` at `time`, by a client that had seen `base`.
 fn write(base: &Record, actor: u64, time: u64) -> Record {
     let dot = Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_parts(time, 0) };
     base.write(Mint::plain(base.context(), dot, Payload::Value(Bytes::from(format!("{actor}@{time}")))))
@@ -59,7 +59,7 @@ fn sweep(me: u64) -> Sweep {
     Sweep::new(node(me), PACE, me, ExchangeId::from_bits(u128::from(me) << 64))
 }
 
-/// What a replica holds, committed.
+/// The committed records of a replica.
 type Replica = BTreeMap<QualifiedKey, Record>;
 
 /// A page of it.

@@ -35,12 +35,12 @@ pub(crate) struct Walk {
     pub(crate) is_clean: bool,
     /// Something that the peer holds, or may hold, was not brought over.
     pub(crate) has_gaps: bool,
-    /// What the peer says of itself.
+    /// How much of it the peer says it holds.
     pub(crate) held: Held,
     step: Step,
 }
 
-/// What a walk is for.
+/// The purpose of a walk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Policy {
     /// All that is shared, page by page as the pace allows: if all is equal, it was when the walk began.
@@ -49,7 +49,7 @@ pub(crate) enum Policy {
     Pull(PartitionId),
 }
 
-/// What a walk stands on within an event.
+/// The surroundings of a walk within an event.
 pub(crate) struct Turn<'a> {
     pub(crate) now: Instant,
     pub(crate) seed: u64,
@@ -78,7 +78,7 @@ enum Step {
     Scanning(ScanTicket),
     /// The peer compares it with its own.
     Asking { exchange: ExchangeId, page: Slice, since: Instant },
-    /// What differs is being repaired.
+    /// Differences are being repaired.
     Repairing(Repairs),
 }
 
@@ -209,7 +209,7 @@ impl Walk {
         self.step = Step::Ready;
     }
 
-    /// What lies up to `through` could not be compared.
+    /// The records up to `through` could not be compared.
     fn pass_over(&mut self, through: Token) {
         self.is_clean = false;
         self.has_gaps = true;
@@ -316,7 +316,7 @@ impl Walk {
         }
     }
 
-    /// The peer's record has come, or word that it is equal by now.
+    /// The peer's record has come, or its answer that it is equal by now.
     pub(crate) fn fetched(&mut self, turn: &mut Turn<'_>, exchange: ExchangeId, answer: &ReadAnswer) {
         let peer = self.peer;
         let Some(repair) = self.repair_of(exchange) else { return };
@@ -390,7 +390,7 @@ impl Stage {
     }
 }
 
-/// What goes to the peer: through its vnode's merge, like any other record.
+/// The merge that goes to the peer: through its vnode, like any other record.
 fn merge_of(key: &QualifiedKey, record: &Record) -> Merge {
     Merge {
         bucket: key.bucket().clone(),

@@ -9,11 +9,12 @@
 //! - Every wait has a limit that the caller names, but [`NodeProcess::ended`], which is for a caller that serves.
 //! - The ready line is written and read by one type, [`Ready`].
 //!
-//! **Deliberately absent.** What nodes do once they serve: whoever wants to know asks them, by a client or a door.
-//! Founding a cluster, restarts, faults. How a node is told its settings otherwise than by its arguments.
+//! **Deliberately absent.** The work of nodes once they serve: ask them, by a client or a door. Founding a cluster,
+//! restarts, faults. How a node is told its settings otherwise than by its arguments.
 //!
-//! **How to read this crate.** [`place`] where a node lives and the command that runs it there, [`ready`] what it says
-//! when it serves, [`process`] its life; [`ports`] for nodes that are to come back to their addresses.
+//! **How to read this crate.** [`place`] a node's directories and addresses, and the command that runs it there,
+//! [`ready`] what it says when it serves, [`process`] its process; [`ports`] for nodes that are to come back to their
+//! addresses.
 
 pub mod place;
 pub mod ports;

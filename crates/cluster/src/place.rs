@@ -1,4 +1,4 @@
-//! Where a node lives, and the command that runs it there.
+//! A node's directories and addresses, and the command that runs it there.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ pub struct Doors {
     pub quic: SocketAddr,
 }
 
-/// Where a node lives.
+/// A node's directories and addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Its name.
@@ -45,7 +45,7 @@ impl Place {
         Self { name: name.into(), data, log, tls: tls.into(), resp, http, quic }
     }
 
-    /// The arguments of `starling` for a node that lives here.
+    /// The arguments of `starling` for the node of this place.
     pub fn arguments(&self, seeds: &[SocketAddr]) -> Vec<OsString> {
         let mut words = vec!["node".into()];
         let mut flag = |name: &str, value: OsString| words.extend([name.into(), value]);
@@ -62,7 +62,7 @@ impl Place {
         words
     }
 
-    /// `starling` completed: it runs this node for as long as this process lives.
+    /// `starling` completed: it runs this node for as long as this process runs.
     pub fn command(&self, mut starling: Command, seeds: &[SocketAddr]) -> Command {
         starling.args(self.arguments(seeds)).arg("--exit-with-parent").stdin(Stdio::piped());
         starling

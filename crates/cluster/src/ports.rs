@@ -13,7 +13,7 @@ const COUNT: u32 = 22_000;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// An address on this host at which nobody listens, not given out by this process before.
+/// An address on this host at which no process listens, not given out by this process before.
 pub fn free() -> io::Result<SocketAddr> {
     // Processes that run at once start in different places.
     let start = std::process::id().wrapping_mul(97) % COUNT;

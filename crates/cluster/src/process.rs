@@ -96,7 +96,7 @@ impl NodeProcess {
         std::fs::read_to_string(&self.log)
     }
 
-    /// Sends a signal. One that has been waited for gets none: its number may be somebody else's by now.
+    /// Sends a signal. One that has been waited for gets none: its number may be another process's by now.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         match self.child.id() {
             Some(_) => Ok(kill_process(self.pid, signal)?),

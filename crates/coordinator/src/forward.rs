@@ -21,7 +21,7 @@ pub struct Forward {
     deadline: Instant,
     /// When it started, as both clocks showed it.
     start: Now,
-    /// From when on whoever sent the request here may try elsewhere.
+    /// From when on the client or node that sent the request here may try elsewhere.
     asker_goes_elsewhere: Option<WallTime>,
     answered: bool,
 }
@@ -147,8 +147,8 @@ impl Forward {
         self.start.wall.after(now.since(self.start.instant))
     }
 
-    /// The owner is told how long this node will wait for it: less, if whoever sent the request here goes elsewhere
-    /// before; and that it makes the only try, if nobody ever will.
+    /// The owner is told how long this node will wait for it: less, if the sender of the request goes elsewhere before;
+    /// and that it makes the only try, if no other will ever be made.
     fn patience_told(&self, patience: u32) -> u32 {
         match self.asker_goes_elsewhere {
             None if self.candidates.is_empty() && !self.sent_once => 0,

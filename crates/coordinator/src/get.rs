@@ -1,8 +1,8 @@
 //! A read: this replica's record and R−1 others', merged; the stale are repaired, before the answer if the
 //! read is strict and after it otherwise. It lingers for those who were asked and have not answered: their answers
-//! cost nothing more, and may show somebody to be stale.
+//! cost nothing more, and may show a replica to be stale.
 //!
-//! What is merged, and what repairs, is the causal join alone. Only what is shown is settled by the bucket's rule.
+//! The causal join alone is merged, and repairs. Only the record that is shown is settled by the bucket's rule.
 
 mod rules;
 
@@ -117,7 +117,7 @@ impl Get {
         }
     }
 
-    /// Whether the client is answered, and nobody is waited for.
+    /// Whether the client is answered, and no answer is waited for.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }
@@ -139,8 +139,8 @@ impl Get {
         self.ask_until_enough(out);
     }
 
-    /// Somebody who was asked answers after the verdict: what is being secured stays as it is, what was answered
-    /// already may grow by `more`.
+    /// A node that was asked answers after the verdict: what is being secured stays as it is, what was answered already
+    /// may grow by `more`.
     fn late(&mut self, node: NodeId, digest: Digest, more: Option<(&Record, u64)>, out: &mut Vec<Effect>) {
         match self.phase {
             Phase::Securing => {
@@ -196,7 +196,7 @@ impl Get {
         self.ask_until_enough(out);
     }
 
-    /// One that cannot vouch for the key: somebody else must, and what it has joins what they say.
+    /// One that cannot vouch for the key: another must, and its record joins what the others say.
     fn partly(&mut self, node: NodeId, record: Option<(&Record, u64)>, out: &mut Vec<Effect>) {
         let why = if record.is_some() { Why::MayHaveLost } else { Why::CannotVouch };
         if self.tally.answer(node, State::No(why)).is_none() {
@@ -208,7 +208,7 @@ impl Get {
                 self.ask_until_enough(out);
             }
             Phase::Securing => self.secure(out),
-            // Answered already: those who answered with less are repaired by it.
+            // Answered already: nodes that answered with less are repaired by it.
             Phase::Lingering => {
                 record.into_iter().for_each(|(record, props)| self.join(record, props));
                 self.repair(out);
@@ -356,7 +356,7 @@ impl Get {
         out.push(Effect::Respond(Answer::Read(self.settled())));
     }
 
-    /// Who has not answered by the time at which a silent replica is taken for absent, is not waited for.
+    /// A node that is silent until the time at which it is taken for absent is not waited for.
     fn end_linger(&mut self, now: Instant) {
         let is_waiting = self.tally.waiting().next().is_some();
         if self.phase == Phase::Lingering && (!is_waiting || now >= self.linger_until()) {

@@ -1,6 +1,6 @@
 //! # One request, decided
 //!
-//! **Job.** The life of one client request on the node that drives it: whom to ask, what suffices, when to give
+//! **Job.** The life of one client request on the node that drives it: which nodes to ask, what suffices, when to give
 //! up, what to do about the silent ones.
 //!
 //! **Invariants.**
@@ -45,7 +45,7 @@ use starling_wire::client::Receipt;
 use starling_wire::replica::Origin;
 use starling_wire::{Class, Failure, KvReply, Message};
 
-/// What a request asks of its surroundings.
+/// The effects that a request asks of its surroundings.
 #[derive(Debug)]
 pub enum Effect {
     /// Send to another node.
@@ -62,14 +62,14 @@ pub enum Effect {
     Respond(Answer),
 }
 
-/// What the client is told, before its context is sealed for this cluster and key.
+/// The answer to the client, before its context is sealed for this cluster and key.
 #[derive(Debug)]
 pub enum Answer {
-    /// What a read saw.
+    /// The record that a read saw.
     Read(Record),
     /// A write that reached its quorum.
     Written(Written),
-    /// Somebody else's answer, passed on.
+    /// Another node's answer, passed on.
     Relayed(KvReply),
     /// A failure.
     Failed(Failure),
@@ -78,13 +78,13 @@ pub enum Answer {
 /// A write that reached its quorum.
 #[derive(Debug)]
 pub struct Written {
-    /// What the record covers, if this write's value is the sole sibling.
+    /// The versions that the record covers, if this write's value is the sole sibling.
     pub context: Option<VersionVector>,
     /// Siblings there are now.
     pub siblings: u32,
     /// Whether there was a live value before.
     pub existed: bool,
-    /// What was done, on whom.
+    /// The receipt: what was done, on which nodes.
     pub receipt: Receipt,
 }
 
@@ -93,7 +93,7 @@ pub struct Written {
 pub enum Verdict {
     /// Undecided.
     Wait,
-    /// What was asked for is reached.
+    /// The quorum is reached.
     Succeed,
     /// It cannot be reached any more.
     Fail,

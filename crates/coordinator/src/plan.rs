@@ -7,7 +7,7 @@ use starling_wire::QuorumChoice;
 
 use crate::sets::{Membership, Set, Sets};
 
-/// What this node thinks of another at this moment. It only chooses between ways; it never moves data.
+/// The reachability that this node assumes of another. It only chooses between ways; it never moves data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     /// Answers.
@@ -26,7 +26,7 @@ pub(crate) struct Owner {
     pub(crate) sets: Membership,
 }
 
-/// What a plan is made for, beside the owners of the key: the bucket's rules, the request, and its time.
+/// The terms of a plan, beside the owners of the key: the bucket's rules, the request, and its time.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
     /// The bucket's properties.
@@ -43,12 +43,12 @@ pub struct Terms<'a> {
     pub timeout: Duration,
 }
 
-/// Whom a request asks and what suffices. Nothing changes it.
+/// The nodes that a request asks, and how many suffice. Nothing changes it.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// This node, which drives the request, and the other owners of the key, most preferred first.
     pub(crate) owners: Vec<Owner>,
-    /// What suffices in each owner set: all that are live for a write, the one that is read for a read.
+    /// The quorum of each owner set: all that are live for a write, the one that is read for a read.
     pub(crate) sets: Sets,
     /// Nodes that may stand in for absent owners, in walking order; only reachable ones.
     pub(crate) fallbacks: Vec<NodeId>,
@@ -82,7 +82,7 @@ pub enum BadQuorum {
     Range {
         /// `r` or `w`.
         name: &'static str,
-        /// What was asked for.
+        /// The number asked for.
         asked: u8,
         /// Copies.
         n: u8,
@@ -94,7 +94,7 @@ pub enum BadQuorum {
     Lowered {
         /// `r` or `w`.
         name: &'static str,
-        /// What was asked for.
+        /// The number asked for.
         asked: u8,
         /// The bucket's.
         bucket: u8,
@@ -200,8 +200,8 @@ impl Plan {
         sets.find(|&(reach, quorum)| reach < usize::from(quorum))
     }
 
-    /// Whether an ack under this plan is as good as the bucket demands. What merely is usual in the bucket, and a
-    /// request may choose for itself, is not looked at: the request began before.
+    /// Whether an ack under this plan is as good as the bucket demands. Settings that are merely usual in the bucket,
+    /// and that a request may choose for itself, are not looked at: the request began before.
     pub(crate) fn meets(&self, props: &BucketProps) -> bool {
         let enough = || self.sets.each().all(|(_, set)| set.quorum >= props.write_quorum(set.n));
         let as_strict = !props.strict || (self.strict && enough());

@@ -35,7 +35,7 @@ pub struct Put {
     asked_ahead: bool,
 }
 
-/// What is sent to whom, whatever the phase.
+/// The write as it is sent to nodes, in every phase.
 #[derive(Debug)]
 struct Write {
     plan: Plan,
@@ -44,7 +44,7 @@ struct Write {
     props: u64,
 }
 
-/// What is written, as far as other nodes need to know.
+/// The subject of a write, as far as other nodes need to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     /// The client's request.
@@ -70,7 +70,7 @@ pub enum Tried {
 
 #[derive(Debug)]
 enum Phase {
-    /// What do the other owners know of the request, and hold of the key?
+    /// Asks the other owners for their knowledge of the request and of the key.
     Asking(Inquiry),
     /// Waiting for this node's vnode; what the write replaces was perhaps heard only in part.
     Coordinating { partial: bool },
@@ -84,7 +84,7 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum OtherTry {
     Never,
-    /// It may have made the write: whatever happens now, it may be there.
+    /// It may have made the write: from now on it may be there.
     Possible,
     /// The same; but enough owners said that they know of none.
     Unheard,
@@ -177,7 +177,7 @@ impl Put {
         };
         // An inquiry or a slow load may have used up the first patience; the replicas get theirs in full.
         self.be_patient(now);
-        // What the try that made it had heard of, nobody remembers.
+        // No node remembers what the try that made it had heard of.
         let is_unsure = (staged.repeated || staged.in_part) && !self.questions.names_what_it_replaces;
         self.phase = Phase::Replicating(Replication::start(&self.write, staged, partial || is_unsure, out));
         self.replicate(out, |_, _, _| ());
@@ -233,13 +233,14 @@ impl Put {
             Phase::Replicating(_) => {
                 self.replicate(out, |replication, write, out| replication.props_changed(write, meets, out));
             }
-            // What is staged from now on may rest on writes under the newer rules: it must not go out under the old ones.
+            // A record staged from now on may rest on writes under the newer rules: it must not go out under the old
+            // ones.
             _ if !meets => self.fail(Failure::unknown(FailureKind::NotReady, CHANGED), out),
             _ => {}
         }
     }
 
-    /// What has become of a write that is not staged here.
+    /// The outcome of a write that is not staged here.
     fn outcome(&self) -> Outcome {
         if self.other_try == OtherTry::Never { Outcome::NotApplied } else { Outcome::Unknown }
     }
@@ -254,7 +255,7 @@ impl Put {
     fn check_time(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if self.patience.is_some_and(|until| now >= until) {
             self.patience = None;
-            // At the deadline nothing is begun: who would replicate it?
+            // At the deadline nothing is begun: it would not be replicated.
             if now < self.write.plan.deadline {
                 self.stop_asking(out);
             }

@@ -1,4 +1,4 @@
-//! What clients are told, in words.
+//! Answers to clients, in words.
 
 use starling_types::{Outcome, WallTime};
 use starling_wire::client::{ReadReply, SiblingView};
@@ -6,7 +6,7 @@ use starling_wire::{Failure, FailureKind};
 
 use starling_causality::{Payload, Record};
 
-/// What a read shows of a record: its live values, oldest first, and the newest delete beside them.
+/// The answer that a read shows of a record: its live values, oldest first, and the newest delete beside them.
 pub fn show(record: &Record, context: Option<bytes::Bytes>, wall: WallTime) -> ReadReply {
     let siblings = record
         .live(wall)

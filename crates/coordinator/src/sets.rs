@@ -12,7 +12,7 @@ pub(crate) struct Set {
     pub(crate) n: u8,
     /// Answers (read) or acks (write) that suffice.
     pub(crate) quorum: u8,
-    /// Whatever was acked, one of any so many owners holds it.
+    /// Every acked write is held by one of any so many owners.
     pub(crate) contexts: u8,
 }
 

@@ -1,4 +1,4 @@
-//! Whom a request has asked, what came of it, and what that amounts to in each of its owner sets.
+//! The nodes that a request has asked, their answers, and what these amount to in each of its owner sets.
 
 use starling_types::NodeId;
 use starling_types::planted::{self, Bug};
@@ -168,7 +168,7 @@ impl<Yes: PartialEq> Tally<Yes> {
         self.asked.iter().filter(|a| a.sets.meets(sets) && is(a)).filter(counts).count()
     }
 
-    /// For a person: which node said what, `yes` being the word for a yes.
+    /// For an operator: which node said what, with `yes` as the text for a yes.
     pub(crate) fn story(&self, yes: &str) -> String {
         let word = |a: &Asked<Yes>| {
             let state = match &a.state {

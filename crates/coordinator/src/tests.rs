@@ -130,7 +130,7 @@ fn refused() -> Merged {
     Merged::Refused(Refusal::Overloaded)
 }
 
-/// What a machine wants, in words.
+/// The effects of a machine, in words.
 fn words(effects: Vec<Effect>) -> Vec<String> {
     effects.into_iter().map(|e| word(&e)).collect()
 }

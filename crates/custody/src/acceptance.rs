@@ -1,7 +1,7 @@
-//! A person's word: nothing more of what was lost can come back.
+//! An operator's acceptance of a loss: nothing more of what was lost can come back.
 //!
-//! It deletes nothing. What is held stays, and what turns up later is merged as ever; only keys that nobody holds are
-//! absent from then on, and no longer `unknown`.
+//! It deletes nothing. Records held stay, and others that turn up later are merged as ever; only keys that no node
+//! holds are absent from then on, and no longer `unknown`.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ impl Acceptances {
         self.0.push(Acceptance { by, partitions, done: 0 });
     }
 
-    /// The partition waits for no word any more: it is trusted, durably, or not held.
+    /// The partition waits for no acceptance any more: it is trusted, durably, or not held.
     pub(crate) fn settle(&mut self, partition: PartitionId, is_trusted: bool, out: &mut Vec<Effect>) {
         for acceptance in &mut self.0 {
             acceptance.done += u32::from(acceptance.partitions.remove(&partition) && is_trusted);
@@ -39,7 +39,7 @@ impl Acceptances {
 }
 
 impl Custody {
-    /// Takes the word for one partition, or for all that wait for it.
+    /// Takes the acceptance for one partition, or for all that wait for it.
     pub(crate) fn accept(
         &mut self,
         by: OrderId,

@@ -14,7 +14,7 @@ use crate::tokens::tokens_of;
 use crate::unsure::{Stage, Unsure};
 use crate::word::Word;
 
-/// What one node can vouch for.
+/// The machine that knows how far one node can vouch for its partitions.
 #[derive(Debug)]
 pub struct Custody {
     me: NodeId,
@@ -54,14 +54,14 @@ pub enum State<'a> {
     Whole,
     /// Something of it may be lost.
     Unsure {
-        /// What happened.
+        /// The loss that made it so.
         why: &'a str,
         /// All sources were heard, and too few are whole: a person must say that no more can come back.
         is_short: bool,
     },
     /// It is being pulled.
     Pulling {
-        /// What happened.
+        /// The loss that made it so.
         why: &'a str,
         /// Sources that have not shown all that they have.
         from: BTreeSet<NodeId>,
@@ -124,7 +124,7 @@ impl Custody {
         self.next
     }
 
-    /// What this node can say of a key.
+    /// How far this node can answer for a key.
     pub fn word(&self, key: &QualifiedKey) -> Word {
         let unsure = self.unsure_at(key.token()).filter(|_| !planted::on(Bug::SuspectVouches));
         let Some((partition, unsure)) = unsure else { return Word::Full };
@@ -170,7 +170,7 @@ impl Custody {
         self.partitions.values().map(|unsure| &*unsure.why).collect()
     }
 
-    /// What became of partitions since the start.
+    /// The counts of partitions since the start.
     pub const fn counters(&self) -> Counters {
         self.counters
     }
@@ -221,7 +221,7 @@ impl Custody {
                 let why = "records may have been lost when the store was opened";
                 self.doubt(partition, Unsure::new(why, Held::Part, true), out);
             } else if lost.touch_unsynced(&tokens) {
-                // Nobody else is worse off for it than these buckets.
+                // No bucket but these is worse off for it.
                 self.unsynced.clone_from(&lost.buckets);
                 let held = if lost.buckets.is_empty() { Held::Part } else { Held::Synced };
                 let why = "the machine went down, and records that were never synced may be lost";
@@ -245,7 +245,7 @@ impl Custody {
         }
     }
 
-    /// The partition may have lost records now, whatever was pulled before.
+    /// The partition may have lost records now, even if it was pulled before.
     fn doubt(&mut self, partition: PartitionId, found: Unsure, out: &mut Vec<Effect>) {
         if !self.holdings.as_ref().is_some_and(|holdings| holdings.sets.contains_key(&partition)) {
             return;
@@ -291,7 +291,7 @@ impl Custody {
         }
     }
 
-    /// What could be begun by now was: only later moments count.
+    /// All that could be begun by now was: only later moments count.
     fn find_deadline(&self, now: Instant) -> Option<Instant> {
         let store = Some(self.row.again).filter(|_| self.row.is_stale && self.row.storing.is_none());
         self.partitions.values().filter_map(Unsure::due).chain(store).filter(|&at| at > now).min()

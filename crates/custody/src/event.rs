@@ -1,4 +1,4 @@
-//! What goes into the machine and what comes out of it.
+//! The events that go into the machine and the effects that come out of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ pub struct OrderId(pub u64);
 /// The rules of all buckets.
 pub type Rules = BTreeMap<BucketName, BucketProps>;
 
-/// What this node holds under the layouts in force.
+/// The partitions that this node holds under the layouts in force.
 #[derive(Debug, Clone)]
 pub struct Holdings {
     /// How tokens fall into partitions.
@@ -56,12 +56,12 @@ pub enum Event {
     Down(NodeId),
     /// A start found these, or an earlier one did: they are written down, or being so.
     Lost(Losses),
-    /// Other members know a later life of this node: its disk is one from before that. The generation is taken once
-    /// all that is lost is written down.
+    /// Other members know a later generation of this node: its disk is one from before that. The generation is taken
+    /// once all that is lost is written down.
     LaterLife(Generation),
     /// Rows that could not be read, and were not given up as they are.
     Damaged(Vec<RowRange>),
-    /// The partition came with a layout: whatever was acked before is pulled from owners that have fenced off all
+    /// The partition came with a layout: all that was acked before is pulled from owners that have fenced off all
     /// layouts below that version. Said after that layout, and again after each start, until the partition was trusted:
     /// the row on disk does not tell the version.
     Joined(PartitionId, LayoutVersion),
@@ -100,7 +100,7 @@ pub enum Event {
 pub enum Effect {
     /// Read a page of the partition's data rows, from this key on, to learn which cannot be read.
     Scan(PartitionId, Ticket, Bytes),
-    /// What this node has acked of the partition may be forgotten: it must not mint under the same name.
+    /// Acked records of the partition may be forgotten here: this node must not mint under the same name.
     Retire(PartitionId),
     /// Until the partition is trusted, this node tells others that it holds so much of it.
     Doubt(PartitionId, Held),
@@ -122,7 +122,7 @@ pub enum Effect {
     Log(Log),
 }
 
-/// What people should know.
+/// Messages for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Log {
     /// Something is wrong.

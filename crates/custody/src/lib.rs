@@ -1,4 +1,4 @@
-//! # What this node can vouch for
+//! # Custody: the partitions that this node can vouch for
 //!
 //! **Job.** A partition is whole, unsure (and why) or being pulled (and from whom). This machine says which, what an
 //! unsure one may still answer, when it has been pulled from enough other owners, and when a person must say that no
@@ -14,15 +14,15 @@
 //!                      acked a write one is among them, or is this node itself.
 //! ```
 //! - More that may be lost makes all that was pulled and accepted before void.
-//! - What the disk did not give is not damage: as long as some of a partition is so, nothing of it is given up.
+//! - Rows that the disk did not give are not damage: as long as a partition has some, nothing of it is given up.
 //!
 //! **Deliberately absent.** How pages are compared and records merged (`starling-antientropy` walks, told by
-//! [`Effect::Pull`]), rows and memory (`starling-vnode`), who is up (`starling-gossip`), which layouts are in force and
-//! who has fenced what (the control plane, and `starling-ring`): events say it.
+//! [`Effect::Pull`]), rows and memory (`starling-vnode`), which nodes are up (`starling-gossip`), which layouts are in
+//! force and which owners have fenced which (the control plane, and `starling-ring`): events say it.
 //!
-//! **How to read this crate.** [`event`] what goes in and out, [`losses`] what the disk keeps of it, `tokens` where rows
-//! lie, `unsure` one partition, `sources` who counts, [`word`] what may be said meanwhile, [`custody`] the machine:
-//! what may be lost, `refill` how it becomes whole again, `acceptance` a person's word.
+//! **How to read this crate.** [`event`] what goes in and out, [`losses`] what the disk keeps of it, `tokens` where
+//! rows lie, `unsure` one partition, `sources` which owners count, [`word`] what may be said meanwhile, [`custody`] the
+//! machine: what may be lost, `refill` how it becomes whole again, `acceptance` of a loss by an operator.
 //!
 //! Layout changes will bring it joiners ([`Event::Joined`]); its stories do today.
 

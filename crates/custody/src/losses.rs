@@ -1,4 +1,5 @@
-//! What this node may have lost: ranges of tokens whose records it held, or may have held, and may hold no more.
+//! The losses that are possible on this node: ranges of tokens whose records it held, or may have held, and may hold no
+//! more.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -41,7 +42,7 @@ impl Losses {
         Self { tokens: vec![all_tokens()], ..Self::NONE }
     }
 
-    /// Whatever was not synced may be gone: of these buckets, or of all if none is named.
+    /// All that was not synced may be gone: of these buckets, or of all if none is named.
     pub fn of_unsynced(buckets: BTreeSet<BucketName>) -> Self {
         Self { unsynced: vec![all_tokens()], buckets, ..Self::NONE }
     }

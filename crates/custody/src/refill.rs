@@ -13,13 +13,13 @@ use crate::unsure::Stage;
 
 /// Partitions that are surveyed at a time.
 const SURVEYS: usize = 2;
-/// What the disk refused is tried again after this long,
+/// An operation that the disk refused is tried again after this long,
 const AGAIN: Duration = Duration::from_secs(1);
-/// and what it did not give after so long.
+/// and a read of rows that it did not give after so long.
 const UNREAD_AGAIN: Duration = Duration::from_secs(15);
 
 impl Custody {
-    /// Begins whatever can be begun.
+    /// Begins all that can be begun.
     pub(crate) fn go_on(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let refused = self
             .partitions
@@ -75,7 +75,7 @@ impl Custody {
         let Some(page) = page else {
             return unsure.stage = Stage::Waiting(now + AGAIN);
         };
-        // What is in it is not known: as long as that is so, the partition is unsure, and nothing is given up.
+        // Its contents are not known: as long as that is so, the partition is unsure, and nothing is given up.
         if page.unread.iter().any(here) {
             return unsure.stage = Stage::Waiting(now + UNREAD_AGAIN);
         }
@@ -89,7 +89,7 @@ impl Custody {
     fn pull(&mut self, partition: PartitionId, out: &mut Vec<Effect>) {
         let Some(unsure) = self.partitions.get_mut(&partition) else { return };
         unsure.stage = Stage::Pulling;
-        // Rows that cannot be read were synced, as far as anybody can tell.
+        // Rows that cannot be read were synced, as far as this node can tell.
         if !unsure.unreadable.is_empty() && !unsure.synced {
             (unsure.held, unsure.synced) = (Held::Part, true);
             self.row.is_stale = true;
@@ -126,7 +126,7 @@ impl Custody {
         }
     }
 
-    /// What still cannot be read, no source had.
+    /// No source had the rows that still cannot be read.
     pub(crate) fn give_up_rows(&mut self, partition: PartitionId, out: &mut Vec<Effect>) {
         let ticket = self.ticket();
         let Some(unsure) = self.partitions.get_mut(&partition) else { return };
@@ -200,7 +200,7 @@ impl Custody {
         }
     }
 
-    /// What is lost is written down, or not.
+    /// The losses are written down, or not.
     pub(crate) fn stored(&mut self, now: Instant, ticket: Ticket, done: bool, out: &mut Vec<Effect>) {
         self.row.storing.take_if(|storing| *storing == ticket);
         let stored = self.partitions.iter_mut().filter(|(_, unsure)| unsure.stage == Stage::Storing(ticket));

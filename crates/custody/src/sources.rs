@@ -1,4 +1,4 @@
-//! From whom a partition can be pulled, and whether what was pulled is enough.
+//! The sources that a partition can be pulled from, and whether what was pulled is enough.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ impl Copies {
 }
 
 impl Sources<'_> {
-    /// Everybody else.
+    /// All other owners.
     pub(crate) fn others(&self) -> impl Iterator<Item = NodeId> {
         self.sets.iter().flatten().copied().filter(|&owner| owner != self.me)
     }
@@ -63,7 +63,7 @@ impl Sources<'_> {
         usize::from(bucket.map_or_else(strictest, of)).min(others).max(1)
     }
 
-    /// What was synced can be told for every bucket; and so can the rest, or it is as good as it gets.
+    /// Synced records can be told for every bucket; and so can the rest, or it is as good as it gets.
     pub(crate) fn are_enough(&self, of: &Unsure) -> bool {
         self.copies(of, Held::All, None).are_enough()
             || (self.copies(of, Held::Synced, None).are_enough() && self.unheard(of).is_empty())

@@ -183,7 +183,7 @@ impl Story {
         self.custody.word(&key(bucket))
     }
 
-    /// From whom [`P`] is being pulled.
+    /// The sources that [`P`] is being pulled from.
     fn from(&self) -> BTreeSet<NodeId> {
         match self.custody.state(P) {
             State::Pulling { from, .. } => from,

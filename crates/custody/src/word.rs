@@ -1,16 +1,17 @@
-//! What a node can say of a key.
+//! How far a node can answer for a key.
 
 use starling_types::{BucketName, Held};
 
 use crate::sources::Sources;
 use crate::unsure::{Stage, Unsure};
 
-/// How far a node's word goes.
+/// How far a node's answer counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
     /// It can say that the key is absent.
     Full,
-    /// What it holds is all there is; of keys that it does not hold it can say nothing until a person has.
+    /// The records it holds are complete; of keys that it does not hold it can say nothing until an operator has
+    /// accepted the loss.
     OfWhatItHolds,
     /// It is still pulling what it lost: what it has counts towards nothing, and it mints nothing.
     None,

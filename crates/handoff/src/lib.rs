@@ -151,7 +151,7 @@ impl HintReplay {
         self.targets.values().all(|t| !t.up || (t.pass == Pass::Idle && !t.again))
     }
 
-    /// What happened so far.
+    /// The counts of handoff so far.
     pub const fn counters(&self) -> Counters {
         self.counters
     }

@@ -1,4 +1,4 @@
-//! Who gets in: requests and bytes in flight are bounded, and what is shed is told when to come back.
+//! Admission: requests and bytes in flight are bounded, and a request that is shed is told when to come back.
 
 use std::time::Duration;
 

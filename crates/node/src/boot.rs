@@ -1,4 +1,4 @@
-//! What a node knows when it starts: its configuration, and the rows of its own `meta` keyspace.
+//! The state a node starts with: its configuration, and the rows of its own `meta` keyspace.
 
 mod lives;
 mod restore;
@@ -31,14 +31,14 @@ pub use restore::{restore_meta, suspect_everything};
 pub const META_LAYOUT: &[u8] = b"layout";
 /// The acceptor of the first layout.
 pub const META_ACCEPTOR: &[u8] = b"acceptor";
-/// The bucket properties that somebody set, behind a format version.
+/// The bucket properties that were set explicitly, behind a format version.
 pub const META_BUCKETS: &[u8] = b"buckets";
 
 /// Format of the row of buckets.
 const BUCKETS_FORMAT: u8 = 1;
 const BUCKETS_FORMATS: Formats = Formats { oldest: 1, newest: BUCKETS_FORMAT as u32 };
 
-/// What the operator and the shell decided.
+/// The settings that the operator and the shell decided.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// This node.
@@ -75,7 +75,7 @@ pub struct Config {
     pub seed: u64,
 }
 
-/// What the last run of this node left behind.
+/// The state that the last run of this node left behind.
 #[derive(Debug, Default)]
 pub struct Boot {
     pub(crate) ceiling: Hlc,
@@ -83,14 +83,14 @@ pub struct Boot {
     pub(crate) was_clean: bool,
     /// Its mark is still on disk, valid or not.
     pub(crate) is_marked: bool,
-    /// What may be lost, as this start found it or an earlier one did.
+    /// The losses that are possible, as this start found them or an earlier one did.
     pub(crate) losses: Losses,
     /// This start found some of it.
     pub(crate) lost_more: bool,
     pub(crate) layout: Option<Layout>,
     pub(crate) acceptor: Acceptor,
     pub(crate) buckets: BucketTable,
-    /// The last lives of other members.
+    /// The last known generations of other members.
     pub(crate) lives: BTreeMap<NodeId, Life>,
 }
 
@@ -102,7 +102,7 @@ impl Boot {
     }
 
     /// Reads the rows of the `meta` keyspace. `losses` is what the store found to be missing when it was opened: the
-    /// stop before it counts as unclean then, whatever mark there is.
+    /// stop before it counts as unclean then, with or without a mark.
     pub fn read(meta: &[(Bytes, Bytes)], losses: &Losses) -> Result<Self, BootError> {
         let row = |name: &[u8]| meta.iter().find(|(key, _)| key == name).map(|(_, value)| value);
         let mut boot = Self::default();
@@ -133,7 +133,7 @@ impl Boot {
         Ok(boot)
     }
 
-    /// What speaks against starting a node of this cluster that takes values of up to `max_value` bytes.
+    /// The reason not to start a node of this cluster that takes values of up to `max_value` bytes, if there is one.
     pub fn objection(&self, max_value: usize) -> Option<Refusal> {
         Refusal::of_values(max_value, self.layout.as_ref()?)
     }
@@ -143,7 +143,7 @@ impl Boot {
         self.layout.as_ref().map(Layout::cluster)
     }
 
-    /// The last life of another member that this node has heard of.
+    /// The last generation of another member that this node has heard of.
     pub fn last_life(&self, node: NodeId) -> Option<Life> {
         self.lives.get(&node).copied()
     }

@@ -53,7 +53,7 @@ impl Default for BucketTable {
     }
 }
 
-/// What a bucket is that exists without anybody having created it.
+/// The setter recorded for a bucket that exists without having been created.
 const fn untouched_by() -> NodeId {
     NodeId::from_bits(0)
 }
@@ -68,7 +68,7 @@ impl BucketTable {
         self.registers.get(name).map(|r| &r.props)
     }
 
-    /// A bucket's rules, and who set them.
+    /// A bucket's rules, and the node that set them.
     pub fn register(&self, name: &BucketName) -> Option<&BucketRegister> {
         self.registers.get(name)
     }
@@ -89,12 +89,12 @@ impl BucketTable {
         self.register(name).map_or(0, |r| r.stamp().number())
     }
 
-    /// What others need to know: the registers that somebody set.
+    /// The registers that other nodes need to know: those that were set explicitly.
     pub fn changed(&self) -> Vec<BucketRegister> {
         self.registers.values().filter(|r| r.by != untouched_by()).cloned().collect()
     }
 
-    /// Equal for equal tables; 0 while nobody has set anything.
+    /// Equal for equal tables; 0 as long as no properties were set.
     pub fn digest(&self) -> u64 {
         let changed = self.changed();
         if changed.is_empty() { 0 } else { Token::of(0, b"buckets", &encode(&changed)).bits() }

@@ -1,4 +1,4 @@
-//! What the two machines of a node tell each other.
+//! The changes that the two machines of a node pass to each other.
 
 use starling_coordinator::Reach;
 use starling_types::{Generation, NodeId};
@@ -8,15 +8,15 @@ use starling_types::{Generation, NodeId};
 pub(crate) enum Change {
     /// A layout came into force.
     Layout,
-    /// What is thought of a node.
+    /// The reachability that this node assumes of another.
     Reach(NodeId, Reach),
     /// Newer properties of buckets are in force here.
     Buckets,
     /// This node and another know the same of buckets.
     Agreed(NodeId),
-    /// Another member knows this node, and no later life of it.
+    /// Another member knows this node, and no later generation of it.
     Recognised,
-    /// Members know a later life of this node: it must take this generation, and has lost what it held.
+    /// Members know a later generation of this node: it must take this generation, and has lost what it held.
     Raise(Generation),
     /// The shard met a node that goes by other properties of a bucket.
     PropsDiffer(NodeId),

@@ -1,4 +1,4 @@
-//! The control plane: who is there, which layout is in force, and how the first one is decided.
+//! The control plane: membership, the layout in force, and the decision on the first one.
 
 mod buckets;
 mod dials;
@@ -107,7 +107,7 @@ impl ControlPlane {
         }
     }
 
-    /// What this node says of itself.
+    /// The hello that this node sends of itself.
     pub const fn hello(&self) -> &NodeHello {
         &self.me
     }
@@ -160,7 +160,7 @@ impl ControlPlane {
         }
     }
 
-    /// Those who were given the view keep the one they have.
+    /// Components that were given the view keep the one they have.
     fn change_view(&mut self, change: impl FnOnce(&mut View)) {
         change(Arc::make_mut(&mut self.view));
     }
@@ -263,7 +263,7 @@ impl ControlPlane {
             return;
         };
         if let Err(error) = result {
-            // The store is poisoned or full: nothing was promised, nobody is answered, the asker asks again.
+            // The store is poisoned or full: nothing was promised, no answer is sent, the asker asks again.
             return turn
                 .out
                 .push(Effect::Log(Log::Alarm(format!("the layout could not be stored: {error}"))));
@@ -322,7 +322,7 @@ impl ControlPlane {
         let lacks = ours_too && self.heard_buckets(turn, from, shared.buckets);
         if let Some(layout) = shared.layout.filter(|l| l.is_member(self.me.node) && theirs > ours) {
             if self.first.may_have_forgotten && self.view.layout().is_none() {
-                // What it had accepted is among what it lost; the layout that others go by, it must have been.
+                // It lost what it had accepted; that must have been the layout that others go by.
                 let _ = self.first.acceptor.propose(self.me.node, &layout);
             }
             self.decided(turn, None, &layout);
@@ -434,7 +434,7 @@ fn hello(config: &Config, layout: Option<&Layout>) -> NodeHello {
     }
 }
 
-/// What is known of a member that has not been heard in this run.
+/// The record of a member that has not been heard in this run.
 fn member_of_role(role: &starling_ring::Role, last: Option<Life>) -> MemberInfo {
     MemberInfo {
         node: role.node,

@@ -1,4 +1,4 @@
-//! What goes into the node and what comes out of it.
+//! The events that go into the node and the effects that come out of it.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use starling_wire::hello::NodeHello;
 use starling_wire::local::{LocalAsk, LocalPage};
 use starling_wire::{Class, Envelope, Failure, KvReply, KvRequest};
 
-/// The shell's number for somebody who waits for an answer.
+/// The shell's number for a client that waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyHandle(pub u64);
 
@@ -26,7 +26,7 @@ pub enum CommitId {
     Unseal,
     /// The mark of a clean stop.
     Seal,
-    /// What may be lost.
+    /// The losses that are possible.
     Losses(u64),
 }
 
@@ -49,9 +49,9 @@ pub enum Event {
     Request(ReplyHandle, KvRequest),
     /// An operator asks.
     Admin(ReplyHandle, AdminRequest),
-    /// Somebody looks at this node's own records.
+    /// A client of the local door looks at this node's own records.
     Local(ReplyHandle, LocalAsk),
-    /// A connection to a node is usable: both ends have said who they are.
+    /// A connection to a node is usable: both ends have introduced themselves.
     PeerUp(NodeHello, SocketAddr),
     /// The last connection to a node is gone.
     PeerDown(NodeId),
@@ -65,7 +65,8 @@ pub enum Event {
     Committed(CommitId, Result<(), CommitFailure>),
     /// The volume has less room than its reserve, or has enough again.
     DiskPressure(bool),
-    /// Data rows from one key on, up to another or the end, were found to be unreadable without anybody asking for them.
+    /// Data rows from one key on, up to another or the end, were found to be unreadable by a read that no request
+    /// needed.
     Damaged(Vec<RowRange>),
     /// The answer to [`Effect::RaiseGeneration`], once it is durable.
     GenerationRaised(Generation),
@@ -78,7 +79,7 @@ pub enum Event {
 /// Output.
 #[derive(Debug)]
 pub enum Effect {
-    /// Send to a node. May be lost; nobody waits for it without a deadline.
+    /// Send to a node. May be lost; nothing waits for it without a deadline.
     Send(NodeId, Class, Envelope),
     /// Answer a client.
     Respond(ReplyHandle, KvReply),
@@ -94,7 +95,7 @@ pub enum Effect {
         id: ScanId,
         /// The keyspace.
         space: Space,
-        /// What the keys start with.
+        /// The prefix of the keys.
         prefix: Bytes,
         /// The first key.
         from: Option<Bytes>,
@@ -120,7 +121,7 @@ pub enum Effect {
     Log(Log),
 }
 
-/// What an operator's log should show.
+/// An event that an operator's log should show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Log {
     /// A member joined, or is heard of again.
@@ -137,6 +138,6 @@ pub enum Log {
     ForeignFrame(NodeId),
     /// Something that must not happen did.
     Alarm(String),
-    /// What an alarm had told of is over.
+    /// The state that an alarm had told of is over.
     Recovered(String),
 }

@@ -1,4 +1,4 @@
-//! Where a key lives, as this node sees it: the body of `GET /v1/key/{bucket}/{key}/explain`.
+//! The placement of a key, as this node sees it: the body of `GET /v1/key/{bucket}/{key}/explain`.
 
 use serde::Serialize;
 use starling_coordinator::Reach;
@@ -18,9 +18,9 @@ pub struct Explanation {
     pub partition: u32,
     /// Copies there shall be.
     pub copies: u8,
-    /// Who has them, primary first.
+    /// The owners, primary first.
     pub owners: Vec<Host>,
-    /// Who stands in for an absent owner, in this order; as many as there are owners.
+    /// The nodes that stand in for an absent owner, in this order; as many as there are owners.
     pub fallbacks: Vec<Host>,
     /// Whether the node that answers owns the key: if not, it passes requests on to an owner.
     pub owned_here: bool,
@@ -37,12 +37,12 @@ pub struct Host {
     pub name: String,
     /// Its failure domain.
     pub zone: String,
-    /// What the answering node thinks of it: `self`, `up`, `suspect` or `down`.
+    /// The reachability that the answering node assumes of it: `self`, `up`, `suspect` or `down`.
     pub reach: &'static str,
 }
 
 impl Node {
-    /// Where a key lives; `None` before `cluster init`.
+    /// The placement of a key; `None` before `cluster init`.
     pub fn explain(&self, bucket: BucketName, key: Key) -> Option<Explanation> {
         let layout = self.view().layout()?;
         let token = QualifiedKey::new(layout.cluster().hash_seed(), bucket, key).token();

@@ -22,7 +22,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// A question unanswered for this long is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What the operator asked for.
+/// The order of the operator.
 #[derive(Debug, Clone)]
 pub struct Order {
     /// Where the nodes are, this one included.
@@ -33,7 +33,7 @@ pub struct Order {
     pub bits: u8,
     /// The new cluster, if no earlier proposal has to be finished.
     pub cluster: ClusterId,
-    /// Who waits for the answer.
+    /// The client that waits for the answer.
     pub reply: ReplyHandle,
 }
 

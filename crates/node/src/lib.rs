@@ -10,10 +10,10 @@
 //! - A node without a layout, or one that is draining, refuses client requests and says so.
 //! - Every request is answered exactly once, by its deadline.
 //!
-//! **Deliberately absent.** Whatever needs tokio or a file (`starling-server`), causality (`starling-causality`), the quorum of a
-//! request (`starling-coordinator`) and placement (`starling-ring`), what can be vouched for after a loss
-//! (`starling-custody`). Rules about the whole node are here: whom the first layout needs, who is fenced, what a full disk
-//! refuses.
+//! **Deliberately absent.** Everything that needs tokio or a file (`starling-server`), causality
+//! (`starling-causality`), the quorum of a request (`starling-coordinator`) and placement (`starling-ring`), what can
+//! be vouched for after a loss (`starling-custody`). Rules about the whole node are here: which nodes the first layout
+//! needs, which are fenced, what a full disk refuses.
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`node`] the roof, `change` what its two machines tell each
 //! other, [`boot`] what a start knows (with `lives` of other members; what it may have lost is a [`Losses`]; `meta` how it

@@ -51,13 +51,13 @@ pub struct Node {
     weigh_at: Instant,
     phase: Phase,
     unsealed: bool,
-    /// What may have been lost before this start.
+    /// The losses that were possible before this start.
     lost_before: Losses,
     hints_counted: bool,
     /// When a mark that the disk had no room for is written again.
     mark_again: Option<Instant>,
     exports: BTreeMap<ReplyHandle, Export>,
-    /// What one machine has yet to tell the other.
+    /// The changes that one machine has yet to pass to the other.
     changes: VecDeque<Change>,
 }
 
@@ -210,7 +210,7 @@ impl Node {
         let refused = match self.phase {
             _ if self.control.is_fenced(from) => Some("the node is of an earlier life".into()),
             Phase::Running => None,
-            // What is under way here needs its answers; others' merges are still taken while draining.
+            // Operations under way here need their answers; others' merges are still taken while draining.
             Phase::Draining if !matches!(envelope.message, Message::Request(_)) => None,
             _ => self.unready(),
         };
@@ -291,7 +291,7 @@ impl Node {
         vec![Vnodes::unseal(), self.lost_before.row()]
     }
 
-    /// Nobody else could know of a later life of this node.
+    /// No other node could know of a later generation of this node.
     fn is_alone(&self) -> bool {
         self.view().layout().is_none_or(|layout| layout.members().len() == 1)
     }
@@ -317,7 +317,7 @@ impl Node {
         self.pass_on(now, out);
     }
 
-    /// What changed in one machine is told the other, in order.
+    /// Passes the changes of one machine to the other, in order.
     fn pass_on(&mut self, now: Now, out: &mut Vec<Effect>) {
         while let Some(change) = self.changes.pop_front() {
             match change {

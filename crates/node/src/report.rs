@@ -20,7 +20,7 @@ pub struct Report {
     pub unready: Option<String>,
     /// The layout in force.
     pub layout: Option<Arc<Layout>>,
-    /// What its machines have counted.
+    /// The counters of its machines.
     pub counters: Counters,
     /// Requests under way, those that only linger included.
     pub in_flight: usize,
@@ -30,7 +30,7 @@ pub struct Report {
     pub cached_bytes: usize,
 }
 
-/// What the machines of a node have counted since its start.
+/// The counters of a node's machines since its start.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
     /// The data plane.
@@ -39,7 +39,7 @@ pub struct Counters {
     pub vnodes: vnode::Counters,
     /// The replay of hints.
     pub hints: starling_handoff::Counters,
-    /// What it can vouch for.
+    /// Those of custody.
     pub custody: starling_custody::Counters,
     /// The comparison with other owners.
     pub sweep: starling_antientropy::Counters,
@@ -64,7 +64,7 @@ impl Counters {
 }
 
 impl Node {
-    /// What its machines have counted.
+    /// The counters of its machines.
     pub fn counters(&self) -> Counters {
         let shard = self.data_plane();
         Counters {

@@ -70,7 +70,7 @@ pub(crate) enum Event {
     Started(Losses),
     /// A client asks, here or at a node that is no owner.
     Request(Route, KvRequest),
-    /// Somebody looks at this node's own records.
+    /// A client of the local door looks at this node's own records.
     Local(ReplyHandle, LocalAsk),
     /// A frame of the data plane.
     Message(NodeId, Envelope),
@@ -237,7 +237,7 @@ impl Shard {
         self.requests.admission.bytes()
     }
 
-    /// What it has counted.
+    /// The counters of the shard.
     pub fn counters(&self) -> Counters {
         let (read_repairs, shed) = (self.requests.repairs, self.requests.admission.shed());
         Counters { read_repairs, shed, ..self.counters }

@@ -1,4 +1,4 @@
-//! What a node says of itself to people: the body of `GET /v1/status`.
+//! A node's report on itself for operators: the body of `GET /v1/status`.
 
 use serde::Serialize;
 use starling_types::Now;
@@ -20,9 +20,9 @@ pub struct Status {
     pub state: &'static str,
     /// The layout in force; 0 before `cluster init`.
     pub layout_version: u64,
-    /// Everybody it knows, itself included.
+    /// All members it knows, itself included.
     pub members: Vec<Member>,
-    /// What it keeps for absent owners.
+    /// The hints it keeps for absent owners.
     pub hints: Hints,
     /// How far its replicas are known to agree with others.
     pub repair: Repair,
@@ -32,7 +32,7 @@ pub struct Status {
     pub transfers: Vec<String>,
     /// Its clocks.
     pub clock: ClockStatus,
-    /// What an operator should look at.
+    /// The conditions that an operator should look at.
     pub alarms: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ pub struct Member {
     pub connected: bool,
 }
 
-/// What a node keeps for absent owners.
+/// The hints that a node keeps for absent owners.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Hints {
     /// Records.

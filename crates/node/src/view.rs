@@ -22,7 +22,7 @@ pub struct View {
 }
 
 impl View {
-    /// A view that knows nobody yet.
+    /// A view that knows no other node yet.
     pub const fn new(me: NodeId, layout: Option<Arc<Layout>>, buckets: BucketTable) -> Self {
         Self { me, layout, buckets, reach: BTreeMap::new(), clock_offset_ms: 0 }
     }
@@ -57,7 +57,7 @@ impl View {
         self.layout.as_ref().map_or(LayoutVersion::NONE, |l| l.version())
     }
 
-    /// What is thought of a node: nothing heard of it is as good as down.
+    /// The reachability assumed of a node: nothing heard of it is as good as down.
     pub fn reach(&self, node: NodeId) -> Reach {
         self.reach.get(&node).copied().unwrap_or(Reach::Down)
     }
@@ -67,7 +67,7 @@ impl View {
         self.reach(node) == Reach::Up
     }
 
-    /// The latest word on a node counts.
+    /// The latest claim about a node counts.
     pub fn set_reach(&mut self, node: NodeId, reach: Reach) {
         self.reach.insert(node, reach);
     }
@@ -79,7 +79,7 @@ impl View {
 
     /// The best that this node knows of the cluster's time: its own wall, less its distance to the median of its peers'
     /// and its own. Right nodes agree in it to within [`starling_types::limits::MAX_SKEW`], and a node whose clock is
-    /// wrong judges nobody else's time by it.
+    /// wrong judges no other's time by it.
     pub const fn cluster_wall(&self, now: Now) -> WallTime {
         now.wall.ahead_by(self.clock_offset_ms.saturating_neg())
     }
@@ -105,8 +105,8 @@ impl View {
         owners
     }
 
-    /// The plan of a request that this node, an owner, drives: whom to ask of the owners of `partition`, of which
-    /// `quorum` suffice.
+    /// The plan of a request that this node, an owner, drives: the owners of `partition` to ask, of which `quorum`
+    /// suffice.
     pub fn plan(&self, partition: PartitionId, quorum: u8, terms: &Terms<'_>) -> Option<Plan> {
         let layout = self.layout.as_ref()?;
         // Owners may fall silent while the request is under way: fallbacks are chosen beforehand.

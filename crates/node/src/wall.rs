@@ -1,4 +1,4 @@
-//! The wall clock held against the monotonic one: a jump is seen in the moment it happens, without asking anybody.
+//! The wall clock held against the monotonic one: a jump is seen in the moment it happens, without asking any peer.
 //!
 //! ```text
 //! following   the wall is what the system says
@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use starling_types::{Instant, Now, WallTime, limits};
 
-/// What a step of the wall clock may amount to and still be followed: half of what may lie between two clocks that
-/// coordinate, so that a node that was right stays so. Time services step by less only when they start, and slew what
-/// is below 128 ms; slewing moves both clocks where the kernel does it.
+/// The largest step of the wall clock that is still followed: half of what may lie between two clocks that coordinate,
+/// so that a node that was right stays so. Time services step by less only when they start, and slew what is below 128
+/// ms; slewing moves both clocks where the kernel does it.
 const STEP: Duration = Duration::from_millis(limits::HLC_MAX_LEAD.as_millis() as u64 / 2);
 /// Smaller steps are followed up to [`STEP`] in all, and as much again in ten times as long: no clock is slewed faster
-/// than by a tenth, and nobody passes below the limit by many small steps.
+/// than by a tenth, and many small steps do not pass below the limit.
 const SLEW: i64 = 10;
 
 /// The wall clock as this node believes it.
@@ -40,7 +40,7 @@ impl Wall {
         Self { offset: offset(told), seen: told.instant, slack: ticks(STEP), jump: None }
     }
 
-    /// What to believe when the system says `told`.
+    /// The time to believe when the system says `told`.
     pub fn believe(&self, told: Now) -> Now {
         let follows = self.ahead(told).unsigned_abs() <= self.slack_at(told.instant).unsigned_abs();
         if follows { told } else { self.carried(told.instant) }
@@ -75,7 +75,7 @@ impl Wall {
         nearer
     }
 
-    /// Takes the system's time: somebody says that it is right. Milliseconds by which the wall moved.
+    /// Takes the system's time: the operator says that it is right. Milliseconds by which the wall moved.
     pub fn accept(&mut self, told: Now) -> i64 {
         let moved = self.tell(told);
         *self = Self::new(told);

@@ -1,4 +1,4 @@
-//! What an operator decides for one node: flags before environment before file before default.
+//! An operator's settings for one node: flags before environment before file before default.
 //!
 //! Cluster-wide values (copies, buckets, layouts) are gossiped and never stand in a file. [`keys`] is the one table
 //! that file, environment, flags, the annotated `config/starling.toml` and the user guide all come from.

@@ -138,7 +138,7 @@ impl Daemon {
         Ok(Self { reactor, engine, transport, stop_doors, doors })
     }
 
-    /// Who this node is and where it listens.
+    /// The identity of this node, and where it listens.
     pub fn identity(&self) -> Identity {
         self.reactor.identity()
     }
@@ -266,8 +266,8 @@ fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<Durable
     Ok((home, engine, Past { has_rows: store.has_rows, is_copy, sync: settings.storage.sync }))
 }
 
-/// Opens the store. What it must know of itself cannot come from other owners: if rows of that are unreadable, their
-/// tables are made anew at once, and the store counts as one that has lost something.
+/// Opens the store. A node's own state cannot come from other owners: if rows of that are unreadable, their tables are
+/// made anew at once, and the store counts as one that has lost something.
 fn open_store(dir: &Path, settings: &Settings) -> Result<DurableEngine, StorageError> {
     let surroundings = || Surroundings { observer: Arc::new(StoreMetrics::new()), ..Surroundings::default() };
     let engine = DurableEngine::open_in(dir, settings.storage.engine(), surroundings())?;

@@ -16,7 +16,7 @@ pub struct DiskSpace {
     is_full: bool,
 }
 
-/// What was seen.
+/// The space of the volume as it was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// Bytes that a process may still use.

@@ -21,7 +21,7 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// What the store remembers.
+    /// The state that the store remembers.
     #[error(transparent)]
     Boot(#[from] BootError),
     /// Certificates and secrets.
@@ -50,7 +50,7 @@ pub enum StartError {
     OtherCertificate {
         /// Where.
         path: PathBuf,
-        /// Whom it names.
+        /// The identity that it names.
         certified: Identity,
         /// Whose directory it is.
         node: NodeId,
@@ -61,7 +61,7 @@ pub enum StartError {
     /// Something of the system.
     #[error("{what}: {source}")]
     System {
-        /// What was tried.
+        /// The action that was tried.
         what: &'static str,
         /// The system's words.
         source: io::Error,

@@ -1,4 +1,4 @@
-//! The data directory, and who lives there: `node.json` beside the store.
+//! The data directory, and the node it belongs to: `node.json` beside the store.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -27,7 +27,7 @@ pub struct Inhabitant {
 }
 
 impl Inhabitant {
-    /// Who lives in `dir`, by its `node.json`; none if there is no such file.
+    /// The node that `dir` belongs to, by its `node.json`; none if there is no such file.
     ///
     /// # Errors
     /// If the file cannot be read or understood.
@@ -57,7 +57,7 @@ pub enum HomeError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The flaw of the file.
         why: String,
     },
     /// Written by another version.
@@ -75,7 +75,7 @@ pub enum HomeError {
         path: PathBuf,
         /// Whose it is.
         found: ClusterId,
-        /// What was configured.
+        /// The cluster that was configured.
         wanted: ClusterId,
     },
     /// There is a `node.json` but no store.
@@ -89,7 +89,7 @@ pub enum HomeError {
     Strangers {
         /// The directory.
         path: PathBuf,
-        /// Whom `node.json` names.
+        /// The node that `node.json` names.
         written: NodeId,
         /// Whose store it is.
         stored: NodeId,
@@ -148,7 +148,7 @@ impl Home {
         (birth << 64) | u128::from(lock.ino())
     }
 
-    /// Who lives here.
+    /// The node that the directory belongs to.
     pub const fn inhabitant(&self) -> &Inhabitant {
         &self.inhabitant
     }
@@ -197,7 +197,7 @@ impl Home {
     }
 }
 
-/// What the store says before anybody moves in.
+/// The store's own evidence, before a node takes the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoreState {
     /// Whose it is, by the row that is written before `node.json` ever is.

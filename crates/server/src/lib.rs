@@ -11,8 +11,9 @@
 //!
 //! **Deliberately absent.** Decisions: those are in `starling-node` and below.
 //!
-//! **How to read this crate.** [`config`] what can be set; [`daemon`] a node from start to stop, [`error`] why it did not start; [`home`] the
-//! data directory and who lives there; [`losses`] what a start must take for lost; [`reactor`] the turn, with `doors`
+//! **How to read this crate.** [`config`] what can be set; [`daemon`] a node from start to stop, [`error`] why it did
+//! not start; [`home`] the data directory and the node it belongs to; [`losses`] what a start must take for lost;
+//! [`reactor`] the turn, with `doors`
 //! (clients), `peers` (the network) and `disk`; [`storage_executor`] the way to the disk, [`readers`] the threads that read it,
 //! [`disk_space`] how full it is;
 //! [`clock`] the only place that reads one, [`metrics`] what is shown; [`offline`] what can be done with the data directory of a node that does

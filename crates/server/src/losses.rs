@@ -1,4 +1,4 @@
-//! What a start must take for lost, besides what the store knows itself to miss.
+//! The losses that a start must assume, besides those that the store itself knows of.
 //!
 //! - The store says so: its log or tables are damaged.
 //! - The directory is a copy, or was put back: what the node acknowledged after it was made is not in it.
@@ -20,7 +20,7 @@ use crate::error::StartError;
 /// Which run of the operating system wrote the store last.
 pub(crate) const META_SYSTEM: &[u8] = b"system";
 
-/// What a start knows of the stop before it.
+/// The knowledge that a start has of the stop before it.
 pub struct Past {
     /// The store held something.
     pub has_rows: bool,
@@ -45,8 +45,8 @@ pub fn boot(engine: &DurableEngine, past: &Past) -> Result<Boot, StartError> {
     Ok(Boot::read(&meta_rows(engine)?, &losses)?)
 }
 
-/// What the end of the machine may have taken: all buckets' newest writes where the node does not wait for the disk, and
-/// those of the buckets that do not where it does.
+/// The writes that the end of the machine may have taken: all buckets' newest where the node does not wait for the
+/// disk, and those of the buckets that do not where it does.
 fn unsynced(rows: &[(Bytes, Bytes)], sync: SyncMode) -> Result<Losses, StartError> {
     let buckets = Boot::read(rows, &Losses::NONE)?.unsynced_buckets();
     Ok(match (sync, buckets.is_empty()) {

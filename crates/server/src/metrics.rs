@@ -1,8 +1,7 @@
 //! Every metric of the daemon, declared once: here, or beside the field of the machine that counts it
 //! ([`starling_types::counters!`]). `dashboards/` is held against [`declarations`].
 //!
-//! What happens on the hot path goes straight to a handle; what the machines count themselves is copied from
-//! them when somebody asks.
+//! Events on the hot path go straight to a handle; the counts of the machines are copied from them on each scrape.
 
 use std::fs;
 use std::time::Duration;
@@ -24,7 +23,7 @@ mod reads;
 
 pub use reads::ReadMetrics;
 
-/// What kind of a thing a metric is.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows.
@@ -44,7 +43,7 @@ pub struct Declaration {
     pub kind: Kind,
     /// Its unit.
     pub unit: Unit,
-    /// What it means.
+    /// Its meaning.
     pub help: &'static str,
     /// Its labels; every one has few values.
     pub labels: Vec<&'static str>,
@@ -180,7 +179,7 @@ impl Telemetry {
         self.seconds[op].record(seconds);
     }
 
-    /// Keeps histograms that nobody scrapes from growing.
+    /// Keeps histograms from growing while no scrape comes.
     pub fn upkeep(&self) {
         self.prometheus.run_upkeep();
     }
@@ -226,7 +225,7 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// Somebody else owns the process's recorder: this daemon shows nothing rather than refusing to run.
+/// Another part of the process owns its recorder: this daemon shows nothing rather than refusing to run.
 fn detached() -> PrometheusHandle {
     PrometheusBuilder::new().build_recorder().handle()
 }
@@ -302,7 +301,7 @@ pub fn space(space: Room) {
     gauge(DISK_FULL).set(f64::from(u8::from(space.is_full)));
 }
 
-/// What the start found.
+/// Whether the start found losses.
 pub fn losses(found: bool) {
     gauge(STORE_LOSSES).set(f64::from(u8::from(found)));
 }
@@ -320,7 +319,7 @@ fn total(name: &'static str, value: u64) {
     metrics::counter!(name).absolute(value);
 }
 
-/// What the store says of itself: the name in the status, the metric, and how much.
+/// The sizes that the store reports: the name in the status, the metric, and how much.
 pub fn sizes(sizes: &Sizes) -> [(&'static str, &'static str, u64); 12] {
     [
         ("disk_bytes", DISK, sizes.disk_bytes),

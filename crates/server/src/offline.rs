@@ -1,7 +1,8 @@
 //! The data directory of a node that does not run: look at it, mend it, restore a backup into it.
 //!
-//! Who only looks works on a shadow: a second directory with links to the table files, which never change, and copies of
-//! all else. What opening a store does to it (cutting a torn tail, rebuilding damaged tables) happens to the shadow.
+//! A command that only looks works on a shadow: a second directory with links to the table files, which never change,
+//! and copies of all else. The changes that opening a store makes (cutting a torn tail, rebuilding damaged tables)
+//! happen to the shadow.
 
 mod check;
 mod dump;
@@ -41,7 +42,7 @@ pub enum OfflineError {
     /// The operating system refused.
     #[error("{action} {}: {source}", path.display())]
     Io {
-        /// What was being done.
+        /// The action that failed.
         action: &'static str,
         /// To which file.
         path: PathBuf,
@@ -83,13 +84,13 @@ pub enum OfflineError {
     /// The backup.
     #[error(transparent)]
     Backup(#[from] BackupError),
-    /// What the backup says of the node.
+    /// The backup's rows about the node.
     #[error(transparent)]
     Boot(#[from] BootError),
     /// The backup is not all that was there.
     #[error("{why}: use another backup, or --incomplete to restore what there is; nothing was changed")]
     Incomplete {
-        /// What is missing.
+        /// The missing part.
         why: String,
     },
     /// The backup is another node's.
@@ -118,7 +119,7 @@ impl OfflineError {
     }
 }
 
-/// What the open of a store found.
+/// The findings of a store's open.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Opened {
     /// In words.
@@ -160,7 +161,7 @@ fn walk(
     walk_while(engine, namespace, |page| look(page).map(ControlFlow::Continue)).map(|_| ())
 }
 
-/// The same, as long as anybody wants to see more.
+/// The same, as long as `look` wants to see more.
 fn walk_while(
     engine: &DurableEngine,
     namespace: Space,
@@ -180,7 +181,7 @@ fn walk_while(
     }
 }
 
-/// What the disk does not give is not replaced: it may be newer than whatever would take its place.
+/// A row that the disk does not give is not replaced: it may be newer than the one that would take its place.
 fn all_read(namespace: Space, page: &Page) -> Result<(), OfflineError> {
     match page.unread.first() {
         None => Ok(()),

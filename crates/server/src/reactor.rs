@@ -44,7 +44,7 @@ pub struct Reactor {
     next_handle: Cell<u64>,
     rng: RefCell<ChaCha12Rng>,
     engine: Arc<dyn Engine>,
-    /// What the open of the store found, in words.
+    /// The findings of the store's open, in words.
     store_report: String,
     disk: StorageExecutor,
     readers: RefCell<Readers>,
@@ -84,7 +84,7 @@ pub enum End {
     StorageFailed(String),
 }
 
-/// Somebody who waits for an answer.
+/// A client that waits for an answer.
 struct Waiting {
     whom: Whom,
     op: &'static str,
@@ -97,7 +97,7 @@ enum Whom {
     Local(oneshot::Sender<Result<LocalPage, Failure>>),
 }
 
-/// What a client is told in place of an answer that cannot be sent to it.
+/// The failure that a client gets in place of an answer that cannot be sent to it.
 fn unsent(message: &Message) -> Option<Failure> {
     let outcome = match message {
         Message::Reply(KvReply::Written(_)) => Outcome::Applied,
@@ -110,7 +110,7 @@ fn unsent(message: &Message) -> Option<Failure> {
     Some(Failure { kind: FailureKind::Overloaded, outcome, detail, retry_after_ms: None })
 }
 
-/// What a reactor is made of.
+/// The parts of a reactor.
 pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) node: Node,
@@ -167,7 +167,7 @@ impl Reactor {
         self.turn();
     }
 
-    /// What the node takes for the cluster's time.
+    /// The node's estimate of the cluster's time.
     pub(crate) fn cluster_time(&self) -> WallTime {
         self.node.borrow().cluster_wall(self.clock.now())
     }
@@ -291,12 +291,12 @@ impl Reactor {
 
     fn send(&self, to: starling_types::NodeId, class: Class, envelope: &Envelope) {
         if let Some(transport) = self.transport.get() {
-            // What cannot be sent is as good as lost on the way: its sender has a deadline.
+            // A message that cannot be sent is as good as lost on the way: its sender has a deadline.
             let _ = transport.send(to, class, envelope);
         }
     }
 
-    /// Answers a client. What does not fit its queue is replaced by words that do.
+    /// Answers a client. An answer that does not fit its queue is replaced by a failure that does.
     fn reply(&self, client: ClientId, exchange: ExchangeId, message: Message) {
         let unsent = unsent(&message);
         let refused = [Sent::Full, Sent::TooLarge].contains(&self.say(client, exchange, message));
@@ -411,7 +411,7 @@ impl Reactor {
         self.turn();
     }
 
-    /// Data rows that nobody asked for cannot be read.
+    /// Data rows cannot be read, as a read that no request needed found.
     pub(crate) fn damaged(&self, ranges: Vec<RowRange>) {
         self.push(Event::Damaged(ranges));
         self.turn();
@@ -426,7 +426,7 @@ impl Reactor {
         self.turn();
     }
 
-    /// Keeps histograms that nobody scrapes small.
+    /// Keeps histograms small while no scrape comes.
     pub(crate) fn upkeep(&self) {
         self.telemetry.upkeep();
     }

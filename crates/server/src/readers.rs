@@ -1,7 +1,8 @@
 //! Reads of the disk beside the node's thread: one that takes long holds up only the requests that need it.
 //!
-//! What waits stands in a queue of the node's thread, which hands over no more than keeps the threads busy. So the machine
-//! can still be asked, just before a row is read, whether anything needs it: the loads of a request end with it.
+//! Waiting reads stand in a queue of the node's thread, which hands over no more than keeps the threads busy. So the
+//! machine can still be asked, just before a row is read, whether anything needs it: the loads of a request end with
+//! it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -38,7 +39,7 @@ pub struct Scan {
     pub id: ScanId,
     /// The keyspace.
     pub space: Space,
-    /// What the keys start with.
+    /// The prefix of the keys.
     pub prefix: Bytes,
     /// The first key; none for the first with the prefix.
     pub from: Option<Bytes>,
@@ -276,7 +277,7 @@ pub fn read_page(engine: &dyn Engine, scan: &Scan) -> Result<Page, String> {
     Ok(Page { sequence, ..page })
 }
 
-/// What the disk did not give of hints and of what the node knows of itself cannot be done without.
+/// Hints and the node's own state must be read whole: rows of them that the disk did not give are an error.
 fn all_but_data_whole(space: Space, page: &Page) -> Result<(), String> {
     match space != Space::Data && !page.unread.is_empty() {
         true => Err("some rows cannot be read at present; look at the disk".into()),

@@ -19,7 +19,7 @@ pub struct Job {
     pub durable: bool,
 }
 
-/// What the disk answers.
+/// The answers of the disk.
 pub enum Answer {
     /// To commits that were handed over together, in the order in which they were asked for: how all of them went.
     Committed(Vec<CommitId>, Result<(), StorageError>),
@@ -29,7 +29,7 @@ pub enum Answer {
     Scanned(ScanId, Result<Page, String>),
 }
 
-/// Where commits are handed over. What is on its way is bounded by what the machine admits.
+/// Where commits are handed over. Those on their way are bounded by what the machine admits.
 pub struct StorageExecutor {
     engine: Arc<dyn Engine>,
     answers: UnboundedSender<Answer>,
@@ -41,8 +41,8 @@ impl StorageExecutor {
         Self { engine, answers }
     }
 
-    /// Hands over the commits of one turn: together, except that who needs no fsync does not wait for one because of its
-    /// neighbour.
+    /// Hands over the commits of one turn: together, except that one that needs no fsync does not wait for one because
+    /// of its neighbour.
     pub fn submit(&self, jobs: Vec<Job>) {
         let mut jobs = jobs.into_iter().peekable();
         while let Some(first) = jobs.next() {
@@ -59,7 +59,7 @@ impl StorageExecutor {
     fn submit_group(&self, ids: Vec<CommitId>, batches: Vec<Batch>, durable: bool) {
         let answers = self.answers.clone();
         let durability = if durable { Durability::Synced } else { Durability::Buffered };
-        // Who no longer listens does not want to know.
+        // A receiver that is gone does not need the answer.
         let done = move |result| drop(answers.send(Answer::Committed(ids, result)));
         self.engine.submit(batches, durability, Box::new(done));
     }

@@ -1,8 +1,8 @@
-//! The cluster's certificate authority: a directory that whoever adds nodes or clients must have.
+//! The cluster's certificate authority: a directory that an operator must have to add nodes or clients.
 //!
-//! Keys are Ed25519 (fixed-size signatures, cheap handshakes). Certificates are valid for a hundred years: a
-//! cluster must not stop on the day that nobody renewed a file, and nodes do not have to agree on a date to
-//! talk. Trust is withdrawn by making a new authority, not by waiting.
+//! Keys are Ed25519 (fixed-size signatures, cheap handshakes). Certificates are valid for a hundred years: a cluster
+//! must not stop because a file was not renewed in time, and nodes do not have to agree on a date to talk. Trust is
+//! withdrawn by making a new authority, not by waiting.
 
 use std::path::Path;
 
@@ -42,8 +42,7 @@ impl Authority {
         Ok(Self { ca_pem, issuer, client })
     }
 
-    /// New credentials for a node. Who holds them is that node: they go to its data directory and nowhere
-    /// else.
+    /// New credentials for a node. Their holder is that node: they go to its data directory and nowhere else.
     pub fn issue_node(&self, node: NodeId) -> Result<Credentials, IdentityError> {
         issue(&self.issuer, &self.ca_pem, vec![node_name(node), ANY_NODE.into()])
     }

@@ -1,4 +1,4 @@
-//! A client's end: it dials nodes and listens to nobody.
+//! A client's end: it dials nodes and does not listen.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
@@ -19,7 +19,7 @@ use crate::link::{self, Farewell, Link, Sent, Sink};
 use crate::quic::{self, Protocols, TransportError};
 use crate::secrets::EndpointSecrets;
 
-/// Who takes what arrives on a [`Channel`]. Called on the endpoint's own thread.
+/// Receives the frames of a [`Channel`]. Called on the endpoint's own thread.
 pub trait ChannelInbox: 'static {
     /// A frame of the node.
     fn frame(&self, envelope: Envelope);
@@ -73,7 +73,7 @@ impl Dialer {
         Ok(channel)
     }
 
-    /// What it has done so far.
+    /// The counters of its work so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -105,7 +105,7 @@ impl Channel {
         self.cluster
     }
 
-    /// What the node took for the cluster's time when it introduced itself.
+    /// The node's estimate of the cluster's time when it introduced itself.
     pub const fn wall(&self) -> Option<WallTime> {
         self.wall
     }
@@ -139,7 +139,7 @@ impl Sink for ChannelSink {
         self.0.frame(envelope);
     }
 
-    /// A client wakes whoever waits for each frame; there is no turn to take.
+    /// A client wakes the waiting task for each frame; there is no turn to take.
     fn batch_end(&self) {}
 }
 

@@ -1,4 +1,4 @@
-//! What an endpoint has done so far: plain counters, read by whoever exports metrics.
+//! The work of an endpoint so far: plain counters, for export as metrics.
 
 use std::cell::Cell;
 

@@ -1,5 +1,5 @@
-//! Cuts the bytes of a stream into frames. Whoever lies whole within one chunk is read where it lies; only what
-//! straddles two chunks is copied together.
+//! Cuts the bytes of a stream into frames. A frame that lies whole within one chunk is read where it lies; only one
+//! that straddles two chunks is copied together.
 
 use starling_wire::FrameError;
 use starling_wire::frame::{HEADER, frame_length};

@@ -1,4 +1,4 @@
-//! A node's endpoint: it listens, dials, and knows which connection leads to whom.
+//! A node's endpoint: it listens, dials, and knows which connection leads to which peer.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ use crate::peers::{Arrival, Peers};
 use crate::quic::{self, Protocols, TransportError};
 use crate::secrets::EndpointSecrets;
 
-/// What an endpoint needs to know.
+/// The settings of an endpoint.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where to listen. Port 0 takes a free one.
@@ -104,13 +104,13 @@ impl Transport {
         self.endpoint.local_addr()
     }
 
-    /// What it has done so far.
+    /// The counters of its work so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Tries once, in the background, to connect to whoever listens at `addr`, or to `expect` and nobody else.
-    /// Does nothing while such an attempt is under way, or the peer is connected, or for half a minute after it was found to
+    /// Tries once, in the background, to connect to the node that listens at `addr`, or to `expect` and no other. Does
+    /// nothing while such an attempt is under way, or the peer is connected, or for half a minute after it was found to
     /// speak no common protocol version: once upgraded, it may dial. Ends in [`Inbox::peer_up`] or
     /// [`Inbox::dial_failed`], within three seconds.
     pub fn dial(self: &Rc<Self>, addr: SocketAddr, expect: Option<NodeId>) {
@@ -152,7 +152,7 @@ impl Transport {
         links.iter().for_each(|link| link.close(Farewell::Disconnected, "disconnected"));
     }
 
-    /// Accepts and dials no more, and tells everybody, so that they start nothing new here. What is under way
+    /// Accepts and dials no more, and tells all peers and clients, so that they start nothing new here. Work under way
     /// goes on until [`Self::drain`].
     pub fn leave(&self, reason: &str) {
         if self.leaving.replace(true) {
@@ -161,7 +161,7 @@ impl Transport {
         let notice = Message::GoAway(GoAway { reason: reason.into() });
         let notice = greeting::envelope(&self.inbox.hello(), notice);
         for link in self.links() {
-            // Who cannot be told learns from the lanes being finished.
+            // An end that cannot be told learns from the lanes being finished.
             let _ = link.send(Class::Control, &notice);
         }
     }
@@ -302,7 +302,7 @@ impl Transport {
     }
 }
 
-/// Serving a peer, whoever dialed.
+/// Serving a peer, whichever end dialed.
 impl Transport {
     async fn serve_peer(
         self: Rc<Self>,
@@ -354,7 +354,7 @@ impl Transport {
         self.inbox.batch_end();
     }
 
-    /// Whoever dialed a link that nothing is sent on retires it, once it has been quiet.
+    /// The end that dialed a link that nothing is sent on retires it, once it has been quiet.
     fn retire_surplus(self: &Rc<Self>, peer: NodeId) {
         for link in self.surplus(peer) {
             spawn_local(self.clone().retire_when_quiet(peer, link));

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use crate::identity::IdentityError;
 
-/// Who may read a file.
+/// The users that may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readers {
     /// Its owner alone (mode 0600).
     Owner,
-    /// Everybody (mode 0644).
+    /// All users (mode 0644).
     Everybody,
 }
 

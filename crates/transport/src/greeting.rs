@@ -1,5 +1,5 @@
-//! The first exchange on a connection: the dialer opens the lanes and says who it is on the first of them, the
-//! other end checks that against the certificate and answers in kind, or says why not.
+//! The first exchange on a connection: the dialer opens the lanes and introduces itself on the first of them, the other
+//! end checks that against the certificate and answers in kind, or says why not.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::quic::{LANES, Protocols};
 /// Why no connection came to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GreetingError {
-    /// Nobody answered in time.
+    /// No answer came in time.
     #[error("no answer within {} ms: is a node running there, and does UDP reach it?", .0.as_millis())]
     Silent(Duration),
     /// The handshake failed: certificates, protocol, or a node that refuses connections.
@@ -35,7 +35,7 @@ pub enum GreetingError {
     /// The address is the dialer's own.
     #[error("this address is this node's own")]
     Myself,
-    /// What was said is no greeting.
+    /// The bytes that came are no greeting.
     #[error("no greeting: {0}: is the other end a node of this release?")]
     Nonsense(String),
     /// The connection was lost during the greeting.
@@ -46,7 +46,7 @@ pub enum GreetingError {
 /// A connection after both Hellos.
 #[derive(Debug)]
 pub(crate) struct Greeted {
-    /// What the other end said.
+    /// The hello of the other end.
     pub(crate) hello: Hello,
     /// The protocol version that both ends speak.
     pub(crate) protocol: u16,
@@ -55,7 +55,7 @@ pub(crate) struct Greeted {
 }
 
 impl Greeted {
-    /// What the other end said of itself as a node.
+    /// The other end's introduction as a node.
     pub(crate) fn node(&self) -> Result<&NodeHello, GreetingError> {
         node_of(&self.hello)
     }
@@ -122,7 +122,7 @@ async fn accept_lanes(connection: &Connection, protocol: Protocols) -> Result<Ve
     Ok(lanes.into_iter().flatten().collect())
 }
 
-/// Versions, cluster, and that a peer is who its certificate says.
+/// Versions, cluster, and that a peer is the one its certificate names.
 fn judge(
     connection: &Connection,
     protocol: Protocols,
@@ -138,7 +138,7 @@ fn judge(
     }
 }
 
-/// What is sent of a gap says one end's versions: each end knows its own.
+/// A refusal for versions carries those of one end: each end knows its own.
 fn refused(refusal: HelloRefusal, hello: &Hello) -> GreetingError {
     match refusal {
         HelloRefusal::Protocol { ours } => {

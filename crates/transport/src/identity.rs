@@ -1,4 +1,4 @@
-//! Who an end of a connection is: a key, a certificate of the cluster's authority, and the names in it.
+//! The identity of an end of a connection: a key, a certificate of the cluster's authority, and the names in it.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use x509_parser::extensions::GeneralName;
 
 use crate::files::{self, Readers};
 
-/// What a certificate of the cluster's authority says of its holder.
+/// The holder that a certificate of the cluster's authority names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity {
     /// This node.
@@ -38,7 +38,7 @@ pub enum IdentityError {
     Missing {
         /// The file.
         path: PathBuf,
-        /// What to do.
+        /// The advice for the operator.
         advice: &'static str,
     },
     /// A file or directory cannot be read or written.
@@ -46,7 +46,7 @@ pub enum IdentityError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// Text that should be a certificate or key is none.
@@ -56,7 +56,7 @@ pub enum IdentityError {
     Malformed {
         /// Which text.
         what: String,
-        /// What is wrong.
+        /// The flaw.
         reason: String,
     },
     /// A certificate without one of the names that the authority gives.
@@ -69,8 +69,8 @@ pub enum IdentityError {
     Generation(String),
 }
 
-/// A key, the certificate for it, and the certificate of the authority that signed it and that everybody else
-/// must have been signed by.
+/// A key, the certificate for it, and the certificate of the authority that signed it and that must have signed all
+/// others.
 #[derive(Clone)]
 pub struct Credentials {
     ca_pem: String,
@@ -126,12 +126,12 @@ impl Credentials {
         files::write(&dir.join(names.key), self.key_pem.as_bytes(), Readers::Owner)
     }
 
-    /// Whom the certificate names.
+    /// The identity that the certificate names.
     pub const fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// The authority's certificate as PEM text, for whoever shall trust this cluster.
+    /// The authority's certificate as PEM text, for a program that shall trust this cluster.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
@@ -162,12 +162,12 @@ impl Credentials {
     }
 }
 
-/// The name of a node's certificate, for whoever dials it knowing its id.
+/// The name of a node's certificate, for an end that dials it knowing its id.
 pub(crate) fn node_name(node: NodeId) -> String {
     format!("{node}{NODE_SUFFIX}")
 }
 
-/// Whom a certificate names, whoever signed it: the TLS handshake has checked that.
+/// The identity that a certificate names, without a look at the signer: the TLS handshake has checked that.
 pub(crate) fn identity_of(certificate: &CertificateDer<'_>) -> Result<Identity, IdentityError> {
     let (_, parsed) =
         x509_parser::parse_x509_certificate(certificate).map_err(|e| malformed("the certificate", e))?;
@@ -218,7 +218,7 @@ const CLIENT: Names = Names {
     advice: "name the directory of the cluster's authority, or copy the client credentials from it",
 };
 pub(crate) const CA: &str = "ca.pem";
-/// What every node answers to, for whoever dials an address without knowing whose it is.
+/// The name that every node answers to, for an end that dials an address without knowing whose it is.
 pub(crate) const ANY_NODE: &str = "node.starling";
 pub(crate) const CLIENT_NAME: &str = "client.starling";
 const NODE_SUFFIX: &str = ".node.starling";

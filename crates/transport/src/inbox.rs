@@ -1,4 +1,4 @@
-//! The seam to whoever owns an endpoint: what it is told, and when.
+//! The seam to the owner of an endpoint: what it is told, and when.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,10 +14,10 @@ use crate::link::Sink;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);
 
-/// Who takes what arrives. Called on the endpoint's own thread and free to call the endpoint. Only
-/// [`Inbox::hello`] is ever called from within a call into the endpoint (`leave`, `drain`).
+/// Receives all that arrives. Called on the endpoint's own thread and free to call the endpoint. Only [`Inbox::hello`]
+/// is ever called from within a call into the endpoint (`leave`, `drain`).
 pub trait Inbox: 'static {
-    /// What this node says of itself, as of now.
+    /// The hello that this node sends, as of now.
     fn hello(&self) -> Hello;
     /// The first connection to a peer is usable, or the first one since it restarted.
     fn peer_up(&self, peer: NodeHello, addr: SocketAddr);

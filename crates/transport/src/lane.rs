@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::counters::{self, Counters};
 
-/// What became of a frame that was offered to a lane.
+/// The outcome for a frame that was offered to a lane.
 #[derive(Debug)]
 pub(crate) enum Offer {
     /// It will be written.
@@ -40,7 +40,7 @@ pub(crate) struct Lane {
 struct Queue {
     buffer: Vec<u8>,
     frames: usize,
-    /// What the writer has taken and not yet handed to the stream.
+    /// The frames that the writer has taken and not yet handed to the stream.
     taken: Batch,
     closed: bool,
 }

@@ -47,7 +47,7 @@ impl LargeQueue {
         }
     }
 
-    /// Queues an encoded frame, unless too much is waiting. One frame always fits, whatever its size.
+    /// Queues an encoded frame, unless too much is waiting. One frame always fits, of any size.
     pub(crate) fn push(&self, frame: Vec<u8>, priority: i32) -> Sent {
         if self.closed.get() {
             return Sent::NotConnected;
@@ -127,7 +127,7 @@ async fn write_one(queue: Rc<LargeQueue>, mut stream: SendStream, frame: LargeFr
     }
 }
 
-/// What one endpoint may hold of large messages that have not arrived whole.
+/// The bytes that one endpoint may hold of large messages that have not arrived whole.
 #[derive(Debug)]
 pub(crate) struct Budget(Arc<Semaphore>);
 

@@ -5,19 +5,20 @@
 //!
 //! **Invariants.**
 //! - A peer is usable only after both Hellos, and only as the node that its certificate names.
-//! - A frame is refused above its limit before any of it is buffered; whoever sends what is no frame loses that
+//! - A frame is refused above its limit before any of it is buffered; an end that sends bytes of no frame loses that
 //!   connection and nothing else. Every queue is bounded in frames and bytes, and full is said, never waited for.
 //! - Nothing is lost by choosing among two connections to a peer, by retiring one, or by draining.
 //! - One thread, no lock and no task per request. A batch is what gathered while the last was written: no timer.
 //!
-//! **Deliberately absent.** What a message means, retries, request timeouts (`starling-node`, the client). When
-//! to dial whom: the control plane does (`starling-node`). Delivery: a queued frame is lost with its connection.
+//! **Deliberately absent.** The meaning of messages, retries, request timeouts (`starling-node`, the client). The
+//! choice of nodes to dial: the control plane's (`starling-node`). Delivery: a queued frame is lost with its
+//! connection.
 //!
-//! **How to read this crate.** Who: [`Authority`] (`authority`), [`Credentials`] (`identity`), `secrets`,
-//! `files`. Settings and their reasons: `quic`. A connection from the inside out: `cutter` (bytes to frames),
-//! `lane` and `large` (frames to bytes), `link` (all of one connection), `greeting` (before it is one). Many
-//! connections: `peers` (which leads to whom), [`Inbox`] and [`Transport`] (`endpoint`), and a client's end, [`Dialer`]
-//! (`channel`). What it counts: [`Counters`].
+//! **How to read this crate.** Identity: [`Authority`] (`authority`), [`Credentials`] (`identity`), `secrets`, `files`.
+//! Settings and their reasons: `quic`. A connection from the inside out: `cutter` (bytes to frames), `lane` and `large`
+//! (frames to bytes), `link` (all of one connection), `greeting` (before it is one). Many connections: `peers` (which
+//! leads to which peer), [`Inbox`] and [`Transport`] (`endpoint`), and a client's end, [`Dialer`] (`channel`). Its
+//! counts: [`Counters`].
 
 mod authority;
 mod channel;

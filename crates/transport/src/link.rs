@@ -2,7 +2,7 @@
 //!
 //! **Ending well.** An end that retires a link takes no more frames for it, writes what it has, waits until the
 //! other end has acknowledged the large messages, and finishes its lanes. Seeing a lane finished, the other end
-//! does the same. Who has seen all lanes finished and has everything acknowledged closes: nothing is under way
+//! does the same. An end that has seen all lanes finished and has everything acknowledged closes: nothing is under way
 //! in either direction then.
 
 use std::cell::{Cell, RefCell};
@@ -22,7 +22,7 @@ use crate::greeting::Greeted;
 use crate::lane::{Lane, Offer, write_lane};
 use crate::large::{Budget, LargeError, LargeQueue, read_one, write_large};
 
-/// What became of a message handed over for sending. `Queued` promises no delivery: the connection may be lost.
+/// The outcome for a message handed over for sending. `Queued` promises no delivery: the connection may be lost.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
@@ -39,7 +39,7 @@ pub enum Sent {
 /// Where a link's frames go.
 pub(crate) trait Sink {
     fn frame(&self, envelope: Envelope);
-    /// What arrived together has been delivered.
+    /// The frames that arrived together have been delivered.
     fn batch_end(&self);
 }
 

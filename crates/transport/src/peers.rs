@@ -26,7 +26,7 @@ struct PeerLink {
     serial: u64,
 }
 
-/// What a new link means.
+/// The meaning of a new link.
 #[derive(Debug)]
 pub(crate) enum Arrival {
     /// The peer was not connected.
@@ -110,7 +110,7 @@ impl Peers {
         self.links.get(&peer).into_iter().flatten().map(|known| known.link.clone()).collect()
     }
 
-    /// Every link to anybody.
+    /// All links, to all peers.
     pub(crate) fn all(&self) -> Vec<Rc<Link>> {
         self.links.values().flatten().map(|known| known.link.clone()).collect()
     }

@@ -22,7 +22,7 @@ use crate::secrets::EndpointSecrets;
 /// An endpoint that could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// Somebody else listens there.
+    /// Another process listens there.
     #[error("UDP port {0} is in use: stop the other process, or choose another QUIC address")]
     PortInUse(SocketAddr),
     /// The socket failed.
@@ -30,17 +30,17 @@ pub enum TransportError {
     Socket {
         /// The address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The credentials are somebody else's.
+    /// The credentials are another node's.
     #[error(
         "these are the credentials of {certified}, not of node {node}: they stay with their data directory"
     )]
     OtherNode {
         /// This node.
         node: NodeId,
-        /// Whom the certificate names.
+        /// The identity that the certificate names.
         certified: Identity,
     },
     /// Keys or certificates cannot be used.
@@ -51,7 +51,7 @@ pub enum TransportError {
     Tls(String),
 }
 
-/// Whom a connection is for; each has its own ALPN, so that roles are settled before the first frame.
+/// The kind of peer that a connection is for; each has its own ALPN, so that roles are settled before the first frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocols {
     /// Node to node.
@@ -215,6 +215,6 @@ pub(crate) const LARGE_STREAMS: u32 = 8;
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 32 << 20;
 
-// Large messages that nobody reads yet must not keep the lanes from their share.
+// Large messages that are not read yet must not keep the lanes from their share.
 const _: () = assert!((LANES + LARGE_STREAMS) * STREAM_WINDOW <= CONNECTION_WINDOW);
 const _: () = assert!(MTU as usize * 10 <= 65_507);

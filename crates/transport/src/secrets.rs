@@ -1,4 +1,4 @@
-//! What an endpoint must remember over a restart so that its old connections end at once.
+//! The secrets that an endpoint must remember over a restart so that its old connections end at once.
 //!
 //! A peer that sends to a restarted node gets a stateless reset (RFC 9000, section 10.3) only if the node can
 //! derive the token it once announced: 24 ms instead of the idle timeout. Both keys are therefore kept beside
@@ -28,7 +28,7 @@ impl fmt::Debug for EndpointSecrets {
 }
 
 impl EndpointSecrets {
-    /// New ones, for an endpoint nobody will miss: a client's.
+    /// New ones, for an endpoint that no peer will miss: a client's.
     pub fn random() -> Result<Self, IdentityError> {
         let mut bytes = [0; LENGTH];
         let filled = SystemRandom::new().fill(&mut bytes);
@@ -37,7 +37,7 @@ impl EndpointSecrets {
     }
 
     /// Those of `dir` (file `endpoint.key`, mode 0600), made if there are none, or if the file is empty or holds zeros
-    /// instead: some file systems leave that after a power cut, and with such keys anybody could end this node's
+    /// instead: some file systems leave that after a power cut, and with such keys any host could end this node's
     /// connections. New ones cost no more than that peers notice this start later.
     pub fn open_or_create(dir: &Path) -> Result<Self, IdentityError> {
         let _held = files::lock_dir(dir)?;

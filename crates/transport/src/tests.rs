@@ -23,7 +23,7 @@ use crate::{
     Authority, ClientId, Config, EndpointSecrets, GreetingError, Inbox, Sent, Transport, TransportError,
 };
 
-/// What an inbox was told.
+/// The calls that an inbox got.
 #[derive(Debug, Clone, PartialEq)]
 enum Told {
     Up(NodeId),

@@ -24,7 +24,7 @@ impl RecordCache {
         self.records.get(key)
     }
 
-    /// As [`Self::get`], for one who is no reader.
+    /// As [`Self::get`], for a caller that is no reader.
     pub(crate) fn peek(&self, key: &CellKey) -> Option<&Arc<Record>> {
         self.records.peek(key)
     }

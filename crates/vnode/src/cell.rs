@@ -35,14 +35,14 @@ impl Task {
     }
 }
 
-/// A record on its way to disk, and who waits for it.
+/// A record on its way to disk, and the operations that wait for it.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     pub(crate) ticket: Ticket,
     pub(crate) record: Arc<Record>,
     pub(crate) durable: bool,
     pub(crate) waiters: Vec<OpId>,
-    /// What the waiters are told.
+    /// The result that the waiters are told.
     pub(crate) done: Done,
     /// The client request it was staged for: forgotten again if the commit fails, or a retry would be told
     /// that a write is there which is not.
@@ -62,7 +62,7 @@ pub(crate) struct Unsettled {
 /// A key that has work. An idle key is in the cache, or only on disk.
 #[derive(Debug, Default)]
 pub(crate) struct Cell {
-    /// What reads see; `None` until it is loaded.
+    /// The record that reads see; `None` until it is loaded.
     pub(crate) committed: Option<Arc<Record>>,
     /// Oldest first; each was computed from the one before.
     pub(crate) staged: VecDeque<InFlight>,
@@ -71,7 +71,7 @@ pub(crate) struct Cell {
     /// The row is not looked at before these commits have ended: another of the key has failed, and what the disk shows
     /// until then may not last.
     pub(crate) unsettled: Option<Unsettled>,
-    /// Why the row cannot be read. What is committed is empty then, which is right for merges and wrong for reads.
+    /// Why the row cannot be read. The committed record is empty then, which is right for merges and wrong for reads.
     pub(crate) damage: Option<String>,
 }
 
@@ -80,12 +80,12 @@ impl Cell {
         Self { committed: Some(record), ..Self::default() }
     }
 
-    /// What the next change starts from; `None` until it is loaded.
+    /// The record that the next change starts from; `None` until it is loaded.
     pub(crate) fn base(&self) -> Option<&Arc<Record>> {
         self.staged.back().map(|s| &s.record).or(self.committed.as_ref())
     }
 
-    /// What reads see.
+    /// The record that reads see.
     pub(crate) fn shown(&self) -> Option<&Arc<Record>> {
         if planted::on(Bug::StagedShows) {
             return self.base();

@@ -1,4 +1,4 @@
-//! What a writer may claim to have seen.
+//! The limits of the versions that a writer may claim to have seen.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the vnodes count.
+//! The counters of the vnodes.
 
 starling_types::counters! {
     /// What the machine has counted since it started.

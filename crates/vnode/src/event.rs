@@ -1,4 +1,4 @@
-//! What goes into the machine and what comes out of it.
+//! The events that go into the machine and the effects that come out of it.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub struct ClientWrite {
     pub key: QualifiedKey,
     /// A value or a tombstone.
     pub payload: Payload,
-    /// What it replaces.
+    /// The versions it replaces.
     pub replaces: Replaces,
     /// When the value reads as absent.
     pub expires_at: Option<WallTime>,
@@ -59,12 +59,12 @@ pub struct ClientWrite {
     pub vouched: Hlc,
 }
 
-/// What a write replaces.
+/// The versions that a write replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replaces {
-    /// What its writer has seen.
+    /// Those that its writer has seen.
     Seen(VersionVector),
-    /// Whatever this replica holds, and what others were heard to hold: a blind write.
+    /// All that this replica holds, and that others were heard to hold: a blind write.
     All(VersionVector),
 }
 
@@ -124,7 +124,7 @@ pub enum Effect {
         op: OpId,
         /// The keyspace.
         space: Space,
-        /// What the keys start with.
+        /// The prefix of the keys.
         prefix: Bytes,
         /// The first key.
         from: Option<Bytes>,
@@ -189,15 +189,15 @@ pub enum ScanRange {
 pub struct RecordPage {
     /// Where each is held, and the record.
     pub records: Vec<(CellKey, Arc<Record>)>,
-    /// What of it is damaged: ranges that the engine cannot read, and rows that are no records.
+    /// The damaged rows of it: ranges that the engine cannot read, and rows that are no records.
     pub damaged: Vec<RowRange>,
-    /// What could not be read this time, and may be the next.
+    /// The ranges that could not be read this time, and may be the next.
     pub unread: Vec<RowRange>,
     /// The row key that the next page begins with, if there is one.
     pub next: Option<Bytes>,
 }
 
-/// What an operation came to.
+/// The result of an operation.
 #[derive(Debug, Clone)]
 pub enum Done {
     /// A coordinate or merge: committed as asked and visible.
@@ -253,9 +253,9 @@ pub enum Refused {
          changed: read the key, and write one value with the context of that read in place of its siblings"
     )]
     TooLarge {
-        /// What the record would have.
+        /// The size that the record would have.
         bytes: usize,
-        /// What it may have.
+        /// The size that it may have.
         limit: usize,
     },
     /// The row could not be read; nothing was changed.

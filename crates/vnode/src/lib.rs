@@ -9,10 +9,10 @@
 //!   *staged* record, so no read-modify-write is lost.
 //! - A record is visible to reads, and acked, only when its commit is durable (as asked).
 //! - A dot is minted only by a vnode of an owner, above everything the client and the record have seen, under an
-//!   actor that never outlives an unclean stop. What the clock promises a restart is durable before the ack.
+//!   actor that never outlives an unclean stop. The ceiling that the clock leaves a restart is durable before the ack.
 //! - A request id that was seen once never inserts a value again.
 //!
-//! **Deliberately absent.** Who owns what, quorums and peers (`starling-coordinator`), files
+//! **Deliberately absent.** Ownership, quorums and peers (`starling-coordinator`), files
 //! (`starling-storage`): loads and commits are effects, answered by events.
 //!
 //! **How to read this crate.** [`event`] what goes in and out, [`rows`] how a record lies on disk, [`vnodes`]

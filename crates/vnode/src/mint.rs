@@ -1,4 +1,4 @@
-//! Who may make dots: the node's clock with its durable ceiling, and one actor per vnode.
+//! The right to mint dots: the node's clock with its durable ceiling, and one actor per vnode.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) struct Minting {
 pub(crate) struct Mint {
     clock: HlcClock,
     actors: BTreeMap<PartitionId, ActorId>,
-    /// Those of the last stop, until somebody confirms that it was the last.
+    /// Those of the last stop, until it is confirmed that it was the last.
     inherited: BTreeMap<PartitionId, ActorId>,
     rng: rand::rngs::ChaCha8Rng,
     lease_asked: Option<Hlc>,
@@ -74,7 +74,7 @@ impl Mint {
         }
     }
 
-    /// After a commit that failed behind a dot already sent: nobody will use that actor again.
+    /// After a commit that failed behind a dot already sent: that actor is never used again.
     pub(crate) fn retire(&mut self, partition: PartitionId) {
         self.actors.remove(&partition);
         self.inherited.remove(&partition);

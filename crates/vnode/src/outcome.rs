@@ -1,4 +1,4 @@
-//! What the disk answers: rows, or why there are none; commits, or why they were not made.
+//! Answers of the disk: rows, or why there are none; commits, or why they were not made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Vnodes {
         self.run(now, &key, out);
     }
 
-    /// What the row held, this vnode has forgotten: it goes on under another name (semantics, section 2).
+    /// The vnode has forgotten what the row held: it goes on under another name (semantics, section 2).
     fn damaged(&mut self, key: &CellKey, why: String, out: &mut Vec<Effect>) {
         self.counters.load_errors += 1;
         self.counters.damaged += 1;
@@ -89,7 +89,7 @@ impl Vnodes {
 
     /// Deletes a row that cannot be read.
     pub(crate) fn discard(&mut self, key: &CellKey, cell: &mut Cell, op: OpId, out: &mut Vec<Effect>) {
-        // Whatever is being written takes the damaged row's place.
+        // The write under way, if there is one, takes the damaged row's place.
         if cell.damage.is_none() || !cell.staged.is_empty() {
             return out.push(Effect::Done(op, Ok(Done::Discarded(false))));
         }
@@ -179,8 +179,8 @@ impl Vnodes {
         self.run(now, key, out);
     }
 
-    /// The dots of this cell's staged writes may live on other nodes while this one forgot them: nobody mints
-    /// under the vnode's actor again, and the next access reads the disk, once all of them have ended.
+    /// The dots of this cell's staged writes may be on other nodes while this one forgot them: the vnode's actor mints
+    /// no more, and the next access reads the disk, once all of them have ended.
     fn commit_failed(&mut self, key: &CellKey, failure: &CommitFailure, out: &mut Vec<Effect>) {
         if key.kind == CellKind::Data && !planted::on(Bug::ActorNotRetired) {
             self.mint.retire(self.bits.partition_of(key.key.token()));

@@ -19,7 +19,7 @@ pub(crate) struct RequestMemory {
     /// Further dots of requests that were made twice.
     twins: BTreeMap<(RequestId, Token), Vec<Dot>>,
     ages: VecDeque<(Instant, RequestId, Token)>,
-    /// What arrived until then may be forgotten: the start of this life, or what was crowded out.
+    /// All that arrived until then may be forgotten: the start of this run, or what was crowded out.
     since: Instant,
 }
 
@@ -30,7 +30,7 @@ struct Known {
 }
 
 impl RequestMemory {
-    /// The memory of a life that began at `started`.
+    /// The memory of a run that began at `started`.
     pub(crate) fn new(started: Instant) -> Self {
         Self { since: started, ..Self::default() }
     }

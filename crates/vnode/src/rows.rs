@@ -1,4 +1,4 @@
-//! How records lie on disk: token first, so that a partition is one contiguous range whatever Q is.
+//! How records lie on disk: token first, so that a partition is one contiguous range for any Q.
 //!
 //! ```text
 //! data   token u64 | generation u32 | bucket | 0x00 | key
@@ -88,8 +88,8 @@ pub fn hints_for(target: NodeId) -> Bytes {
     Bytes::copy_from_slice(&target.bits().to_be_bytes())
 }
 
-/// What a hint row's key holds: for whom, the token, bucket and key; `None` if it is no hint row's. Whether the token is
-/// the key's, only who knows the cluster's seed can tell.
+/// The fields of a hint row's key: target, token, bucket and key; `None` if it is no hint row's. Only a reader that
+/// knows the cluster's seed can tell whether the token is the key's.
 pub fn hint_parts(row: &[u8]) -> Option<(NodeId, Token, BucketName, Key)> {
     let (target, rest) = row.split_first_chunk::<8>()?;
     let (token, rest) = rest.split_first_chunk::<8>()?;
@@ -101,7 +101,7 @@ pub fn hint_parts(row: &[u8]) -> Option<(NodeId, Token, BucketName, Key)> {
 }
 
 /// Which record a data row is: its token, the partition's generation, bucket and key; `None` if the row's key is no
-/// data row's. Whether the token is the key's, only who knows the cluster's seed can tell.
+/// data row's. Only a reader that knows the cluster's seed can tell whether the token is the key's.
 pub fn parse_data(row: &[u8]) -> Option<(Token, u32, BucketName, Key)> {
     let (token, rest) = row.split_first_chunk::<8>()?;
     let (generation, rest) = rest.split_first_chunk::<4>()?;

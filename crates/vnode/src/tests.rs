@@ -52,14 +52,14 @@ struct Bench {
     loads: VecDeque<CellKey>,
     scans: VecDeque<(OpId, Space, Bytes, Option<Bytes>)>,
     commits: VecDeque<Commit>,
-    /// What became another, in order.
+    /// The cells whose record became another, in order.
     changed: Vec<Changed>,
     staged: BTreeMap<OpId, Staged>,
     done: BTreeMap<OpId, Result<Done, Refused>>,
     damaged: Vec<CellKey>,
-    /// What a load sees.
+    /// The rows that a load sees.
     written: Rows,
-    /// What a crash leaves.
+    /// The rows that a crash leaves.
     synced: Rows,
     next_op: u64,
 }
@@ -86,7 +86,7 @@ impl Bench {
 
     fn over(rows: Rows, boot: Boot) -> Self {
         let wall = WallTime::from_millis(NOON);
-        // Each life has requests of its own.
+        // Each run has requests of its own.
         let next_op = boot.seed << 20;
         Self {
             vnodes: Vnodes::new(boot, PartitionBits::DEFAULT),
@@ -219,7 +219,7 @@ impl Bench {
         }
     }
 
-    /// What a finished read showed.
+    /// The record that a finished read showed.
     fn shown(&self, op: OpId) -> Arc<Record> {
         match self.done.get(&op) {
             Some(Ok(Done::Read(record))) => Arc::clone(record),
@@ -274,7 +274,7 @@ fn client_write(request: RequestId, key: &str, text: &str, seen: Option<VersionV
     }
 }
 
-/// What another node wrote: its actor, its clock `ms` after noon.
+/// A write of another node: its actor, its clock `ms` after noon.
 fn foreign(actor: u64, ms: u64, text: &str) -> Record {
     let dot = Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_parts(NOON + ms, 0) };
     Record::default().write(Mint::plain(&VersionVector::new(), dot, value(text)))

@@ -1,5 +1,5 @@
-//! One request may be tried several times, by different nodes. What each try may replace, and where its dot may lie
-//! (semantics, section 3, *one id, one value*).
+//! One request may be tried several times, by different nodes. The limits of each: the versions that it may replace,
+//! and the times at which its dot may lie (semantics, section 3, *one id, one value*).
 
 use std::borrow::Cow;
 
@@ -44,9 +44,9 @@ impl Tries {
         self.attempt == 0 && self.elsewhere.is_none()
     }
 
-    /// What a blind write may replace of `context`. What lies further ahead of `wall`, and of the window, than any right
-    /// clock is replaced by a first try as it is: what has seen a later try lies there only if that try was made above
-    /// such an outlying time, and whoever holds that knows the request.
+    /// The part of `context` that a blind write may replace. Versions that lie further ahead of `wall`, and of the
+    /// window, than any right clock are replaced by a first try as they are: one that has seen a later try lies there
+    /// only if that try was made above such an outlying time, and a replica that holds that knows the request.
     pub(crate) fn bounded<'c>(
         &self,
         first: bool,
@@ -75,7 +75,7 @@ impl Tries {
         }
     }
 
-    /// What counts as the time of the write where the last one wins, for a dot at `hlc` that replaces up to `highest`:
+    /// The time that counts as the write's where the last one wins, for a dot at `hlc` that replaces up to `highest`:
     /// that of the request, whichever try made it. `None` is the dot's own.
     pub(crate) fn rank(&self, first: bool, hlc: Hlc, highest: Hlc) -> Option<Hlc> {
         let time = match first {

@@ -20,14 +20,14 @@ use crate::recall::RequestMemory;
 use crate::rows::{self, CellKey};
 use crate::write::Incoming;
 
-/// What a start knows of the stop before it.
+/// The knowledge that a start has of the stop before it.
 #[derive(Debug)]
 pub struct Boot {
     /// The durable ceiling of the hybrid logical clock.
     pub ceiling: Hlc,
     /// The actors of a clean stop; empty after any other. They go on only after [`Vnodes::inherit_actors`].
     pub actors: BTreeMap<PartitionId, ActorId>,
-    /// When this life began: what came before it is not remembered.
+    /// When this run began: all that came before it is not remembered.
     pub started: Instant,
     /// Seed of the machine's randomness.
     pub seed: u64,
@@ -37,7 +37,7 @@ pub struct Boot {
     pub max_value: usize,
 }
 
-/// What is kept for one absent owner.
+/// The tally of the hints kept for one absent owner.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct HintTally {
     /// Rows.
@@ -63,7 +63,7 @@ pub struct Vnodes {
     pub(crate) given_up: Amnesty,
     pub(crate) tickets: TokenMap<Ticket, Pending>,
     pub(crate) scans: BTreeMap<OpId, Space>,
-    /// What the cluster's keys are hashed with.
+    /// The seed that the cluster's keys are hashed with.
     pub(crate) seed: u64,
     next_ticket: u64,
     /// When the last mint was far ahead of the wall for its key's sake, and by how much.
@@ -137,7 +137,7 @@ impl Vnodes {
         self.mint.inherit();
     }
 
-    /// What the vnode has acked may be forgotten: it mints under another name from now on.
+    /// Acked writes of the vnode may be forgotten: it mints under another name from now on.
     pub fn retire_actor(&mut self, partition: PartitionId) {
         self.mint.retire(partition);
     }
@@ -298,7 +298,7 @@ impl Vnodes {
     }
 
     /// As [`Self::stage`], with the clock's ceiling in the same batch if one is due. Nothing is acked that rests on a
-    /// ceiling that is not durable, so a batch that must carry one is fsynced, whatever the bucket says.
+    /// ceiling that is not durable, so a batch that must carry one is fsynced, even where the bucket asks for none.
     pub(crate) fn stage_minted(
         &mut self,
         key: &CellKey,
@@ -392,7 +392,7 @@ impl Vnodes {
         self.hints.retain(|_, tally| tally.rows > 0);
     }
 
-    /// What is kept for whom.
+    /// The tally of hints by target.
     pub const fn hints(&self) -> &BTreeMap<NodeId, HintTally> {
         &self.hints
     }
@@ -409,7 +409,7 @@ impl Vnodes {
         ticket
     }
 
-    /// Raises the ceiling ahead of need, in a commit of its own that nobody waits for.
+    /// Raises the ceiling ahead of need, in a commit of its own that no operation waits for.
     fn renew_lease(&mut self, out: &mut Vec<Effect>) {
         let Some(ceiling) = self.mint.lease_due() else {
             return;

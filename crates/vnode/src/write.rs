@@ -101,7 +101,7 @@ impl Vnodes {
         self.stage_minted(key, cell, stage, minting, out);
     }
 
-    /// What is known here of other tries of the request: the dot that one made, or why this one may not be.
+    /// The knowledge here of other tries of the request: the dot that one made, or why this one may not be.
     fn made_before(&mut self, write: &ClientWrite, base: &Record) -> Option<Result<Dot, Refused>> {
         let (request, token) = (write.request, write.key.token());
         let remembered = self.requests.dot(request, token);
@@ -205,8 +205,8 @@ impl Vnodes {
         );
     }
 
-    /// Hints, repairs and sweeps bring no word of requests but what the record itself bears: its values' ids. Who answers
-    /// for having heard of no try must know them too, also when many others have been replaced since.
+    /// Hints, repairs and sweeps say nothing of requests beyond the record itself: its values' ids. A replica that
+    /// answers for having heard of no try must know them too, also when many others have been replaced since.
     fn remember_made(&mut self, now: Now, token: Token, record: &Record, origin: Option<Origin>) {
         // Nearly every record of a client's write has that write alone, which is remembered already.
         let told = origin.map(|origin| origin.dot);
@@ -282,8 +282,8 @@ pub(crate) struct Incoming {
     pub(crate) durable: bool,
 }
 
-/// What the write replaces: what its writer has seen; or, if it is blind, what others were heard to hold together with
-/// what this replica holds at this moment.
+/// The versions that the write replaces: those its writer has seen; or, if it is blind, those that others were heard to
+/// hold together with those of this replica at this moment.
 fn replaced<'w>(
     write: &'w ClientWrite,
     base: &'w Record,

@@ -1,4 +1,4 @@
-//! What an application asks: the one request type that RESP, HTTP and the native client all produce.
+//! Requests of applications: the one request type that RESP, HTTP and the native client all produce.
 
 mod receipt;
 
@@ -30,14 +30,14 @@ pub struct KvRequest {
     pub began: WallTime,
     /// Time limit of this try in milliseconds since it began, at most [`limits::MAX_TIMEOUT`]; 0 takes the default.
     pub timeout_ms: u32,
-    /// Milliseconds since this try began after which whoever sent it may try elsewhere; 0 says that it never will:
-    /// this is the only try there is.
+    /// Milliseconds since this try began after which its sender may try elsewhere; 0 says that it never will: this is
+    /// the only try there is.
     pub patience_ms: u32,
     /// The bucket.
     pub bucket: BucketName,
     /// The key within the bucket.
     pub key: Key,
-    /// What to do.
+    /// The operation.
     pub op: KvOp,
     /// Quorums other than the bucket's.
     pub quorum: QuorumChoice,
@@ -87,7 +87,7 @@ impl KvRequest {
         }
     }
 
-    /// When nobody waits for this try any more.
+    /// The time at which no client waits for this try any more.
     pub fn ends(&self) -> WallTime {
         self.began.after(self.timeout())
     }
@@ -98,8 +98,8 @@ impl KvRequest {
         (self.patience_ms > 0).then(|| self.began.after(patience))
     }
 
-    /// M of the rule *one id, one value* (semantics, section 3): what is minted above it comes after the first try,
-    /// whoever's clock is asked. The same for every try, whatever its own time limit.
+    /// M of the rule *one id, one value* (semantics, section 3): what is minted above it comes after the first try, by
+    /// every node's clock. The same for every try, whatever its own time limit.
     pub fn first_try_ends(&self) -> WallTime {
         self.issued.after(limits::FIRST_TRY_WINDOW)
     }
@@ -122,7 +122,7 @@ pub enum KvOp {
     Put {
         /// The value.
         value: Bytes,
-        /// What the writer has seen.
+        /// The versions that the writer has seen.
         seen: Seen,
         /// Life of the value in milliseconds; the bucket's default otherwise.
         ttl_ms: Option<u64>,
@@ -130,7 +130,7 @@ pub enum KvOp {
     /// Write a tombstone.
     #[serde(rename = "d")]
     Delete {
-        /// What the writer has seen.
+        /// The versions that the writer has seen.
         seen: Seen,
     },
 }
@@ -141,7 +141,7 @@ impl KvOp {
         !matches!(self, Self::Get)
     }
 
-    /// What a write has seen.
+    /// The versions that a write has seen.
     pub const fn seen(&self) -> Option<&Seen> {
         match self {
             Self::Get => None,
@@ -149,7 +149,7 @@ impl KvOp {
         }
     }
 
-    /// The word for metrics and logs.
+    /// The name for metrics and logs.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Get => "get",
@@ -159,19 +159,19 @@ impl KvOp {
     }
 }
 
-/// What a writer has seen: exactly that is replaced by its write.
+/// The versions that a writer has seen: exactly those are replaced by its write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seen {
-    /// Nothing: the value becomes a sibling of whatever is there.
+    /// Nothing: the value becomes a sibling of all that is there.
     #[serde(rename = "n")]
     Nothing,
-    /// Whatever the coordinating replica holds, which may lag behind what was acked elsewhere.
+    /// All that the coordinating replica holds, which may lag behind what was acked elsewhere.
     #[serde(rename = "l")]
     Local,
     /// Every write that W owners had acked before this one began: what a blind writer means.
     #[serde(rename = "q")]
     Quorum,
-    /// What an earlier read or write returned (a context token).
+    /// A context token that an earlier read or write returned.
     #[serde(rename = "c")]
     Context(Bytes),
 }
@@ -201,19 +201,19 @@ pub enum KvReply {
     Failed(Failure),
 }
 
-/// What a read saw.
+/// The answer of a read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadReply {
     /// The values, oldest first; none when the key is absent, several when writes were concurrent.
     pub siblings: Vec<SiblingView>,
-    /// What this read has seen, for the write that follows it; `None` when there never was anything.
+    /// The versions that this read has seen, for the write that follows it; `None` when there never was anything.
     pub context: Option<Bytes>,
     /// The newest delete, or value that has expired, that stands beside the values, if one does.
     pub deleted: Option<Dot>,
 }
 
 impl ReadReply {
-    /// What a client without a notion of siblings is shown: the value with the highest dot, unless a delete that it
+    /// The value shown to a client without a notion of siblings: the one with the highest dot, unless a delete that it
     /// has not seen is newer still.
     pub fn newest(&self) -> Option<&SiblingView> {
         let hidden = |value: &&SiblingView| self.deleted.is_none_or(|delete| delete < value.dot);
@@ -241,11 +241,11 @@ pub struct WriteReply {
     pub siblings: u32,
     /// Whether the coordinating replica held a live value before.
     pub existed: bool,
-    /// What was done, on whom.
+    /// The receipt: what was done, on which nodes.
     pub receipt: Receipt,
 }
 
-/// What a write has to show for itself (semantics, section 3).
+/// The evidence that a write returns (semantics, section 3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The write's dot; `None` for a delete that had nothing to do: every owner holds no record at all.
@@ -262,11 +262,11 @@ pub struct Receipt {
     pub n: u8,
     /// Whether every ack means fsynced.
     pub durable: bool,
-    /// Owners that did not answer and for whom a hint is kept.
+    /// Owners that did not answer and for which a hint is kept.
     pub hinted: u8,
     /// A blind write heard too few owners to be sure that it replaces all that was acked before it.
     pub partial: bool,
-    /// W was below the bucket's `least_w`: after a loss of this write's copies nobody answers for it.
+    /// W was below the bucket's `least_w`: after a loss of this write's copies no owner answers for it.
     pub unvouched: bool,
 }
 
@@ -276,9 +276,9 @@ pub struct Receipt {
 pub struct Failure {
     /// The class of the failure.
     pub kind: FailureKind,
-    /// What became of the write.
+    /// The outcome of the write.
     pub outcome: Outcome,
-    /// What happened and what to do, for a person.
+    /// The cause and the remedy, for a person.
     pub detail: String,
     /// When to try again, if the node is overloaded or not ready.
     pub retry_after_ms: Option<u32>,
@@ -337,7 +337,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// The word that all interfaces use.
+    /// The name that all interfaces use.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
@@ -354,7 +354,7 @@ impl FailureKind {
     }
 }
 
-/// What an operator's tool asks of one node.
+/// A request of an operator's tool to one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AdminRequest {
     /// Form a cluster of these empty, running nodes.
@@ -374,7 +374,7 @@ pub enum AdminRequest {
     BucketSet {
         /// Its name.
         name: BucketName,
-        /// What is different from the defaults, or from what is.
+        /// The differences from the defaults, or from the present properties.
         changes: BucketChanges,
         /// Whether it must be new; otherwise it must exist.
         create: bool,
@@ -385,7 +385,7 @@ pub enum AdminRequest {
     Export(Export),
     /// Nothing more of what this node lost can come back: a key that it does not hold is absent from now on.
     AcceptLosses {
-        /// This partition; all that wait for such a word otherwise.
+        /// This partition; otherwise all that wait for an acceptance.
         partition: Option<PartitionId>,
         /// Owners that do not answer now never will again: they are not waited for.
         without_silent: bool,

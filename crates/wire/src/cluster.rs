@@ -18,7 +18,7 @@ pub struct Decide {
     pub layout: Layout,
 }
 
-/// What a node holds of the state that every member shares.
+/// A node's copy of the state that every member shares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedState {
     /// The sender.
@@ -27,12 +27,13 @@ pub struct SharedState {
     pub layout: Option<Layout>,
     /// Whether the sender wants the receiver's state in return: once all that it has heard is durable.
     pub reply: bool,
-    /// The buckets whose properties somebody has set, in order of their names.
+    /// The buckets whose properties were set explicitly, in order of their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buckets: Vec<BucketRegister>,
 }
 
-/// The properties of one bucket, and who set them: of two for one bucket, the one with the higher stamp counts.
+/// The properties of one bucket, and the node that set them: of two for one bucket, the one with the higher stamp
+/// counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketRegister {
     /// The bucket.
@@ -44,7 +45,7 @@ pub struct BucketRegister {
 }
 
 impl BucketRegister {
-    /// What it is compared by.
+    /// The stamp that it is compared by.
     pub const fn stamp(&self) -> PropsStamp {
         PropsStamp::new(self.props.version, self.by)
     }

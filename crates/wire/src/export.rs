@@ -1,4 +1,4 @@
-//! A node's own rows, page by page, for who keeps a copy of them.
+//! A node's own rows, page by page, for a backup.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -30,7 +30,7 @@ pub struct Envelope {
     pub exchange: ExchangeId,
     /// Milliseconds until the sender loses interest; 0 for no deadline.
     pub deadline_ms: u32,
-    /// What is said.
+    /// The message.
     pub message: Message,
 }
 
@@ -51,7 +51,7 @@ pub enum FrameError {
     Body {
         /// The op code.
         op: u16,
-        /// What is wrong.
+        /// The error in the body.
         error: BodyError,
     },
 }
@@ -84,7 +84,7 @@ impl Envelope {
         out.put_u128(self.exchange.bits());
         out.put_u32(self.deadline_ms);
         if let Err(error) = self.message.encode(out) {
-            // What is in `out` already must stay a stream of whole frames.
+            // The bytes in `out` already must stay a stream of whole frames.
             out.truncate(start);
             let op = self.message.op();
             return Err(FrameError::Body { op, error });
@@ -173,7 +173,7 @@ pub(crate) fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyErr
     }
 }
 
-/// Takes no value, and looks into none: whatever begins is refused at its first byte.
+/// Takes no value, and looks into none: any value that begins is refused at its first byte.
 struct Nothing;
 
 impl Visitor<'_> for Nothing {

@@ -1,6 +1,6 @@
-//! Who is there: the messages of the membership protocol (SWIM, Das et al. 2002, with Lifeguard, Dadgar et al.
-//! 2018). Every message carries the sender's own version of itself, a digest of its member table, and as many
-//! rumours as fit; a message that may be lost stays under [`DATAGRAM_BUDGET`].
+//! Membership: the messages of the protocol (SWIM, Das et al. 2002, with Lifeguard, Dadgar et al. 2018). Every message
+//! carries the sender's own version of itself, a digest of its member table, and as many rumours as fit; a message that
+//! may be lost stays under [`DATAGRAM_BUDGET`].
 
 use std::net::SocketAddr;
 
@@ -18,11 +18,11 @@ pub const MAX_NAME: usize = 64;
 pub const MAX_ZONE: usize = 64;
 /// Longest software version, in bytes.
 pub const MAX_VERSION: usize = 32;
-/// Highest generation or incarnation that anybody believes. Counting up once a microsecond reaches it in
-/// 146,000 years, so a higher one is damage; believing it would leave its owner no number to answer with.
+/// Highest generation or incarnation that a node believes. Counting up once a microsecond reaches it in 146,000 years,
+/// so a higher one is damage; believing it would leave its owner no number to answer with.
 pub const LAST_COUNT: u64 = 1 << 62;
 
-/// What a node says of itself; only the node itself raises its generation or incarnation.
+/// The properties that a node announces of itself; only the node itself raises its generation or incarnation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MemberInfo {
     /// Its identity.
@@ -69,13 +69,13 @@ fn address_weight(address: Option<SocketAddr>) -> usize {
     }
 }
 
-/// What is said of a member. In the order in which, at one incarnation, the later wins.
+/// The state claimed of a member. In the order in which, at one incarnation, the later wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
 pub enum Status {
     /// It answers.
     Alive,
-    /// It did not answer somebody; it has until a deadline to refute.
+    /// It did not answer another member; it has until a deadline to refute.
     Suspect,
     /// It did not refute. Placement is not touched: only hints and quorums look elsewhere.
     Dead,
@@ -116,7 +116,7 @@ impl TryFrom<u8> for Status {
 /// All that is known of a member: enough to add it to a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// What it says of itself.
+    /// The properties that it announces of itself.
     pub info: MemberInfo,
     /// Raised by the member alone, to refute; 0 is hearsay, the member itself starts at 1.
     pub incarnation: u64,
@@ -127,15 +127,15 @@ pub struct Record {
 /// A status without the rest: what a table that has the member needs, and all that a Compare says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// Of whom.
+    /// The member that it is about.
     pub node: NodeId,
-    /// Which of its lives.
+    /// The member's generation.
     pub generation: Generation,
-    /// Which word of it this answers.
+    /// The incarnation of the member that this answers.
     pub incarnation: u64,
     /// How it is.
     pub status: Status,
-    /// Who says so: a suspicion counts once per accuser.
+    /// The accuser: a suspicion counts once per accuser.
     pub by: NodeId,
 }
 
@@ -151,7 +151,7 @@ pub enum Rumour {
 }
 
 impl Rumour {
-    /// Of whom.
+    /// The member that it is about.
     pub fn node(&self) -> NodeId {
         match self {
             Self::Record(record) => record.info.node,
@@ -168,7 +168,7 @@ impl Rumour {
     }
 }
 
-/// What a message is for.
+/// The purpose of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
     /// Are you there?
@@ -189,7 +189,7 @@ pub enum Body {
     PingFor {
         /// Chosen by the sender, returned in Reached or Unreached.
         seq: u64,
-        /// Whom to ping.
+        /// The node to ping.
         target: NodeId,
     },
     /// The target of a PingFor answered.
@@ -209,11 +209,11 @@ pub enum Body {
         /// One claim a member, the sender included.
         claims: Vec<Claim>,
     },
-    /// What a Compare, or a Delta's `wanted`, showed to be missing.
+    /// The records that a Compare, or a Delta's `wanted`, showed to be missing.
     Delta {
         /// Where the sender's knowledge is newer.
         records: Vec<Record>,
-        /// Of whom the receiver's knowledge is newer: to be answered by one more Delta, which wants nothing.
+        /// Members of which the receiver's knowledge is newer: to be answered by one more Delta, which wants nothing.
         wanted: Vec<NodeId>,
     },
 }
@@ -221,15 +221,15 @@ pub enum Body {
 /// One gossip message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// The sender's generation: its own word.
+    /// The sender's generation, by its own claim.
     pub generation: Generation,
-    /// The sender's incarnation: its own word.
+    /// The sender's incarnation, by its own claim.
     pub incarnation: u64,
     /// Digest of the sender's member table; unequal tables are compared.
     pub members: u64,
     /// Digest of the cluster state the sender's control plane holds.
     pub shared: u64,
-    /// What it is for.
+    /// Its purpose.
     pub body: Body,
     /// News.
     pub rumours: Vec<Rumour>,

@@ -10,13 +10,13 @@ use starling_types::{ClusterId, Generation, LayoutVersion, NodeId, WallTime};
 
 use crate::gossip::MemberInfo;
 
-/// The lowest and highest protocol version that this release speaks. What each of them brought: docs/design/versions.md.
+/// The lowest and highest protocol version that this release speaks. The changes of each: docs/design/versions.md.
 pub const PROTOCOLS: (u16, u16) = (2, 3);
 
-/// What either end says of itself. A client names no node.
+/// The introduction of either end. A client names no node.
 ///
 /// From protocol 3 on it may be longer than the reader knows, and so may [`NodeHello`]. A field that is appended has a
-/// `#[serde(default)]`, for those who do not say it; who speaks protocol 2 must not be told it.
+/// `#[serde(default)]`, for ends that do not send it; an end that speaks protocol 2 must not be sent it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct Hello {
@@ -27,11 +27,11 @@ pub struct Hello {
     pub cluster: ClusterId,
     /// The node, if this end is one.
     pub node: Option<NodeHello>,
-    /// What a node takes for the cluster's time at this moment: clients date their requests by it.
+    /// A node's estimate of the cluster's time at this moment: clients date their requests by it.
     pub wall: Option<WallTime>,
 }
 
-/// What a node says of itself.
+/// The introduction of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct NodeHello {
@@ -95,7 +95,7 @@ pub enum HelloRefusal {
     },
 }
 
-/// Whether two ends may talk: a node without a cluster talks to everybody, so that it can be given one.
+/// Whether two ends may talk: a node without a cluster talks to every end, so that it can be given one.
 pub fn same_cluster(ours: ClusterId, theirs: ClusterId) -> Result<(), HelloRefusal> {
     if ours.is_some() && theirs.is_some() && ours != theirs {
         return Err(HelloRefusal::OtherCluster { ours, theirs });

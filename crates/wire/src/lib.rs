@@ -12,7 +12,7 @@
 //! **How to read this crate.** [`message`] the table of all messages, then one file a conversation: [`hello`]
 //! two ends introduce themselves, [`client`] what an application asks, [`replica`] what a coordinator asks of
 //! replicas, [`sync`] how owners compare what they hold, [`cluster`] how layouts are decided and spread, [`export`] a
-//! node's own rows for a backup, [`gossip`] who is there; [`frame`] and the bytes. [`local`] stays within one process.
+//! node's own rows for a backup, [`gossip`] membership; [`frame`] and the bytes. [`local`] stays within one process.
 
 pub mod client;
 pub mod cluster;

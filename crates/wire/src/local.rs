@@ -1,4 +1,4 @@
-//! What one node holds itself, shown to who checks or debugs: between a door and the node, on no wire yet.
+//! A node's own records, shown for checks and debugging: between a door and the node, on no wire yet.
 
 use std::sync::Arc;
 

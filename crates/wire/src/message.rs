@@ -16,7 +16,7 @@ use crate::sync::{Compare, Compared, Swept};
 pub enum Class {
     /// Membership and layouts.
     Control,
-    /// What a client waits for.
+    /// Requests that a client waits for.
     Foreground,
     /// Hints and repair.
     Background,
@@ -38,7 +38,7 @@ macro_rules! messages {
                 match self { $(Self::$name(_) => $op,)+ }
             }
 
-            /// The word for logs and metrics.
+            /// The name for logs and metrics.
             pub const fn name(&self) -> &'static str {
                 match self { $(Self::$name(_) => stringify!($name),)+ }
             }

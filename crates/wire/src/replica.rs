@@ -1,5 +1,5 @@
-//! What a coordinator asks of replicas. Records travel as their encoded, checksummed bytes, so that damage
-//! anywhere between two disks is noticed by whoever decodes them.
+//! Requests of a coordinator to replicas. Records travel as their encoded, checksummed bytes, so that damage anywhere
+//! between two disks is noticed by the node that decodes them.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,7 @@ pub struct Read {
     pub bucket: BucketName,
     /// The key.
     pub key: Key,
-    /// What the coordinator has: an equal record need not travel.
+    /// The digest of the coordinator's record: an equal one need not travel.
     pub digest: Option<Digest>,
 }
 
@@ -85,8 +85,8 @@ pub enum ReadAnswer {
 pub struct Shown {
     /// The record's bytes.
     pub record: Bytes,
-    /// Number of the bucket's properties that the replica goes by. What was written under newer rules than the asker
-    /// knows it may show; it must neither keep it nor send it on under its own.
+    /// Number of the bucket's properties that the replica goes by. The asker may show a record written under newer
+    /// rules than it knows; it must neither keep it nor send it on under its own number.
     pub props: u64,
 }
 
@@ -120,8 +120,8 @@ pub enum Refusal {
     DiskFull,
 }
 
-/// What do you know of this client request, and of its key? Asked of the owners before a write is made that may have
-/// been made before, or that means to replace what it has not read.
+/// Asks the owners what they know of this client request, and of its key, before a write is made that may have been
+/// made before, or that means to replace what it has not read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recall {
     /// The bucket.
@@ -156,7 +156,7 @@ pub enum Recalled {
     Refused(Refusal),
 }
 
-/// What an owner that knows nothing of a request holds of its key.
+/// An owner's knowledge of a key, where it knows nothing of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Of requests issued until then, it may have known and have forgotten.

@@ -1,5 +1,5 @@
 //! How two owners compare what they hold. The one that drives a pass sends the fingerprint of a page of its records;
-//! the other answers that its own are equal, or lists what it has. What differs is read once more and then merged,
+//! the other answers that its own are equal, or lists what it has. Differences are read once more and then merged,
 //! with [`crate::replica`]'s records.
 
 use serde::{Deserialize, Serialize};
@@ -50,17 +50,17 @@ pub enum Compared {
     Different {
         /// The last token that the entries cover: before the page's, where the receiver has more than fits.
         through: Token,
-        /// What it holds, in the order in which it is stored.
+        /// The entries that it holds, in the order in which they are stored.
         entries: Vec<Entry>,
     },
     /// It may have lost records there: what it lists is all that it has, the same or not.
     #[serde(rename = "p")]
     Partial {
-        /// What may be lost was never synced: of buckets that wait for the disk it has all.
+        /// The records that may be lost were never synced: of buckets that wait for the disk it has all.
         synced: bool,
         /// As in [`Compared::Different`].
         through: Token,
-        /// What it holds, in the order in which it is stored.
+        /// The entries that it holds, in the order in which they are stored.
         entries: Vec<Entry>,
     },
     /// Its rows there cannot be read.

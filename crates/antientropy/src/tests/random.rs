@@ -15,7 +15,7 @@ use crate::{Effect, Errand, Event, Held, ScanTicket};
 const NODES: usize = 3;
 const KEYS: u64 = 12;
 
-/// What is under way.
+/// An action that is under way.
 #[derive(Debug, Clone)]
 enum Happening {
     Frame { to: usize, from: usize, exchange: ExchangeId, message: Message },
@@ -24,7 +24,7 @@ enum Happening {
     Commit { me: usize, key: QualifiedKey, record: Record, then: Option<Then> },
 }
 
-/// Who waits for a commit.
+/// The repair or answer that waits for a commit.
 #[derive(Debug, Clone)]
 enum Then {
     Here(Errand),
@@ -40,7 +40,7 @@ struct Days {
     writes: u64,
     is_stormy: bool,
     all_said_equal: u64,
-    /// What a replica that forgot something has not yet pulled, and what the other held of it then.
+    /// The records that a replica that forgot something has not yet pulled, as the other held them then.
     owed: BTreeMap<(usize, PartitionId, usize), Replica>,
     forgotten: u64,
 }
@@ -87,7 +87,7 @@ impl Days {
         }
     }
 
-    /// Some committed rows of a replica are gone. Nobody writes under its old name any more.
+    /// Some committed rows of a replica are gone. Its old name writes no more.
     fn forget(&mut self) {
         self.forgotten += 1;
         let me = self.rng.random_range(0..NODES);
@@ -104,7 +104,7 @@ impl Days {
             let held = self.replicas[peer].iter().filter(|(key, _)| partition(key) == gone);
             self.owed.insert((me, gone, peer), held.map(|(k, r)| (k.clone(), r.clone())).collect());
         }
-        // What it forgot, nobody can pull from it any more.
+        // The rows that it forgot cannot be pulled from it any more.
         for (_, owed) in self.owed.iter_mut().filter(|((_, what, peer), _)| (*what, *peer) == (gone, me)) {
             owed.clear();
         }
@@ -257,7 +257,7 @@ impl Days {
         }
     }
 
-    /// Calm: everybody is up, nobody writes, nothing is lost.
+    /// Calm: every node is up, none writes, nothing is lost.
     fn calm(&mut self) {
         self.is_stormy = false;
         for (me, peer) in pairs() {
@@ -291,8 +291,8 @@ proptest! {
             prop_assert!(steps < 20_000, "never came to rest");
         }
         prop_assert!(days.replicas.windows(2).all(|pair| pair[0] == pair[1]));
-        // What the storm left of its passes, one that repairs and one that finds nothing, for each of three pairs; a
-        // repair between two nodes may be news for the third.
+        // For each of three pairs the rest of the storm's passes, one that repairs and one that finds nothing; a repair
+        // between two nodes may be news for the third.
         prop_assert!(passes(&days) - before <= 15 + 6 * days.forgotten, "{} passes", passes(&days) - before);
     }
 }

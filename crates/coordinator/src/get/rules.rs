@@ -1,6 +1,6 @@
 //! The bucket's rules, where nodes differ about them.
 //!
-//! A node holds only what was written under rules that it knows: so whatever it settles or covers by its own was
+//! A node holds only what was written under rules that it knows: so all that it settles or covers by its own was
 //! written under these or older ones, and may be sent on under their number. A read alone sees more. It shows that, and
 //! passes it on under the number that came with it; this replica takes it once it knows the rules.
 
@@ -12,7 +12,7 @@ use crate::Effect;
 use crate::tally::State;
 
 impl Get {
-    /// What the client sees. Under rules that this node does not know nothing is hidden.
+    /// The record that the client sees. Under rules that this node does not know nothing is hidden.
     pub(super) fn settled(&self) -> Record {
         match self.lww && self.may_be_kept_here() {
             true => self.merged.clone().settle_lww(),

@@ -11,7 +11,7 @@ use crate::reply::no_quorum;
 use crate::{Answer, Effect, Written};
 
 impl Put {
-    /// Asks whom it takes; a write that needs to know nothing is made at once.
+    /// Asks the owners that are needed; a write that needs to know nothing is made at once.
     pub(super) fn inquire(&mut self, is_retry: bool, out: &mut Vec<Effect>) {
         self.begin_inquiry(!self.questions.names_what_it_replaces, is_retry, out);
     }
@@ -109,8 +109,8 @@ impl Put {
         }
     }
 
-    /// The silent have been waited for long enough. What a blind write replaces may then be found out only in part,
-    /// unless it must be strict; whether a retry is one, must be known.
+    /// The silent have been waited for long enough. The versions that a blind write replaces may then be found out only
+    /// in part, unless it must be strict; whether a retry is one, must be known.
     pub(super) fn stop_asking(&mut self, out: &mut Vec<Effect>) {
         let Phase::Asking(inquiry) = &mut self.phase else {
             return;
@@ -143,7 +143,7 @@ impl Put {
         }
     }
 
-    /// Before it was made, the moment passed after which whoever sent it may have tried elsewhere.
+    /// Before it was made, the moment passed after which its sender may have tried elsewhere.
     pub(super) fn late_here(&mut self, now: Instant, out: &mut Vec<Effect>) {
         if !matches!(self.phase, Phase::Coordinating { .. }) {
             return;
@@ -158,8 +158,8 @@ impl Put {
         self.inquire(true, out);
     }
 
-    /// What the writer says it has seen lies further ahead than this node can know of. Owners that hold it vouch for it:
-    /// data are never refused for their time.
+    /// The context that the writer claims lies further ahead than this node can know of. Owners that hold it vouch for
+    /// it: data are never refused for their time.
     pub(super) fn ahead_here(&mut self, now: Instant, failure: Failure, out: &mut Vec<Effect>) {
         if !matches!(self.phase, Phase::Coordinating { .. }) {
             return;

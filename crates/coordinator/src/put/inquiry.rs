@@ -1,4 +1,4 @@
-//! What a write asks of the other owners before it is made: whether it was made before, and what it means to replace.
+//! The inquiry of a write at the other owners before it is made: was it made before, and what does it mean to replace?
 //!
 //! `an acked write is held by W owners, so one of any N−W+1 knows of it`
 //!
@@ -15,7 +15,7 @@ use crate::plan::{HEDGE_DELAY, Plan, Reach};
 use crate::sets::{Membership, Set};
 use crate::tally::{Asked, State, Tally, Why};
 
-/// What a write must know before it is made.
+/// The questions that must be answered before a write is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Questions {
     /// When the request was issued.
@@ -33,7 +33,7 @@ pub struct Questions {
     pub is_sure: bool,
 }
 
-/// What was found out for a write.
+/// The answers found for a write.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heard {
     /// The joined contexts of the owners that answered.
@@ -55,9 +55,9 @@ pub(super) enum Standing {
     Open,
     /// All that was needed.
     Enough,
-    /// Nobody is left to ask: not enough contexts were heard.
+    /// No owner is left to ask: not enough contexts were heard.
     ContextsMissing,
-    /// Nobody is left to ask: too few would remember an earlier try.
+    /// No owner is left to ask: too few would remember an earlier try.
     MemoriesMissing,
 }
 
@@ -116,8 +116,8 @@ impl Inquiry {
         self.is_retry
     }
 
-    /// Whom to ask now: as many as could settle it, a retry and a delete everybody. `None` if all of those have been
-    /// asked.
+    /// The next owners to ask: as many as could settle it, for a retry and a delete all. `None` if all of those have
+    /// been asked.
     pub(super) fn ask_missing(&mut self) -> Option<NodeId> {
         let all = self.is_retry || self.may_be_absent;
         let short = |tally: &Tally<Voice>| {
@@ -136,14 +136,14 @@ impl Inquiry {
         }
     }
 
-    /// An owner will not answer; whom to ask in its place.
+    /// An owner will not answer; returns the one to ask in its place.
     pub(super) fn lost(&mut self, node: NodeId) -> Option<NodeId> {
         let sets = self.tally.answer(node, State::No(Why::Down))?;
         self.may_be_absent = false;
         self.tally.ask_next(sets)
     }
 
-    /// Whom to ask beside those that are silent, if it is time; from then on a delete waits no more for proof that
+    /// The owner to ask beside those that are silent, if it is time; from then on a delete waits no more for proof that
     /// there is nothing.
     pub(super) fn hedge(&mut self, now: Instant) -> Option<NodeId> {
         if now < self.hedge {
@@ -184,7 +184,7 @@ impl Inquiry {
         self.tally.standing(|set| self.contexts_of(set), is_sure)
     }
 
-    /// What came of it.
+    /// The findings of the inquiry.
     pub(super) fn end(&mut self) -> Heard {
         Heard {
             is_new: self.is_retry,

@@ -92,7 +92,7 @@ impl Replication {
         }
     }
 
-    /// A holder that will not hold it: somebody else must, for the owner it is or stands for.
+    /// A holder that will not hold it: another node must, for the owner it is or stands for.
     pub(super) fn lost(&mut self, write: &Write, node: NodeId, why: Why, out: &mut Vec<Effect>) {
         let was_waited_for = self.tally.answer(node, State::No(why)).is_some();
         if was_waited_for && node != write.plan.me() {

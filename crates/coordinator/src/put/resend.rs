@@ -1,4 +1,4 @@
-//! Who is asked again: replicas that knew other properties of the bucket than the write was made under.
+//! The replicas that are asked again: those that knew other properties of the bucket than the write was made under.
 //!
 //! Such a replica refuses and tells its properties; either it or this node then learns the newer ones and makes
 //! them durable. The write waits for that as it waits for any slow replica, and goes out once more.
@@ -10,7 +10,7 @@ use starling_types::NodeId;
 /// How often one node is asked again: its properties, and this node's, may change meanwhile.
 const MOST: u8 = 2;
 
-/// What to do about a node that refused.
+/// The reaction to a node that refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
     /// Ask it again now.
@@ -54,7 +54,7 @@ impl Resend {
         waited
     }
 
-    /// All that wait, who need not any more.
+    /// All that wait; they need not any more.
     pub(super) fn take(&mut self) -> BTreeSet<NodeId> {
         std::mem::take(&mut self.waiting)
     }

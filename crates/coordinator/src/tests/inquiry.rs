@@ -1,4 +1,4 @@
-//! What a write asks before it is made.
+//! The questions of a write before it is made.
 
 use starling_types::Outcome;
 use starling_wire::replica::{Held, Recalled};

@@ -180,7 +180,7 @@ impl Setting {
     }
 }
 
-/// What was asked of which node, and what it said: written down without a thought for speed, or for the plan.
+/// The question to each node, and its answer: written down without a thought for speed, or for the plan.
 #[derive(Debug, Default)]
 struct Ledger {
     open: BTreeSet<u64>,

@@ -83,10 +83,10 @@ enum Input {
     Get(Event),
 }
 
-/// What has been asked and not answered.
+/// The questions that have been asked and not answered.
 #[derive(Debug, Clone)]
 enum Open {
-    /// Where nobody else holds anything; after others were asked whether it is new.
+    /// Where no other node holds anything; after others were asked whether it is new.
     Coordinate(bool, bool),
     CommitHere,
     ReadHere,

@@ -1,4 +1,4 @@
-//! What was lost comes back.
+//! Records that were lost come back.
 
 use super::*;
 

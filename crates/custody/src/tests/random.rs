@@ -30,7 +30,8 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// What an onlooker knows: who showed all that it had since the partition was last doubted, and what the disk says.
+/// The knowledge of an onlooker: which nodes showed all that they had since the partition was last doubted, and what
+/// the disk says.
 #[derive(Default)]
 struct Onlooker {
     sources: BTreeMap<u64, Held>,
@@ -103,7 +104,7 @@ proptest! {
                 onlooker.sources.clear();
                 onlooker.accepted = false;
             }
-            // What is answered in full rests on the same.
+            // A full answer rests on the same.
             let synced = onlooker.sources.values().filter(|held| **held >= Held::Synced).count();
             if story.custody.count() == 1 && story.word("default") == Word::Full {
                 prop_assert!(synced >= 3);
@@ -111,7 +112,7 @@ proptest! {
         }
     }
 
-    /// Whatever happened, a quiet end in which all owners are whole makes it whole.
+    /// After any acts, a quiet end in which all owners are whole makes it whole.
     #[test]
     fn it_becomes_whole_when_nothing_goes_wrong_any_more(acts in prop::collection::vec(act(), 1..80)) {
         let mut story = Story::of(5, 1);

@@ -1,4 +1,4 @@
-//! What is answered meanwhile, and what a person says.
+//! The answers given meanwhile, and an operator's acceptance.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The last lives of other members, a row each.
+//! The last known generations of other members, a row each.
 //!
 //! A node whose disk was put back from earlier counts too few starts. Only others can tell, and all of them may have
 //! started anew since they heard the right number.
@@ -14,31 +14,31 @@ use starling_types::{Formats, Generation, NodeId};
 use super::check;
 use crate::meta::{BootError, decode, encode};
 
-/// What the keys of these rows begin with; the node's id follows as text.
+/// The prefix of the keys of these rows; the node's id follows as text.
 pub const META_LIFE: &[u8] = b"life/";
 
 /// Format of such a row.
 const FORMAT: u8 = 1;
-/// What errors call it.
+/// The name that errors use for it.
 const ROW: &str = "last life of another member";
 
-/// A life of a node, the later ones greater.
+/// A generation of a node, and whether it is over; the later ones greater.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Life {
     /// How often the node had started.
     pub generation: Generation,
-    /// It has said goodbye: whoever comes back has started once more.
+    /// It has said goodbye: if it comes back, it has started once more.
     pub is_over: bool,
 }
 
 impl Life {
-    /// The life that gossip knows of; `None` of members that nobody has met, whose generation is 0.
+    /// The generation that gossip knows of; `None` of members that this node has not met, whose generation is 0.
     pub(crate) fn of(member: Member<'_>) -> Option<Self> {
         let (generation, is_over) = (member.info.generation, member.status == Status::Left);
         (generation.0 > 0).then_some(Self { generation, is_over })
     }
 
-    /// The least generation of whoever comes back.
+    /// The least generation of a node that comes back under this id.
     pub(crate) fn least(self) -> Generation {
         Generation(self.generation.0.saturating_add(u64::from(self.is_over)))
     }

@@ -1,7 +1,7 @@
-//! What the `meta` rows of a backup are worth to a node that has rows of its own, or none.
+//! How much the `meta` rows of a backup count for a node that has rows of its own, or none.
 //!
-//! Nothing that this node promised since the backup was made is taken back: times and lives only rise, layouts only get
-//! newer, rules of buckets are joined, and what was accepted stays accepted.
+//! Nothing that this node promised since the backup was made is taken back: times and generations only rise, layouts
+//! only get newer, rules of buckets are joined, and what was accepted stays accepted.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ pub fn restore_meta(here: Rows<'_>, backup: Rows<'_>) -> Result<Vec<RowWrite>, B
 fn restored(key: &Bytes, ours: Option<&[u8]>, theirs: &Bytes) -> Result<Option<RowWrite>, BootError> {
     let copy = || RowWrite { space: Space::Meta, key: key.clone(), value: Some(theirs.clone()) };
     Ok(match &key[..] {
-        // What the backup lacked is no loss of what is here.
+        // A loss that the backup had is no loss of the rows that are here.
         rows::META_CLEAN_STOP | META_SUSPECT => None,
         rows::META_HLC_CEILING => {
             let (ours, theirs) = (ours.and_then(|row| ceiling(row).ok()), ceiling(theirs)?);
@@ -59,7 +59,7 @@ fn restored(key: &Bytes, ours: Option<&[u8]>, theirs: &Bytes) -> Result<Option<R
             let (ours, theirs) = (ours.and_then(|row| Life::of_row(row).ok()), Life::of_row(theirs)?);
             (ours < Some(theirs)).then(copy)
         }
-        // Of what others keep here: the word of the present counts.
+        // Of state that others keep here, the present rows count.
         _ => ours.is_none().then(copy),
     })
 }

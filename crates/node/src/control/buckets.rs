@@ -1,8 +1,8 @@
 //! Buckets: created and changed here, heard of from others; in force once they are durable, and told until every
 //! member knows them.
 //!
-//! Tables travel in the shared state. Whoever hears one joins it with its own, and once the result is durable sends
-//! it back if it was asked to, or if the sender lacks something. So an exchange ends when both know the same.
+//! Tables travel in the shared state. A node that receives one joins it with its own, and once the result is durable
+//! sends it back if it was asked to, or if the sender lacks something. So an exchange ends when both know the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,7 +24,7 @@ const TELL_PAUSE: Duration = Duration::from_millis(100);
 /// Orders under way before more are refused.
 const MOST_ORDERS: usize = 64;
 
-/// What of buckets is on its way.
+/// The changes of buckets that are under way.
 #[derive(Default)]
 pub(super) struct Buckets {
     /// All that was decided here or heard: what is in force, and what is on its way to disk.
@@ -32,7 +32,7 @@ pub(super) struct Buckets {
     commits: BTreeMap<u64, BucketTable>,
     /// Digest of the table that a connected node told last.
     heard: BTreeMap<NodeId, u64>,
-    /// Who is to be told the table once no commit is under way.
+    /// The nodes to be sent the table once no commit is under way.
     owed: BTreeSet<NodeId>,
     orders: Vec<Order>,
     told: BTreeMap<NodeId, Instant>,
@@ -47,7 +47,7 @@ struct Order {
     spread: Option<Spread>,
 }
 
-/// Who is awaited, and who has it.
+/// The members whose acknowledgement is awaited, and those that have it.
 struct Spread {
     awaited: BTreeSet<NodeId>,
     held: BTreeSet<NodeId>,
@@ -243,7 +243,7 @@ impl ControlPlane {
         self.answer_orders(turn);
     }
 
-    /// Answers whoever need not wait any more.
+    /// Answers the orders that need not wait any more.
     pub(super) fn answer_orders(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.instant;
         let over = |order: &mut Order| order.spread.as_ref().is_some_and(|s| s.is_over(now));

@@ -1,4 +1,4 @@
-//! Whom to dial, and when.
+//! The addresses to dial, and when.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -62,7 +62,7 @@ impl ControlPlane {
         }
     }
 
-    /// What a member says of itself beats what the layout remembers.
+    /// The address that a member announces of itself beats the one that the layout remembers.
     pub(super) fn address(&self, node: NodeId) -> Option<SocketAddr> {
         let said = self.gossip.members().find(|m| m.info.node == node).map(|m| m.info.quic);
         said.or_else(|| self.view.layout()?.role(node).map(|r| r.addr))

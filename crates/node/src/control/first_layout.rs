@@ -19,10 +19,10 @@ use crate::meta::meta_row;
 /// This node's part in the decision.
 pub(super) struct FirstLayout {
     pub(super) acceptor: Acceptor,
-    /// The acceptor as it is on disk: no verdict is given on the word of a newer one.
+    /// The acceptor as it is on disk: no verdict is given from a newer one.
     pub(super) stored: Acceptor,
     pub(super) founding: Option<Founding>,
-    /// What is to be said once a commit is durable.
+    /// The answers to be sent once a commit is durable.
     pub(super) after_commit: BTreeMap<u64, (Acceptor, AfterCommit)>,
     /// Something that was durable may be lost.
     pub(super) may_have_forgotten: bool,
@@ -174,7 +174,7 @@ impl ControlPlane {
         self.commit(turn, rows, AfterCommit::Answer(to, exchange, verdict));
     }
 
-    /// A verdict goes to whoever asked; this node's own founding is asked and told without a network.
+    /// A verdict goes to the node that asked; this node's own founding is asked and told without a network.
     pub(super) fn give(&mut self, turn: &mut Turn<'_>, to: NodeId, exchange: ExchangeId, verdict: Verdict) {
         if to == self.me.node {
             return self.drive_founding(turn, founding::Event::Verdict(to, verdict));

@@ -1,7 +1,7 @@
-//! Lives of nodes: a node counts its starts, and one whose disk was put back from earlier counts too few.
+//! Generations of nodes: a node counts its starts, and one whose disk was put back from earlier counts too few.
 //!
-//! Such a node has forgotten what it acked since. Whoever knows its later life asks nothing of it and gives it nothing
-//! until it has learned of that life, written down that everything may be lost, and counts beyond it.
+//! Such a node has forgotten what it acked since. A peer that knows its later generation asks nothing of it and gives
+//! it nothing until it has learned of that generation, written down that everything may be lost, and counts beyond it.
 
 mod memory;
 
@@ -20,17 +20,17 @@ use crate::boot::Life;
 use crate::change::Change;
 use crate::event::{Effect, Log};
 
-/// What is known of lives.
+/// The known generations of nodes.
 #[derive(Debug, Default)]
 pub(super) struct Lives {
-    /// What connected nodes last said of themselves.
+    /// The generations that connected nodes last announced.
     said: BTreeMap<NodeId, Generation>,
-    /// Connected nodes of an earlier life, and the least generation that they must say.
+    /// Connected nodes of an earlier generation, and the least generation that they must say.
     fenced: BTreeMap<NodeId, Generation>,
-    /// When the connections to these are closed, if they have not said a later life by then.
+    /// When the connections to these are closed, if they have not said a later generation by then.
     closing: BTreeMap<NodeId, Instant>,
-    /// How often this node has counted up on the word of others. Not all know its last life; but without a bound two
-    /// processes that share an identity would outbid each other for ever.
+    /// How often this node has counted up because of others' claims. Not all know its last generation; but without a
+    /// bound two processes that share an identity would outbid each other for ever.
     raised: u8,
     pub(super) memory: Memory,
 }
@@ -54,12 +54,12 @@ const OWN_WORD: Duration = Duration::from_millis(500);
 const MOST_RAISES: u8 = 8;
 
 impl ControlPlane {
-    /// Whether the node that is connected under this identity is one of an earlier life.
+    /// Whether the node that is connected under this identity is one of an earlier generation.
     pub(crate) fn is_fenced(&self, node: NodeId) -> bool {
         self.lives.fenced.contains_key(&node)
     }
 
-    /// A node says who it is.
+    /// A node introduces itself.
     pub(super) fn meet(&mut self, turn: &mut Turn<'_>, hello: &NodeHello) {
         let node = hello.node;
         self.lives.said.insert(node, hello.generation);
@@ -83,7 +83,7 @@ impl ControlPlane {
         self.gossip.member(node).and_then(Life::of).max(self.lives.memory.of(node))
     }
 
-    /// A life that has said goodbye is over.
+    /// A generation that has said goodbye is over.
     fn least_life(&self, node: NodeId) -> Option<Generation> {
         self.last_life(node).map(Life::least)
     }
@@ -97,7 +97,7 @@ impl ControlPlane {
         self.set_reach(turn, node, Reach::Down);
     }
 
-    /// A node's own word of itself.
+    /// A node announces its own generation.
     pub(super) fn note_life(&mut self, turn: &mut Turn<'_>, node: NodeId, generation: Generation) {
         let said = self.lives.said.entry(node).or_default();
         if std::mem::replace(said, generation.max(*said)) < generation {
@@ -111,8 +111,9 @@ impl ControlPlane {
         }
     }
 
-    /// Somebody's word of another node. If it does not say so itself soon, it has started since it greeted, and the
-    /// connection leads to a process that is gone: whoever is there now is greeted anew.
+    /// A peer's claim about another node. If that node does not announce the generation itself soon, it has started
+    /// since it greeted, and the connection leads to a process that is gone: the process that is there now is greeted
+    /// anew.
     pub(super) fn heard_of_life(&mut self, turn: &mut Turn<'_>, node: NodeId, generation: Generation) {
         self.remember_life(turn, node);
         let said = self.lives.said.get(&node).copied();
@@ -131,7 +132,7 @@ impl ControlPlane {
         turn.out.extend(due.into_iter().filter(is_gone).map(Effect::Disconnect));
     }
 
-    /// Somebody's word of this node, which it never gave.
+    /// A peer's claim of a generation of this node, which it never announced.
     pub(super) fn heard_of_own_life(&mut self, turn: &mut Turn<'_>, generation: Generation) -> Log {
         let above = Generation(generation.0.max(self.me.generation.0) + 1);
         if self.lives.raised >= MOST_RAISES || above.0 >= LAST_COUNT {
@@ -149,7 +150,7 @@ impl ControlPlane {
         ))
     }
 
-    /// It is durable: this node is of a later life now.
+    /// It is durable: this node is of a later generation now.
     pub(super) fn generation_raised(&mut self, turn: &mut Turn<'_>, generation: Generation) {
         self.me.generation = generation;
         self.peers.by_addr.insert(self.me.quic, self.me.clone());

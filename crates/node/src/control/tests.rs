@@ -123,7 +123,8 @@ fn no_verdict_leaves_before_the_acceptance_is_durable_however_often_it_is_asked_
     assert_eq!((at_once, commits.len()), (vec![accepted], 0));
 }
 
-/// Seven owners may each write a record as large as they come, and whoever merges them must be able to send it on.
+/// Seven owners may each write a record as large as they come, and the node that merges them must be able to send it
+/// on.
 #[test]
 fn a_node_that_takes_larger_values_than_can_be_merged_refuses_the_layout() {
     let with = |max_value| {

@@ -225,7 +225,7 @@ fn an_init_that_died_at_any_step_is_finished_by_the_next() {
 
 #[test]
 fn of_two_that_race_both_tell_the_same_cluster() {
-    // Whose question is delivered next, for every pattern of six turns; then whoever is left.
+    // Every pattern of six turns says whose question is delivered next; the remaining questions follow.
     for pattern in 0..64u32 {
         let mut nodes = Nodes::default();
         let mut inits = [Init::new(&ALL, 5, &ALL), Init::new(&ALL, 6, &ALL)];

@@ -12,7 +12,7 @@ use starling_wire::client::{AdminReply, Export, ExportPage, Exporter};
 use super::Node;
 use crate::event::{Effect, ReplyHandle, ScanId};
 
-/// Pages that are read at the same time. Who makes a backup asks for one after the other.
+/// Pages that are read at the same time. A client that makes a backup asks for one after the other.
 const MOST_EXPORTS: usize = 16;
 
 impl Node {

@@ -15,7 +15,7 @@ const WEIGH_EVERY: Duration = Duration::from_millis(100);
 /// A mint that was far ahead for its key's sake is an alarm for so long.
 const OUTLYING_ALARM: Duration = Duration::from_secs(600);
 
-/// What is known of this node's clocks.
+/// The state of this node's clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ClockStatus {
     /// Milliseconds by which the wall time that this node goes by is ahead of the median of its peers'; none while
@@ -52,7 +52,7 @@ impl Node {
         }
     }
 
-    /// What is known of the clocks.
+    /// The state of the clocks.
     pub fn clock_status(&self, told: Now) -> ClockStatus {
         let now = self.believed(told);
         let vnodes = &self.shard.vnodes;
@@ -114,7 +114,7 @@ impl Node {
         out.push(Effect::RespondAdmin(handle, AdminReply::ClockAccepted { moved_ms }));
     }
 
-    /// What somebody should look at.
+    /// The clock conditions that an operator should look at.
     pub(crate) fn clock_alarms(&self, told: Now) -> Vec<String> {
         let now = self.believed(told);
         let offset = self.control.members().clock_offset(now);

@@ -21,12 +21,12 @@ impl Calls {
         op
     }
 
-    /// What one that goes on is for.
+    /// The purpose of an operation that goes on.
     pub(super) fn get(&self, op: OpId) -> Option<&Context> {
         self.contexts.get(&op)
     }
 
-    /// What one that is over was for.
+    /// The purpose of an operation that is over.
     pub(super) fn end(&mut self, op: OpId) -> Option<Context> {
         self.contexts.remove(&op)
     }

@@ -1,4 +1,4 @@
-//! What clients ask: checks, the plan, and the machine that drives the request.
+//! Requests of clients: checks, the plan, and the machine that drives the request.
 
 use std::time::Duration;
 
@@ -189,11 +189,11 @@ fn client_write(
     }))
 }
 
-/// What the writer means to replace.
+/// The versions that the writer means to replace.
 fn open(turn: &Turn<'_>, key: &QualifiedKey, seen: &Seen) -> Result<Replaces, Failure> {
     match seen {
         Seen::Nothing => Ok(Replaces::Seen(VersionVector::new())),
-        // What others hold is added when it was heard.
+        // The versions that others hold are added when they are heard.
         Seen::Local | Seen::Quorum => Ok(Replaces::All(VersionVector::new())),
         Seen::Context(token) => ContextToken::open(token, turn.view.cluster(), BUCKET_INCARNATION, key)
             .map(Replaces::Seen)

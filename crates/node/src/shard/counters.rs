@@ -1,4 +1,4 @@
-//! What the data plane counts.
+//! The counters of the data plane.
 
 use starling_coordinator::Request;
 use starling_wire::KvReply;

@@ -15,7 +15,7 @@ impl Shard {
                 self.discard_hint(turn, cell);
             }
             CellKind::Data => {
-                // Once: until it is pulled, whoever reads it finds the same.
+                // Once: until it is pulled, every read of it finds the same.
                 if !self.custody.is_unsure(cell.key.token()) {
                     turn.out.push(Effect::Log(Log::Alarm(format!("a stored record is damaged: {why}"))));
                 }
@@ -24,7 +24,7 @@ impl Shard {
         }
     }
 
-    /// A hint is the copy of an owner's record: it is not worth more than the word of its disk.
+    /// A hint is the copy of an owner's record: the disk's report of damage is reason enough to drop it.
     fn discard_hint(&mut self, turn: &Turn<'_>, cell: CellKey) {
         let op = self.calls.begin(Context::Discard);
         self.vnode(turn, vnode::Event::Discard(op, cell));

@@ -1,4 +1,4 @@
-//! What operations of the vnodes were for, and where their results go.
+//! The purposes of operations of the vnodes, and where their results go.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::turn::failure;
 use super::{Ask, Shard, Turn, local};
 use crate::event::ReplyHandle;
 
-/// What an operation of the vnodes was for.
+/// The purpose of an operation of the vnodes.
 pub(super) enum Context {
     /// A coordinated write, or a merge, of the request with this number.
     Write(ExchangeId),
@@ -68,7 +68,7 @@ pub(super) enum Remote {
     Recall {
         key: QualifiedKey,
         request: RequestId,
-        /// What was on its way to disk has been waited for.
+        /// Records on their way to disk have been waited for.
         settled: bool,
     },
     /// The remembered write must be committed before its record is shown.

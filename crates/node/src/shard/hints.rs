@@ -21,7 +21,7 @@ const DELIVERY_MS: u32 = 5_000;
 #[derive(Default)]
 pub(crate) struct Hints {
     replay: HintReplay,
-    /// What was sent to whom, by its number.
+    /// The hint that was sent, and its target, by the number of the delivery.
     deliveries: BTreeMap<ExchangeId, (NodeId, QualifiedKey)>,
 }
 
@@ -40,7 +40,7 @@ impl Hints {
         self.replay.is_quiet()
     }
 
-    /// What a target answers to, if it is a delivery.
+    /// The hint that a target answers to, if it is a delivery.
     pub(super) fn delivered(&mut self, exchange: ExchangeId) -> Option<(NodeId, QualifiedKey)> {
         self.deliveries.remove(&exchange)
     }

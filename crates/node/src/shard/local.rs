@@ -1,5 +1,5 @@
-//! What this node holds itself, for who checks or debugs: only its own vnodes, only what is committed, and nobody
-//! else is asked. Works whether the node serves, waits for others or is stopping.
+//! The records that this node holds itself, for checks and debugging: only its own vnodes, only what is committed, and
+//! no other node is asked. Works whether the node serves, waits for others or is stopping.
 
 use starling_causality::Record;
 use starling_types::{BucketName, QualifiedKey};

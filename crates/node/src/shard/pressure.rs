@@ -12,7 +12,7 @@ use starling_wire::{Failure, FailureKind, KvOp};
 use super::{Shard, Turn};
 use crate::event::{Effect, Log};
 
-/// What this node takes, and whether there is room for it.
+/// The limits of the writes that this node takes, and whether there is room for them.
 pub(crate) struct Pressure {
     /// The volume has less room than its reserve.
     pub(crate) disk_full: bool,

@@ -1,4 +1,4 @@
-//! What other nodes ask of this one's replicas, and their answers to what this one asked.
+//! Requests of other nodes to this one's replicas, and their answers to its own.
 
 use starling_antientropy::Errand;
 use starling_causality::{Digest, Record};
@@ -124,7 +124,7 @@ impl Shard {
 
     /// Rules of a bucket are applied by those who have the newest ones. A replica that is behind would drop siblings
     /// that must stay; a coordinator that is behind would ack what the bucket does not allow any more. Records that
-    /// nobody waits for (hints, repairs) may come from behind: the newer rules are applied here.
+    /// no client waits for (hints, repairs) may come from behind: the newer rules are applied here.
     ///
     /// So a vnode holds nothing from rules that its node does not know. That is what makes it safe to settle, and to
     /// cover, by one's own: only what was written under these or older ones can be dropped by it.
@@ -150,7 +150,7 @@ impl Shard {
         self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
     }
 
-    /// What another owner needs to know before it makes a write.
+    /// The knowledge that another owner needs before it makes a write.
     fn remote_recall(&mut self, turn: &mut Turn<'_>, ask: Ask, key: QualifiedKey, recall: &Recall) {
         let (request, token) = (recall.request, key.token());
         if self.vnodes.recall(request, token).is_some() {
@@ -175,7 +175,7 @@ impl Shard {
         self.vnode(turn, vnode::Event::Read(op, CellKey::data(key)));
     }
 
-    /// A remembered write is shown only when it is committed here: the asker will ack it on our word.
+    /// A remembered write is shown only when it is committed here: the asker will ack it because of our answer.
     fn settle_recall(&mut self, turn: &Turn<'_>, ask: Ask, key: QualifiedKey, request: RequestId) {
         let lww = turn.view.buckets().is_lww(key.bucket());
         let cell = CellKey::data(key.clone());
@@ -184,8 +184,8 @@ impl Shard {
         self.vnode(turn, vnode::Event::Merge { op, cell, record, origin: None, lww, durable: true });
     }
 
-    /// What this node knows of a request and holds of its key. The record itself outlives the memory of ids. `None` if
-    /// the write is remembered and not in the record: it is on its way to disk.
+    /// This node's knowledge of a request, and the record that it holds of its key. The record itself outlives the
+    /// memory of ids. `None` if the write is remembered and not in the record: it is on its way to disk.
     fn knowledge(
         &self,
         turn: &Turn<'_>,
@@ -244,7 +244,7 @@ impl Shard {
     ) {
         let message = match (remote, result) {
             (Remote::Merge { durable, stands_for }, Ok(_)) => {
-                // The owner may be up in this node's eyes, or come back before anybody says so again.
+                // This node may take the owner for up, or it may come back before any peer says so again.
                 if let Some(owner) = stands_for {
                     self.hint_kept(turn, owner);
                 }
@@ -313,7 +313,7 @@ fn refuse_recall(turn: &mut Turn<'_>, ask: Ask, why: Refusal) {
     turn.reply(ask, Message::Recalled(Recalled::Refused(why)));
 }
 
-/// What a vnode holds was written under rules that this node knows.
+/// The records of a vnode were written under rules that this node knows.
 fn shown(turn: &Turn<'_>, bucket: &BucketName, record: &Record) -> Shown {
     Shown { record: record.encode(), props: turn.view.buckets().number(bucket) }
 }

@@ -71,7 +71,7 @@ impl Requests {
         ExchangeId::from_bits(self.exchange_base.wrapping_add(u128::from(self.next_exchange)))
     }
 
-    /// Numbers from now on as a later life of this node would.
+    /// Numbers from now on as a later generation of this node would.
     pub(super) fn renumber(&mut self, me: NodeId, generation: Generation) {
         self.exchange_base = first_exchange(me, generation);
     }
@@ -129,7 +129,7 @@ impl Requests {
         request.queued += self.room.len();
         work.extend(self.room.drain(..).map(|e| Work::Request(exchange, e)));
         self.reschedule(exchange);
-        // The last answer may end it without another word.
+        // The last answer may end it with no further message.
         self.put_away(exchange);
     }
 

@@ -18,7 +18,7 @@ use crate::change::Change;
 use crate::status::Repair;
 use crate::view::View;
 
-/// What a sweep asks of a peer must be answered within this time, in milliseconds.
+/// A peer must answer a request of a sweep within this time, in milliseconds.
 const ANSWER_MS: u32 = 2_000;
 
 impl Shard {
@@ -199,7 +199,7 @@ impl Shard {
     }
 }
 
-/// Which partitions this node shares with whom.
+/// The partitions that this node shares with each peer.
 fn shared(view: &View) -> BTreeMap<NodeId, Shared> {
     let Some(layout) = view.layout() else {
         return BTreeMap::new();

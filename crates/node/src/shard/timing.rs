@@ -18,7 +18,7 @@ pub(super) struct Timing {
     /// No later than that, whatever the client's clock shows: it cannot begin a try before it is here.
     pub(super) no_later: WallTime,
     window: WallTime,
-    /// When nobody waits for this try any more.
+    /// The time at which no client waits for this try any more.
     pub(super) ends: Instant,
     elsewhere: Option<Instant>,
 }
@@ -28,13 +28,13 @@ impl Timing {
     pub(super) fn of(now: Now, cluster: WallTime, request: &KvRequest) -> Self {
         let issued = request.issued.min(cluster.after(limits::REQUEST_MAX_LEAD));
         let began = request.began.min(cluster);
-        // Whoever dated it may be behind.
+        // The clock that dated it may be behind.
         let left = request.ends().after(limits::MAX_SKEW).since(cluster).min(request.timeout());
         let elsewhere = request.may_go_elsewhere().map(|at| {
             let skew = limits::MAX_SKEW.min(at.since(request.began) / 2);
             now.instant + (at.since(request.began) - skew).saturating_sub(cluster.since(began))
         });
-        // A first try that begins long after the issue is no first try, whatever it says of itself.
+        // A first try that begins long after the issue is no first try, even if it claims to be.
         let is_old = began.since(issued) > limits::FIRST_TRY_WINDOW;
         let elsewhere = if is_old { Some(now.instant) } else { elsewhere };
         let ahead = request.began.since(cluster);
@@ -54,8 +54,8 @@ impl Timing {
     }
 
     /// Until when it may be asked what a first try replaces: it is to be made, perhaps in part, before another try may
-    /// be under way. `None` where there is none, or where that is too soon to hear from anybody: it is asked as a later
-    /// one then.
+    /// be under way. `None` where there is none, or where that is too soon to hear from any owner: it is asked as a
+    /// later one then.
     pub(super) fn asks_until(&self, now: Instant) -> Option<Instant> {
         let left = self.elsewhere?.since(now);
         (left >= LEAST_ASKING).then(|| now + left * 3 / 4)
@@ -66,7 +66,7 @@ impl Timing {
         self.ends.since(now)
     }
 
-    /// What the vnode is told of try number `attempt`.
+    /// The tries that the vnode is told of for try number `attempt`.
     pub(super) const fn tries(&self, attempt: u8) -> Tries {
         Tries {
             attempt,
@@ -78,7 +78,7 @@ impl Timing {
         }
     }
 
-    /// Nobody waits for a write any more when it comes: to make it would be to replace what came after it.
+    /// No client waits for a write any more when it comes: to make it would be to replace what came after it.
     pub(super) fn check(&self, now: Instant, request: &KvRequest) -> Result<(), Failure> {
         if self.ends > now || !request.op.is_write() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What a write must know before it is made: of other tries of its request, and of what it replaces.
+//! The knowledge that a write needs before it is made: of other tries of its request, and of what it replaces.
 
 use starling_coordinator::put::{Questions, Tried};
 use starling_custody::Word;
@@ -12,7 +12,7 @@ use super::turn::failure;
 use super::{Shard, Turn};
 
 impl Shard {
-    /// What is known here of other tries of a write.
+    /// The knowledge here of other tries of a write.
     pub(super) fn tried(
         &mut self,
         turn: &Turn<'_>,
@@ -33,7 +33,7 @@ impl Shard {
         Ok(if request.attempt > 0 || is_late { Tried::Elsewhere } else { Tried::Never })
     }
 
-    /// What a write must know before it is made.
+    /// The questions that must be answered before a write is made.
     pub(super) fn questions(
         &self,
         turn: &Turn<'_>,

@@ -34,7 +34,7 @@ pub(crate) enum Route {
     Node(NodeId, ExchangeId),
 }
 
-/// What another node asks: the answer goes to it under its number.
+/// A question of another node: the answer goes to it under its number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ask {
     pub(crate) from: NodeId,
@@ -75,7 +75,7 @@ impl Turn<'_> {
         }
     }
 
-    /// What this node takes for the cluster's time.
+    /// This node's estimate of the cluster's time.
     pub(crate) fn cluster_time(&self) -> WallTime {
         self.view.cluster_wall(self.now)
     }
@@ -91,7 +91,7 @@ pub(super) fn phrase(turn: &Turn<'_>, key: &QualifiedKey, answer: Answer) -> KvR
     match answer {
         Answer::Read(record) => {
             let context = (!record.is_empty()).then(|| turn.seal(key, record.context()));
-            // A node whose clock is contradicted judges no life by it.
+            // A node whose clock is contradicted judges no value's expiry by it.
             KvReply::Read(reply::show(&record, context, turn.cluster_time()))
         }
         Answer::Written(written) => KvReply::Written(WriteReply {

@@ -1,4 +1,4 @@
-//! What this node can vouch for: the machine of `starling-custody` among the others, and its effects carried out.
+//! The node's custody: the machine of `starling-custody` among the others, and its effects carried out.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::event::{CommitId, Effect, Log, ReplyHandle};
 use crate::view::View;
 
 impl Shard {
-    /// How far this node's word on a key goes.
+    /// How far this node's answer on a key counts.
     pub(super) fn word(&self, key: &QualifiedKey) -> Word {
         self.custody.word(key)
     }

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, said so that it can be put right without reading anything else.
+//! Errors of a configuration, worded so that it can be put right without reading anything else.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ pub enum ConfigError {
     Unreadable {
         /// As given.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The file is not TOML.
@@ -22,7 +22,7 @@ pub enum ConfigError {
     Syntax {
         /// Where.
         origin: Origin,
-        /// What the parser expected.
+        /// The description of what the parser expected.
         why: String,
     },
     /// A section that does not exist, or something else at the top of the file.
@@ -66,7 +66,7 @@ pub enum ConfigError {
         key: String,
         /// As written.
         value: String,
-        /// What the key takes.
+        /// The values that the key takes.
         allowed: String,
     },
     /// A value that does not go together with another.
@@ -92,7 +92,7 @@ impl ConfigError {
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody set it.
+    /// It was not set.
     Default,
     /// A configuration file.
     File {

@@ -6,8 +6,8 @@ use super::keys::{Flag, KEYS, Key};
 use super::value::Given;
 use super::{Assignment, Origin};
 
-/// What the command line says, as written: one flag for each key of the table that has one. [`Settings::load`] checks it
-/// like everything else.
+/// The flags of the command line, as written: one for each key of the table that has one. [`Settings::load`] checks
+/// them like everything else.
 ///
 /// [`Settings::load`]: super::Settings::load
 #[derive(Debug, Clone, Default)]

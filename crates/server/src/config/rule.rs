@@ -1,4 +1,4 @@
-//! What a key takes, in words for people and as a check.
+//! The values that a key takes, in words for people and as a check.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -65,7 +65,7 @@ impl Rule {
         }
     }
 
-    /// What the numbers of this key count.
+    /// The unit that the numbers of this key count.
     pub(super) const fn unit(self) -> Option<&'static str> {
         match self {
             Self::Bytes(..) => Some("bytes"),

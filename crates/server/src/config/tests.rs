@@ -95,7 +95,7 @@ fn other_value(path: &str) -> &'static str {
     }
 }
 
-/// What must stand beside a key.
+/// The other settings that must stand beside a key.
 fn company(path: &str) -> &'static str {
     match path {
         "limits.max_in_flight_bytes" => "max_value = 1024\n",

@@ -1,4 +1,4 @@
-//! What the threads that read have to show.
+//! The metrics of the threads that read.
 
 use std::time::Duration;
 

@@ -15,18 +15,18 @@ use crate::daemon::birth;
 use crate::home::Inhabitant;
 use crate::losses::meta_rows;
 
-/// What was found.
+/// The findings of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Check {
     /// Whose directory it is.
     pub inhabitant: Option<Inhabitant>,
     /// The store's format, as it says itself.
     pub format: String,
-    /// What the open of the store found.
+    /// The findings of the store's open.
     pub opened: Opened,
-    /// What is there, by namespace; empty if the store could not be opened.
+    /// The rows there, by namespace; empty if the store could not be opened.
     pub spaces: Vec<SpaceCheck>,
-    /// What else is wrong, in words.
+    /// All other problems, in words.
     pub problems: Vec<String>,
 }
 
@@ -71,13 +71,13 @@ impl Check {
 /// Checks the directory of a node that does not run. The shadow is made in `scratch`, or else in the directory itself.
 ///
 /// # Errors
-/// If nothing could be looked at. What is wrong with the store is no error: it is in the answer.
+/// If nothing could be looked at. A flaw of the store is no error: it is in the answer.
 pub fn check(dir: &Path, scratch: Option<&Path>) -> Result<Check, OfflineError> {
     let _held = hold(dir)?;
     look(dir, scratch)
 }
 
-/// [`check`] for who holds the lock.
+/// [`check`] for a caller that holds the lock.
 pub(super) fn look(dir: &Path, scratch: Option<&Path>) -> Result<Check, OfflineError> {
     let mut found = Check { format: format(dir), ..Check::default() };
     match Inhabitant::of(dir) {

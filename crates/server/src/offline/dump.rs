@@ -85,7 +85,7 @@ fn row(
     }
     match judge(cluster, namespace, key, value) {
         Ok(held) => filter.wants(&held).then(|| (record(namespace, &held), true)),
-        // Whose row it is nobody can say: it is shown whatever was asked for.
+        // The row cannot be assigned to a bucket or key: it is shown, also if only some were asked for.
         Err(flaw) => Some((
             json!({
                 "namespace": namespace.name(), "row": STANDARD.encode(key), "error": flaw.to_string(),

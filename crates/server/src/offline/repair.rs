@@ -1,4 +1,4 @@
-//! What a check found is made good, as far as one node can do that; the rest is for the other replicas.
+//! Makes good the findings of a check, as far as one node can do that; the rest is for the other replicas.
 
 use std::path::{Path, PathBuf};
 
@@ -15,21 +15,21 @@ use super::shadow::{hold, keep};
 use super::{OfflineError, Opened, all_read, cluster_of, open, walk};
 use crate::home::Inhabitant;
 
-/// What was done.
+/// The result of a repair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repair {
-    /// What was wrong.
+    /// The flaws that were found.
     pub found: Check,
-    /// What was done about it; nothing if nothing was wrong.
+    /// The mending that was done; nothing if nothing was wrong.
     pub mended: Option<Mended>,
 }
 
-/// What a repair did.
+/// The changes that a repair made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mended {
     /// Where the store is kept as it was.
     pub originals: PathBuf,
-    /// What the last open of the store found, and did.
+    /// The findings of the store's last open, and its actions.
     pub opened: Opened,
     /// Rows that were removed.
     pub removed: Vec<FlawedRow>,

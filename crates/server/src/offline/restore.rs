@@ -20,7 +20,7 @@ use crate::daemon::{META_BIRTH, birth, birth_row};
 use crate::home::{FORMATS, Home, Inhabitant};
 use crate::losses::meta_rows;
 
-/// What to restore, and where.
+/// The backup to restore, and the directory to restore it to.
 #[derive(Debug, Clone, Copy)]
 pub struct Restore<'a> {
     /// The backup.
@@ -31,12 +31,12 @@ pub struct Restore<'a> {
     pub incomplete: bool,
 }
 
-/// What became of it.
+/// The result of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// Who lives there now.
+    /// The node that the directory belongs to now.
     pub inhabitant: Inhabitant,
-    /// Whether nobody did before.
+    /// Whether it belonged to no node before.
     pub is_new: bool,
     /// Records of owned keys.
     pub data: Counters,
@@ -44,11 +44,11 @@ pub struct Restored {
     pub hints: Counters,
     /// Rows of the backup that no record can be made of, as far as they fit.
     pub flawed: Vec<FlawedRow>,
-    /// What was read of the backup.
+    /// The verdict on the backup, as it was read.
     pub verdict: Verdict,
 }
 
-/// What became of records.
+/// The counts of records, by what was done with them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// That were not there.
@@ -89,7 +89,7 @@ pub fn restore(order: Restore<'_>, mut progress: impl FnMut(u64)) -> Result<Rest
     let boot = settle(&engine, &home, &meta, is_new)?;
     let cluster = boot.cluster().or(inhabitant.cluster_id);
     if !is_new {
-        // What stands there and cannot be read may be newer than what takes its place: noted before it does.
+        // An unreadable row there may be newer than the one that takes its place: noted before it does.
         let damaged = unreadable(&engine)?;
         if damaged {
             engine.commit(&[Batch::from_iter([suspect_everything()])], Durability::Synced)?;
@@ -108,8 +108,8 @@ pub fn restore(order: Restore<'_>, mut progress: impl FnMut(u64)) -> Result<Rest
     Ok(Restored { inhabitant, is_new, data, hints, flawed, verdict })
 }
 
-/// What the node must know of itself, before any record of its: a restore that is cut off leaves a store that takes
-/// itself for incomplete.
+/// Writes the rows that the node must know of itself, before any of its records: a restore that is cut off leaves a
+/// store that takes itself for incomplete.
 fn settle(
     engine: &DurableEngine,
     home: &Home,
@@ -123,7 +123,7 @@ fn settle(
         return Err(crate::home::HomeError::Strangers { path, written: node, stored }.into());
     }
     let mut rows = restore_meta(&meta_rows(engine)?, meta)?;
-    // Whatever node.json says: a store that holds nothing knows nothing since the backup.
+    // Even if node.json says otherwise, a store that holds nothing knows nothing since the backup.
     if is_new || state.node.is_none() || !state.has_rows {
         rows.push(suspect_everything());
     }
@@ -151,7 +151,7 @@ impl<'a> Work<'a> {
         Self { engine, boot, cluster, pending: Vec::new(), bytes: 0, counts, flawed: Vec::new() }
     }
 
-    /// What became of data and of hints, and of rows that were no records.
+    /// The counts of data and of hints, and the rows that were no records.
     pub(super) fn into_counts(self) -> ([Counters; 2], Vec<FlawedRow>) {
         (self.counts, self.flawed)
     }
@@ -224,8 +224,8 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Who lives there afterwards. Others believe what they heard last of a node, by the count of its starts: that must be
-/// higher now than it ever was, and how often the node started since the backup nobody here can know.
+/// The node that the directory belongs to afterwards. Others believe the last they heard of a node, by the count of its
+/// starts: that must be higher now than it ever was, and how often the node started since the backup is not known here.
 fn inhabitant(manifest: &Manifest, before: Option<Inhabitant>) -> Inhabitant {
     let origin = &manifest.origin;
     let started = before.as_ref().map_or(origin.generation, |here| here.generation.max(origin.generation));

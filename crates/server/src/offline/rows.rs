@@ -11,7 +11,7 @@ use starling_vnode::rows;
 /// A record as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// For whom, if it is a hint.
+    /// Its target, if it is a hint.
     pub target: Option<NodeId>,
     /// The token that the row says.
     pub token: Token,
@@ -25,7 +25,7 @@ pub struct Held {
     pub record: Record,
 }
 
-/// What is wrong with a row whose bytes are those that were written.
+/// A flaw of a row whose bytes are those that were written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
     /// Its key is no record's.
@@ -51,7 +51,7 @@ pub struct FlawedRow {
     pub namespace: Space,
     /// The row's key.
     pub row: Bytes,
-    /// What is wrong.
+    /// Its flaw.
     pub flaw: Flaw,
 }
 
@@ -61,10 +61,10 @@ impl fmt::Display for FlawedRow {
     }
 }
 
-/// What a row of data or hints holds. Without a cluster nobody can tell whether tokens are right.
+/// The record that a row of data or hints holds. Without a cluster, tokens cannot be checked.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The flaw of the row.
 pub fn judge(cluster: Option<ClusterId>, namespace: Space, row: &[u8], value: &Bytes) -> Result<Held, Flaw> {
     let (target, generation, token, bucket, key) = match namespace {
         Space::Hints => {

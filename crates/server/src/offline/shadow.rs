@@ -9,7 +9,7 @@ use starling_storage::{DurableEngine, StorageError};
 use super::{OfflineError, Opened};
 use crate::home::{HomeError, Inhabitant};
 
-/// Held while somebody works on a directory beside its store: no node can start there.
+/// Held while a command works on a directory beside its store: no node can start there.
 #[derive(Debug)]
 pub(super) struct Held(#[expect(dead_code, reason = "held for its lock")] File);
 
@@ -75,7 +75,7 @@ impl Shadow {
 
 impl Drop for Shadow {
     fn drop(&mut self) {
-        // What stays behind is only in the way of nobody.
+        // A rest that stays behind does no harm.
         let _ = fs::remove_dir_all(&self.at);
     }
 }
@@ -85,7 +85,7 @@ fn remove_left_over(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let of = name.to_str().and_then(|name| name.strip_prefix("shadow-"));
-        // What only begins so is somebody else's.
+        // A directory that only begins so is not ours.
         if of.is_some_and(|process| process.parse::<u32>().is_ok()) {
             let _ = fs::remove_dir_all(entry.path());
         }

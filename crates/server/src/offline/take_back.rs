@@ -1,4 +1,4 @@
-//! What was lost and can be read after all comes back as writes, merged with what is there.
+//! Rows that were lost and can be read after all come back as writes, merged with those that are there.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use super::{OfflineError, cluster_of, open};
 use crate::home::Inhabitant;
 use crate::losses::meta_rows;
 
-/// What came back.
+/// The result of taking back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenBack {
-    /// What could be read.
+    /// The rows that could be read.
     pub found: Excavation,
     /// Records of owned keys.
     pub data: Counters,
@@ -27,8 +27,9 @@ pub struct TakenBack {
     pub flawed: Vec<FlawedRow>,
 }
 
-/// Merges what can be read of a ruin into the store of a node that does not run: the directory of a namespace's tables, or
-/// a segment of the log. What is there and newer stays; what was deleted since stays deleted. The ruin is not touched.
+/// Merges the rows that can be read of a ruin into the store of a node that does not run: the directory of a
+/// namespace's tables, or a segment of the log. Newer rows there stay; rows deleted since stay deleted. The ruin is not
+/// touched.
 ///
 /// # Errors
 /// If it is no ruin of this store; if a node runs there; if the disk does not give some of the ruin, or the operating

@@ -43,7 +43,7 @@ fn keep(lines: &mut Vec<serde_json::Value>, line: serde_json::Value) -> ControlF
     ControlFlow::Continue(())
 }
 
-/// What a key holds after these writes, each by one who has seen the last: a value, or a delete.
+/// A key's record after these writes, each by a client that has seen the last: a value, or a delete.
 fn record(writes: &[(u64, Option<&'static str>)]) -> Record {
     let mut record = Record::default();
     for (time, value) in writes {

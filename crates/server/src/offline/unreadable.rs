@@ -1,4 +1,4 @@
-//! What the disk does not give is given up only by a person, and a copy is kept of what it does.
+//! Bytes that the disk does not give are given up only by an operator, and a copy is kept of those that it does.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,14 +13,14 @@ use starling_vnode::rows::META_CLEAN_STOP;
 use super::shadow::{hold, keep_but};
 use super::{OfflineError, Opened, SEGMENT};
 
-/// What was given up.
+/// The bytes that were given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenUp {
     /// Where the store is kept as it was, as far as it could be read.
     pub originals: PathBuf,
     /// The files, and how many bytes of each could not be read.
     pub files: Vec<(PathBuf, u64)>,
-    /// What the open of the store found, and did.
+    /// The findings of the store's open, and its actions.
     pub opened: Opened,
 }
 

@@ -1,4 +1,4 @@
-//! What the machine wants to read: from memory at once, from the disk by the readers; and what the disk answers.
+//! Reads for the machine: from memory at once, from the disk by the readers; and the disk's answers.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ impl Reactor {
 
     fn committed(&self, ids: Vec<CommitId>, result: Result<(), StorageError>) {
         let result = result.map_err(|error| match error {
-            // What lacks room or descriptors refuses, and is otherwise whole.
+            // An engine that lacks room or descriptors refuses, and is otherwise whole.
             error if error.is_for_later() => CommitFailure::NoSpace(error.to_string()),
             error => {
                 self.store_failed(&error);

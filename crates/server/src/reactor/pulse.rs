@@ -1,5 +1,5 @@
-//! Whether the node stands still now and then: stopped by a signal, starved, or blocked by its own disk. What lies in
-//! the doors' sockets meanwhile is as old as the pause is long, and nothing else tells.
+//! Whether the node stands still now and then: stopped by a signal, starved, or blocked by its own disk. Requests that
+//! lie in the doors' sockets meanwhile are as old as the pause is long, and nothing else tells.
 
 use std::cell::Cell;
 use std::time::Duration;

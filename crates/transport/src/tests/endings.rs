@@ -110,7 +110,7 @@ fn disconnecting_is_noticed_by_both_ends() {
     });
 }
 
-/// Runs node 2 on a thread of its own until told to die, without a word to anybody.
+/// Runs node 2 on a thread of its own until told to die, without a message to any peer.
 fn mortal(
     config: Config,
     born: mpsc::UnboundedSender<SocketAddr>,

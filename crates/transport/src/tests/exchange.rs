@@ -1,4 +1,4 @@
-//! What is sent arrives.
+//! Messages that are sent arrive.
 
 use super::*;
 use crate::{Channel, ChannelInbox, Dialer};

@@ -1,4 +1,4 @@
-//! Who must not talk does not, and learns why.
+//! An end that must not talk does not, and learns why.
 
 use starling_wire::hello::HelloRefusal;
 

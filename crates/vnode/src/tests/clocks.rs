@@ -172,7 +172,7 @@ fn a_bucket_without_fsyncs_does_not_ack_above_the_durable_ceiling() {
     assert_eq!(bench.commits.len(), 1);
     assert!(!bench.commits[0].has_ceiling() && !bench.commits[0].durable, "the next one rests on it");
     bench.commit();
-    // Before it is used up it is renewed, in a commit that nobody waits for.
+    // Before it is used up it is renewed, in a commit that no operation waits for.
     bench.now.wall = bench.now.wall.after(2 * limits::HLC_LEASE / 3);
     bench.write(write(1_002, "c"));
     let durable: Vec<(bool, bool)> = bench.commits.iter().map(|c| (c.has_ceiling(), c.durable)).collect();

@@ -213,8 +213,8 @@ fn a_full_disk_refuses_a_write_that_is_on_its_way_and_later_ones_go_on() {
         assert!(matches!(bench.refusal(op), Refused::NoSpace(_)));
         assert!(!bench.refusal(op).nothing_staged(), "their dots are on their way");
     }
-    // There was room again in time for the second, which holds the first as well. Until it is on disk nobody sees it, and
-    // nobody is told that it is there.
+    // There was room again in time for the second, which holds the first as well. Until it is on disk no read sees it,
+    // and no client is told that it is there.
     let (read, again) = (bench.read(data("k")), bench.merge(data("k"), Record::default(), None, true));
     assert!(bench.loads.is_empty());
     bench.commit();

@@ -15,7 +15,7 @@ fn drop_hint(bench: &mut Bench, cell: CellKey, record: &Record) -> OpId {
     op
 }
 
-/// What the rows on disk amount to.
+/// The tally of the rows on disk.
 fn on_disk(bench: &Bench) -> HintTally {
     let rows = bench.written.iter().filter(|((space, _), _)| *space == Space::Hints);
     let weights = rows.map(|(_, row)| Record::decode(row).unwrap().weight() as u64);

@@ -1,4 +1,4 @@
-//! Events in any order, against what must be true whatever the order.
+//! Events in any order, against properties that must hold in every order.
 
 use std::collections::BTreeSet;
 
@@ -64,7 +64,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..120)
 }
 
-/// What was asked, to judge the answer by.
+/// The request, to judge the answer by.
 enum Asked {
     /// A write or merge that brings these dots.
     Change {
@@ -84,7 +84,7 @@ struct World {
     /// A write's dots are known once it is staged.
     writes: Vec<ClientWrite>,
     merges: Vec<(usize, Record)>,
-    /// What was acked, per key: as fsynced, and otherwise (lost by a crash).
+    /// The acked dots, per key: as fsynced, and otherwise (lost by a crash).
     synced: BTreeSet<(usize, Dot)>,
     lax: BTreeSet<(usize, Dot)>,
     minted: BTreeSet<(usize, Dot)>,
@@ -247,7 +247,7 @@ fn decode(rows: &Rows, key: usize) -> Record {
     row.map(|bytes| Record::decode(bytes).unwrap()).unwrap_or_default()
 }
 
-/// What was acked is there: its value on the additive key, its place in the causal past on the others.
+/// Every acked write is there: its value on the additive key, its place in the causal past on the others.
 fn check(rows: &Rows, acked: &BTreeSet<(usize, Dot)>) {
     for (key, name) in KEYS.iter().enumerate() {
         let record = decode(rows, key);

@@ -1,4 +1,4 @@
-//! What survives a stop, clean or not.
+//! The state that survives a stop, clean or not.
 
 use super::*;
 use crate::rows;
@@ -7,7 +7,7 @@ fn row(bench: &Bench, name: &'static [u8]) -> Option<Bytes> {
     bench.synced.get(&(Space::Meta, Bytes::from_static(name))).cloned()
 }
 
-/// What the node's start would read from the disk of `bench`.
+/// The state that the node's start would read from the disk of `bench`.
 pub(super) fn after_stop(bench: &Bench, seed: u64) -> Boot {
     let ceiling = row(bench, rows::META_HLC_CEILING);
     let ceiling = ceiling
@@ -95,7 +95,7 @@ fn what_was_given_up_is_absent() {
     assert!(bench.damaged.is_empty());
 }
 
-/// What was given up is what was found, not whatever stands there later.
+/// The give-up applies to the row that was found, not to one that stands there later.
 #[test]
 fn a_row_written_after_its_range_was_given_up_is_missed_when_it_rots() {
     for is_only_read in [false, true] {

@@ -27,7 +27,7 @@ fn put(bench: &mut Bench, payload: Payload, seen: Option<VersionVector>) -> OpId
     op
 }
 
-/// What another owner wrote.
+/// Merges a write of another owner.
 fn merge(bench: &mut Bench, actor: u64, length: usize) -> VersionVector {
     let dot = Dot { actor: ActorId::from_bits(actor), hlc: Hlc::from_parts(NOON + actor, 0) };
     let record = Record::default().write(Mint::plain(&VersionVector::new(), dot, bytes(length)));

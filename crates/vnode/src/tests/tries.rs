@@ -1,4 +1,4 @@
-//! What each try of a request may do, and what becomes of a request that was made twice.
+//! The limits of each try of a request, and the outcome of a request that was made twice.
 
 use starling_types::limits;
 
@@ -158,7 +158,7 @@ fn a_request_is_remembered_by_whatever_way_its_write_came() {
     let mut other = Bench::warm();
     other.made(try_of("mine", None, tries(0)));
     let record = Record::clone(&other.look("k"));
-    // A hint, a repair or a sweep: nobody says which request it was.
+    // A hint, a repair or a sweep: the merge does not say which request it was.
     bench.merge(data("k"), record, None, true);
     bench.settle();
     // So many are replaced afterwards that the record has forgotten it.

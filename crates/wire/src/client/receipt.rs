@@ -2,7 +2,7 @@
 
 use super::{Receipt, Seen};
 
-/// What one field of a receipt says.
+/// The value of one field of a receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
     /// A name.
@@ -34,28 +34,28 @@ impl Receipt {
         ]
     }
 
-    /// What a writer should know who has not asked for a receipt: in how far its write is less than it may think.
+    /// Warnings for a writer that has not asked for a receipt: in how far its write is less than it may think.
     pub fn reservations(&self) -> Vec<&'static str> {
         let partial = self.partial.then_some("context=partial");
         partial.into_iter().chain(self.unvouched.then_some("unvouched")).collect()
     }
 }
 
-/// What a write rested on: [`Seen`] without the context itself.
+/// The grounds that a write rested on: [`Seen`] without the context itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grounds {
     /// Nothing.
     Nothing,
-    /// What the coordinating replica held.
+    /// The versions that the coordinating replica held.
     Local,
-    /// What enough owners held.
+    /// The versions that enough owners held.
     Quorum,
     /// The client's context.
     Client,
 }
 
 impl Seen {
-    /// What a write that has seen this rests on.
+    /// The grounds of a write that has seen this.
     pub const fn grounds(&self) -> Grounds {
         match self {
             Self::Nothing => Grounds::Nothing,
@@ -67,7 +67,7 @@ impl Seen {
 }
 
 impl Grounds {
-    /// The word by which a receipt says it.
+    /// The text by which a receipt says it.
     const fn word(self, partial: bool) -> &'static str {
         match self {
             Self::Nothing => "none",

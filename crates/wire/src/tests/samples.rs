@@ -26,7 +26,7 @@ pub(super) fn samples() -> Vec<Message> {
     [first_samples(), buckets(), sweeps(), losses(), exports(), clocks()].concat()
 }
 
-/// What there was before buckets could be created.
+/// The samples from before buckets could be created.
 fn first_samples() -> Vec<Message> {
     [hellos(), gossip(), replicas(), clients(), admin(), cluster()].concat()
 }

@@ -1,7 +1,8 @@
-//! Which lives of other members this node remembers across its own.
+//! The generations of other members that this node remembers across its own starts.
 //!
-//! A row is written when a life is first heard of, and nobody waits for it: commits become durable in their order, so
-//! whatever is acked to a node in this life, or together with it, is durable here only after the row that tells of it.
+//! A row is written when a generation is first heard of, and nothing waits for it: commits become durable in their
+//! order, so all that is acked to a node in this generation, or together with it, is durable here only after the row
+//! that tells of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,15 +15,15 @@ use crate::boot::{Life, forgotten_life};
 use crate::control::{ControlPlane, Turn};
 use crate::event::{CommitId, Effect};
 
-/// What the disk refused is tried again after this long.
+/// A write that the disk refused is tried again after this long.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The lives of members, a row each on disk.
+/// The generations of members, a row each on disk.
 #[derive(Debug, Default)]
 pub(in crate::control) struct Memory {
     /// On disk, or on the way there.
     lives: BTreeMap<NodeId, Life>,
-    /// Of whom the commits tell that are under way.
+    /// The nodes whose rows are in the commits under way.
     commits: BTreeMap<u64, Vec<(NodeId, Option<Life>)>>,
     again: Option<Instant>,
 }
@@ -50,7 +51,7 @@ impl ControlPlane {
         self.write_lives(turn, news.into_iter().collect());
     }
 
-    /// All that was heard of members is remembered, and nothing of who is none any more.
+    /// All that was heard of members is remembered, and nothing of nodes that are members no more.
     pub(in crate::control) fn remember_members(&mut self, turn: &mut Turn<'_>) {
         let Some(layout) = self.view.layout() else { return };
         let news = layout.members().filter_map(|role| self.unwritten(layout, role.node));
@@ -87,7 +88,7 @@ impl ControlPlane {
         turn.out.push(Effect::Commit { id: CommitId::Control(self.next_commit), rows, durable: true });
     }
 
-    /// Whether the commit was one of lives.
+    /// Whether the commit was one of generations.
     pub(in crate::control) fn lives_committed(
         &mut self,
         turn: &mut Turn<'_>,
@@ -106,7 +107,7 @@ impl ControlPlane {
 }
 
 impl Memory {
-    /// Whether a life is on disk, or a removed one still there, nobody knows: it is written or removed once more.
+    /// Whether a generation is on disk, or a removed one still there, is unknown: it is written or removed once more.
     fn doubt(&mut self, node: NodeId, life: Option<Life>) {
         match life {
             Some(_) => drop(self.lives.remove(&node)),

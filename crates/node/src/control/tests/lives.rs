@@ -1,4 +1,4 @@
-//! A node whose disk is from before its last life: what others make of it, and what it makes of their word.
+//! A node whose disk is from an earlier generation: how others treat it, and how it takes their claims.
 
 use starling_types::row::RowWrite;
 use starling_types::{BucketName, ClusterId, Key, PartitionBits, WallTime};
@@ -37,7 +37,7 @@ pub(super) fn meet(node: &mut Node, generation: u64) -> Vec<Effect> {
     give(node, Event::PeerUp(hello, addr))
 }
 
-/// Node 2's own word of its generation, and what it claims of somebody.
+/// Node 2 announces its own generation, and claims something of other nodes.
 pub(super) fn gossip(generation: u64, claims: Vec<Claim>) -> Message {
     Message::Gossip(Gossip {
         generation: Generation(generation),

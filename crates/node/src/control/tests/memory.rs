@@ -1,4 +1,4 @@
-//! What is remembered of another node's lives: written once for each, and worth as much after a start as before it.
+//! The remembered generations of other nodes: written once for each, and worth as much after a start as before it.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::meta::meta_row;
 
 type Rows = BTreeMap<Bytes, Bytes>;
 
-/// The rows of node 1 of two, which has met nobody.
+/// The rows of node 1 of two, which has met no other node.
 fn fresh() -> Rows {
     let mut rows = Rows::new();
     keep(&mut rows, &[meta_row(META_LAYOUT, &layout(5))]);
@@ -40,7 +40,7 @@ fn start(n: u64, rows: &Rows) -> (Node, Vec<Effect>) {
     (node, effects)
 }
 
-/// The commits of lives among the effects.
+/// The commits of generations among the effects.
 fn commits(effects: &[Effect]) -> Vec<(CommitId, &[RowWrite])> {
     let of_lives = |rows: &[RowWrite]| rows.iter().all(|row| row.key.starts_with(META_LIFE));
     let commit = |effect| match effect {
@@ -50,7 +50,7 @@ fn commits(effects: &[Effect]) -> Vec<(CommitId, &[RowWrite])> {
     effects.iter().filter_map(commit).collect()
 }
 
-/// The rows of lives that are to be written.
+/// The rows of generations that are to be written.
 fn written(effects: &[Effect]) -> Vec<RowWrite> {
     commits(effects).into_iter().flat_map(|(_, rows)| rows).cloned().collect()
 }
@@ -68,7 +68,7 @@ fn farewell(generation: u64) -> Message {
     Message::Gossip(message)
 }
 
-/// Node 2 passes on a record of somebody.
+/// Node 2 passes on a record of another node.
 fn news_of(n: u64, generation: u64) -> Message {
     let hello = NodeHello { generation: Generation(generation), ..hello(&config(n), None) };
     let record = Record { info: hello.member(), incarnation: 1, status: Status::Alive };
@@ -158,7 +158,7 @@ fn a_node_that_is_leaving_remembers_who_comes() {
     assert_eq!(written(&meet(&mut node, 6)), [life(6, false)]);
 }
 
-/// Node 1 has met node 2 in its life 5, and starts anew; perhaps after node 2 said goodbye.
+/// Node 1 has met node 2 in its generation 5, and starts anew; perhaps after node 2 said goodbye.
 fn after_a_start(said_goodbye: bool) -> Node {
     let mut rows = fresh();
     let (mut node, _) = start(1, &rows);
@@ -225,7 +225,7 @@ fn whoever_has_said_goodbye_and_is_greeted_before_it_is_gone_alarms_nobody() {
     }
 }
 
-/// What node 1 says to node 2 in gossip.
+/// The messages of gossip that node 1 sends to node 2.
 fn said(effects: Vec<Effect>) -> Vec<Envelope> {
     let envelope = |effect| match effect {
         Effect::Send(to, _, envelope) if to == OTHER => Some(envelope),
@@ -239,7 +239,7 @@ fn an_old_disk_hears_of_its_later_life_from_one_who_has_started_since() {
     for said_goodbye in [false, true] {
         let mut node = after_a_start(said_goodbye);
         meet(&mut node, 3);
-        // Node 2 asks whoever it finds what they know.
+        // Node 2 asks every node that it finds for what it knows.
         let answer = said(say(&mut node, gossip(3, vec![claim(2, 3)])));
         let (mut old, _) = start(2, &fresh());
         let mut effects = Vec::new();
