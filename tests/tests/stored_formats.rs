@@ -268,7 +268,7 @@ fn backups_are_written_as_they_always_were() {
     hold(BACKUP, write_backup, |_| usize::MAX);
 }
 
-/// What follows bears the number of the store, or times. Of our own files every byte is held by tests beside their code.
+/// The rest bears the number of the store, or times. Of our own files every byte is held by tests beside their code.
 #[test]
 fn stores_are_written_as_they_always_were() {
     hold(STORE, write_store, |path| match path.file_name().unwrap().to_str().unwrap() {
@@ -383,7 +383,7 @@ fn a_store_of_another_format_is_refused_and_left_alone() {
         let said = error.to_string();
         assert!(said.contains(words) && said.contains("nothing was changed"), "{said}");
         let mut after = files_of(dir.path());
-        // What tables are is seen late: under the lock.
+        // The format of tables is seen late: under the lock.
         let is_locked = after.remove(Path::new("LOCK")).is_some();
         assert!(after == before && is_locked == named.starts_with(dir.path().join("tables")), "{error}");
     }

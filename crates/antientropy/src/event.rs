@@ -95,7 +95,7 @@ pub enum Effect {
 }
 
 starling_types::counters! {
-    /// What sweeps have done since the start.
+    /// The work of sweeps since the start.
     Counters {
         /// Pages of records that other owners compared with their own for this node.
         pages = "starling_sweep_pages_total",

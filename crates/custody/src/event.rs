@@ -132,7 +132,7 @@ pub enum Log {
 }
 
 starling_types::counters! {
-    /// What became of partitions since the start.
+    /// The fate of partitions since the start.
     Counters {
         /// Times that a partition was suspected, after a loss or damage.
         doubted = "starling_suspected_total",

@@ -76,7 +76,7 @@ const RETRY: Duration = Duration::from_secs(3);
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 starling_types::counters! {
-    /// What happened so far.
+    /// Counts since the start.
     Counters {
         /// Hints acked by their owner.
         delivered = "starling_hints_delivered_total",

@@ -181,7 +181,7 @@ impl Layout {
         walk::fallbacks(self, partition).map(|index| self.node(index))
     }
 
-    /// What the next assignment starts from: all members, and the table of owners over them.
+    /// The start of the next assignment: all members, and the table of owners over them.
     pub fn owned(&self) -> (&[Role], &OwnerTable) {
         (&self.roles, &self.owners)
     }

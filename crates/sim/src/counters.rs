@@ -1,6 +1,6 @@
-//! What a world counts.
+//! The counters of a world.
 
-/// What really happened, so that no test passes because nothing did.
+/// Counts of events, so that no test passes because nothing did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
     /// Frames sent between nodes.

@@ -5,7 +5,7 @@ use starling_types::Instant;
 
 use crate::world::World;
 
-/// What passes between a node and its world.
+/// The traffic between a node and its world.
 #[derive(Debug, Clone, Copy)]
 pub enum Passed<'a> {
     /// The node is told.

@@ -1,11 +1,11 @@
-//! What machines count: each number beside the metric that shows it.
+//! The counters of machines: each number beside the metric that shows it.
 
 /// One number that a machine has counted, as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
     /// The name, as Prometheus sees it. Several numbers may share one.
     pub name: &'static str,
-    /// What it means; of numbers that share a name, the first one's counts.
+    /// Its meaning; of numbers that share a name, the first one's counts.
     pub help: &'static str,
     /// Labels and their values, which tell numbers of one name apart.
     pub labels: &'static [(&'static str, &'static str)],

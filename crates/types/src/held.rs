@@ -5,7 +5,7 @@
 pub enum Held {
     /// It may have lost anything.
     Part,
-    /// What it had synced: only buckets that do not wait for the disk may lack something.
+    /// All that it had synced: only buckets that do not wait for the disk may lack something.
     Synced,
     /// All.
     All,

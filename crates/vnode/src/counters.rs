@@ -1,7 +1,7 @@
 //! The counters of the vnodes.
 
 starling_types::counters! {
-    /// What the machine has counted since it started.
+    /// The machine's counts since it started.
     Counters {
         /// Writes that this node gave a dot.
         minted = "starling_dots_minted_total",

@@ -20,7 +20,7 @@ pub struct Watch {
     text: String,
     now: Instant,
     began: Instant,
-    /// What is on its way to n0.
+    /// The frames on their way to n0.
     coming: BTreeMap<(Instant, usize), (NodeId, Message)>,
     sent: usize,
     is_silent: bool,
@@ -141,7 +141,7 @@ impl Watch {
         }
     }
 
-    /// What n1 and n2 say to what they are sent.
+    /// The answers of n1 and n2 to the frames they are sent.
     fn answer(&mut self, peer: NodeId, said: &Body) {
         let answer = match said {
             _ if peer == SILENT && self.is_silent => return,

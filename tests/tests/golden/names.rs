@@ -60,7 +60,7 @@ impl Names {
         format!("{{{}}}", names.join(" "))
     }
 
-    /// What a client's token says that it has seen.
+    /// The writes that a client's token says it has seen.
     pub fn context(&mut self, token: &[u8]) -> String {
         let cluster = self.cluster.unwrap_or(ClusterId::NONE);
         let key = Key::new(KEY).unwrap();

@@ -1,4 +1,4 @@
-//! What happened, as text: a line for each event, and below it a line for each effect.
+//! A story as text: a line for each event, and below it a line for each effect.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -75,7 +75,7 @@ impl Script {
     }
 }
 
-/// What is told of an event only if effects follow from it.
+/// A line that is told only if effects follow from the event.
 fn because(names: &Names, event: &Event) -> String {
     match event {
         Event::PeerUp(hello, _) => format!("connected to {}", names.node(hello.node)),

@@ -4,7 +4,7 @@ use starling_coordinator::Request;
 use starling_wire::KvReply;
 
 starling_types::counters! {
-    /// What the data plane has counted since it started.
+    /// The data plane's counts since it started.
     Counters {
         /// Client requests taken in, forwarded ones from other nodes included.
         requests,

@@ -26,11 +26,11 @@ pub(super) struct Key {
     pub section: &'static str,
     /// Its name in the section.
     pub name: &'static str,
-    /// What it is.
+    /// Its meaning.
     pub meaning: &'static str,
     /// How to choose a value.
     pub choose: &'static str,
-    /// What it takes.
+    /// The values that it takes.
     pub rule: Rule,
     /// The flag of `starling node` that sets it.
     pub flag: Option<Flag>,
@@ -43,9 +43,9 @@ pub(super) struct Key {
 pub(super) struct Flag {
     /// Its name, without the dashes.
     pub name: &'static str,
-    /// What stands for its value in the help.
+    /// The name of its value in the help.
     pub value: &'static str,
-    /// What the help says of it.
+    /// Its line in the help.
     pub help: &'static str,
 }
 
