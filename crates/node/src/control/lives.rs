@@ -142,6 +142,8 @@ impl ControlPlane {
             ));
         }
         self.lives.raised += 1;
+        // What it has accepted of a layout since then is among what it lost.
+        self.first.may_have_forgotten = true;
         turn.changes.push_back(Change::Raise(above));
         Log::Alarm(format!(
             "members know this node at generation {}, which it does not remember: its data directory was copied, or is \
