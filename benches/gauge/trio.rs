@@ -9,7 +9,9 @@ use anyhow::{Context, Result, bail};
 use starling_node::{Boot, Config, Effect, Event, Node, Pace, ReplyHandle};
 use starling_storage::{Durability, Engine, MemoryEngine};
 use starling_types::row::Page;
-use starling_types::{BucketName, Generation, Instant, Key, NodeId, Now, RequestId, WallTime, limits};
+use starling_types::{
+    BucketName, Generation, Instant, Key, Lineage, NodeId, Now, RequestId, WallTime, limits,
+};
 use starling_vnode::CellKey;
 use starling_wire::client::{AdminRequest, KvOp};
 use starling_wire::{KvReply, KvRequest};
@@ -149,6 +151,7 @@ fn config(index: usize) -> Config {
     Config {
         node: id(index),
         generation: Generation(1),
+        lineage: Lineage::default(),
         name: format!("n{index}"),
         quic: address(index),
         resp: None,

@@ -183,7 +183,7 @@ fn restored_json(restored: &Restored) -> serde_json::Value {
         serde_json::json!({ "new": new, "merged": merged, "known": known, "healed": healed })
     };
     serde_json::json!({
-        "node_id": inhabitant.node_id, "cluster_id": inhabitant.cluster_id, "generation": inhabitant.generation,
+        "node_id": inhabitant.node_id, "cluster_id": inhabitant.cluster_id, "generation": inhabitant.generation.count(),
         "new_directory": is_new, "data": counts(data), "hints": counts(hints),
         "not_restored": verdict.damage.iter().map(ToString::to_string)
             .chain(flawed.iter().map(ToString::to_string)).collect::<Vec<_>>(),

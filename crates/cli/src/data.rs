@@ -201,7 +201,7 @@ fn check_text(dir: &Path, found: &Check) -> String {
     let mut text = format!("{}  {verdict}", dir.display());
     if let Some(here) = &found.inhabitant {
         let cluster = here.cluster_id.map_or("none".into(), |id| id.to_string());
-        text += &format!("\n  node    {}, cluster {cluster}, generation {}", here.node_id, here.generation.0);
+        text += &format!("\n  node    {}, cluster {cluster}, generation {}", here.node_id, here.generation);
     }
     text += &format!("\n  format  {}", found.format);
     if !found.opened.words.is_empty() {

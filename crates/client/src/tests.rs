@@ -13,7 +13,7 @@ use bytes::Bytes;
 use starling_causality::{Dot, Hlc};
 use starling_ring::Layout;
 use starling_transport::{Authority, ClientId, Config, EndpointSecrets, Inbox, Transport};
-use starling_types::{ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, NodeId};
+use starling_types::{ActorId, BucketName, ClusterId, Generation, Key, LayoutVersion, Lineage, NodeId};
 use starling_wire::client::{AdminReply, AdminRequest, ReadReply, Receipt, SiblingView, WriteReply};
 use starling_wire::hello::{Hello, NodeHello, PROTOCOLS};
 use starling_wire::{Envelope, Failure, KvOp, KvReply, KvRequest, Message};
@@ -171,6 +171,7 @@ impl Inbox for Stub {
             weight: 1,
             layout: LayoutVersion::NONE,
             version: "test".into(),
+            lineage: Lineage::default(),
         };
         Hello {
             protocols: self.protocols.get(),

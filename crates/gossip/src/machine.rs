@@ -51,6 +51,14 @@ pub enum Event {
     Leave,
     /// This node is of a higher generation now, durably.
     Reborn(Generation),
+    /// The process that runs as this member does not remember what is known of it: it must have a higher generation
+    /// than this one before anything of it counts.
+    Outlived {
+        /// The member.
+        node: NodeId,
+        /// The generation that is over, whether it was ever lived or not.
+        generation: Generation,
+    },
 }
 
 /// The output of the machine.
@@ -215,6 +223,7 @@ impl Gossip {
             Event::Forget(node) => self.forget(node),
             Event::Leave => self.leave(out),
             Event::Reborn(generation) => self.reborn(generation),
+            Event::Outlived { node, generation } => self.outlive(node, generation, out),
         }
         self.turn(out);
         self.next = self.find_deadline();

@@ -14,7 +14,7 @@ use starling_causality::Hlc;
 use starling_gossip::Preset;
 use starling_ring::{Acceptor, Layout, Refusal};
 use starling_types::row::RowWrite;
-use starling_types::{ActorId, BucketName, ClusterId, Formats, Generation, NodeId, PartitionId};
+use starling_types::{ActorId, BucketName, ClusterId, Formats, Generation, Lineage, NodeId, PartitionId};
 use starling_vnode::rows;
 use starling_wire::cluster::BucketRegister;
 
@@ -43,8 +43,10 @@ const BUCKETS_FORMATS: Formats = Formats { oldest: 1, newest: BUCKETS_FORMAT as 
 pub struct Config {
     /// This node.
     pub node: NodeId,
-    /// How often it has started, this time included; durable before the machine is made.
+    /// This start; durable before the machine is made.
     pub generation: Generation,
+    /// The starts that its disk remembers, this one last; durable like it.
+    pub lineage: Lineage,
     /// Its name, for people.
     pub name: String,
     /// Where others reach it over QUIC.

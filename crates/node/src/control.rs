@@ -431,6 +431,7 @@ fn hello(config: &Config, layout: Option<&Layout>) -> NodeHello {
         weight: config.weight,
         layout: layout.map_or(LayoutVersion::NONE, Layout::version),
         version: env!("CARGO_PKG_VERSION").into(),
+        lineage: config.lineage.clone(),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::disk_space::DiskSpace;
 use crate::error::StartError;
-use crate::home::{Home, Inhabitant, StoreState};
+use crate::home::{Drawn, Home, Inhabitant, StoreState};
 use crate::losses::{self, Past};
 use crate::metrics::{self, StoreMetrics, Telemetry};
 use crate::reactor::{Addresses, End, Parts, Reactor};
@@ -255,9 +255,9 @@ fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<Durable
     Inhabitant::of(dir)?;
     let engine = Arc::new(open_store(dir, settings)?);
     metrics::losses(engine.report().has_losses());
-    let fresh = NodeId::from_bits(rng.next_u64() | 1);
+    let drawn = Drawn { node: NodeId::from_bits(rng.next_u64() | 1), start: rng.next_u32() | 1 };
     let (store, place) = birth(engine.as_ref())?;
-    let home = Home::enter(dir, store, fresh, settings.cluster.cluster_id)?;
+    let home = Home::enter(dir, store, drawn, settings.cluster.cluster_id)?;
     let is_copy = store.node.is_some() && place != home.place();
     if store.node.is_none() || is_copy {
         settle_store(engine.as_ref(), &home, is_copy)?;
@@ -348,6 +348,7 @@ fn config(
     Config {
         node: inhabitant.node_id,
         generation: inhabitant.generation,
+        lineage: inhabitant.lineage.clone(),
         name: settings.node.name.clone(),
         quic: addresses.quic,
         resp: Some(addresses.resp),

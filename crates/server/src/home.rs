@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
-use starling_types::{ClusterId, Formats, Generation, NodeId, OtherFormat};
+use starling_types::{ClusterId, Formats, Generation, Lineage, NodeId, OtherFormat};
 
 /// The formats of `node.json` and of the directory's layout that this version opens.
-pub const FORMATS: Formats = Formats { oldest: 1, newest: 1 };
+pub const FORMATS: Formats = Formats { oldest: 1, newest: 2 };
 const FILE: &str = "node.json";
 
 /// The inhabitant of a data directory.
@@ -22,11 +22,21 @@ pub struct Inhabitant {
     pub node_id: NodeId,
     /// Its cluster, once it has one.
     pub cluster_id: Option<ClusterId>,
-    /// How often it has started.
+    /// Its last start.
     pub generation: Generation,
+    /// The starts before it that are remembered, and it; empty in a file of format 1.
+    #[serde(default)]
+    pub lineage: Lineage,
 }
 
 impl Inhabitant {
+    /// One more start; the caller draws a number for it, so that it is told from a start of a copy.
+    fn begin(&mut self, drawn: u32) {
+        self.format_version = FORMATS.newest;
+        self.generation = self.generation.next(drawn);
+        self.lineage.begin(self.generation);
+    }
+
     /// The node that `dir` belongs to, by its `node.json`; none if there is no such file.
     ///
     /// # Errors
@@ -115,19 +125,19 @@ impl Home {
     pub fn enter(
         path: &Path,
         store: StoreState,
-        fresh: NodeId,
+        drawn: Drawn,
         wanted: Option<ClusterId>,
     ) -> Result<Self, HomeError> {
         let mut inhabitant = match Inhabitant::of(path)? {
             Some(inhabitant) => owner(path, inhabitant, store)?,
-            None => newcomer(path, store, fresh)?,
+            None => newcomer(path, store, drawn.node)?,
         };
         if let (Some(found), Some(wanted)) = (inhabitant.cluster_id, wanted)
             && found != wanted
         {
             return Err(HomeError::OtherCluster { path: path.into(), found, wanted });
         }
-        inhabitant.generation.0 += 1;
+        inhabitant.begin(drawn.start);
         Ok(Self { path: path.into(), inhabitant })
     }
 
@@ -165,8 +175,11 @@ impl Home {
 
     /// Other members know the node at a higher count of starts than this directory does: it goes on above it.
     pub fn raise(&mut self, generation: Generation) -> Result<(), HomeError> {
-        let before = std::mem::replace(&mut self.inhabitant.generation, generation);
-        self.write().inspect_err(|_| self.inhabitant.generation = before)
+        let before = self.inhabitant.clone();
+        self.inhabitant.generation = generation;
+        // Whatever it has forgotten is given up by now, and pulled from others.
+        self.inhabitant.lineage = Lineage::since(generation);
+        self.write().inspect_err(|_| self.inhabitant = before)
     }
 
     /// The node has joined a cluster. The layout in the store is what counts; this is for people and for a
@@ -197,6 +210,15 @@ impl Home {
     }
 }
 
+/// The numbers that a start draws from the system's generator.
+#[derive(Debug, Clone, Copy)]
+pub struct Drawn {
+    /// The identity of the node, if it is a new one.
+    pub node: NodeId,
+    /// Tells this start from one of a copy of the directory.
+    pub start: u32,
+}
+
 /// The store's own evidence, before a node takes the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoreState {
@@ -222,7 +244,13 @@ fn newcomer(path: &Path, store: StoreState, fresh: NodeId) -> Result<Inhabitant,
         return Err(HomeError::Nobody { path: path.into() });
     }
     let node_id = store.node.unwrap_or(fresh);
-    Ok(Inhabitant { format_version: FORMATS.newest, node_id, cluster_id: None, generation: Generation(0) })
+    Ok(Inhabitant {
+        format_version: FORMATS.newest,
+        node_id,
+        cluster_id: None,
+        generation: Generation(0),
+        lineage: Lineage::default(),
+    })
 }
 
 fn read(file: &Path, bytes: &[u8]) -> Result<Inhabitant, HomeError> {
@@ -251,8 +279,12 @@ mod tests {
     const BORN: StoreState = StoreState { node: Some(NODE), has_rows: false };
     const USED: StoreState = StoreState { node: Some(NODE), has_rows: true };
 
+    fn drawn(number: u32) -> Drawn {
+        Drawn { node: NodeId::from_bits(number.into()), start: number }
+    }
+
     fn enter(dir: &Path, store: StoreState) -> Result<Home, HomeError> {
-        let home = Home::enter(dir, store, NODE, None)?;
+        let home = Home::enter(dir, store, drawn(7), None)?;
         home.settle()?;
         Ok(home)
     }
@@ -261,10 +293,12 @@ mod tests {
     fn a_node_keeps_its_identity_and_counts_its_starts() {
         let dir = tempfile::tempdir().unwrap();
         let mut first = enter(dir.path(), EMPTY).unwrap();
-        assert_eq!((first.inhabitant.node_id, first.inhabitant.generation), (NODE, Generation(1)));
+        assert_eq!((first.inhabitant.node_id, first.inhabitant.generation), (NODE, Generation::of(1, 7)));
         first.join(ClusterId::from_bits(9)).unwrap();
-        let again = Home::enter(dir.path(), USED, NodeId::from_bits(8), None).unwrap();
-        assert_eq!((again.inhabitant.node_id, again.inhabitant.generation), (NODE, Generation(2)));
+        let again = Home::enter(dir.path(), USED, drawn(8), None).unwrap();
+        assert_eq!((again.inhabitant.node_id, again.inhabitant.generation), (NODE, Generation::of(2, 8)));
+        assert!(!again.inhabitant.lineage.misses(Generation::of(1, 7)));
+        assert!(again.inhabitant.lineage.misses(Generation::of(2, 7)), "a start of another copy");
         assert_eq!(again.inhabitant.cluster_id, Some(ClusterId::from_bits(9)));
     }
 
@@ -277,14 +311,14 @@ mod tests {
         sets::hold("home.txt", today, |name, bytes| {
             let found = read(Path::new(name), bytes).unwrap();
             assert_eq!((found.node_id, found.cluster_id), (NODE, Some(cluster)));
-            assert_eq!(found.generation, Generation(1));
+            assert_eq!(found.generation.count(), 1);
         });
     }
 
     #[test]
     fn a_start_may_be_cut_short_anywhere() {
         let dir = tempfile::tempdir().unwrap();
-        let cut_before_node_json = Home::enter(dir.path(), BORN, NodeId::from_bits(8), None).unwrap();
+        let cut_before_node_json = Home::enter(dir.path(), BORN, drawn(8), None).unwrap();
         assert_eq!(cut_before_node_json.inhabitant.node_id, NODE, "the store already says who it is");
         enter(dir.path(), BORN).unwrap();
         assert!(enter(dir.path(), BORN).is_ok(), "a node without data or cluster starts again");
@@ -299,12 +333,12 @@ mod tests {
         assert!(matches!(enter(dir.path(), EMPTY), Err(HomeError::StoreGone { .. })));
         let other = StoreState { node: Some(NodeId::from_bits(8)), has_rows: true };
         assert!(matches!(enter(dir.path(), other), Err(HomeError::Strangers { .. })));
-        let other = Home::enter(dir.path(), USED, NODE, Some(ClusterId::from_bits(8)));
+        let other = Home::enter(dir.path(), USED, drawn(7), Some(ClusterId::from_bits(8)));
         assert!(matches!(other, Err(HomeError::OtherCluster { .. })));
         for (content, is_expected) in [
             (
-                "{\"format_version\": 2, \"new\": 1}",
-                (|e| matches!(e, HomeError::OtherFormat { format, .. } if format.found == 2))
+                "{\"format_version\": 3, \"new\": 1}",
+                (|e| matches!(e, HomeError::OtherFormat { format, .. } if format.found == 3))
                     as fn(&_) -> bool,
             ),
             ("{\"format_version\": 0}", |e| matches!(e, HomeError::OtherFormat { .. })),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use rand::RngExt;
 use starling_node::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 use starling_storage::{CrashMode, Engine, ScanLimit};
+use starling_types::Lineage;
 use starling_types::row::{CommitFailure, LoadFailure, Page, RowRange, RowWrite, Space};
 use starling_types::{NodeId, QualifiedKey, limits};
 use starling_vnode::CellKey;
@@ -45,7 +46,8 @@ impl World {
             Effect::Connect(addr, _) => self.connect(node, addr),
             Effect::Disconnect(peer) => self.disconnect(node, peer),
             Effect::RaiseGeneration(generation) => {
-                self.hosts[node].config.generation = generation;
+                let config = &mut self.hosts[node].config;
+                (config.generation, config.lineage) = (generation, Lineage::since(generation));
                 events.push_back(Event::GenerationRaised(generation));
             }
             Effect::Drained => self.stopped(node),

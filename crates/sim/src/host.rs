@@ -10,7 +10,7 @@ use starling_node::losses::META_SUSPECT;
 use starling_node::{Boot, Config, Effect, Losses, Node, Pace};
 use starling_storage::{Engine, MemoryEngine, ScanLimit};
 use starling_types::row::{RowRange, Space};
-use starling_types::{Generation, Instant, NodeId, Now, Token, WallTime, limits};
+use starling_types::{Generation, Instant, Lineage, NodeId, Now, Token, WallTime, limits};
 
 use crate::disk::Disk;
 use crate::sabotage::Sabotage;
@@ -48,7 +48,7 @@ pub(crate) struct Host {
     /// It was not only the process that stopped since the last start.
     pub(crate) lost_power: bool,
     /// Another disk with what this one held at some time, and how often the node had started then.
-    pub(crate) backup: Option<(MemoryEngine, Generation)>,
+    pub(crate) backup: Option<(MemoryEngine, Generation, Lineage)>,
     /// The newest data rows read from the disk or handed to it since the last start, durable or not.
     pub(crate) newest: BTreeMap<Bytes, Option<Bytes>>,
     pub(crate) rng: ChaCha8Rng,
@@ -59,6 +59,7 @@ impl Host {
         let config = Config {
             node: NodeId::from_bits(seed.child("node id", index as u64) | 1),
             generation: Generation(0),
+            lineage: Lineage::default(),
             name: format!("n{index}"),
             quic: address(index),
             resp: None,
@@ -111,10 +112,11 @@ impl Host {
     /// Starts the machine from what is on disk, as a daemon would.
     pub(crate) fn start(&mut self, seed: Seed, instant: Instant, lie: Sabotage) -> Vec<Effect> {
         self.life += 1;
-        self.config.generation = Generation(self.config.generation.0 + 1);
-        // Generations come again when a disk is put back; chance does not.
+        // Counts come again when a disk is put back; chance does not.
         let start = (self.config.node.bits() << 8) ^ self.life;
         self.config.seed = seed.child("machine", start);
+        self.config.generation = self.config.generation.next(self.config.seed as u32 | 1);
+        self.config.lineage.begin(self.config.generation);
         let mut meta = self.rows(Space::Meta);
         let unsynced = if std::mem::take(&mut self.lost_power) { unsynced(&meta) } else { Losses::NONE };
         let mut losses = if self.has_lost { Losses::everything().join(&unsynced) } else { unsynced };

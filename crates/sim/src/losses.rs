@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use starling_node::event::CommitId;
 use starling_node::node::Phase;
-use starling_node::{Event, Losses};
+use starling_node::{Config, Event, Losses};
 use starling_storage::{CrashMode, Engine, ScanLimit};
 use starling_types::Generation;
 use starling_types::row::{RowRange, Space};
@@ -106,17 +106,17 @@ impl World {
     /// Puts aside another disk with what a node's disk holds now.
     pub fn back_up(&mut self, node: usize) {
         let host = &mut self.hosts[node];
-        host.backup = Some((host.disk.engine.copy(), host.config.generation));
+        let Config { generation, lineage, .. } = host.config.clone();
+        host.backup = Some((host.disk.engine.copy(), generation, lineage));
     }
 
-    /// Kills a node, and puts its backup in the place of its disk, if that can be noticed: the others know a generation
-    /// of it that the next start does not count beyond. One generation later only the disk itself could. If all are to
-    /// forget, the others are killed too: then their disks must know it.
+    /// Kills a node, and puts its backup in the place of its disk, if that can be noticed: the others know a start of it
+    /// that the backup has not seen. Without one only the disk itself could. If all are to forget, the others are killed
+    /// too: then their disks must know it.
     pub fn put_back(&mut self, node: usize, all_forget: bool) {
-        let Some((_, generation)) = self.hosts[node].backup else { return };
-        let next = Generation(generation.0 + 1);
+        let Some((_, generation, _)) = self.hosts[node].backup else { return };
         let others: Vec<usize> = (0..self.len()).filter(|&peer| peer != node).collect();
-        if !others.iter().all(|&peer| self.knows_beyond(peer, node, next, all_forget)) {
+        if !others.iter().all(|&peer| self.knows_beyond(peer, node, generation, all_forget)) {
             self.hosts[node].backup = None;
             return;
         }
@@ -128,13 +128,13 @@ impl World {
 
     /// Kills a node if it runs, and puts its backup in the place of its disk, whether or not any node could notice.
     pub fn replace_disk(&mut self, node: usize) {
-        let Some((engine, generation)) = self.hosts[node].backup.take() else { return };
+        let Some((engine, generation, lineage)) = self.hosts[node].backup.take() else { return };
         self.troubles.begin(node, Trouble::Forgets, self.now);
         self.crash_as(node, CrashMode::KeepSynced);
         let host = &mut self.hosts[node];
         engine.set_no_space(false);
         host.disk.engine = engine;
-        host.config.generation = generation;
+        (host.config.generation, host.config.lineage) = (generation, lineage);
         host.has_lost = false;
         self.toll.count(Harm::OldDisk);
         self.put_back = Some(node);
@@ -150,7 +150,7 @@ impl World {
             false => machine.control_plane().members().member(id).map(|member| member.info.generation),
             true => self.hosts[peer].last_life(id),
         };
-        known.is_some_and(|generation| generation > life)
+        known.is_some_and(|known| known.count() > life.count())
     }
 
     /// Updates the known losses of a node's disk after a turn of its machine.

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_types::{BucketName, ClusterId, ExchangeId, Generation, Key, LayoutVersion, NodeId};
+use starling_types::{BucketName, ClusterId, ExchangeId, Generation, Key, LayoutVersion, Lineage, NodeId};
 use starling_wire::hello::{Hello, NodeHello, PROTOCOLS};
 use starling_wire::replica::Merge;
 use starling_wire::{Class, Envelope, Message};
@@ -187,6 +187,7 @@ fn recorder(id: u64) -> Rc<Recorder> {
         weight: 1,
         layout: LayoutVersion::NONE,
         version: "test".into(),
+        lineage: Lineage::default(),
     };
     let hello =
         Hello { protocols: PROTOCOLS, cluster: ClusterId::from_bits(9), node: Some(node), wall: None };

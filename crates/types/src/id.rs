@@ -117,10 +117,6 @@ impl ClusterId {
     }
 }
 
-/// How often a node has started: raised durably before it speaks, so that old news about it loses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-pub struct Generation(pub u64);
-
 /// Number of a layout in the cluster's chain of layouts. 0 means: no layout decided yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct LayoutVersion(pub u64);

@@ -10,7 +10,7 @@
 //! **Deliberately absent.** Causality (`starling-causality`), placement (`starling-ring`), messages (`starling-wire`).
 //! The little that it computes follows from one value: quorums from a bucket's properties, say.
 //!
-//! **How to read this crate.** [`id`] who, [`time`] when, [`token`] where, [`key`] what, [`bucket`] by which
+//! **How to read this crate.** [`id`] who, [`generation`] in which life, [`time`] when, [`token`] where, [`key`] what, [`bucket`] by which
 //! rules, [`outcome`] how it ended, [`held`] how much is left, [`limits`] how much, [`span`] how long,
 //! [`format`](mod@format) in which form, [`counters`] how often, [`hash`] the two hashers. [`planted`] bugs that the
 //! judges of the simulator are tried on.
@@ -18,6 +18,7 @@
 pub mod bucket;
 pub mod counters;
 pub mod format;
+pub mod generation;
 pub mod hash;
 pub mod held;
 pub mod id;
@@ -32,8 +33,9 @@ pub mod token;
 
 pub use bucket::{BadProps, BucketChanges, BucketProps, Conflict, PropsStamp};
 pub use format::{Formats, OtherFormat};
+pub use generation::{Generation, Lineage};
 pub use held::Held;
-pub use id::{ActorId, ClusterId, ExchangeId, Generation, LayoutVersion, NodeId, RequestId};
+pub use id::{ActorId, ClusterId, ExchangeId, LayoutVersion, NodeId, RequestId};
 pub use key::{BucketName, Key, QualifiedKey, Value};
 pub use outcome::Outcome;
 pub use span::BadSpan;

@@ -27,7 +27,7 @@ pub const LAST_COUNT: u64 = 1 << 62;
 pub struct MemberInfo {
     /// Its identity.
     pub node: NodeId,
-    /// How often it has started.
+    /// This start of it.
     pub generation: Generation,
     /// Its name, for people; at most [`MAX_NAME`] bytes.
     pub name: String,

@@ -6,17 +6,17 @@ use std::net::SocketAddr;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use starling_types::{ClusterId, Generation, LayoutVersion, NodeId, WallTime};
+use starling_types::{ClusterId, Generation, LayoutVersion, Lineage, NodeId, WallTime};
 
 use crate::gossip::MemberInfo;
 
 /// The lowest and highest protocol version that this release speaks. The changes of each: docs/design/versions.md.
-pub const PROTOCOLS: (u16, u16) = (2, 3);
+pub const PROTOCOLS: (u16, u16) = (3, 3);
 
 /// The introduction of either end. A client names no node.
 ///
-/// From protocol 3 on it may be longer than the reader knows, and so may [`NodeHello`]. A field that is appended has a
-/// `#[serde(default)]`, for ends that do not send it; an end that speaks protocol 2 must not be sent it.
+/// It may be longer than the reader knows, and so may [`NodeHello`]. A field that is appended has a `#[serde(default)]`,
+/// for ends that do not send it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct Hello {
@@ -37,7 +37,7 @@ pub struct Hello {
 pub struct NodeHello {
     /// Its identity; must be the one in its certificate.
     pub node: NodeId,
-    /// How often it has started.
+    /// This start of it.
     pub generation: Generation,
     /// Its name, for people.
     pub name: String,
@@ -55,9 +55,20 @@ pub struct NodeHello {
     pub layout: LayoutVersion,
     /// Its software version.
     pub version: String,
+    /// The starts that it remembers; empty if it is of a release that does not.
+    #[serde(default)]
+    pub lineage: Lineage,
 }
 
 impl NodeHello {
+    /// Whether it does not remember this start of it, which others do: its disk is one from before.
+    pub fn misses(&self, known: Generation) -> bool {
+        match self.lineage.is_empty() || !self.lineage.is_sound() {
+            true => Lineage::since(self.generation).misses(known),
+            false => self.lineage.misses(known),
+        }
+    }
+
     /// The same in the words of the membership protocol.
     pub fn member(&self) -> MemberInfo {
         MemberInfo {

@@ -68,7 +68,7 @@ pub fn as_text(dir: &Path, manifest: &Manifest) -> String {
         origin.node_id,
         origin.name,
         origin.layout_version.0,
-        origin.generation.0,
+        origin.generation,
         origin.release,
     );
     if let Some(ended_at) = ended_at {

@@ -69,7 +69,7 @@ fn a_node_of_other_protocol_versions_is_named_and_not_dialed_for_every_request()
         }
         let refused = node.transport.counters().refused.get();
         assert!(refused < 50, "dialed {refused} times");
-        node.stub.protocols.set((2, 2));
+        node.stub.protocols.set((PROTOCOLS.0 - 1, PROTOCOLS.0));
         while nodes.connection(0).await.is_err() {
             tokio::task::yield_now().await;
         }

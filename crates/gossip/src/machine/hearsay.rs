@@ -235,6 +235,14 @@ impl Gossip {
         }
     }
 
+    /// A claim of our own about a member: it reaches the member as claims of others do.
+    pub(super) fn outlive(&mut self, node: NodeId, generation: Generation, out: &mut Vec<Effect>) {
+        if let Some(known) = self.table.get(node).filter(|_| node != self.me) {
+            let info = MemberInfo { generation, ..known.info.clone() };
+            self.take_record(Record { info, incarnation: HEARSAY, status: Status::Alive }, out);
+        }
+    }
+
     /// This node overrules what members knew of a later generation of it.
     pub(super) fn reborn(&mut self, generation: Generation) {
         if self.has_left() || generation <= self.table.me().info.generation {

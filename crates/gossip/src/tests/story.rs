@@ -147,6 +147,27 @@ fn a_copied_data_directory_raises_one_alarm_a_generation() {
 }
 
 #[test]
+fn a_node_that_has_outlived_itself_hears_of_it_from_whichever_member_noticed() {
+    let mut world = World::cluster(5, 0.0, 3, 3 * SECOND);
+    world.notices.clear();
+    let over = Generation(9);
+    world.tell(1, Event::Outlived { node: node(3), generation: over });
+    world.tell(1, Event::Outlived { node: node(1), generation: over });
+    world.tell(1, Event::Outlived { node: node(77), generation: over });
+    world.run(30 * SECOND);
+    let alarms: Vec<_> =
+        world.notices.iter().filter(|(_, _, n)| matches!(n, Notice::Impostor { .. })).collect();
+    assert!(
+        matches!(alarms[..], [(_, 3, Notice::Impostor { generation })] if *generation == over),
+        "{alarms:?}"
+    );
+    assert_eq!(world.status(2, 3), Some(Status::Dead), "members that have not noticed believe it");
+    world.tell(3, Event::Reborn(Generation(10)));
+    world.run(5 * SECOND);
+    assert_eq!((world.status(1, 3), world.status(2, 3)), (Some(Status::Alive), Some(Status::Alive)));
+}
+
+#[test]
 fn a_node_that_comes_back_as_it_went_is_recognised_once() {
     let mut world = World::cluster(5, 0.0, 3, 3 * SECOND);
     world.crash(3);

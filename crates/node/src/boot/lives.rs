@@ -1,6 +1,6 @@
 //! The last known generations of other members, a row each.
 //!
-//! A node whose disk was put back from earlier counts too few starts. Only others can tell, and all of them may have
+//! A node whose disk was put back from earlier counts too few starts, or again those that it has forgotten. Only others can tell, and all of them may have
 //! started anew since they heard the right number.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ const ROW: &str = "last life of another member";
 /// A generation of a node, and whether it is over; the later ones greater.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Life {
-    /// How often the node had started.
+    /// The start.
     pub generation: Generation,
     /// It has said goodbye: if it comes back, it has started once more.
     pub is_over: bool,
@@ -40,7 +40,7 @@ impl Life {
 
     /// The least generation of a node that comes back under this id.
     pub(crate) fn least(self) -> Generation {
-        Generation(self.generation.0.saturating_add(u64::from(self.is_over)))
+        if self.is_over { self.generation.beyond() } else { self.generation }
     }
 
     /// How gossip is to know the member from the start.

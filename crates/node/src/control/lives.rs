@@ -1,7 +1,8 @@
-//! Generations of nodes: a node counts its starts, and one whose disk was put back from earlier counts too few.
+//! Generations of nodes: a node counts its starts, and one whose disk was put back from earlier counts too few, or counts
+//! again starts that it has forgotten.
 //!
-//! Such a node has forgotten what it acked since. A peer that knows its later generation asks nothing of it and gives
-//! it nothing until it has learned of that generation, written down that everything may be lost, and counts beyond it.
+//! Such a node has forgotten what it acked since. A peer that knows a start that it does not remember asks nothing of it
+//! and gives it nothing until it has learned of that, written down that everything may be lost, and counts beyond it.
 
 mod memory;
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use starling_coordinator::Reach;
 use starling_gossip as gossip;
-use starling_types::{Generation, Instant, NodeId};
+use starling_types::{Generation, Instant, Lineage, NodeId};
 use starling_wire::gossip::LAST_COUNT;
 use starling_wire::hello::NodeHello;
 
@@ -67,16 +68,31 @@ impl ControlPlane {
         self.lives.closing.remove(&node);
         if let Some(least) = self.least_life(node).filter(|&least| hello.generation < least) {
             // A node that has said goodbye and is still draining is no reason for an alarm.
-            if hello.generation.0 + 1 < least.0 || !self.has_left(node) {
+            if hello.generation.beyond() < least || !self.has_left(node) {
                 turn.out.push(Effect::Log(Log::Alarm(format!(
-                    "node {node} is back from before its generation {}: its disk is an earlier one",
-                    least.0
+                    "node {node} is back from before its generation {least}: its disk is an earlier one"
                 ))));
             }
             return self.fence(turn, node, least);
         }
+        if self.last_life(node).is_some_and(|known| hello.misses(known.generation)) {
+            return self.disown(turn, hello);
+        }
         self.remember_life(turn, node);
         self.set_reach(turn, node, Reach::Up);
+    }
+
+    /// The node counts as far as it is known, or further, and yet does not remember the start that is known of it. All
+    /// members are told that what it counts is over, itself among them.
+    fn disown(&mut self, turn: &mut Turn<'_>, hello: &NodeHello) {
+        let (node, generation) = (hello.node, hello.generation.last_of_its_count());
+        turn.out.push(Effect::Log(Log::Alarm(format!(
+            "node {node} is back as its start {generation}, but does not remember one that is known here: its disk is \
+             an earlier one, or another process uses its identity"
+        ))));
+        self.fence(turn, node, generation.beyond());
+        self.gossip(turn, gossip::Event::Outlived { node, generation });
+        self.remember_life(turn, node);
     }
 
     fn last_life(&self, node: NodeId) -> Option<Life> {
@@ -134,11 +150,10 @@ impl ControlPlane {
 
     /// A peer's claim of a generation of this node, which it never announced.
     pub(super) fn heard_of_own_life(&mut self, turn: &mut Turn<'_>, generation: Generation) -> Log {
-        let above = Generation(generation.0.max(self.me.generation.0) + 1);
+        let above = generation.max(self.me.generation).next(self.me.generation.drawn());
         if self.lives.raised >= MOST_RAISES || above.0 >= LAST_COUNT {
             return Log::Alarm(format!(
-                "members know this node at generation {} again: another process uses its identity; stop one of the two",
-                generation.0
+                "members know this node at generation {generation} again: another process uses its identity; stop one of the two"
             ));
         }
         self.lives.raised += 1;
@@ -146,15 +161,15 @@ impl ControlPlane {
         self.first.may_have_forgotten = true;
         turn.changes.push_back(Change::Raise(above));
         Log::Alarm(format!(
-            "members know this node at generation {}, which it does not remember: its data directory was copied, or is \
-             one from before; everything it held is pulled from other owners",
-            generation.0
+            "members know this node at generation {generation}, which it does not remember: its data directory was copied, or is \
+             one from before; everything it held is pulled from other owners"
         ))
     }
 
     /// It is durable: this node is of a later generation now.
     pub(super) fn generation_raised(&mut self, turn: &mut Turn<'_>, generation: Generation) {
         self.me.generation = generation;
+        self.me.lineage = Lineage::since(generation);
         self.peers.by_addr.insert(self.me.quic, self.me.clone());
         self.gossip(turn, gossip::Event::Reborn(generation));
     }

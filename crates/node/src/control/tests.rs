@@ -6,7 +6,7 @@ mod memory;
 
 use starling_ring::{Refusal, Role};
 use starling_types::row::Page;
-use starling_types::{ClusterId, PartitionBits, limits};
+use starling_types::{ClusterId, Lineage, PartitionBits, limits};
 
 use starling_vnode::OpId;
 
@@ -23,6 +23,7 @@ pub(crate) fn config(n: u64) -> Config {
     Config {
         node: NodeId::from_bits(n),
         generation: Generation(1),
+        lineage: Lineage::default(),
         name: format!("n{n}"),
         quic: format!("127.0.0.1:{}", 7_400 + n).parse().unwrap(),
         resp: None,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 use starling_ring::Acceptor;
-use starling_types::{Generation, LayoutVersion};
+use starling_types::{Generation, LayoutVersion, Lineage};
 
 use super::*;
 
@@ -28,6 +28,7 @@ fn hello(n: u64) -> NodeHello {
         weight: 1,
         layout: LayoutVersion::NONE,
         version: "0.1.0".into(),
+        lineage: Lineage::default(),
     }
 }
 

@@ -12,7 +12,7 @@ use starling_node::boot::{restore_meta, suspect_everything};
 use starling_node::{Boot, Losses};
 use starling_storage::{Batch, Durability, DurableEngine, Engine, StorageError};
 use starling_types::row::Space;
-use starling_types::{ClusterId, Generation};
+use starling_types::{ClusterId, Lineage};
 
 use super::rows::{FlawedRow, judge};
 use super::{OfflineError, all_read, open, walk};
@@ -233,7 +233,8 @@ fn inhabitant(manifest: &Manifest, before: Option<Inhabitant>) -> Inhabitant {
         format_version: FORMATS.newest,
         node_id: origin.node_id,
         cluster_id: before.and_then(|here| here.cluster_id).or(origin.cluster_id),
-        generation: Generation(started.0 + STARTS_SINCE),
+        generation: started.skip(STARTS_SINCE),
+        lineage: Lineage::default(),
     }
 }
 

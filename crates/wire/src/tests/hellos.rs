@@ -1,7 +1,9 @@
 //! The greeting among versions.
 
+use starling_types::Generation;
+
 use super::*;
-use crate::hello::{Hello, PROTOCOLS, ProtocolGap, common_protocol};
+use crate::hello::{PROTOCOLS, ProtocolGap, common_protocol};
 
 #[test]
 fn ends_speak_the_lower_of_their_newest_versions_or_learn_who_is_to_be_upgraded() {
@@ -21,18 +23,31 @@ fn ends_speak_the_lower_of_their_newest_versions_or_learn_who_is_to_be_upgraded(
     words((2, 3), (5, 1));
 }
 
-/// As the release before wrote it, which spoke version 2 and nothing else.
+/// As releases wrote it that did not remember their starts: they speak versions 2 and 3, and pass over what is new.
 #[test]
-fn the_hello_of_the_release_before_is_understood_and_it_understands_ours() {
-    assert_eq!(common_protocol(PROTOCOLS, (2, 2)), Ok(2));
-    let hellos = samples().into_iter().filter(|message| message.op() == 1);
-    // It takes exactly these numbers of fields.
-    for hello in hellos {
-        let bytes = frame(hello.clone());
-        let Message::Hello(Hello { node, .. }) = hello else { panic!() };
-        assert_eq!(bytes[HEADER], 0x94);
-        assert_eq!(bytes.contains(&0x9a), node.is_some());
-    }
+fn a_hello_without_a_lineage_is_understood() {
+    assert_eq!(common_protocol(PROTOCOLS, (2, 3)), Ok(3));
+    let Message::Hello(hello) = samples().remove(0) else { panic!() };
+    let node = packed(&hello.node);
+    assert_eq!(node[0], 0x9b, "so many fields");
+    let lineage = packed(&hello.node.as_ref().unwrap().lineage).len();
+    let node = &node[1..node.len() - lineage];
+    let shorter = [
+        &[0x94][..],
+        &packed(&hello.protocols),
+        &packed(&hello.cluster),
+        &[0x9a],
+        node,
+        &packed(&hello.wall),
+    ]
+    .concat();
+    let Message::Hello(read) = Envelope::decode(&framed(1, &shorter)).unwrap().message else { panic!() };
+    let (read, said) = (read.node.unwrap(), hello.node.unwrap());
+    assert!(read.lineage.is_empty() && read.generation == said.generation);
+    assert!(
+        read.misses(Generation::of(said.generation.count(), 1)),
+        "it is another start, and counts as far"
+    );
 }
 
 fn packed(value: &impl serde::Serialize) -> Vec<u8> {
@@ -49,7 +64,7 @@ fn a_hello_that_later_releases_made_longer_is_understood() {
         &[0x96][..],
         &packed(&hello.protocols),
         &packed(&hello.cluster),
-        &[0x9c],
+        &[0x9d],
         &node[1..],
         &more,
         &[0xc0],

@@ -8,7 +8,7 @@ use starling_ring::{Layout, Refusal as InitRefusal, Role, Verdict, Weight, Zone}
 use starling_types::row::{RowRange, Space};
 use starling_types::{
     ActorId, BucketChanges, BucketName, BucketProps, ClusterId, Conflict, Generation, Key, LayoutVersion,
-    NodeId, Outcome, PartitionBits, PartitionId, RequestId, Token, WallTime,
+    Lineage, NodeId, Outcome, PartitionBits, PartitionId, RequestId, Token, WallTime,
 };
 
 use crate::client::{
@@ -56,9 +56,11 @@ fn layout() -> Layout {
 }
 
 fn hellos() -> Vec<Message> {
+    let mut lineage = Lineage::since(Generation::of(3, 5));
+    lineage.begin(Generation::of(4, 0x0102_0304));
     let node_hello = NodeHello {
         node: node(),
-        generation: Generation(4),
+        generation: Generation::of(4, 0x0102_0304),
         name: "n1".into(),
         quic: quic(),
         resp: Some(SocketAddr::from((Ipv6Addr::LOCALHOST, 6_379))),
@@ -67,6 +69,7 @@ fn hellos() -> Vec<Message> {
         weight: 100,
         layout: LayoutVersion(3),
         version: "0.1.0".into(),
+        lineage,
     };
     let wall = Some(WallTime::from_millis(1_700_000_000_000));
     let cluster = ClusterId::from_bits(0xc1);

@@ -37,16 +37,28 @@ pub(super) fn meet(node: &mut Node, generation: u64) -> Vec<Effect> {
     give(node, Event::PeerUp(hello, addr))
 }
 
+/// Node 2 connects with these starts in its memory, the last of which is this one.
+fn meet_again(node: &mut Node, starts: &[Generation]) -> Vec<Effect> {
+    let mut hello = NodeHello { generation: *starts.last().unwrap(), ..hello(&config(2), None) };
+    starts.iter().for_each(|&start| hello.lineage.begin(start));
+    let addr = hello.quic;
+    give(node, Event::PeerUp(hello, addr))
+}
+
 /// Node 2 announces its own generation, and claims something of other nodes.
 pub(super) fn gossip(generation: u64, claims: Vec<Claim>) -> Message {
-    Message::Gossip(Gossip {
+    Message::Gossip(spoken(generation, claims))
+}
+
+fn spoken(generation: u64, claims: Vec<Claim>) -> Gossip {
+    Gossip {
         generation: Generation(generation),
         incarnation: 1,
         members: 0,
         shared: 0,
         body: Body::Compare { claims },
         rumours: Vec::new(),
-    })
+    }
 }
 
 pub(super) fn claim(node: u64, generation: u64) -> Claim {
@@ -87,6 +99,60 @@ fn a_node_from_before_its_last_life_is_asked_and_given_nothing_until_it_counts_b
     assert!(say(&mut node, read()).iter().any(|e| matches!(e, Effect::Load(_))));
 }
 
+#[test]
+fn a_node_that_counts_again_what_it_has_forgotten_is_given_nothing_until_it_counts_beyond() {
+    let start = Generation::of;
+    let known = [start(19, 1), start(20, 2), start(21, 3)];
+    // Put back from start 19, it counts as far as it is known, or further: by fewer numbers drawn, or by higher ones.
+    for forgetful in [
+        vec![start(20, 8), start(21, 2)],
+        vec![start(20, 8), start(21, 9)],
+        vec![start(20, 8), start(21, 9), start(22, 4)],
+    ] {
+        let mut node = serving();
+        meet_again(&mut node, &known);
+        assert_eq!(node.view().reach(OTHER), Reach::Up);
+        give(&mut node, Event::PeerDown(OTHER));
+
+        let counts = forgetful.last().unwrap().count();
+        meet_again(&mut node, &[&known[..1], &forgetful].concat());
+        assert_eq!(node.view().reach(OTHER), Reach::Down, "{forgetful:?}");
+        let claimed = node.control_plane().members().member(OTHER).unwrap().info.generation;
+        assert!(claimed > *forgetful.last().unwrap(), "it is told so");
+        // It starts once more before it hears of that.
+        give(&mut node, Event::PeerDown(OTHER));
+        meet_again(&mut node, &[&known[..1], &forgetful, &[start(counts + 1, 6)]].concat());
+        assert_eq!(node.view().reach(OTHER), Reach::Down, "{forgetful:?}");
+
+        let beyond = start(counts + 2, 6);
+        say(&mut node, Message::Gossip(Gossip { generation: beyond, ..spoken(1, Vec::new()) }));
+        assert_eq!(node.view().reach(OTHER), Reach::Up, "{forgetful:?}");
+        give(&mut node, Event::PeerDown(OTHER));
+        meet_again(&mut node, &[beyond, start(counts + 3, 7)]);
+        assert_eq!(node.view().reach(OTHER), Reach::Up, "it has given up what was before");
+    }
+}
+
+#[test]
+fn a_node_that_remembers_what_is_known_of_it_may_have_started_often_since() {
+    let mut node = serving();
+    let mut starts = vec![Generation(1), Generation::of(2, 5)];
+    meet_again(&mut node, &starts);
+    give(&mut node, Event::PeerDown(OTHER));
+    starts.extend((3..20).map(|count| Generation::of(count, 7)));
+    meet_again(&mut node, &starts);
+    assert_eq!(node.view().reach(OTHER), Reach::Up);
+}
+
+#[test]
+fn an_overlong_or_disordered_lineage_counts_as_none() {
+    let mut node = serving();
+    meet_again(&mut node, &[Generation::of(2, 5)]);
+    give(&mut node, Event::PeerDown(OTHER));
+    meet_again(&mut node, &[Generation::of(2, 5), Generation::of(1, 1), Generation::of(2, 6)]);
+    assert_eq!(node.view().reach(OTHER), Reach::Down);
+}
+
 pub(super) fn commit_of_losses(effects: &[Effect]) -> Option<(CommitId, &RowWrite)> {
     effects.iter().find_map(|effect| match effect {
         Effect::Commit { id: id @ CommitId::Losses(_), rows, durable: true } => Some((*id, &rows[0])),
@@ -114,9 +180,11 @@ fn a_node_that_is_known_in_a_later_life_writes_that_down_before_it_counts_beyond
     assert_eq!(boot.losses, Losses::everything());
 
     let effects = give(&mut node, Event::Committed(commit, Ok(())));
-    assert_eq!(raised(&effects), Some(Generation(8)));
-    give(&mut node, Event::GenerationRaised(Generation(8)));
-    assert_eq!(node.control_plane().hello().generation, Generation(8));
+    assert_eq!(raised(&effects), Some(Generation::of(8, 0)));
+    give(&mut node, Event::GenerationRaised(Generation::of(8, 0)));
+    let hello = node.control_plane().hello();
+    assert_eq!(hello.generation, Generation::of(8, 0));
+    assert!(!hello.misses(Generation::of(7, 5)), "what it has forgotten is given up");
     assert_eq!(node.data_plane().suspect_partitions(), 4, "that brings nothing back");
 }
 
@@ -135,7 +203,7 @@ fn what_the_disk_has_no_room_for_is_written_down_later_and_nothing_is_raised_bef
     node.handle(later, Event::Tick, &mut effects);
     let (commit, _) = commit_of_losses(&effects).unwrap();
     let effects = give(&mut node, Event::Committed(commit, Ok(())));
-    assert_eq!(raised(&effects), Some(Generation(8)));
+    assert_eq!(raised(&effects), Some(Generation::of(8, 0)));
 }
 
 #[test]
