@@ -1,10 +1,9 @@
 //! The command line's arguments.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use starling_server::Overrides;
+use starling_server::{Host, Overrides};
 use starling_types::span;
 
 use crate::connect::Target;
@@ -94,9 +93,6 @@ pub struct NodeArgs {
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub overrides: Overrides,
-    /// Where other members may be found, should they have moved.
-    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
-    pub seeds: Vec<SocketAddr>,
     /// Stop when standard input ends: for a parent that must not leave children behind.
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
@@ -187,9 +183,9 @@ pub enum ClusterCommand {
 /// `starling cluster init`
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// QUIC addresses of all nodes, as they announce them; the first one is asked to do it.
+    /// QUIC addresses of all nodes, as they announce them, or host names that lead there; the first one is asked to do it.
     #[arg(long, required = true, value_name = "A,B,C", value_delimiter = ',')]
-    pub nodes: Vec<SocketAddr>,
+    pub nodes: Vec<Host>,
     /// Copies of every key; lowered to the number of nodes.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=7))]
     pub copies: u8,
@@ -230,10 +226,10 @@ pub struct BenchArgs {
     pub protocol: Protocol,
     /// RESP addresses of the nodes to load, with `--protocol resp`.
     #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003")]
-    pub resp: Vec<SocketAddr>,
+    pub resp: Vec<Host>,
     /// HTTP addresses of all nodes, whose CPU time and memory are read before and after.
     #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103")]
-    pub http: Vec<SocketAddr>,
+    pub http: Vec<Host>,
     /// The load: `put`, `get`, or `mixed` (half and half).
     #[arg(long, value_enum, default_value_t = Load::Put)]
     pub load: Load,

@@ -19,7 +19,7 @@ use self::keys::{Keys, Values};
 use self::servers::Usage;
 use crate::args::{BenchArgs, Load, Protocol};
 use crate::exit::{Exit, Failed};
-use crate::output;
+use crate::{connect, output};
 
 /// The state that all loops of a run share.
 pub struct Run {
@@ -102,13 +102,14 @@ pub async fn run(args: BenchArgs, json: bool) -> Result<Exit, Failed> {
     if args.load != Load::Put {
         fill(&args).await?;
     }
-    let before = servers::usage(&args.http).await;
+    let http = connect::one_each(&args.http)?;
+    let before = servers::usage(&http).await;
     let begun = now();
     let until = begun + Duration::from_secs(u64::from(args.seconds));
     let run = Run::new(&args, until, Keys::random(args.keys, args.seed), args.load);
     drive(&args, &run).await?;
     let elapsed = begun.elapsed();
-    let after = servers::usage(&args.http).await;
+    let after = servers::usage(&http).await;
     let report = report(&args, &run, elapsed, before.zip(after));
     output::product(if json { report.to_string() } else { text(&report) })?;
     Ok(if run.errors.get() == 0 { Exit::Done } else { Exit::Failed })
@@ -116,7 +117,7 @@ pub async fn run(args: BenchArgs, json: bool) -> Result<Exit, Failed> {
 
 async fn drive(args: &BenchArgs, run: &Rc<Run>) -> Result<(), Failed> {
     match args.protocol {
-        Protocol::Resp => resp::drive(&args.resp, args.outstanding, run).await,
+        Protocol::Resp => resp::drive(&connect::one_each(&args.resp)?, args.outstanding, run).await,
         Protocol::Quic => quic::drive(&args.target, args.outstanding, run).await,
     }
 }

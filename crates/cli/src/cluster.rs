@@ -1,11 +1,16 @@
 //! `starling cluster`.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use starling_wire::client::{AdminReply, AdminRequest, Layout};
 
 use crate::args::{ClusterArgs, ClusterCommand, InitArgs};
 use crate::connect::{self, Target};
 use crate::exit::{Exit, Failed};
 use crate::output;
+
+/// Where commands look unless told otherwise.
+const DEFAULT_AT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7201);
 
 /// Dispatches.
 pub async fn run(command: ClusterArgs, json: bool) -> Result<Exit, Failed> {
@@ -21,8 +26,9 @@ async fn init(args: InitArgs, json: bool) -> Result<Exit, Failed> {
         return Err(Failed::new(Exit::Usage, why));
     }
     let bits = u8::try_from(args.partitions.trailing_zeros()).unwrap_or(u8::MAX);
-    let client = connect::client_at(&args.nodes[..1], args.tls.as_deref()).await?;
-    let request = AdminRequest::Init { nodes: args.nodes, copies: args.copies, bits };
+    let nodes = connect::one_each(&args.nodes)?;
+    let client = connect::client_at(&nodes[..1], args.tls.as_deref()).await?;
+    let request = AdminRequest::Init { nodes, copies: args.copies, bits };
     let reply = client.admin(request).await;
     client.close().await;
     match reply? {
@@ -46,6 +52,9 @@ fn layout_text(layout: &Layout) -> String {
     for role in layout.members() {
         let held = layout.partitions_of(role.node).count();
         text.push_str(&format!("\n  {}  {:<12} {}  {held} partitions", role.node, role.name, role.addr));
+    }
+    if let Some(role) = layout.members().next().filter(|role| role.addr != DEFAULT_AT) {
+        text.push_str(&format!("\n  next: commands find it with --at {0}, or STARLING_AT={0}", role.addr));
     }
     text
 }

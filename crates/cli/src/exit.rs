@@ -49,7 +49,7 @@ impl Failed {
 impl From<ClientError> for Failed {
     fn from(error: ClientError) -> Self {
         let exit = match (&error, error.outcome()) {
-            (ClientError::Unreachable(_), _) => Exit::Unreachable,
+            (ClientError::Unreachable { .. }, _) => Exit::Unreachable,
             (ClientError::NoAddress | ClientError::BadSpan(_), _) => Exit::Usage,
             (_, Outcome::Unknown) => Exit::Unknown,
             (ClientError::Failed { .. } | ClientError::TooLarge, _) => Exit::Refused,

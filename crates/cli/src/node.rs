@@ -15,10 +15,11 @@ pub async fn run(args: NodeArgs) -> Result<Exit, Failed> {
     let settings = Settings::load(args.config.as_deref(), environment(), args.overrides)
         .map_err(|e| Failed::new(Exit::Usage, e.to_string()))?;
     start_log(&settings.telemetry.log)?;
+    Settings::foreign(environment().map(|(name, _)| name)).iter().for_each(|words| tracing::warn!("{words}"));
     let mut stop = std::pin::pin!(stop_signal(args.exit_with_parent)?);
     let daemon = tokio::select! {
         biased;
-        daemon = Daemon::start(settings, args.seeds) => daemon.map_err(|e| failed(&e))?,
+        daemon = Daemon::start(settings) => daemon.map_err(|e| failed(&e))?,
         () = &mut stop => return Ok(Exit::Done),
     };
     abort_on_panic();

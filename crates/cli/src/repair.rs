@@ -51,7 +51,7 @@ pub async fn run(command: RepairArgs, json: bool) -> Result<Exit, Failed> {
 
 async fn accept(args: &AcceptArgs, json: bool) -> Result<Exit, Failed> {
     let mut exit = Exit::Done;
-    for &addr in &args.target.at {
+    for addr in args.target.addresses()? {
         match ask(args, addr).await {
             Ok(partitions) if json => {
                 output::product(serde_json::json!({ "node": addr, "partitions": partitions }).to_string())?;

@@ -146,8 +146,11 @@ impl Client {
         let connected = timeout_at(patience(), self.nodes.connection(node)).await;
         let connection = match connected {
             Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return Ok(Err(Ending::Unsent(error.to_string()))),
-            Err(_) => return Ok(Err(Ending::Unsent("no connection in time".into()))),
+            Ok(Err(error)) => return Ok(Err(Ending::Unsent(format!("{}: {error}", self.nodes.addr(node))))),
+            Err(_) => {
+                let addr = self.nodes.addr(node);
+                return Ok(Err(Ending::Unsent(format!("no connection to {addr} in time"))));
+            }
         };
         let patience = patience() - clock::now();
         let began = self.nodes.time().now();
@@ -183,7 +186,9 @@ impl Client {
                     self.nodes.prefer(node);
                     return Ok(connection);
                 }
-                Err(error) if tries == self.nodes.count() => return Err(ClientError::Unreachable(error)),
+                Err(last) if tries == self.nodes.count() => {
+                    return Err(ClientError::Unreachable { tried: self.nodes.addresses(), last });
+                }
                 Err(error) => tracing::debug!(%error, "trying the next address"),
             }
             node = self.nodes.after(node);

@@ -1,5 +1,7 @@
 //! The errors that a caller sees when a call fails.
 
+use std::net::SocketAddr;
+
 use starling_transport::{GreetingError, TransportError};
 use starling_types::{BadSpan, Outcome};
 use starling_wire::Failure;
@@ -28,8 +30,13 @@ pub enum ClientError {
         tries: u32,
     },
     /// No node can be reached: nothing was sent.
-    #[error("no node can be reached, the last try ended so: {0}")]
-    Unreachable(GreetingError),
+    #[error("no node can be reached at {}: {last}", addresses(tried))]
+    Unreachable {
+        /// Where one was looked for.
+        tried: Vec<SocketAddr>,
+        /// The end of the last try.
+        last: GreetingError,
+    },
     /// No address was given.
     #[error("no address: name at least one node's QUIC address")]
     NoAddress,
@@ -50,6 +57,14 @@ pub enum ClientError {
         "a node answered with {0}, which is no answer to the request: are client and node of one release?"
     )]
     Unexpected(&'static str),
+}
+
+/// Every address, or the first few of many.
+fn addresses(tried: &[SocketAddr]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<_> = tried.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = tried.len().saturating_sub(SHOWN);
+    shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
 impl ClientError {

@@ -70,6 +70,16 @@ impl Nodes {
         }
     }
 
+    /// Where one is looked for.
+    pub(crate) fn addr(&self, index: usize) -> SocketAddr {
+        self.node(index).addr
+    }
+
+    /// Where nodes are looked for.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.known.borrow().iter().map(|node| node.addr).collect()
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.known.borrow().len()
     }

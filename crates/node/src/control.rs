@@ -69,6 +69,8 @@ pub(crate) enum Event {
     PropsDiffer(NodeId),
     /// The wall clock's distance from the median of the peers', in milliseconds, if they are enough.
     ClockWeighed(Option<i64>),
+    /// Where other members may be found, from now on.
+    Seeds(Vec<SocketAddr>),
 }
 
 /// One turn of the control plane.
@@ -156,6 +158,7 @@ impl ControlPlane {
             Event::Committed(id, result) => self.committed(turn, id, result),
             Event::GenerationRaised(generation) => self.generation_raised(turn, generation),
             Event::PropsDiffer(node) => self.props_differ(turn, node),
+            Event::Seeds(seeds) => self.peers.seeds = seeds,
             Event::ClockWeighed(offset) => self.change_view(|view| view.set_clock_offset(offset)),
         }
     }
@@ -441,7 +444,7 @@ fn member_of_role(role: &starling_ring::Role, last: Option<Life>) -> MemberInfo 
         node: role.node,
         generation: last.map_or(Generation(0), |life| life.generation),
         name: role.name.clone(),
-        quic: role.addr,
+        quic: last.and_then(|life| life.addr).unwrap_or(role.addr),
         resp: None,
         http: None,
         zone: role.zone.as_str().into(),

@@ -57,6 +57,8 @@ pub enum Event {
     PeerDown(NodeId),
     /// A node said something.
     PeerMessage(NodeId, Envelope),
+    /// The names given as places where members may be found lead to these addresses now.
+    Seeds(Vec<SocketAddr>),
     /// The answer to [`Effect::Load`].
     Loaded(CellKey, Result<Option<Bytes>, LoadFailure>),
     /// The answer to [`Effect::Scan`].

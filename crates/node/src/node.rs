@@ -122,6 +122,7 @@ impl Node {
                 self.control(now, control::Event::Tick, out);
                 self.shard(now, shard::Event::Tick, out);
             }
+            Event::Seeds(seeds) => self.control(now, control::Event::Seeds(seeds), out),
             Event::Drain => self.drain(now, out),
         }
         self.seal_when_quiet(out);

@@ -48,8 +48,8 @@ impl StorageSettings {
 }
 
 impl Settings {
-    /// Settings from `file` (none: no file), `env` (variables that do not start with `STARLING_` are passed over)
-    /// and `flags`, checked.
+    /// Settings from `file` (none: no file), `env` (variables that set no key are passed over: see
+    /// [`Settings::foreign`]) and `flags`, checked.
     ///
     /// # Errors
     /// The first value, key or variable that is not allowed: where it stands, what it is, what is allowed.
@@ -62,9 +62,14 @@ impl Settings {
         if let Some(path) = file {
             file::read(path)?.into_iter().try_for_each(|a| loading.assign(a))?;
         }
-        env::read(env)?.into_iter().try_for_each(|a| loading.assign(a))?;
+        env::read(env).into_iter().try_for_each(|a| loading.assign(a))?;
         flags.0.into_iter().try_for_each(|a| loading.assign(a))?;
         loading.finish()
+    }
+
+    /// A line about each of these environment variables that starts with `STARLING_` and that nothing reads.
+    pub fn foreign(names: impl IntoIterator<Item = String>) -> Vec<String> {
+        env::foreign(names)
     }
 
     /// A configuration file with these values and, as comments, what each key means, its default, how to choose

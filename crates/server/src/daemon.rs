@@ -29,6 +29,7 @@ use crate::losses::{self, Past};
 use crate::metrics::{self, StoreMetrics, Telemetry};
 use crate::reactor::{Addresses, End, Parts, Reactor};
 use crate::readers::Readers;
+use crate::seeds;
 use crate::storage_executor::StorageExecutor;
 
 /// A node must be gone this long after it was asked to stop.
@@ -54,16 +55,14 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens the data directory and the ports, and starts to serve. `seeds`: where other members may be found,
-    /// should they have moved since this node last heard of them.
-    pub async fn start(settings: Settings, seeds: Vec<SocketAddr>) -> Result<Self, StartError> {
-        Self::start_over(settings, seeds, |engine| engine).await
+    /// Opens the data directory and the ports, and starts to serve.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_over(settings, |engine| engine).await
     }
 
     /// As [`Daemon::start`], with something between the node and its store.
     async fn start_over(
         settings: Settings,
-        seeds: Vec<SocketAddr>,
         between: impl FnOnce(Arc<DurableEngine>) -> Arc<dyn Engine>,
     ) -> Result<Self, StartError> {
         let clock = Clock::start();
@@ -81,7 +80,9 @@ impl Daemon {
             return Err(StartError::Objection(objection.to_string()));
         }
         let addresses = Addresses { resp: local(&resp), http: local(&http), quic: quic.advertise };
-        let config = config(&settings, &home, addresses, seeds, rng.next_u64());
+        let seeds = settings.cluster.seeds.clone();
+        let found = seeds::look_up(seeds.clone()).await;
+        let config = config(&settings, &home, addresses, found.clone(), rng.next_u64());
         let mut first_effects = Vec::new();
         let node = Node::new(&config, &boot, clock.now(), &mut first_effects);
         let (answers, mut answered) = unbounded_channel();
@@ -121,6 +122,7 @@ impl Daemon {
         ];
         spawn_local(reactor.clone().run_timer());
         spawn_local(reactor.clone().run_pulse());
+        spawn_local(seeds::keep_looking_up(reactor.clone(), seeds, found));
         spawn_local(upkeep(reactor.clone()));
         spawn_local(watch_disk(space, reactor.clone(), engine.clone()));
         let disk = reactor.clone();

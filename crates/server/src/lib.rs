@@ -16,6 +16,7 @@
 //! [`reactor`] the turn, with `doors`
 //! (clients), `peers` (the network) and `disk`; [`storage_executor`] the way to the disk, [`readers`] the threads that read it,
 //! [`disk_space`] how full it is;
+//! [`host`] addresses as people write them, [`seeds`] where else members may be;
 //! [`clock`] the only place that reads one, [`metrics`] what is shown; [`offline`] what can be done with the data directory of a node that does
 //! not run.
 
@@ -25,11 +26,13 @@ pub mod daemon;
 pub mod disk_space;
 pub mod error;
 pub mod home;
+pub mod host;
 pub mod losses;
 pub mod metrics;
 pub mod offline;
 pub mod reactor;
 pub mod readers;
+pub mod seeds;
 pub mod storage_executor;
 #[cfg(test)]
 mod testing;
@@ -37,4 +40,5 @@ mod testing;
 pub use config::{ConfigError, Overrides, Settings};
 pub use daemon::Daemon;
 pub use error::StartError;
+pub use host::Host;
 pub use starling_frontend::Identity;

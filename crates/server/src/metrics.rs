@@ -69,6 +69,8 @@ declare! {
     REQUESTS "starling_requests_total" Counter Count ["op", "outcome"] "Client requests answered on this node, by operation and outcome (ok, not_applied, unknown).";
     SECONDS "starling_request_seconds" Histogram Seconds ["op"] "Time from a request's arrival to its answer.";
     BEHIND "starling_behind_partitions" Gauge Count [] "Owned partitions that changed since other owners were last found equal, or were never compared since the start.";
+    SEED_LOOKUPS "starling_seed_lookups_total" Counter Count [] "Times that the names of seeds were looked up again.";
+    SEED_ADDRESSES "starling_seed_addresses" Gauge Count [] "Addresses that the names of seeds led to when they were last looked up again; absent if the seeds are no names.";
     HINTS "starling_hints" Gauge Count [] "Records kept for absent owners.";
     HINT_BYTES "starling_hint_bytes" Gauge Bytes [] "Bytes of records kept for absent owners, about.";
     FSYNC "starling_fsync_seconds" Histogram Seconds [] "Time that a fsynced group commit took, its write included.";
@@ -299,6 +301,12 @@ pub fn door_error(door: &'static str, kind: &'static str) {
 pub fn space(space: Room) {
     gauge(DISK_FREE).set(space.free as f64);
     gauge(DISK_FULL).set(f64::from(u8::from(space.is_full)));
+}
+
+/// The names of seeds were looked up again.
+pub fn seeds_looked_up(found: usize) {
+    metrics::counter!(SEED_LOOKUPS).increment(1);
+    gauge(SEED_ADDRESSES).set(found as f64);
 }
 
 /// Whether the start found losses.

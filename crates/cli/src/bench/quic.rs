@@ -15,8 +15,8 @@ use crate::exit::Failed;
 /// Runs until the run is over.
 pub async fn drive(target: &Target, outstanding: u16, run: &Rc<Run>) -> Result<(), Failed> {
     let mut clients = Vec::new();
-    for addr in &target.at {
-        clients.push(connect::client_at(&[*addr], target.tls.as_deref()).await?);
+    for addr in target.addresses()? {
+        clients.push(connect::client_at(&[addr], target.tls.as_deref()).await?);
     }
     let mut loops = JoinSet::new();
     for client in clients.iter().cycle().take(usize::from(outstanding)) {

@@ -59,8 +59,12 @@ fn a_node_of_other_protocol_versions_is_named_and_not_dialed_for_every_request()
         node.stub.protocols.set((PROTOCOLS.1 + 1, PROTOCOLS.1 + 2));
         let nodes = [node.addr()];
         let Err(error) = Client::connect(&nodes, authority.client_credentials()).await else { panic!() };
-        assert!(matches!(error, ClientError::Unreachable(GreetingError::Versions(_))), "{error}");
+        assert!(
+            matches!(error, ClientError::Unreachable { last: GreetingError::Versions(_), .. }),
+            "{error}"
+        );
         assert!(error.to_string().contains("upgrade this end to a release"), "{error}");
+        assert!(error.to_string().contains(&node.addr().to_string()), "{error}");
         let dialer = Dialer::bind(&authority.client_credentials(), node.addr()).unwrap();
         let nodes = Rc::new(Nodes::new(dialer, &nodes));
         for _ in 0..100 {

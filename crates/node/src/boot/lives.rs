@@ -1,9 +1,10 @@
-//! The last known generations of other members, a row each.
+//! The last known generations of other members, and where they were, a row each.
 //!
 //! A node whose disk was put back from earlier counts too few starts, or again those that it has forgotten. Only others can tell, and all of them may have
 //! started anew since they heard the right number.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -18,24 +19,27 @@ use crate::meta::{BootError, decode, encode};
 pub const META_LIFE: &[u8] = b"life/";
 
 /// Format of such a row.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// The name that errors use for it.
 const ROW: &str = "last life of another member";
 
-/// A generation of a node, and whether it is over; the later ones greater.
+/// A generation of a node, whether it is over, and where the node is; the later ones greater.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Life {
     /// The start.
     pub generation: Generation,
     /// It has said goodbye: if it comes back, it has started once more.
     pub is_over: bool,
+    /// Where it listens for peers, by its own word. Members that have moved are found by it after a start: the layout
+    /// knows only where they were when they joined.
+    pub addr: Option<SocketAddr>,
 }
 
 impl Life {
     /// The generation that gossip knows of; `None` of members that this node has not met, whose generation is 0.
     pub(crate) fn of(member: Member<'_>) -> Option<Self> {
         let (generation, is_over) = (member.info.generation, member.status == Status::Left);
-        (generation.0 > 0).then_some(Self { generation, is_over })
+        (generation.0 > 0).then_some(Self { generation, is_over, addr: Some(member.info.quic) })
     }
 
     /// The least generation of a node that comes back under this id.
@@ -50,14 +54,19 @@ impl Life {
 
     /// The row that keeps it.
     pub(crate) fn row(self, node: NodeId) -> RowWrite {
-        let value = encode(&(FORMAT, self.generation, self.is_over));
+        let value = encode(&(FORMAT, self.generation, self.is_over, self.addr));
         RowWrite { space: Space::Meta, key: life_key(node), value: Some(value.into()) }
     }
 
     pub(super) fn of_row(value: &[u8]) -> Result<Self, BootError> {
-        let (format, generation, is_over) = decode::<(u8, Generation, bool)>(ROW, value)?;
-        check(ROW, Formats { oldest: 1, newest: FORMAT.into() }, format)?;
-        Ok(Self { generation, is_over })
+        // Format 1 had no address.
+        if let Ok((1, generation, is_over)) = decode::<(u8, Generation, bool)>(ROW, value) {
+            return Ok(Self { generation, is_over, addr: None });
+        }
+        let (format, generation, is_over, addr) =
+            decode::<(u8, Generation, bool, Option<SocketAddr>)>(ROW, value)?;
+        check(ROW, Formats { oldest: 2, newest: FORMAT.into() }, format)?;
+        Ok(Self { generation, is_over, addr })
     }
 }
 
@@ -89,7 +98,8 @@ mod tests {
     const NODE: NodeId = NodeId::from_bits(0xe642_9c93_57c8_9867);
 
     fn life(generation: u64, is_over: bool) -> Life {
-        Life { generation: Generation(generation), is_over }
+        let addr = is_over.then(|| SocketAddr::from(([10, 0, 0, 1], 7201)));
+        Life { generation: Generation(generation), is_over, addr }
     }
 
     fn read(key: &[u8], value: &[u8]) -> Result<Boot, BootError> {
@@ -115,7 +125,7 @@ mod tests {
     #[test]
     fn a_row_that_cannot_be_understood_keeps_the_node_from_starting() {
         let (key, value) = (life_key(NODE), life(3, false).row(NODE).value.unwrap());
-        let newer = encode(&(FORMAT + 1, Generation(3), false));
+        let newer = encode(&(FORMAT + 1, Generation(3), false, None::<SocketAddr>));
         let long = [&value[..], b"\0"].concat();
         for (key, value) in [
             (&key[..], &b""[..]),

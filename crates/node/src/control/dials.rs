@@ -21,7 +21,9 @@ pub(super) struct Peers {
     pub(super) by_addr: BTreeMap<SocketAddr, NodeHello>,
     pub(super) connected: BTreeSet<NodeId>,
     pub(super) dial_at: BTreeMap<NodeId, Instant>,
-    seeds: Vec<SocketAddr>,
+    /// Members for whom whoever answers at their address is taken next time: members may have changed places.
+    anyone: BTreeSet<NodeId>,
+    pub(super) seeds: Vec<SocketAddr>,
 }
 
 impl Peers {
@@ -30,6 +32,7 @@ impl Peers {
             by_addr: BTreeMap::from([(me.quic, me.clone())]),
             connected: BTreeSet::new(),
             dial_at: BTreeMap::new(),
+            anyone: BTreeSet::new(),
             seeds: seeds.to_vec(),
         }
     }
@@ -54,12 +57,24 @@ impl ControlPlane {
         for node in due {
             self.peers.dial_at.insert(node, now + RECONNECT);
             if let Some(addr) = self.address(node) {
-                turn.out.push(Effect::Connect(addr, Some(node)));
+                turn.out.push(Effect::Connect(addr, self.expected_at(addr, node)));
             }
             // A member that moved while this node was down may answer at one of these.
             let seeds = self.peers.seeds.iter().filter(|a| !self.peers.by_addr.contains_key(a));
             turn.out.extend(seeds.map(|&addr| Effect::Connect(addr, None)));
         }
+    }
+
+    /// The node that must answer: the member, and every other time any, should another have come to live there.
+    fn expected_at(&mut self, addr: SocketAddr, node: NodeId) -> Option<NodeId> {
+        let is_known = self.peers.by_addr.contains_key(&addr);
+        let anyone = !self.peers.anyone.remove(&node) && self.peers.anyone.insert(node);
+        (anyone || is_known).then_some(node)
+    }
+
+    /// The address that a connected node announced.
+    pub(super) fn announced(&self, node: NodeId) -> Option<SocketAddr> {
+        self.peers.by_addr.values().find(|hello| hello.node == node).map(|hello| hello.quic)
     }
 
     /// The address that a member announces of itself beats the one that the layout remembers.

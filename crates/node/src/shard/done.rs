@@ -159,8 +159,10 @@ impl Shard {
             (Context::GiveUp(partition, ticket), result) => {
                 self.custody_event(turn, custody::Event::GaveUp(partition, ticket, result.is_ok()));
             }
-            // The row is still there, for want of space: its target is visited again.
-            (Context::HintDrop(target), Err(_)) => self.hint_event(turn, handoff::Event::Kept(target)),
+            // The row is still there, for want of space, or because it was about to grow. Growing may fail too, and leave
+            // there what was given back already. In each case its target is visited again.
+            (Context::HintDrop(target), Err(_) | Ok(Done::HintDropped(false)))
+            | (Context::Hint(target), Err(_)) => self.hint_event(turn, handoff::Event::Kept(target)),
             (Context::Hint(_) | Context::HintDrop(_) | Context::Discard | Context::Mend, _) => {}
         }
     }

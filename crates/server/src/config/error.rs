@@ -51,12 +51,6 @@ pub enum ConfigError {
         /// As written.
         key: String,
     },
-    /// An environment variable that starts with `STARLING_` and that nothing reads.
-    #[error("environment variable {variable}: nothing reads it{}; unset it", hint(.variable, keys::variables()))]
-    UnknownVariable {
-        /// Its name.
-        variable: String,
-    },
     /// A value that the key does not take.
     #[error("{origin}: {key} = {value} is not allowed: it must be {allowed}")]
     Value {

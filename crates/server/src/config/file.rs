@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::value::Given;
 use super::{Assignment, ConfigError, Origin, keys};
@@ -65,6 +65,12 @@ impl<'a> Source<'a> {
     }
 }
 
+/// A list of strings, as a flag would give it.
+fn list(items: &DeArray<'_>) -> Option<String> {
+    let text = |item: &Spanned<DeValue<'_>>| item.get_ref().as_str().map(str::to_owned);
+    items.iter().map(text).collect::<Option<Vec<_>>>().map(|items| items.join(","))
+}
+
 fn given(value: &DeValue<'_>) -> Given {
     match value {
         DeValue::String(text) => Given::Quoted(text.to_string()),
@@ -73,6 +79,10 @@ fn given(value: &DeValue<'_>) -> Given {
             Err(_) => Given::Other(digits.to_string()),
         },
         DeValue::Boolean(word) => Given::Other(word.to_string()),
+        DeValue::Array(items) => match list(items) {
+            Some(text) => Given::Quoted(text),
+            None => Given::Other("(array)".into()),
+        },
         other => Given::Other(format!("({})", other.type_str())),
     }
 }

@@ -12,6 +12,7 @@ use starling_types::{ClusterId, limits};
 
 use super::rule::Rule;
 use super::value::{self, Field, Given};
+use crate::host::Host;
 
 /// Variables with our prefix that belong to the command-line client, not to a node.
 pub(super) const CLI_VARIABLES: [&str; 2] = ["STARLING_AT", "STARLING_TLS"];
@@ -198,6 +199,11 @@ settings! {
         cluster_id: Option<ClusterId> = None, Rule::Cluster;
             "The only cluster this node may serve. It refuses to start on another cluster's data. Unset: any.";
             "Unset on a workbench. In production, what `starling cluster status` shows: it keeps a wrong disk out.";
+        seeds: Vec<Host> = Vec::new(), Rule::Hosts,
+            flag("seeds", "ADDR[,ADDR]", "Where other members may be found, should they have moved");
+            "Where other members may be found: QUIC addresses, names among them. A node remembers where members were; these \
+             are tried beside that. Names are looked up again every ten seconds.";
+            "Unset where addresses last. Otherwise two or three names that always lead to some member.";
     }
     storage: StorageSettings, "What the store may use, and when a write is on the disk." {
         memory_limit: u64 = 512 << 20, Rule::Bytes(32 << 20, MOST_CACHE);

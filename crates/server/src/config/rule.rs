@@ -1,11 +1,11 @@
 //! The values that a key takes, in words for people and as a check.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use starling_wire::gossip::{MAX_NAME, MAX_ZONE};
 
-use super::value::{self, Given};
+use super::value::{self, Field, Given};
+use crate::host::Host;
 
 /// The values that a key takes.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,8 @@ pub(super) enum Rule {
     Listen,
     /// Where others connect to.
     Reachable,
+    /// Where others may be found.
+    Hosts,
     /// A cluster's identity.
     Cluster,
     /// One of some words.
@@ -53,9 +55,10 @@ impl Rule {
             Self::Name => (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control),
             Self::Zone => text.len() <= MAX_ZONE,
             Self::Directory => !text.is_empty() && !text.contains('\0'),
-            Self::Reachable => text
-                .parse::<SocketAddr>()
-                .is_ok_and(|address| !address.ip().is_unspecified() && address.port() != 0),
+            Self::Reachable => text.parse::<Host>().is_ok_and(|host| is_reachable(&host)),
+            Self::Hosts => {
+                <Vec<Host> as Field>::parse(text).is_some_and(|hosts| hosts.iter().all(is_reachable))
+            }
             Self::Listen | Self::Cluster | Self::Word(_) | Self::Sync => true,
             Self::Filter => text.split(',').all(is_directive),
             Self::Count(least, most) => {
@@ -77,6 +80,7 @@ impl Rule {
     pub(super) const fn example(self) -> &'static str {
         match self {
             Self::Reachable => "\"192.0.2.7:7201\"",
+            Self::Hosts => "[\"n1.example:7201\", \"n2.example:7201\"]",
             Self::Cluster => "\"00112233445566778899aabbccddeeff\"",
             Self::Bytes(..) => "\"64MiB\"",
             _ => "\"\"",
@@ -90,7 +94,12 @@ impl fmt::Display for Rule {
             Self::Name => write!(f, "1 to {MAX_NAME} bytes of text without control characters"),
             Self::Zone => write!(f, "1 to {MAX_ZONE} characters of A-Z a-z 0-9 . _ -"),
             Self::Directory => f.write_str("the path of a directory"),
-            Self::Listen => f.write_str("an IP address and a port, as in 127.0.0.1:7001 or [::1]:7001"),
+            Self::Listen => f.write_str(
+                "an IP address or a host name that can be looked up, and a port, as in 127.0.0.1:7001, [::1]:7001 or n1.example:7001",
+            ),
+            Self::Hosts => f.write_str(
+                "addresses that others can reach: IP addresses or host names, each with a port that is not 0",
+            ),
             Self::Reachable => f.write_str(
                 "an IP address and a port that others can connect to, as in 192.0.2.7:7201 (not 0.0.0.0, not port 0)",
             ),
@@ -111,6 +120,11 @@ impl fmt::Display for Rule {
             ),
         }
     }
+}
+
+/// Whether others could dial it, as far as that shows before a name is looked up.
+fn is_reachable(host: &Host) -> bool {
+    host.port() != 0 && host.literal().is_none_or(|address| !address.ip().is_unspecified())
 }
 
 /// `level` or `target=level`.

@@ -81,6 +81,7 @@ fn other_value(path: &str) -> &'static str {
     match path {
         "node.weight" | "limits.max_connections" | "limits.max_pipeline" | "limits.max_in_flight" => "7",
         "listen.advertise" => "\"192.0.2.7:7201\"",
+        "cluster.seeds" => "\"n1.example:7201,192.0.2.7:7201\"",
         "listen.resp" | "listen.http" | "listen.quic" => "\"[::1]:0\"",
         "cluster.cluster_id" => "\"000000000000000000000000000000ab\"",
         "gossip.preset" => "\"wan\"",
@@ -113,10 +114,11 @@ fn every_flag_sets_its_own_key() {
     expected.listen.http = "127.0.0.1:2".parse().unwrap();
     expected.listen.quic = "0.0.0.0:3".parse().unwrap();
     expected.listen.advertise = Some("192.0.2.7:4".parse().unwrap());
+    expected.cluster.seeds = vec!["n1:7201".parse().unwrap(), "[::1]:7".parse().unwrap()];
     expected.tls.dir = "t".into();
     expected.telemetry.log = "debug".into();
     let flags = "--name n9 --data d --zone z --resp 127.0.0.1:1 --http 127.0.0.1:2 --quic 0.0.0.0:3 \
-                 --advertise 192.0.2.7:4 --tls-dir t --log debug";
+                 --advertise 192.0.2.7:4 --seeds n1:7201,[::1]:7 --tls-dir t --log debug";
     let flags: Vec<&str> = flags.split(' ').collect();
     assert_eq!(load("", &[], &flags), Ok(expected));
     let in_the_table = KEYS.iter().filter(|key| key.flag.is_some()).count();
@@ -158,8 +160,8 @@ fn a_value_that_is_not_allowed_says_where_what_and_what_is() {
     );
     assert_eq!(
         refused_variable("STARLING_LISTEN_RESP", "7001"),
-        "environment variable STARLING_LISTEN_RESP: listen.resp = \"7001\" is not allowed: it must be an IP address and a \
-         port, as in 127.0.0.1:7001 or [::1]:7001"
+        "environment variable STARLING_LISTEN_RESP: listen.resp = \"7001\" is not allowed: it must be an IP address or a \
+         host name that can be looked up, and a port, as in 127.0.0.1:7001, [::1]:7001 or n1.example:7001"
     );
     assert_eq!(
         load("", &[], &["--log", "loud"]).unwrap_err(),
@@ -175,7 +177,7 @@ fn each_rule_refuses_what_it_should() {
         ("node.data", vec!["''"]),
         ("node.zone", vec!["''", "'a b'", "'ä'"]),
         ("node.weight", vec!["0", "-1", "65537", "1.0"]),
-        ("listen.http", vec!["'localhost:7101'", "'127.0.0.1'", "7101"]),
+        ("listen.http", vec!["'local host:7101'", "'127.0.0.1'", "7101"]),
         ("listen.advertise", vec!["'0.0.0.0:7201'", "'[::]:7201'", "'192.0.2.7:0'", "''"]),
         ("cluster.cluster_id", vec!["'ab'", "'00000000000000000000000000000000'", "7"]),
         ("storage.sync", vec!["'never'", "'interval'", "'interval 0'", "'interval 5s'", "5"]),
@@ -231,15 +233,29 @@ fn what_does_not_exist_is_refused_with_the_nearest_name() {
 }
 
 #[test]
-fn variables_that_nothing_reads_are_refused() {
+fn variables_that_nothing_reads_are_told_and_change_nothing() {
+    // The first three as Kubernetes makes them for a service that is called `starling`.
+    let names = [
+        "STARLING_SERVICE_HOST",
+        "STARLING_PORT",
+        "STARLING_PORT_7001_TCP",
+        "STARLING_LISTEN_RSEP",
+        "STARLING_AT",
+        "STARLING_NODE_NAME",
+        "PATH",
+    ];
+    let words = Settings::foreign(names.map(str::to_owned));
     assert_eq!(
-        refused_variable("STARLING_LISTEN_RSEP", "x"),
-        "environment variable STARLING_LISTEN_RSEP: nothing reads it (did you mean STARLING_LISTEN_RESP?); unset it"
+        words,
+        [
+            "environment variable STARLING_LISTEN_RSEP: nothing reads it (did you mean STARLING_LISTEN_RESP?)",
+            "environment variable STARLING_PORT: nothing reads it",
+            "environment variable STARLING_PORT_7001_TCP: nothing reads it",
+            "environment variable STARLING_SERVICE_HOST: nothing reads it",
+        ]
     );
-    assert_eq!(
-        refused_variable("STARLING_REPLICATION_FACTOR", "3"),
-        "environment variable STARLING_REPLICATION_FACTOR: nothing reads it; unset it"
-    );
+    let env = names.map(|name| (name, "7"));
+    assert_eq!(load("", &env, &[]).unwrap().node.name, "7", "the one that is read");
 }
 
 #[test]
@@ -309,6 +325,17 @@ fn the_table_is_sound() {
     assert_eq!(paths.len(), KEYS.len(), "no key twice");
     for key in KEYS {
         assert!(key.meaning.ends_with('.') && key.choose.ends_with('.'), "{}", key.path());
+    }
+}
+
+#[test]
+fn a_list_is_an_array_or_text_with_commas() {
+    let array = from_file("cluster.seeds = ['n1:7201', '[::1]:7']").unwrap();
+    assert_eq!(array, from_file("cluster.seeds = 'n1:7201, [::1]:7'").unwrap());
+    assert_eq!(from_file(&array.annotated()), Ok(array));
+    assert_eq!(from_file("cluster.seeds = []").unwrap(), Settings::default());
+    for bad in ["[7]", "['n1']", "['n1:0']", "['0.0.0.0:7201']", "[['n1:7201']]", "'n1'"] {
+        assert!(refused(&format!("[cluster]\nseeds = {bad}\n")).contains("cluster.seeds"), "{bad}");
     }
 }
 

@@ -10,6 +10,8 @@ use starling_ring::role::Zone;
 use starling_storage::SyncMode;
 use starling_types::ClusterId;
 
+use crate::host::Host;
+
 /// A value as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Given {
@@ -71,7 +73,8 @@ fields! {
     String: |text| Some(text.into()), |name| quoted(name);
     PathBuf: |text| Some(text.into()), |path| quoted(&path.to_string_lossy());
     Zone: |text| Self::new(text).ok(), |zone| quoted(zone.as_str());
-    SocketAddr: |text| text.parse().ok(), |address| quoted(&address.to_string());
+    // A name is looked up here, once: what a node listens on does not move while it runs.
+    SocketAddr: |text| text.parse::<Host>().ok()?.resolve_one().ok(), |address| quoted(&address.to_string());
     ClusterId: |text| text.parse().ok().filter(|id: &Self| id.is_some()), |id| quoted(&id.to_string());
     Preset: |text| text.parse().ok(), |preset| quoted(match preset {
         Self::Lan => "lan",
@@ -87,6 +90,18 @@ fields! {
     u32: |text| parse_size(text)?.try_into().ok(), Self::to_string;
     u64: parse_size, Self::to_string;
     usize: |text| parse_size(text)?.try_into().ok(), Self::to_string;
+}
+
+/// A list of addresses, separated by commas; none is unset.
+impl Field for Vec<Host> {
+    fn parse(text: &str) -> Option<Self> {
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| part.parse().ok()).collect()
+    }
+
+    fn show(&self) -> Option<String> {
+        let hosts: Vec<_> = self.iter().map(|host| quoted(&host.to_string())).collect();
+        (!hosts.is_empty()).then(|| format!("[{}]", hosts.join(", ")))
+    }
 }
 
 fn sync_mode(text: &str) -> Option<SyncMode> {

@@ -49,7 +49,7 @@ impl Bench {
         let between = |engine: Arc<DurableEngine>| {
             gate.insert(Gate::before(engine, patience)).clone() as Arc<dyn Engine>
         };
-        let daemon = Daemon::start_over(settings, Vec::new(), between).await.unwrap();
+        let daemon = Daemon::start_over(settings, between).await.unwrap();
         let nodes = vec![daemon.identity().quic];
         let nobody = ReplyHandle(u64::MAX);
         daemon.reactor.push(Event::Admin(nobody, AdminRequest::Init { nodes, copies: 1, bits: 4 }));

@@ -80,7 +80,7 @@ fn the_clock_only_rises_and_a_clean_stop_counts_no_more() {
 }
 
 fn life(generation: u64, is_over: bool) -> Row {
-    let row = Life { generation: Generation(generation), is_over }.row(NodeId::from_bits(2));
+    let row = Life { generation: Generation(generation), is_over, addr: None }.row(NodeId::from_bits(2));
     (row.key, row.value.unwrap())
 }
 

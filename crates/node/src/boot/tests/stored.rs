@@ -43,6 +43,10 @@ fn acceptor() -> Acceptor {
     acceptor
 }
 
+fn life() -> Life {
+    Life { generation: Generation(300), is_over: true, addr: Some(SocketAddr::from(([10, 0, 0, 7], 7201))) }
+}
+
 fn written() -> Vec<RowWrite> {
     let row = |name, value: &[u8]| RowWrite {
         space: Space::Meta,
@@ -58,7 +62,7 @@ fn written() -> Vec<RowWrite> {
         meta_row(META_LAYOUT, &layout()),
         meta_row(META_ACCEPTOR, &acceptor()),
         bucket_row(&buckets()),
-        Life { generation: Generation(300), is_over: true }.row(NODE),
+        life().row(NODE),
         losses().row(),
     ]
 }
@@ -81,6 +85,6 @@ fn rows_are_written_as_they_always_were_and_all_that_ever_were_are_understood() 
     assert_eq!((boot.ceiling, boot.was_clean), (Hlc::from_parts(1_700_000_000_000, 2), true));
     assert_eq!((boot.layout, boot.acceptor, boot.buckets), (Some(layout()), acceptor(), buckets()));
     assert_eq!(boot.losses, losses());
-    assert_eq!(boot.lives, BTreeMap::from([(NODE, Life { generation: Generation(300), is_over: true })]));
+    assert_eq!(boot.lives, BTreeMap::from([(NODE, life())]));
     assert_eq!(boot.actors, BTreeMap::from([(PartitionId(3), ActorId::from_bits(9))]));
 }

@@ -72,7 +72,8 @@ impl ControlPlane {
             return None;
         }
         // Gossip of a node that is leaving takes in nothing more; what others say to it still counts.
-        let said = self.lives.said.get(&node).map(|&generation| Life { generation, is_over: false });
+        let addr = self.announced(node).or_else(|| self.address(node));
+        let said = self.lives.said.get(&node).map(|&generation| Life { generation, is_over: false, addr });
         let life = self.gossip.member(node).and_then(Life::of).max(said);
         (life > self.lives.memory.of(node)).then_some((node, life))
     }

@@ -56,7 +56,7 @@ fn written(effects: &[Effect]) -> Vec<RowWrite> {
 }
 
 fn life(generation: u64, is_over: bool) -> RowWrite {
-    Life { generation: Generation(generation), is_over }.row(OTHER)
+    Life { generation: Generation(generation), is_over, addr: Some(config(2).quic) }.row(OTHER)
 }
 
 /// Node 2 says goodbye.
@@ -99,7 +99,7 @@ fn nothing_is_written_of_this_node_or_of_strangers() {
     assert_eq!(written(&say(&mut node, news_of(3, 7))), [], "no member");
     assert_eq!(written(&say(&mut node, gossip(5, vec![claim(1, 7)]))), []);
     let mut rows = fresh();
-    let stranger = Life { generation: Generation(7), is_over: false }.row(NodeId::from_bits(3));
+    let stranger = Life { generation: Generation(7), is_over: false, addr: None }.row(NodeId::from_bits(3));
     keep(&mut rows, &[stranger.clone(), life(5, false)]);
     let (_, first) = start(1, &rows);
     assert_eq!(written(&first), [RowWrite { value: None, ..stranger }], "a member it was");
@@ -140,7 +140,7 @@ fn tick(node: &mut Node, seconds: u64) -> Vec<Effect> {
 #[test]
 fn a_removal_that_the_disk_refused_is_made_later() {
     let mut rows = fresh();
-    let stranger = Life { generation: Generation(7), is_over: false }.row(NodeId::from_bits(3));
+    let stranger = Life { generation: Generation(7), is_over: false, addr: None }.row(NodeId::from_bits(3));
     keep(&mut rows, std::slice::from_ref(&stranger));
     let (mut node, first) = start(1, &rows);
     let (commit, _) = commits(&first)[0];
