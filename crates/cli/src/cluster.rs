@@ -76,24 +76,20 @@ async fn status(target: &Target, json: bool) -> Result<Exit, Failed> {
     let AdminReply::Status(text) = reply? else {
         return Err(Failed::new(Exit::Failed, "the node answered something else than was asked"));
     };
-    if json {
-        output::product(text)?;
-        return Ok(Exit::Done);
-    }
     let status: serde_json::Value =
         serde_json::from_str(&text).map_err(|e| Failed::new(Exit::Failed, e.to_string()))?;
-    output::product(status_text(&status))?;
-    Ok(Exit::Done)
+    output::product(if json { text } else { status_text(&status) })?;
+    Ok(if status["health"] == "red" { Exit::Failed } else { Exit::Done })
 }
 
 fn status_text(status: &serde_json::Value) -> String {
     let word = |v: &serde_json::Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
     let members = status["members"].as_array().cloned().unwrap_or_default();
-    let troubled = members.iter().filter(|m| m["state"] != "alive").count();
     let alarms = status["alarms"].as_array().cloned().unwrap_or_default();
-    let light = match (word(&status["state"]).as_str(), troubled, alarms.len()) {
-        ("serving", 0, 0) => "green: all members alive",
-        ("serving", ..) => "yellow: serving, but look below",
+    let light = match (word(&status["health"]).as_str(), word(&status["state"]).as_str()) {
+        ("green", _) => "green: all members alive",
+        ("yellow", _) => "yellow: serving, but look below",
+        (_, "serving") => "red: most keys cannot be served from here",
         _ => "red: not serving",
     };
     let mut text = format!(
@@ -106,15 +102,19 @@ fn status_text(status: &serde_json::Value) -> String {
         status["hints"]["count"],
     );
     for m in &members {
-        text.push_str(&format!(
-            "\n  {}  {:<12} {}",
-            word(&m["node_id"]),
-            word(&m["name"]),
-            word(&m["state"])
-        ));
+        text.push_str(&format!("\n  {}  {:<12} {}", word(&m["node_id"]), word(&m["name"]), state_of(m)));
     }
     for alarm in &alarms {
         text.push_str(&format!("\n  ! {}", word(alarm)));
     }
     text
+}
+
+/// Its state, and whether it is connected, where one would think it is.
+fn state_of(member: &serde_json::Value) -> String {
+    let state = member["state"].as_str().unwrap_or_default();
+    match member["connected"] == false && state == "alive" {
+        true => format!("{state}, not connected"),
+        false => state.into(),
+    }
 }

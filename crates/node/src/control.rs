@@ -188,6 +188,7 @@ impl ControlPlane {
         let node = hello.node;
         self.peers.connected.insert(node);
         self.peers.dial_at.remove(&node);
+        self.together(node);
         self.peers.by_addr.insert(addr, hello.clone());
         self.peers.by_addr.insert(hello.quic, hello.clone());
         self.meet(turn, &hello);

@@ -20,7 +20,7 @@
 //! is kept), [`view`] the cluster as this node sees it, [`wall`] which wall time it goes by, [`control`] with [`founding`]
 //! (`cluster init`), [`shard`] with `replica` (what other nodes ask), `client` (what clients ask), `local` (what this node
 //! holds), `sweep` (comparison with other owners), `vouching` (the effects of `starling-custody`), `damage`, `pressure` and
-//! [`admission`]; [`report`], [`status`] and [`explain`] for people.
+//! [`admission`]; [`report`], [`health`], [`status`] and [`explain`] for people.
 
 pub mod admission;
 pub mod boot;
@@ -30,6 +30,7 @@ pub mod control;
 pub mod event;
 pub mod explain;
 pub mod founding;
+pub mod health;
 mod meta;
 pub mod node;
 pub mod report;

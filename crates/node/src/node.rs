@@ -17,6 +17,7 @@ use crate::boot::{Boot, Config};
 use crate::change::Change;
 use crate::control::{self, ControlPlane};
 use crate::event::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
+use crate::health::Quorums;
 use crate::losses::Losses;
 use crate::shard::{self, Ask, Route, Shard, replica};
 use crate::view::View;
@@ -170,6 +171,17 @@ impl Node {
             Phase::Running => None,
             Phase::Draining | Phase::Sealing | Phase::Stopped => Some("the node is stopping".into()),
         }
+    }
+
+    /// Why a client had better ask another node: this one takes no requests, or most of them would fail.
+    pub fn unfit(&self) -> Option<String> {
+        let lost = || Some(self.quorums()).filter(Quorums::is_lost).and_then(|quorums| quorums.complaint());
+        self.unready().or_else(lost)
+    }
+
+    /// Whether keys can be served from here.
+    pub fn quorums(&self) -> Quorums {
+        Quorums::of(self.view())
     }
 
     fn not_serving(&self) -> Option<Failure> {

@@ -16,8 +16,8 @@ use crate::status::Status;
 pub struct Report {
     /// For people.
     pub status: Status,
-    /// Why it does not take client requests.
-    pub unready: Option<String>,
+    /// Why clients had better ask another node.
+    pub unfit: Option<String>,
     /// The layout in force.
     pub layout: Option<Arc<Layout>>,
     /// The counters of its machines.
@@ -82,7 +82,7 @@ impl Node {
         let shard = self.data_plane();
         Report {
             status: self.status(now),
-            unready: self.unready(),
+            unfit: self.unfit(),
             layout: self.view().layout().cloned(),
             counters: self.counters(),
             in_flight: shard.under_way(),

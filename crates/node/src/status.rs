@@ -3,6 +3,7 @@
 use serde::Serialize;
 use starling_types::Now;
 
+use crate::health::{Quorums, broken_links};
 use crate::node::{ClockStatus, Node, Phase};
 
 /// The status of one node.
@@ -18,6 +19,11 @@ pub struct Status {
     pub version: String,
     /// `starting`, `waiting` (for a layout), `serving`, `draining`.
     pub state: &'static str,
+    /// `green`: keys are served, all members are alive and connected, and there is no alarm. `yellow`: keys are served,
+    /// and something is to be looked at. `red`: this node takes no requests, or most would fail.
+    pub health: &'static str,
+    /// Whether keys can be served from here.
+    pub quorums: Quorums,
     /// The layout in force; 0 before `cluster init`.
     pub layout_version: u64,
     /// All members it knows, itself included.
@@ -100,14 +106,17 @@ impl Node {
             count: sum.count + tally.rows,
             bytes: sum.bytes + tally.bytes,
         });
+        let (members, alarms) = (self.members(), self.alarms(now));
         Status {
             node_id: me.node.to_string(),
             name: me.name.clone(),
             cluster_id: self.view().layout().map(|l| l.cluster().to_string()),
             version: me.version.clone(),
             state: self.state(),
+            health: self.health(&members, &alarms),
+            quorums: self.quorums(),
             layout_version: self.view().epoch().0,
-            members: self.members(),
+            members,
             hints,
             repair: shard.repair(hints.count),
             storage: Storage {
@@ -118,7 +127,7 @@ impl Node {
             },
             clock: self.clock_status(now),
             transfers: Vec::new(),
-            alarms: self.alarms(now),
+            alarms,
         }
     }
 
@@ -128,6 +137,15 @@ impl Node {
             Phase::Running if self.view().layout().is_none() => "waiting",
             Phase::Running => "serving",
             Phase::Draining | Phase::Sealing | Phase::Stopped => "draining",
+        }
+    }
+
+    fn health(&self, members: &[Member], alarms: &[String]) -> &'static str {
+        let is_well = |member: &Member| member.state == "alive" && member.connected;
+        match (self.unfit(), members.iter().all(is_well) && alarms.is_empty()) {
+            (Some(_), _) => "red",
+            (None, false) => "yellow",
+            (None, true) => "green",
         }
     }
 
@@ -162,6 +180,8 @@ impl Node {
                     .into(),
             );
         }
+        alarms.extend(self.quorums().complaint());
+        alarms.extend(broken_links(self.control_plane(), now.instant));
         alarms.extend(self.losses());
         let conflicts = self.data_plane().vnodes.counters().conflicts;
         if conflicts > 0 {

@@ -97,7 +97,9 @@ declare! {
     DISK_FULL "starling_disk_full" Gauge Count [] "1 while less is free than storage.disk_reserve: new values are refused.";
     UNFLUSHED "starling_unflushed_bytes" Gauge Bytes [] "Bytes of rows in memory that no table holds yet.";
     MEMBERS "starling_members" Gauge Count ["state"] "Members of the cluster as this node sees them (alive, suspect, dead, left).";
-    READY "starling_ready" Gauge Count [] "1 while the node serves clients.";
+    READY "starling_ready" Gauge Count [] "1 while the node serves clients: it takes requests, and has a quorum for at least half of all partitions.";
+    PARTITIONS "starling_partitions" Gauge Count [] "Partitions of the layout in force.";
+    WITHOUT_QUORUM "starling_partitions_without_quorum" Gauge Count ["op"] "Partitions for which too few owners can be reached from this node to read from them (op=read) or write to them (op=write) with the quorums of the default bucket.";
     LAYOUT "starling_layout_version" Gauge Count [] "Version of the layout in force; 0 before cluster init.";
     IN_FLIGHT "starling_in_flight" Gauge Count [] "Requests under way, those that only linger included.";
     IN_FLIGHT_BYTES "starling_in_flight_bytes" Gauge Bytes [] "Bytes of requests under way.";
@@ -350,7 +352,11 @@ fn publish_node(node: &Report) {
     gauge(HINTS).set(status.hints.count as f64);
     gauge(HINT_BYTES).set(status.hints.bytes as f64);
     gauge(BEHIND).set(status.repair.behind_partitions.unwrap_or(0) as f64);
-    gauge(READY).set(f64::from(u8::from(node.unready.is_none())));
+    gauge(READY).set(f64::from(u8::from(node.unfit.is_none())));
+    gauge(PARTITIONS).set(status.quorums.partitions as f64);
+    for (op, count) in [("read", status.quorums.without_read), ("write", status.quorums.without_write)] {
+        metrics::gauge!(WITHOUT_QUORUM, "op" => op).set(count as f64);
+    }
     gauge(LAYOUT).set(status.layout_version as f64);
     for state in ["alive", "suspect", "dead", "left"] {
         let count = status.members.iter().filter(|m| m.state == state).count();

@@ -21,6 +21,8 @@ pub(super) struct Peers {
     pub(super) by_addr: BTreeMap<SocketAddr, NodeHello>,
     pub(super) connected: BTreeSet<NodeId>,
     pub(super) dial_at: BTreeMap<NodeId, Instant>,
+    /// Since when a member that is not connected is not.
+    apart: BTreeMap<NodeId, Instant>,
     /// Members for whom whoever answers at their address is taken next time: members may have changed places.
     anyone: BTreeSet<NodeId>,
     pub(super) seeds: Vec<SocketAddr>,
@@ -32,6 +34,7 @@ impl Peers {
             by_addr: BTreeMap::from([(me.quic, me.clone())]),
             connected: BTreeSet::new(),
             dial_at: BTreeMap::new(),
+            apart: BTreeMap::new(),
             anyone: BTreeSet::new(),
             seeds: seeds.to_vec(),
         }
@@ -39,6 +42,15 @@ impl Peers {
 }
 
 impl ControlPlane {
+    /// Since when a member has not been connected; none while it is.
+    pub(crate) fn apart_since(&self, node: NodeId) -> Option<Instant> {
+        self.peers.apart.get(&node).copied()
+    }
+
+    pub(super) fn together(&mut self, node: NodeId) {
+        self.peers.apart.remove(&node);
+    }
+
     /// Lower id dials; the other waits a little before it tries as well.
     pub(super) fn plan_dials(&mut self, turn: &mut Turn<'_>) {
         let Some(layout) = self.view.layout() else { return };
@@ -46,6 +58,7 @@ impl ControlPlane {
             if !self.peers.connected.contains(&role.node) {
                 let wait = if self.me.node < role.node { Duration::ZERO } else { RECONNECT_PATIENCE };
                 self.peers.dial_at.entry(role.node).or_insert(turn.now.instant + wait);
+                self.peers.apart.entry(role.node).or_insert(turn.now.instant);
             }
         }
     }

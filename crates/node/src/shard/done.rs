@@ -163,7 +163,7 @@ impl Shard {
             // there what was given back already. In each case its target is visited again.
             (Context::HintDrop(target), Err(_) | Ok(Done::HintDropped(false)))
             | (Context::Hint(target), Err(_)) => self.hint_event(turn, handoff::Event::Kept(target)),
-            (Context::Hint(_) | Context::HintDrop(_) | Context::Discard | Context::Mend, _) => {}
+            (Context::HintDrop(_) | Context::Discard | Context::Mend, _) => {}
         }
     }
 
