@@ -4,6 +4,7 @@ mod buckets;
 mod dials;
 mod first_layout;
 mod lives;
+mod rivals;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -26,6 +27,7 @@ use self::buckets::Buckets;
 use self::dials::Peers;
 use self::first_layout::{AfterCommit, FirstLayout};
 use self::lives::Lives;
+use self::rivals::Rivals;
 use crate::boot::{Boot, Config, Life};
 use crate::change::Change;
 use crate::event::{Effect, Log, ReplyHandle};
@@ -43,6 +45,7 @@ pub struct ControlPlane {
     next_exchange: u64,
     buckets: Buckets,
     lives: Lives,
+    rivals: Rivals,
 }
 
 /// Input.
@@ -69,6 +72,8 @@ pub(crate) enum Event {
     PropsDiffer(NodeId),
     /// The wall clock's distance from the median of the peers', in milliseconds, if they are enough.
     ClockWeighed(Option<i64>),
+    /// A second process runs as this member, or as this node.
+    Rival(Option<(NodeId, SocketAddr)>),
     /// Where other members may be found, from now on.
     Seeds(Vec<SocketAddr>),
 }
@@ -106,6 +111,7 @@ impl ControlPlane {
             next_exchange: 0,
             buckets: Buckets::new(&boot.buckets),
             lives: Lives::remembered(&boot.lives),
+            rivals: Rivals::default(),
         }
     }
 
@@ -158,6 +164,7 @@ impl ControlPlane {
             Event::Committed(id, result) => self.committed(turn, id, result),
             Event::GenerationRaised(generation) => self.generation_raised(turn, generation),
             Event::PropsDiffer(node) => self.props_differ(turn, node),
+            Event::Rival(rival) => self.met_rival(turn, rival),
             Event::Seeds(seeds) => self.peers.seeds = seeds,
             Event::ClockWeighed(offset) => self.change_view(|view| view.set_clock_offset(offset)),
         }

@@ -57,6 +57,9 @@ pub enum Event {
     PeerDown(NodeId),
     /// A node said something.
     PeerMessage(NodeId, Envelope),
+    /// A process was refused that runs as this member, at this address, beside the one that is connected; or this process
+    /// was, because another one runs as this node.
+    Rival(Option<(NodeId, SocketAddr)>),
     /// The names given as places where members may be found lead to these addresses now.
     Seeds(Vec<SocketAddr>),
     /// The answer to [`Effect::Load`].

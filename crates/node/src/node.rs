@@ -123,6 +123,7 @@ impl Node {
                 self.control(now, control::Event::Tick, out);
                 self.shard(now, shard::Event::Tick, out);
             }
+            Event::Rival(rival) => self.control(now, control::Event::Rival(rival), out),
             Event::Seeds(seeds) => self.control(now, control::Event::Seeds(seeds), out),
             Event::Drain => self.drain(now, out),
         }

@@ -181,6 +181,7 @@ impl Node {
             );
         }
         alarms.extend(self.quorums().complaint());
+        alarms.extend(self.control_plane().rivals(now.instant));
         alarms.extend(broken_links(self.control_plane(), now.instant));
         alarms.extend(self.losses());
         let conflicts = self.data_plane().vnodes.counters().conflicts;

@@ -315,6 +315,12 @@ impl Transport {
             return;
         };
         let (peer, addr) = (hello.node, connection.remote_address());
+        if self.has_rival(&hello) {
+            connection.close(Farewell::Rival.code(), RIVAL.as_bytes());
+            tracing::debug!(%peer, %addr, "another process runs as this peer: the newcomer is refused");
+            self.inbox.rival(peer, addr);
+            return self.inbox.batch_end();
+        }
         let link = self.link(connection, &greeted);
         if let Some(dialed) = dialed {
             link.dialed(dialed);
@@ -329,6 +335,11 @@ impl Transport {
             self.inbox.peer_down(peer, &reason);
             self.inbox.batch_end();
         }
+    }
+
+    /// Whether the process that was here first stays the peer. (One that is gone is noticed to be within the idle time.)
+    fn has_rival(&self, newcomer: &NodeHello) -> bool {
+        self.peers.borrow().rival(newcomer).is_some()
     }
 
     fn welcome(self: &Rc<Self>, hello: NodeHello, addr: SocketAddr, link: &Rc<Link>, dialed: bool) {
@@ -421,4 +432,6 @@ const DRAIN: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(5);
 /// With more greetings than this under way, a dialer must first prove its address.
 const CROWD: usize = 64;
+/// The reason that a second process under one identity is given.
+pub const RIVAL: &str = "another process runs as this node";
 const RESTARTED: &str = "the peer has restarted";

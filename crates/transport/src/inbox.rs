@@ -23,6 +23,8 @@ pub trait Inbox: 'static {
     fn peer_up(&self, peer: NodeHello, addr: SocketAddr);
     /// The last connection to a peer is gone. Frames that were under way are lost.
     fn peer_down(&self, peer: NodeId, reason: &str);
+    /// A process was refused at `addr` that runs as a peer, beside the one that is connected.
+    fn rival(&self, _peer: NodeId, _addr: SocketAddr) {}
     /// A frame of a peer. Its cluster and epoch are unchecked.
     fn peer_frame(&self, from: NodeId, envelope: Envelope);
     /// A frame of a client. Its cluster and epoch are unchecked.

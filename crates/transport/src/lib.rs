@@ -41,7 +41,7 @@ mod tests;
 pub use authority::Authority;
 pub use channel::{Channel, ChannelInbox, Dialer};
 pub use counters::Counters;
-pub use endpoint::{Config, Transport};
+pub use endpoint::{Config, RIVAL, Transport};
 pub use greeting::GreetingError;
 pub use identity::{Credentials, Identity, IdentityError};
 pub use inbox::{ClientId, Inbox};

@@ -52,6 +52,7 @@ pub(crate) enum Farewell {
     Restarted = 4,
     Disconnected = 5,
     Drained = 6,
+    Rival = 7,
 }
 
 impl Farewell {
@@ -157,6 +158,11 @@ impl Link {
     /// Whether frames can be sent on it.
     pub(crate) fn is_usable(&self) -> bool {
         !self.retiring.get()
+    }
+
+    /// Whether the connection has not ended yet, as far as is known here.
+    pub(crate) fn is_open(&self) -> bool {
+        self.connection.close_reason().is_none()
     }
 
     /// Whether the other end has announced that it goes.

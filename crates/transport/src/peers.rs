@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use starling_types::{Generation, NodeId};
+use starling_wire::hello::NodeHello;
 
 use crate::link::Link;
 
@@ -67,6 +68,14 @@ impl Peers {
             (true, true) => Arrival::Another,
             (true, false) => Arrival::Restarted(stale.into_iter().map(|stale| stale.link).collect()),
         }
+    }
+
+    /// A link to another process that runs as the same node: it is there still, and the newcomer does not remember its
+    /// start, as a process that came after it would.
+    pub(crate) fn rival(&self, newcomer: &NodeHello) -> Option<&Rc<Link>> {
+        let links = self.links.get(&newcomer.node)?;
+        let is_rival = |known: &&PeerLink| known.link.is_open() && newcomer.misses(known.generation);
+        links.iter().find(is_rival).map(|known| &known.link)
     }
 
     /// Forgets a link; true if it was the last to `peer`.

@@ -26,6 +26,7 @@ use crate::{
 /// The calls that an inbox got.
 #[derive(Debug, Clone, PartialEq)]
 enum Told {
+    Rival(NodeId),
     Up(NodeId),
     Down(NodeId, String),
     Peer(NodeId, Envelope),
@@ -102,6 +103,10 @@ impl Inbox for Recorder {
 
     fn peer_down(&self, peer: NodeId, reason: &str) {
         self.tell(Told::Down(peer, reason.into()));
+    }
+
+    fn rival(&self, peer: NodeId, _addr: SocketAddr) {
+        self.tell(Told::Rival(peer));
     }
 
     fn peer_frame(&self, from: NodeId, envelope: Envelope) {

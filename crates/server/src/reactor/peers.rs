@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use starling_node::Event;
-use starling_transport::{ClientId, Inbox};
+use starling_transport::{ClientId, GreetingError, Inbox};
 use starling_types::NodeId;
 use starling_wire::client::{AdminReply, AdminRequest};
 use starling_wire::hello::{Hello, NodeHello, PROTOCOLS};
@@ -31,6 +31,21 @@ impl Inbox for Reactor {
     fn peer_down(&self, peer: NodeId, reason: &str) {
         tracing::info!(node = %peer, reason, "connection lost");
         self.push(Event::PeerDown(peer));
+        if reason.contains(starling_transport::RIVAL) {
+            self.push(Event::Rival(None));
+        }
+        self.turn();
+    }
+
+    fn dial_failed(&self, _addr: SocketAddr, _expect: Option<NodeId>, error: &GreetingError) {
+        if error.to_string().contains(starling_transport::RIVAL) {
+            self.push(Event::Rival(None));
+            self.turn();
+        }
+    }
+
+    fn rival(&self, peer: NodeId, addr: SocketAddr) {
+        self.push(Event::Rival(Some((peer, addr))));
         self.turn();
     }
 

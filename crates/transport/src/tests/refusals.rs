@@ -162,3 +162,45 @@ fn a_port_in_use_is_named() {
         assert!(error.to_string().contains(&one.addr().to_string()), "{error}");
     });
 }
+
+/// Another process of node 1, which remembers these starts.
+fn process(authority: &Authority, starts: &[Generation]) -> Node {
+    let node = Node::new(authority, 1);
+    let mut hello = node.inbox.hello.borrow_mut();
+    let node_hello = hello.node.as_mut().unwrap();
+    starts.iter().for_each(|&start| node_hello.lineage.begin(start));
+    node_hello.generation = *starts.last().unwrap();
+    drop(hello);
+    node
+}
+
+#[test]
+fn of_two_processes_under_one_identity_the_first_stays() {
+    run(async |authority: Authority| {
+        let start = Generation::of;
+        let two = Node::new(&authority, 2);
+        let first = process(&authority, &[start(4, 9), start(5, 1)]);
+        first.dial(&two);
+        two.inbox.up(1).await;
+        let copy = process(&authority, &[start(4, 9), start(5, 2)]);
+        copy.dial(&two);
+        let rival = Told::Rival(NodeId::from_bits(1));
+        two.inbox.first(|told| (*told == rival).then_some(())).await;
+        // It is told in the greeting or right after it.
+        let told = |told: &Told| match told {
+            Told::Down(_, reason) => Some(reason.clone()),
+            Told::Failed(error) => Some(error.to_string()),
+            _ => None,
+        };
+        let told = copy.inbox.first(told).await;
+        assert!(told.contains(crate::RIVAL), "{told}");
+        assert_eq!(two.send(1, Class::Foreground, &merge(1, 10)), Sent::Queued);
+        first.inbox.frames(1).await;
+        assert_eq!(copy.inbox.frames_so_far(), []);
+        // It was no copy that started anew: its next start remembers the one that is connected.
+        two.inbox.told.borrow_mut().clear();
+        let next = process(&authority, &[start(4, 9), start(5, 1), start(6, 3)]);
+        next.dial(&two);
+        two.inbox.up(1).await;
+    });
+}
