@@ -185,6 +185,11 @@ settings! {
             "Where HTTP clients, health checks and Prometheus connect (TCP). There is no password. Port 0 \
              takes a free port.";
             "Loopback, or a private network.";
+        http_hosts: String = String::new(), Rule::Hosts;
+            "Host names by which HTTP clients may call this node, separated by commas, beside its IP addresses, localhost, its \
+             name and the machine's. Requests for any other host are refused: a web page could send them.";
+            "The names that are used in URLs, as those of a load balancer or of Prometheus' targets. Empty where \
+             addresses are.";
         quic: SocketAddr = local(7201), Rule::Listen,
             flag("quic", "ADDR", "Where to listen for peers and native clients");
             "Where other nodes and native clients connect (UDP, mutual TLS). Port 0 takes a free port.";

@@ -20,6 +20,8 @@ pub(super) enum Rule {
     Listen,
     /// Where others connect to.
     Reachable,
+    /// Host names.
+    Hosts,
     /// A cluster's identity.
     Cluster,
     /// One of some words.
@@ -57,6 +59,7 @@ impl Rule {
                 .parse::<SocketAddr>()
                 .is_ok_and(|address| !address.ip().is_unspecified() && address.port() != 0),
             Self::Listen | Self::Cluster | Self::Word(_) | Self::Sync => true,
+            Self::Hosts => text.is_empty() || text.split(',').all(|name| is_host(name.trim())),
             Self::Filter => text.split(',').all(is_directive),
             Self::Count(least, most) => {
                 value::plain_number(text).is_some_and(|n| (least..=most).contains(&n))
@@ -95,6 +98,7 @@ impl fmt::Display for Rule {
                 "an IP address and a port that others can connect to, as in 192.0.2.7:7201 (not 0.0.0.0, not port 0)",
             ),
             Self::Cluster => f.write_str("32 hexadecimal digits, not all 0, as `starling cluster status` shows them"),
+            Self::Hosts => f.write_str("host names without port, separated by commas, as in starling.example,n1.lan"),
             Self::Word(words) => write!(f, "one of {}", words.join(", ")),
             Self::Filter => write!(
                 f,
@@ -111,6 +115,11 @@ impl fmt::Display for Rule {
             ),
         }
     }
+}
+
+fn is_host(name: &str) -> bool {
+    let in_label = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    name.split('.').all(|label| (1..=63).contains(&label.len()) && label.chars().all(in_label))
 }
 
 /// `level` or `target=level`.
