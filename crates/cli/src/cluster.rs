@@ -60,7 +60,8 @@ fn layout_json(layout: &Layout) -> serde_json::Value {
     })
 }
 
-async fn status(target: &Target, json: bool) -> Result<Exit, Failed> {
+/// `starling status`, or `starling cluster status`
+pub async fn status(target: &Target, json: bool) -> Result<Exit, Failed> {
     let client = connect::client(target).await?;
     let reply = client.admin(AdminRequest::Status).await;
     client.close().await;
@@ -92,7 +93,7 @@ fn status_text(status: &serde_json::Value) -> String {
         word(&status["node_id"]),
         word(&status["name"]),
         word(&status["state"]),
-        word(&status["cluster_id"]),
+        status["cluster_id"].as_str().unwrap_or("none yet"),
         status["layout_version"],
         status["hints"]["count"],
     );

@@ -89,6 +89,11 @@ impl Nodes {
         (index + 1) % self.count()
     }
 
+    /// Where it is dialed.
+    pub(crate) fn addr(&self, index: usize) -> SocketAddr {
+        self.node(index).addr
+    }
+
     /// Remembers that `index` answered.
     pub(crate) fn prefer(&self, index: usize) {
         self.preferred.set(index);
