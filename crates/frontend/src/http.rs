@@ -12,7 +12,7 @@ pub mod routes;
 mod stated;
 pub mod target;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::io;
@@ -73,16 +73,19 @@ pub(crate) async fn serve<IO, S>(
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
     S: KvService,
 {
-    let guarded = TokioIo::new(Guard::new(io, &limits, seat.place.clone()));
+    // Whether an answer is being made: once it is, and written, the connection is idle.
+    let answering = Rc::new(Cell::new(false));
+    let guarded = TokioIo::new(Guard::new(io, &limits, seat.place.clone(), answering.clone()));
     let (is_spare, slice) = (seat.is_spare(), RefCell::new(Slice::begin()));
-    let (seat, slice) = (&seat, &slice);
+    let (seat, slice, answering) = (&seat, &slice, &answering);
     let answer = service_fn(|request| {
         let (service, limits) = (Rc::clone(&service), Rc::clone(&limits));
         async move {
             seat.place.is(Use::Waiting);
+            answering.set(true);
             take_turns(slice).await;
             let response = routes::answer(&*service, &limits, seat, request).await;
-            seat.place.is(Use::Idle);
+            answering.set(false);
             Ok::<_, Infallible>(response)
         }
     });

@@ -1,6 +1,7 @@
 //! A stream that gives up on a peer which leaves its replies unread, or the head of a request half sent. An idle
 //! connection it leaves alone.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,6 +20,8 @@ use crate::service::FrontLimits;
 pub(super) struct Guard<IO> {
     io: IO,
     place: Rc<Place>,
+    /// An answer is being made.
+    answering: Rc<Cell<bool>>,
     stall_timeout: Duration,
     head_timeout: Duration,
     /// Runs while a write waits.
@@ -29,9 +32,9 @@ pub(super) struct Guard<IO> {
 
 impl<IO> Guard<IO> {
     /// For the connection at `place`.
-    pub(super) fn new(io: IO, limits: &FrontLimits, place: Rc<Place>) -> Self {
+    pub(super) fn new(io: IO, limits: &FrontLimits, place: Rc<Place>, answering: Rc<Cell<bool>>) -> Self {
         let (stall_timeout, head_timeout) = (limits.stall_timeout, limits.head_timeout);
-        Self { io, place, stall_timeout, head_timeout, stall: None, slow: None }
+        Self { io, place, answering, stall_timeout, head_timeout, stall: None, slow: None }
     }
 
     /// Of a request that is being answered the body is read, which has a time limit of its own.
@@ -76,6 +79,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Guard<IO> {
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.place.is(Use::Waiting);
         let progress = Pin::new(&mut self.io).poll_write(cx, buf);
         self.watch(progress, cx)
     }
@@ -85,6 +89,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.place.is(Use::Waiting);
         let progress = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.watch(progress, cx)
     }
@@ -95,6 +100,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let progress = Pin::new(&mut self.io).poll_flush(cx);
+        if progress.is_ready() && !self.answering.get() && self.place.what() == Use::Waiting {
+            self.place.is(Use::Idle);
+        }
         self.watch(progress, cx)
     }
 
