@@ -73,6 +73,7 @@ fn config(load: &Load<'_>, node: NodeId) -> Result<Config> {
         secrets: EndpointSecrets::random()?,
         node,
         max_connections: 16,
+        max_clients: 16,
     })
 }
 
