@@ -212,6 +212,10 @@ impl Founding {
         let list = |what: &str, who: Vec<String>| {
             format!("{what} {}; run the same command again when they are up", who.join(", "))
         };
+        let name = |node: NodeId| match self.names.get(&node) {
+            Some(name) => format!("{node} ({name})"),
+            None => node.to_string(),
+        };
         match &self.phase {
             Phase::Gathering => {
                 let missing = self.order.nodes.iter().filter(|a| !known.contains_key(a));
@@ -219,11 +223,11 @@ impl Founding {
                 list("no node could be reached, with a certificate of the same authority, at", missing)
             }
             Phase::Proposing(p) => {
-                list("no answer to the proposal from node", p.ask().iter().map(ToString::to_string).collect())
+                list("no answer to the proposal from node", p.ask().map(name).into_iter().collect())
             }
             Phase::Telling(_, missing) => list(
                 "the cluster is decided, but this was not confirmed by node",
-                missing.iter().map(ToString::to_string).collect(),
+                missing.iter().copied().map(name).collect(),
             ),
             Phase::Over => String::new(),
         }
