@@ -52,7 +52,8 @@ fn filter(allowed: &BTreeSet<String>) -> BpfProgram {
         seccompiler::compile_from_json(text.as_bytes(), arch).map(|mut made| made.remove("node").unwrap())
     };
     let rule = |call: &String| serde_json::json!({ "syscall": call });
-    let known: Vec<_> = allowed.iter().map(rule).filter(|rule| compile(&[rule.clone()]).is_ok()).collect();
+    let known: Vec<_> =
+        allowed.iter().map(rule).filter(|rule| compile(std::slice::from_ref(rule)).is_ok()).collect();
     assert!(known.len() > 250, "{}", known.len());
     compile(&known).unwrap()
 }
