@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use starling_benches::meter::{Meter, Sample, now};
 use starling_transport::{ClientId, Config, EndpointSecrets, GreetingError, Inbox, Sent, Transport};
-use starling_types::{BucketName, ClusterId, ExchangeId, Generation, Key, LayoutVersion, NodeId};
+use starling_types::{BucketName, ClusterId, ExchangeId, Generation, Key, LayoutVersion, Lineage, NodeId};
 use starling_wire::hello::{Hello, NodeHello, PROTOCOLS};
 use starling_wire::replica::{Merge, Merged};
 use starling_wire::{Class, Envelope, Message};
@@ -73,6 +73,7 @@ fn config(load: &Load<'_>, node: NodeId) -> Result<Config> {
         secrets: EndpointSecrets::random()?,
         node,
         max_connections: 16,
+        max_clients: 16,
     })
 }
 
@@ -199,6 +200,7 @@ fn hello(node: NodeId) -> Hello {
         weight: 1,
         layout: LayoutVersion::FIRST,
         version: "bench".into(),
+        lineage: Lineage::default(),
     };
     Hello { protocols: PROTOCOLS, cluster: CLUSTER, node: Some(node), wall: None }
 }

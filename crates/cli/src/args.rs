@@ -37,11 +37,15 @@ pub enum Command {
     /// Run one node in the foreground; SIGTERM or Ctrl-C stops it cleanly.
     Node(NodeArgs),
     /// Write a value.
+    #[command(alias = "set")]
     Put(PutArgs),
     /// Read a value.
     Get(GetArgs),
     /// Delete a key.
+    #[command(alias = "delete", alias = "rm")]
     Del(DelArgs),
+    /// Show a node's view of its cluster, as `cluster status` does.
+    Status(Target),
     /// Form a cluster, look at it.
     Cluster(ClusterArgs),
     /// Create buckets, look at them, change their rules.
@@ -60,6 +64,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Run whole nodes in a seeded world of faults, and judge what became of the data.
     Sim(SimArgs),
+    /// Show the version.
+    Version,
 }
 
 /// Nodes that `dev` can start.

@@ -69,7 +69,8 @@ fn layout_json(layout: &Layout) -> serde_json::Value {
     })
 }
 
-async fn status(target: &Target, json: bool) -> Result<Exit, Failed> {
+/// `starling status`, or `starling cluster status`
+pub async fn status(target: &Target, json: bool) -> Result<Exit, Failed> {
     let client = connect::client(target).await?;
     let reply = client.admin(AdminRequest::Status).await;
     client.close().await;
@@ -97,7 +98,7 @@ fn status_text(status: &serde_json::Value) -> String {
         word(&status["node_id"]),
         word(&status["name"]),
         word(&status["state"]),
-        word(&status["cluster_id"]),
+        status["cluster_id"].as_str().unwrap_or("none yet"),
         status["layout_version"],
         status["hints"]["count"],
     );

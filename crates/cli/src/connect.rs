@@ -69,6 +69,12 @@ fn found() -> Option<PathBuf> {
     DEFAULT_DIRS.iter().map(PathBuf::from).find(|dir| dir.join("client-key.pem").exists())
 }
 
+/// Whether commands find the client certificate in `dir` without being told.
+pub fn is_found(dir: &Path) -> bool {
+    let same = |other: PathBuf| other.canonicalize().ok() == dir.canonicalize().ok();
+    found().is_some_and(same)
+}
+
 fn nowhere() -> Failed {
     let why = format!(
         "no client certificate in {}: run this where the cluster was started, or name the directory with --tls",

@@ -9,13 +9,14 @@ use starling_client::Client;
 use starling_cluster::{Place, Ready, ReadyNode};
 use starling_types::ClusterId;
 use starling_wire::client::{AdminReply, AdminRequest, Layout};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
 
 use self::child::Child;
 use crate::args::DevArgs;
 use crate::connect;
 use crate::exit::{Exit, Failed};
 use crate::output;
+use crate::signals::caught;
 
 /// The whole cluster serves by then, or something is wrong.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -25,7 +26,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const BITS: u8 = 8;
 
 /// Starts the cluster and serves until Ctrl-C.
-pub async fn run(args: DevArgs) -> Result<Exit, Failed> {
+pub async fn run(args: DevArgs, json: bool) -> Result<Exit, Failed> {
     let mut stop = stop_signal()?;
     let places = directory::places(&args)?;
     directory::prepare(&args)?;
@@ -44,7 +45,7 @@ pub async fn run(args: DevArgs) -> Result<Exit, Failed> {
         None => Ok(Exit::Done),
         Some(Err(failed)) => Err(failed),
         Some(Ok((cluster, nodes))) => {
-            announce(&args, cluster, &children, nodes);
+            announce(&args, cluster, &children, (nodes, json));
             watch(&args, &places, &mut children, &mut stop).await
         }
     };
@@ -52,7 +53,8 @@ pub async fn run(args: DevArgs) -> Result<Exit, Failed> {
     result
 }
 
-struct Stop(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+/// Ctrl-C, SIGTERM, and a terminal that is closed: nodes that go on unseen would hold the ports of the next `dev`.
+struct Stop(Signal, Signal, Signal);
 
 impl Stop {
     async fn recv(&mut self) {
@@ -60,15 +62,16 @@ impl Stop {
             biased;
             _ = self.0.recv() => {}
             _ = self.1.recv() => {}
+            _ = self.2.recv() => {}
         }
     }
 }
 
 fn stop_signal() -> Result<Stop, Failed> {
-    let failed = |e: std::io::Error| Failed::new(Exit::Failed, format!("signals cannot be caught: {e}"));
     Ok(Stop(
-        signal(SignalKind::interrupt()).map_err(failed)?,
-        signal(SignalKind::terminate()).map_err(failed)?,
+        caught(SignalKind::interrupt())?,
+        caught(SignalKind::terminate())?,
+        caught(SignalKind::hangup())?,
     ))
 }
 
@@ -154,8 +157,7 @@ async fn serving(client: &Client, nodes: usize) -> Result<ClusterId, Failed> {
     }
 }
 
-fn announce(args: &DevArgs, cluster: ClusterId, children: &[Child], nodes: Vec<ReadyNode>) {
-    let first = &children[0].place;
+fn announce(args: &DevArgs, cluster: ClusterId, children: &[Child], (nodes, json): (Vec<ReadyNode>, bool)) {
     let copies = children.len().min(3);
     let warning = if copies < 3 { "  (not fault tolerant: use 3 nodes or more)" } else { "" };
     output::note(format!(
@@ -174,15 +176,17 @@ fn announce(args: &DevArgs, cluster: ClusterId, children: &[Child], nodes: Vec<R
             child.process.pid()
         ));
     }
+    let resp = children[0].place.resp.port();
+    let [put, get] =
+        ["put hello world", "get hello"].map(|words| child::told(args, &children[0].place, words));
     output::note(format!(
-        "  data {} · logs {}\n  try  redis-cli -p {} set hello world\n       starling put hello world --at {} && starling get hello --at {}\n  Ctrl-C stops all nodes; the data stay.",
+        "  data {} · logs {}\n  try  redis-cli -p {resp} set hello world\n       {put}\n       {get}\n  Ctrl-C stops the nodes that it started; the data stay.",
         args.data.display(),
         args.data.join("n*.log").display(),
-        first.resp.port(),
-        first.quic,
-        first.quic,
     ));
-    output::remark(Ready::new(Some(cluster), nodes).to_string());
+    if json || !output::is_terminal() {
+        output::remark(Ready::new(Some(cluster), nodes).to_string());
+    }
 }
 
 /// Serves until told to stop, or until no node is left.

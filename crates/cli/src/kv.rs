@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use starling_causality::ContextToken;
-use starling_client::{Call, Client};
+use starling_client::{Call, Client, ClientError};
 use starling_types::{BucketName, Key};
 use starling_wire::Seen;
 use starling_wire::client::{Field, Grounds, ReadReply, Receipt, SiblingView, WriteReply};
@@ -25,7 +25,7 @@ pub async fn put(args: PutArgs, json: bool) -> Result<Exit, Failed> {
     if let Some(ms) = args.ttl_ms {
         call = call.ttl(Duration::from_millis(ms));
     }
-    write(&client, call, &args.write, json).await
+    write(&client, call, (&args.key, &args.write), json).await
 }
 
 /// `starling del`
@@ -37,19 +37,19 @@ pub async fn del(args: DelArgs, json: bool) -> Result<Exit, Failed> {
     }
     let client = connect::client(&args.key.target).await?;
     let call = write_options(client.delete(bucket, key), &args.key, &args.write)?;
-    write(&client, call, &args.write, json).await
+    write(&client, call, (&args.key, &args.write), json).await
 }
 
 async fn write(
     client: &Client,
     call: Call<'_, WriteReply>,
-    args: &WriteArgs,
+    (key, args): (&KeyArgs, &WriteArgs),
     json: bool,
 ) -> Result<Exit, Failed> {
     let grounds = call.as_request().op.seen().map_or(Grounds::Nothing, Seen::grounds);
     let reply = call.send().await;
     finish(client).await;
-    show_write(&reply?, grounds, args.receipt, json)?;
+    show_write(&about(key, reply)?, grounds, args.receipt, json)?;
     Ok(Exit::Done)
 }
 
@@ -69,7 +69,19 @@ pub async fn get(args: GetArgs, json: bool) -> Result<Exit, Failed> {
     }
     let reply = call.send().await;
     finish(&client).await;
-    show_read(&reply?, json)
+    show_read(&args.key, &about(&args.key, reply)?, json)
+}
+
+/// Says of which key an error is: a script that asks for many could not tell.
+fn about<T>(key: &KeyArgs, reply: Result<T, ClientError>) -> Result<T, Failed> {
+    reply.map_err(|error| {
+        let failed = Failed::from(error);
+        Failed { why: format!("{}: {}", named(key), failed.why), ..failed }
+    })
+}
+
+fn named(key: &KeyArgs) -> String {
+    format!("key {:?} of bucket {:?}", key.key, key.bucket)
 }
 
 fn write_options<'c>(
@@ -160,18 +172,19 @@ fn receipt_json(receipt: &Receipt, grounds: Grounds) -> serde_json::Value {
     receipt.fields(grounds).into_iter().map(|(name, field)| (name, json(field))).collect()
 }
 
-fn show_read(reply: &ReadReply, json: bool) -> Result<Exit, Failed> {
+fn show_read(key: &KeyArgs, reply: &ReadReply, json: bool) -> Result<Exit, Failed> {
     if json {
         output::product(read_json(reply).to_string())?;
         return Ok(if reply.siblings.is_empty() { Exit::Failed } else { Exit::Done });
     }
     match &reply.siblings[..] {
-        [] => return Err(Failed::new(Exit::Failed, "no such key")),
+        [] => return Err(Failed::new(Exit::Failed, format!("{}: no such key", named(key)))),
         [only] => output::value(&only.value)?,
         several if output::is_terminal() => output::product(siblings_text(reply, several))?,
         several => {
             output::note(siblings_text(reply, several));
-            let why = format!("the key has {} values, and not one: `-o json` gives them all", several.len());
+            let (named, count) = (named(key), several.len());
+            let why = format!("{named} has {count} values, and not one: `-o json` gives them all");
             return Err(Failed::new(Exit::Failed, why));
         }
     }

@@ -8,7 +8,7 @@
 //! **Deliberately absent.** Anything that another crate could do: commands only translate.
 //!
 //! **How to read this crate.** [`args`] what can be typed, then a file a command: [`node`], [`dev`], [`kv`],
-//! [`cluster`], [`bucket`], [`repair`], [`backup`], [`data`], [`clock`], [`cert`], [`bench`], [`sim`]; [`connect`] how they reach a cluster, [`exit`] how they end.
+//! [`cluster`], [`bucket`], [`repair`], [`backup`], [`data`], [`clock`], [`cert`], [`bench`], [`sim`]; [`signals`] what a node makes of signals, [`connect`] how they reach a cluster, [`exit`] how they end, [`guess`] what people try instead.
 
 mod args;
 mod backup;
@@ -21,11 +21,15 @@ mod connect;
 mod data;
 mod dev;
 mod exit;
+mod guess;
 mod kv;
 mod node;
 mod output;
 mod repair;
+mod signals;
 mod sim;
+#[cfg(test)]
+mod told;
 
 use clap::Parser;
 
@@ -33,15 +37,29 @@ use crate::args::{Arguments, Command};
 use crate::exit::{Exit, Failed};
 
 fn main() -> std::process::ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| misunderstood(&error));
     let json = arguments.output == args::Output::Json;
-    match run(arguments) {
-        Ok(exit) => exit.into(),
+    // Data, keys, logs and backups are for their owner alone, whatever the shell was set to.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let exit = match run(arguments) {
+        Ok(exit) => exit,
         Err(failed) => {
             output::failure(json, &failed);
-            failed.exit.into()
+            failed.exit
         }
+    };
+    starling_server::log::finish(node::LAST_WORDS);
+    exit.into()
+}
+
+/// As clap does it, with one line more where we know what was meant.
+fn misunderstood(error: &clap::Error) -> ! {
+    // Help and versions too are errors, and are printed where they belong.
+    let _ = error.print();
+    if let Some(hint) = guess::hint(error) {
+        output::note(format!("  hint: {hint}"));
     }
+    std::process::exit(error.exit_code());
 }
 
 fn run(arguments: Arguments) -> Result<Exit, Failed> {
@@ -53,11 +71,13 @@ fn run(arguments: Arguments) -> Result<Exit, Failed> {
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         match arguments.command {
-            Command::Node(command) => node::run(command).await,
-            Command::Dev(command) => dev::run(command).await,
+            Command::Node(command) => node::run(command, json).await,
+            Command::Dev(command) => dev::run(command, json).await,
             Command::Put(command) => kv::put(command, json).await,
             Command::Get(command) => kv::get(command, json).await,
             Command::Del(command) => kv::del(command, json).await,
+            Command::Status(target) => cluster::status(&target, json).await,
+            Command::Version => version(json),
             Command::Cluster(command) => cluster::run(command, json).await,
             Command::Bucket(command) => bucket::run(command, json).await,
             Command::Repair(command) => repair::run(command, json).await,
@@ -69,4 +89,13 @@ fn run(arguments: Arguments) -> Result<Exit, Failed> {
             Command::Sim(command) => sim::run(&command, json),
         }
     })
+}
+
+fn version(json: bool) -> Result<Exit, Failed> {
+    let version = env!("CARGO_PKG_VERSION");
+    output::product(match json {
+        true => serde_json::json!({ "version": version }).to_string(),
+        false => format!("starling {version}"),
+    })?;
+    Ok(Exit::Done)
 }

@@ -1,39 +1,55 @@
 //! `starling node`: one daemon in the foreground.
 
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
 use starling_cluster::{Ready, ReadyNode};
-use starling_server::{Daemon, Identity, Settings};
+use starling_server::{Daemon, Identity, Settings, log};
 use tokio::io::AsyncReadExt;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 use crate::args::NodeArgs;
 use crate::exit::{Exit, Failed};
 use crate::output;
+use crate::signals::{self, caught};
+
+/// The log gets this long for its last lines.
+pub const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Runs until a signal, the parent's end, or a failed store.
-pub async fn run(args: NodeArgs) -> Result<Exit, Failed> {
+pub async fn run(args: NodeArgs, json: bool) -> Result<Exit, Failed> {
     let failed = |e: &dyn std::fmt::Display| Failed::new(Exit::Failed, e.to_string());
-    let settings = Settings::load(args.config.as_deref(), environment(), args.overrides)
-        .map_err(|e| Failed::new(Exit::Usage, e.to_string()))?;
-    start_log(&settings.telemetry.log)?;
+    let NodeArgs { config, overrides, exit_with_parent } = args;
+    let settings = {
+        let overrides = overrides.clone();
+        Settings::load(config.as_deref(), environment(), overrides)
+            .map_err(|e| Failed::new(Exit::Usage, e.to_string()))?
+    };
+    log::start(&settings.telemetry.log).map_err(|why| Failed::new(Exit::Usage, why))?;
     Settings::foreign(environment().map(|(name, _)| name)).iter().for_each(|words| tracing::warn!("{words}"));
-    let mut stop = std::pin::pin!(stop_signal(args.exit_with_parent)?);
+    signals::heed(move || {
+        let settings = Settings::load(config.as_deref(), environment(), overrides.clone());
+        settings.map(|settings| settings.telemetry.log).map_err(|e| e.to_string())
+    })?;
+    let mut stop = std::pin::pin!(stop_signal(exit_with_parent)?);
     let daemon = tokio::select! {
         biased;
         daemon = Daemon::start(settings) => daemon.map_err(|e| failed(&e))?,
         () = &mut stop => return Ok(Exit::Done),
     };
     abort_on_panic();
-    announce(&daemon.identity());
+    announce(&daemon.identity(), json);
     daemon.run(stop).await.map_err(|e| failed(&e))?;
+    tracing::info!("stopped: what was under way is finished, and everything is on disk");
     Ok(Exit::Done)
 }
 
 /// A task that panics would leave a process that holds its ports and never answers. (Not armed before the store
-/// is open, which makes errors of a library's panics.)
+/// is open, which makes errors of a library's panics.) The report goes the way of all lines: standard error may stand still.
 fn abort_on_panic() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!("this is a bug, please report it: {}", panic.to_string().replace('\n', " "));
+        log::finish(LAST_WORDS);
         std::process::abort();
     }));
 }
@@ -44,20 +60,10 @@ fn environment() -> impl Iterator<Item = (String, String)> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-fn start_log(filter: &str) -> Result<(), Failed> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .map_err(|e| Failed::new(Exit::Usage, format!("telemetry.log {filter:?}: {e}")))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A line that cannot be written is lost. To say so would be to write to the same place, and to panic there.
-    log.with_ansi(false).log_internal_errors(false).init();
-    Ok(())
-}
-
 /// Completes at SIGTERM, SIGINT, or the end of standard input if that stands for the parent's end.
 fn stop_signal(with_parent: bool) -> Result<impl Future<Output = ()>, Failed> {
-    let failed = |e: std::io::Error| Failed::new(Exit::Failed, format!("signals cannot be caught: {e}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = caught(SignalKind::terminate())?;
+    let mut interrupt = caught(SignalKind::interrupt())?;
     let parent_gone = parent_gone(with_parent)?;
     Ok(async move {
         tokio::select! {
@@ -92,22 +98,42 @@ fn stdin_pipe() -> std::io::Result<tokio::net::unix::pipe::Receiver> {
     tokio::net::unix::pipe::Receiver::from_owned_fd(fd)
 }
 
-fn announce(me: &Identity) {
+/// For a person at a terminal some lines, otherwise one; then the ready line, for programs.
+fn announce(me: &Identity, json: bool) {
     let cluster = if me.cluster_id.is_some() { me.cluster_id.to_string() } else { "none yet".into() };
-    output::note(format!(
-        "starling {} node {} ({})\n  cluster {cluster}\n  data    {}\n  redis   {}\n  http    {}  (/v1/status, /metrics)\n  quic    {}",
-        me.version,
-        me.node_id,
-        me.name,
-        me.data_dir.display(),
-        me.resp,
-        me.http,
-        me.quic,
-    ));
-    if !me.cluster_id.is_some() {
-        output::note("  next    starling cluster init --nodes A,B,C   (the QUIC addresses of all nodes)");
+    let next = "starling cluster init --nodes A,B,C   (the QUIC addresses of all nodes)";
+    if std::io::stderr().is_terminal() {
+        output::note(format!(
+            "starling {} node {} ({})\n  cluster {cluster}\n  data    {}\n  redis   {}\n  http    {}  (/v1/status, /metrics)\n  quic    {}",
+            me.version,
+            me.node_id,
+            me.name,
+            me.data_dir.display(),
+            me.resp,
+            me.http,
+            me.quic,
+        ));
+        if !me.cluster_id.is_some() {
+            output::note(format!("  next    {next}"));
+        }
+    } else {
+        tracing::info!(
+            "started: starling {} node {} ({}), cluster {cluster}, redis {}, http {}, quic {}, data {}{}",
+            me.version,
+            me.node_id,
+            me.name,
+            me.resp,
+            me.http,
+            me.quic,
+            me.data_dir.display(),
+            if me.cluster_id.is_some() { String::new() } else { format!("; next: {next}") },
+        );
     }
-    output::remark(ready(me).to_string());
+    if json || !output::is_terminal() {
+        let line = ready(me).to_string();
+        // Not on the node's thread: the reader may stand still. Without a thread there is no line, as without a reader.
+        let _ = std::thread::Builder::new().name("ready".into()).spawn(move || output::remark(line));
+    }
 }
 
 fn ready(me: &Identity) -> Ready {

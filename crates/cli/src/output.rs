@@ -52,9 +52,12 @@ pub fn remark(text: impl AsRef<str>) {
     let _ = writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush());
 }
 
-/// A line of talk on standard error.
+/// A line of talk on standard error; of a node, by way of its log, which waits for nobody.
 pub fn note(text: impl AsRef<str>) {
-    let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
+    let line = format!("{}\n", text.as_ref());
+    if !starling_server::log::say(&line) {
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+    }
 }
 
 /// Why a command failed: on standard error, and with `-o json` as an object on standard output.

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use starling_transport::{Credentials, Dialer};
 use starling_types::{BucketName, ClusterId, ExchangeId, Key, LayoutVersion, Outcome, RequestId};
 use starling_wire::client::{AdminReply, AdminRequest, ReadReply, WriteReply};
-use starling_wire::{KvOp, KvReply, KvRequest, Message, Seen};
+use starling_wire::{Failure, KvOp, KvReply, KvRequest, Message, Seen};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 
@@ -82,6 +82,7 @@ impl Client {
         let deadline = clock::now() + request.timeout() + GRACE;
         let mut course = Course::new(request.op.is_write(), self.nodes.count(), request.attempt);
         let mut tried = Vec::new();
+        let mut heard = None;
         let mut owners = self.owners(&request);
         let mut node = self.nodes.choose(&owners, &mut tried);
         loop {
@@ -90,13 +91,16 @@ impl Client {
                 Ok(reply) => return Ok(reply),
                 Err(ending) => ending,
             };
+            if let Ending::Failed(failure) = &ending {
+                heard = Some(failure.clone());
+            }
             let (stay, pause) = match course.after(&ending) {
                 Next::Same(pause) => (true, pause),
                 Next::Other(pause) => (false, pause),
-                Next::GiveUp => return Err(give_up(&course, ending)),
+                Next::GiveUp => return Err(give_up(&course, ending, heard, self.nodes.addr(node))),
             };
             if clock::now() + pause >= deadline {
-                return Err(give_up(&course, ending));
+                return Err(give_up(&course, ending, heard, self.nodes.addr(node)));
             }
             tracing::debug!(request = %request.id, ?ending, "trying again");
             tokio::time::sleep(pause).await;
@@ -143,14 +147,12 @@ impl Client {
         deadline: Instant,
     ) -> Result<Result<KvReply, Ending>, ClientError> {
         let patience = || clock::now() + course.patience(deadline.saturating_duration_since(clock::now()));
+        let at = self.nodes.addr(node);
         let connected = timeout_at(patience(), self.nodes.connection(node)).await;
         let connection = match connected {
             Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return Ok(Err(Ending::Unsent(format!("{}: {error}", self.nodes.addr(node))))),
-            Err(_) => {
-                let addr = self.nodes.addr(node);
-                return Ok(Err(Ending::Unsent(format!("no connection to {addr} in time"))));
-            }
+            Ok(Err(error)) => return Ok(Err(Ending::Unsent(format!("{at}: {error}")))),
+            Err(_) => return Ok(Err(Ending::Unsent(format!("{at}: no connection in time")))),
         };
         let patience = patience() - clock::now();
         let began = self.nodes.time().now();
@@ -162,7 +164,10 @@ impl Client {
         self.nodes.answered(node, !matches!(answer, Err(NoAnswer::Unanswered)));
         self.review(&connection, owners.contains(&node), &answer);
         match answer {
-            Ok(Message::Reply(KvReply::Failed(failure))) => Ok(Err(Ending::Failed(failure))),
+            Ok(Message::Reply(KvReply::Failed(mut failure))) => {
+                failure.detail = format!("{at} says: {}", failure.detail);
+                Ok(Err(Ending::Failed(failure)))
+            }
             Ok(Message::Reply(reply)) => {
                 if owners.is_empty() {
                     self.nodes.prefer(node);
@@ -171,7 +176,7 @@ impl Client {
             }
             Ok(other) => Err(ClientError::Unexpected(other.name())),
             Err(NoAnswer::TooLarge) => Err(ClientError::TooLarge),
-            Err(NoAnswer::Unsent) => Ok(Err(Ending::Unsent("the connection takes no more".into()))),
+            Err(NoAnswer::Unsent) => Ok(Err(Ending::Unsent(format!("{at}: the connection takes no more")))),
             Err(NoAnswer::Unanswered) => Ok(Err(Ending::Unanswered)),
         }
     }
@@ -237,14 +242,19 @@ impl Client {
     }
 }
 
-fn give_up(course: &Course, ending: Ending) -> ClientError {
+/// What a node said before tells more than that another could not be asked.
+fn give_up(course: &Course, ending: Ending, heard: Option<Failure>, at: SocketAddr) -> ClientError {
     let tries = course.tries();
+    let ending = match (ending, heard) {
+        (Ending::Unsent(_), Some(failure)) => Ending::Failed(failure),
+        (ending, _) => ending,
+    };
     match ending {
         Ending::Failed(failure) => {
             ClientError::Failed { outcome: course.outcome(failure.outcome), failure, tries }
         }
         Ending::Unsent(why) => unanswered(why, course.outcome(Outcome::NotApplied), tries),
-        Ending::Unanswered => unanswered(SILENCE, course.outcome(Outcome::Unknown), tries),
+        Ending::Unanswered => unanswered(format!("{at}: {SILENCE}"), course.outcome(Outcome::Unknown), tries),
     }
 }
 

@@ -70,11 +70,6 @@ impl Nodes {
         }
     }
 
-    /// Where one is looked for.
-    pub(crate) fn addr(&self, index: usize) -> SocketAddr {
-        self.node(index).addr
-    }
-
     /// Where nodes are looked for.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.known.borrow().iter().map(|node| node.addr).collect()
@@ -97,6 +92,11 @@ impl Nodes {
     /// The address to try after `index`.
     pub(crate) fn after(&self, index: usize) -> usize {
         (index + 1) % self.count()
+    }
+
+    /// Where it is dialed.
+    pub(crate) fn addr(&self, index: usize) -> SocketAddr {
+        self.node(index).addr
     }
 
     /// Remembers that `index` answered.

@@ -83,6 +83,7 @@ impl Node {
             secrets: EndpointSecrets::random().unwrap(),
             node,
             max_connections: 10,
+            max_clients: 10,
         };
         let transport = Transport::bind(config, stub.clone()).unwrap();
         *stub.transport.borrow_mut() = Rc::downgrade(&transport);

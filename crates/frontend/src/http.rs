@@ -3,15 +3,16 @@
 pub mod answer;
 pub mod body;
 mod exchange;
+mod guard;
 mod head;
 mod local;
 pub mod options;
 pub mod problem;
 pub mod routes;
-mod stall;
 mod stated;
 pub mod target;
 
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::io;
@@ -20,13 +21,15 @@ use std::rc::Rc;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::listener::{self, Greeter, Shutdown, stopped};
+use crate::places::{Seat, Use};
 use crate::service::{Door, FrontEvent, FrontLimits, KvService};
-use stall::StallGuard;
+use crate::slice::Slice;
+use guard::Guard;
 
 /// Serves HTTP/1.1 on `listener` until `shutdown`; returns when every connection has ended. Must run in a
 /// [`LocalSet`](tokio::task::LocalSet).
@@ -47,25 +50,49 @@ impl<S: KvService> Greeter for HttpGreeter<S> {
         b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
         content-type: text/plain\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
 
-    fn converse(&self, stream: TcpStream, shutdown: Shutdown) -> impl Future<Output = ()> + 'static {
-        serve(stream, Rc::clone(&self.service), Rc::clone(&self.limits), shutdown)
+    /// For health checks, Prometheus and a person with `curl`.
+    const SPARE: usize = 8;
+
+    fn converse(
+        &self,
+        stream: TcpStream,
+        seat: Seat,
+        shutdown: Shutdown,
+    ) -> impl Future<Output = ()> + 'static {
+        serve(stream, Rc::clone(&self.service), Rc::clone(&self.limits), (seat, shutdown))
     }
 }
 
-/// Serves one connection to its end.
-pub async fn serve<IO, S>(io: IO, service: Rc<S>, limits: Rc<FrontLimits>, shutdown: Shutdown)
-where
+/// Serves one connection to its end, at its place.
+pub(crate) async fn serve<IO, S>(
+    io: IO,
+    service: Rc<S>,
+    limits: Rc<FrontLimits>,
+    (seat, shutdown): (Seat, Shutdown),
+) where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
     S: KvService,
 {
-    let guarded = TokioIo::new(StallGuard::new(io, limits.stall_timeout));
+    // Whether an answer is being made: once it is, and written, the connection is idle.
+    let answering = Rc::new(Cell::new(false));
+    let guarded = TokioIo::new(Guard::new(io, &limits, seat.place.clone(), answering.clone()));
+    let (is_spare, slice) = (seat.is_spare(), RefCell::new(Slice::begin()));
+    let (seat, slice, answering) = (&seat, &slice, &answering);
     let answer = service_fn(|request| {
         let (service, limits) = (Rc::clone(&service), Rc::clone(&limits));
-        async move { Ok::<_, Infallible>(routes::answer(&*service, &limits, request).await) }
+        async move {
+            seat.place.is(Use::Waiting);
+            answering.set(true);
+            take_turns(slice).await;
+            let response = routes::answer(&*service, &limits, seat, request).await;
+            answering.set(false);
+            Ok::<_, Infallible>(response)
+        }
     });
+    // One that got in beyond the limit asks one thing and goes.
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
+        .header_read_timeout(None)
+        .keep_alive(!is_spare)
         .max_buf_size(MAX_HEAD)
         .serve_connection(guarded, answer);
     let mut connection = pin!(connection);
@@ -78,6 +105,15 @@ where
     };
     if let Some(event) = ended.err().and_then(|error| event_of(&error)) {
         service.count(Door::Http, event);
+    }
+}
+
+/// Requests of one connection may follow each other without a pause: now and then others have their turn.
+async fn take_turns(slice: &RefCell<Slice>) {
+    slice.borrow_mut().count();
+    if slice.borrow().is_over() {
+        tokio::task::yield_now().await;
+        slice.replace(Slice::begin());
     }
 }
 

@@ -11,14 +11,18 @@
 //!   buffered for it, requests in flight and output per connection are bounded, and a client that does not read
 //!   is not read from.
 //! - A request is answered exactly once; one that its service loses is answered `unknown`.
+//! - A connection is closed for another only when places run short, and then the address with most of them gives up the
+//!   one that has been idle longest; half-read requests and unread replies have a time limit; none keeps the thread for
+//!   longer than a slice.
 //! - Malformed input costs its own connection an error, and no other connection anything.
 //! - One current-thread runtime: no task and no lock per request, one task per connection, nothing is `Send`.
 //!
-//! **Deliberately absent.** Clocks and randomness (the service drafts requests), what a request means
+//! **Deliberately absent.** Wall clocks and randomness (the service drafts requests), what a request means
 //! (`starling-node`), telemetry (the service counts), TLS, passwords and transactions.
 //!
 //! **How to read this crate.** [`service`] the trait both doors speak to, `context` and `text` how contexts and
-//! numbers look in text, [`listener`] the accept loop. Then RESP: [`resp`] and in it `frame` bytes to arguments, `command` the
+//! numbers look in text, [`listener`] the accept loop, `places` who holds its
+//! places, `slice` how long a connection may keep the thread. Then RESP: [`resp`] and in it `frame` bytes to arguments, `command` the
 //! table, `session`, `block` and `data` arguments to what is asked, `order` whose turn it is, `ask` the request when it is,
 //! `pipeline` replies back in order, `reply` and `output` replies to bytes, `connection` the loop around it all. Then
 //! HTTP: [`http`] and in it `routes`, `target`, `options` and `stated` a request's head to a
@@ -28,8 +32,10 @@
 mod context;
 pub mod http;
 pub mod listener;
+mod places;
 pub mod resp;
 pub mod service;
+mod slice;
 #[cfg(test)]
 mod testing;
 mod text;

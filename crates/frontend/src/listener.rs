@@ -1,15 +1,17 @@
-//! The accept loop that both doors share: bounded, patient when the system runs out of something, and graceful at
+//! The accept loop that both doors share: bounded, patient when places or the system's means run short, and graceful at
 //! the end.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
-use crate::service::{Door, FrontEvent, FrontLimits, KvService};
+use crate::places::{Admission, Places, Seat};
+use crate::service::{Door, FrontEvent, KvService};
 
 /// Told once when the node stops: `true`, or the sender gone.
 pub type Shutdown = watch::Receiver<bool>;
@@ -26,9 +28,16 @@ pub(crate) trait Greeter: 'static {
     const DOOR: Door;
     /// The message to a connection that is refused because the door is full.
     const FULL: &'static [u8];
+    /// Connections beyond the limit that get in for a moment.
+    const SPARE: usize;
 
     /// Holds one conversation to its end; ends it soon after `shutdown`.
-    fn converse(&self, stream: TcpStream, shutdown: Shutdown) -> impl Future<Output = ()> + 'static;
+    fn converse(
+        &self,
+        stream: TcpStream,
+        seat: Seat,
+        shutdown: Shutdown,
+    ) -> impl Future<Output = ()> + 'static;
 }
 
 /// Accepts until shutdown, then lets the conversations finish within the drain timeout and cuts off the rest.
@@ -42,6 +51,7 @@ pub(crate) async fn serve<S: KvService, G: Greeter>(
     let mut conversations = JoinSet::new();
     {
         let mut stop = std::pin::pin!(stopped(shutdown.clone()));
+        let places = Places::new(limits.max_connections, G::SPARE);
         let mut pause = FIRST_PAUSE;
         loop {
             let accepted = tokio::select! {
@@ -51,9 +61,19 @@ pub(crate) async fn serve<S: KvService, G: Greeter>(
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, addr)) => {
                     pause = FIRST_PAUSE;
-                    admit(stream, &service, &greeter, &limits, &shutdown, &mut conversations);
+                    let seat = tokio::select! {
+                        biased;
+                        () = &mut stop => break,
+                        seat = find_seat(&places, addr, &mut conversations) => seat,
+                    };
+                    match seat {
+                        Some(seat) => begin(stream, seat, &service, &greeter, &shutdown, &mut conversations),
+                        None => turn_away::<S, G>(&stream, &service),
+                    }
+                    // Whoever gave up a place gives up its descriptor before the next one is taken.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => pause = back_off::<S, G>(&service, &error, pause).await,
             }
@@ -63,27 +83,46 @@ pub(crate) async fn serve<S: KvService, G: Greeter>(
     drain(conversations, limits.drain_timeout).await;
 }
 
-fn admit<S: KvService, G: Greeter>(
+/// A place for a new connection, for which it may have to wait a moment: who comes after it waits in the system's queue.
+async fn find_seat(places: &Rc<Places>, addr: SocketAddr, conversations: &mut JoinSet<()>) -> Option<Seat> {
+    loop {
+        match places.admit(addr) {
+            Admission::Taken(seat) => return Some(seat),
+            Admission::Full => return None,
+            Admission::Later(when) => tokio::select! {
+                Some(_) = conversations.join_next() => {}
+                () = sleep_until(when) => {}
+            },
+        }
+    }
+}
+
+fn turn_away<S: KvService, G: Greeter>(stream: &TcpStream, service: &Rc<S>) {
+    service.count(G::DOOR, FrontEvent::Refused);
+    // A fresh socket's buffer is empty: the message fits, or the client is beyond help.
+    let _ = stream.try_write(G::FULL);
+}
+
+fn begin<S: KvService, G: Greeter>(
     stream: TcpStream,
+    seat: Seat,
     service: &Rc<S>,
     greeter: &G,
-    limits: &FrontLimits,
     shutdown: &Shutdown,
     conversations: &mut JoinSet<()>,
 ) {
-    if conversations.len() >= limits.max_connections {
-        service.count(G::DOOR, FrontEvent::Refused);
-        // A fresh socket's buffer is empty: the message fits, or the client is beyond help.
-        let _ = stream.try_write(G::FULL);
-        return;
-    }
     // Without it a reply waits for the peer's delayed ack; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
     service.count(G::DOOR, FrontEvent::Opened);
-    let conversation = greeter.converse(stream, shutdown.clone());
+    let place = seat.place.clone();
+    let conversation = greeter.converse(stream, seat, shutdown.clone());
     let service = Rc::clone(service);
     conversations.spawn_local(async move {
-        conversation.await;
+        tokio::select! {
+            biased;
+            () = conversation => {}
+            () = place.lost() => service.count(G::DOOR, FrontEvent::MadeRoom),
+        }
         service.count(G::DOOR, FrontEvent::Closed);
     });
 }

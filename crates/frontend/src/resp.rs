@@ -21,6 +21,7 @@ use std::rc::Rc;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::listener::{self, Greeter, Shutdown};
+use crate::places::Seat;
 use crate::service::{Door, FrontLimits, KvService};
 use session::Session;
 
@@ -43,11 +44,21 @@ impl<S: KvService> Greeter for RespGreeter<S> {
     const FULL: &'static [u8] =
         b"-ERR max number of clients reached: raise limits.max_connections or close some\r\n";
 
-    fn converse(&self, stream: TcpStream, shutdown: Shutdown) -> impl Future<Output = ()> + 'static {
+    const SPARE: usize = 0;
+
+    fn converse(
+        &self,
+        stream: TcpStream,
+        seat: Seat,
+        shutdown: Shutdown,
+    ) -> impl Future<Output = ()> + 'static {
         let id = self.next_id.replace(self.next_id.get() + 1);
         let peer = stream.peer_addr().map_or_else(|_| "?".into(), |peer| peer.to_string());
         let session = Session::new(id, peer, self.limits.max_value);
-        connection::serve(stream, session, Rc::clone(&self.service), self.limits.clone(), shutdown)
+        let (service, limits) = (Rc::clone(&self.service), self.limits.clone());
+        async move {
+            connection::serve(stream, session, service, limits, (seat.place.clone(), shutdown)).await;
+        }
     }
 }
 

@@ -42,6 +42,9 @@ pub trait KvService: 'static {
     /// there is none.
     fn local(&self, ask: LocalAsk, answer: oneshot::Sender<Result<LocalPage, Failure>>);
 
+    /// Whether an HTTP client may call this node by that host name, which is in lower case and no IP address.
+    fn is_called(&self, host: &str) -> bool;
+
     /// The identity of this node.
     fn identity(&self) -> Identity;
 
@@ -90,16 +93,16 @@ pub struct Identity {
 pub struct FrontLimits {
     /// Largest value, in bytes; up to [`limits::MAX_VALUE`].
     pub max_value: usize,
-    /// Connections at a time, per door. Raise the file limit with it.
+    /// Connections at a time, per door; idle ones are closed for others beyond it.
     pub max_connections: usize,
     /// RESP: requests of one connection that may wait for their reply; beyond that nothing more is read from it.
     pub max_pipeline: usize,
     /// RESP: bytes of replies, and of requests behind others of their keys, that may wait in one connection before
     /// nothing more is read from it.
     pub max_output: usize,
-    /// HTTP: time for the head of a request to arrive, on an idle connection too.
+    /// HTTP: time for the head of a request to arrive, from its first byte.
     pub head_timeout: Duration,
-    /// HTTP: time for the body of a request to arrive.
+    /// Time for the body of a request to arrive; RESP: for a whole request, from its first byte.
     pub body_timeout: Duration,
     /// Time that a client may leave its replies unread before it is cut off.
     pub stall_timeout: Duration,
@@ -150,13 +153,15 @@ pub enum FrontEvent {
     Closed,
     /// A connection was turned away: the door is full.
     Refused,
+    /// A connection was closed because another client needed its place.
+    MadeRoom,
     /// Accepting failed (file descriptors, memory); the listener waits a moment.
     AcceptFailed,
     /// A command, by its name in the table, or an HTTP request, by its route.
     Command(&'static str),
     /// Bytes that are no request; the connection is closed.
     ProtocolError,
-    /// A client took too long, over its request's head or over reading its replies, and was cut off.
+    /// A client took too long, over sending a request or over reading its replies, and was cut off.
     Stalled,
 }
 

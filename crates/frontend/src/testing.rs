@@ -187,7 +187,7 @@ impl KvService for Fake {
 
     fn ready(&self) -> Result<(), String> {
         if self.unready.get() {
-            Err("the cluster has no layout yet: run 'starling cluster init'".into())
+            Err(format!("the cluster has no layout yet: {}", starling_types::remedy::NO_CLUSTER))
         } else {
             Ok(())
         }
@@ -213,6 +213,10 @@ impl KvService for Fake {
         let failure = self.failure.borrow().clone();
         // A test that hangs up has no use for it.
         let _ = answer.send(failure.map_or_else(|| Ok(self.page(&ask)), Err));
+    }
+
+    fn is_called(&self, host: &str) -> bool {
+        ["a", "n1.example"].contains(&host)
     }
 
     fn identity(&self) -> Identity {

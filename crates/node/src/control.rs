@@ -1,6 +1,7 @@
 //! The control plane: membership, the layout in force, and the decision on the first one.
 
 mod buckets;
+mod company;
 mod dials;
 mod first_layout;
 mod lives;
@@ -199,11 +200,7 @@ impl ControlPlane {
         self.peers.by_addr.insert(addr, hello.clone());
         self.peers.by_addr.insert(hello.quic, hello.clone());
         self.meet(turn, &hello);
-        let belongs = self.view.layout().is_none_or(|l| l.is_member(node));
-        if belongs {
-            self.gossip(turn, gossip::Event::Learned(hello.member()));
-            self.gossip(turn, gossip::Event::Connected(node));
-        }
+        self.keep_company(turn, &hello);
         if !self.greet_with_buckets(turn, node) && hello.layout < self.view.epoch() {
             self.send_shared(turn, node, false);
         }
@@ -222,10 +219,7 @@ impl ControlPlane {
     fn peer_message(&mut self, turn: &mut Turn<'_>, from: NodeId, envelope: Envelope) {
         let exchange = envelope.exchange;
         match envelope.message {
-            Message::Gossip(message) => {
-                self.note_life(turn, from, message.generation);
-                self.gossip(turn, gossip::Event::Message { from, message });
-            }
+            Message::Gossip(message) => self.hear_gossip(turn, from, message),
             Message::Propose(Propose { layout }) => self.proposed(turn, from, exchange, &layout),
             Message::Decide(Decide { layout }) => self.decided(turn, Some((from, exchange)), &layout),
             Message::Verdict(verdict) => {
@@ -312,6 +306,7 @@ impl ControlPlane {
             let life = self.lives.memory.of(role.node);
             self.gossip(turn, gossip::Event::Learned(member_of_role(role, life)));
         }
+        self.meet_members(turn);
         self.remember_members(turn);
         turn.changes.push_back(Change::Layout);
         self.share_digest(turn);

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use starling_ring::{Layout, PlanError, Progress, Proposal, Role, Verdict, Weight, Zone};
-use starling_types::{ClusterId, Instant, NodeId, PartitionBits};
+use starling_ring::{InitError, Layout, PlanError, Progress, Proposal, Role, Verdict, Weight, Zone};
+use starling_types::{ClusterId, Instant, LayoutVersion, NodeId, PartitionBits};
 use starling_wire::hello::NodeHello;
 
 use crate::event::ReplyHandle;
@@ -65,6 +65,8 @@ pub struct Founding {
     order: Order,
     deadline: Instant,
     ask_at: Instant,
+    /// Of the nodes named, once all are known.
+    names: BTreeMap<NodeId, String>,
     phase: Phase,
 }
 
@@ -80,7 +82,7 @@ enum Phase {
 impl Founding {
     /// Starts; a [`Event::Tick`] is due at once.
     pub fn new(now: Instant, order: Order) -> Self {
-        Self { order, deadline: now + TIMEOUT, ask_at: now, phase: Phase::Gathering }
+        Self { order, deadline: now + TIMEOUT, ask_at: now, names: BTreeMap::new(), phase: Phase::Gathering }
     }
 
     /// The one entrance. `known`: the nodes this one has a connection with, and itself, by address.
@@ -127,7 +129,10 @@ impl Founding {
         };
         match self.first_layout(&hellos) {
             Ok(layout) => {
-                self.phase = Phase::Proposing(Proposal::new(layout));
+                let settled = hellos.iter().filter(|hello| hello.layout != LayoutVersion::NONE);
+                let settled = settled.map(|hello| hello.node).collect();
+                self.names = hellos.iter().map(|hello| (hello.node, hello.name.clone())).collect();
+                self.phase = Phase::Proposing(Proposal::asking_first(layout, settled));
                 self.ask_at = now;
             }
             Err(why) => self.finish(Err(why), out),
@@ -189,14 +194,27 @@ impl Founding {
                     self.phase = Phase::Telling(layout, members);
                 }
             }
-            Progress::Failed(error) => return self.finish(Err(error.to_string()), out),
+            Progress::Failed(error) => return self.finish(Err(self.in_names(&error)), out),
         }
         self.tick(now, &BTreeMap::new(), out);
+    }
+
+    /// Nodes by name, as an operator knows them, beside their ids.
+    fn in_names(&self, error: &InitError) -> String {
+        let mut words = error.to_string();
+        for (node, name) in &self.names {
+            words = words.replacen(&format!("node {node} "), &format!("{name} (node {node}) "), 1);
+        }
+        words
     }
 
     fn unanswered(&self, known: &BTreeMap<SocketAddr, NodeHello>) -> String {
         let list = |what: &str, who: Vec<String>| {
             format!("{what} {}; run the same command again when they are up", who.join(", "))
+        };
+        let name = |node: NodeId| match self.names.get(&node) {
+            Some(name) => format!("{node} ({name})"),
+            None => node.to_string(),
         };
         match &self.phase {
             Phase::Gathering => {
@@ -205,11 +223,11 @@ impl Founding {
                 list("no node could be reached, with a certificate of the same authority, at", missing)
             }
             Phase::Proposing(p) => {
-                list("no answer to the proposal from node", p.ask().iter().map(ToString::to_string).collect())
+                list("no answer to the proposal from node", p.ask().map(name).into_iter().collect())
             }
             Phase::Telling(_, missing) => list(
                 "the cluster is decided, but this was not confirmed by node",
-                missing.iter().map(ToString::to_string).collect(),
+                missing.iter().copied().map(name).collect(),
             ),
             Phase::Over => String::new(),
         }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use starling_types::remedy;
 use starling_types::row::{RowWrite, Space};
 
 /// A row that cannot be understood. The node must not start: it might break a promise it does not remember.
@@ -17,8 +18,7 @@ pub struct BootError {
 
 impl BootError {
     pub(crate) fn damaged(row: &'static str, why: &dyn Display) -> Self {
-        let advice = "restore it, or remove the data directory and rejoin as a new node";
-        Self { row, words: format!("cannot be read ({why}): {advice}") }
+        Self { row, words: format!("cannot be read ({why}): {}", remedy::LOST_DISK) }
     }
 }
 

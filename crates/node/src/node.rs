@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use starling_types::row::{CommitFailure, RowWrite};
-use starling_types::{Instant, Now};
+use starling_types::{Instant, Now, remedy};
 use starling_vnode::{CellKey, Vnodes};
 use starling_wire::client::{AdminReply, AdminRequest, Export};
 use starling_wire::{Envelope, Failure, FailureKind, KvReply, Message};
@@ -167,7 +167,7 @@ impl Node {
         match self.phase {
             Phase::Starting => Some("the node is starting".into()),
             Phase::Running if self.view().layout().is_none() => {
-                Some("the node belongs to no cluster yet: run `starling cluster init --nodes A,B,C`".into())
+                Some(format!("the node belongs to no cluster yet: {}", remedy::NO_CLUSTER))
             }
             Phase::Running => None,
             Phase::Draining | Phase::Sealing | Phase::Stopped => Some("the node is stopping".into()),

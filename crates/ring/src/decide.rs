@@ -15,9 +15,10 @@
 mod tests;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
-use starling_types::{ClusterId, LayoutVersion, NodeId, limits};
+use starling_types::{ClusterId, LayoutVersion, NodeId, limits, remedy};
 
 use crate::layout::Layout;
 
@@ -143,6 +144,9 @@ impl Acceptor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
     layout: Layout,
+    /// Nodes that are asked before all others: they say that they belong to a cluster, and would refuse after others have
+    /// accepted for good.
+    settled: BTreeSet<NodeId>,
     accepted: BTreeSet<NodeId>,
 }
 
@@ -173,8 +177,8 @@ pub enum InitError {
     },
     /// A node belongs to a cluster with other members.
     #[error(
-        "node {node} is a member of cluster {cluster}, whose members are not the nodes named here: to give \
-         it to a new cluster, stop it and remove its data directory"
+        "node {node} is a member of cluster {cluster}, whose members are not the nodes named here; {}",
+        remedy::RUNNING_CLUSTER
     )]
     OtherCluster {
         /// The node.
@@ -184,21 +188,23 @@ pub enum InitError {
     },
     /// A node has accepted a proposal for other nodes.
     #[error(
-        "node {node} has accepted the first layout of cluster {cluster} with nodes {members:?}: run init \
-         with exactly those nodes to finish it, or stop the node and remove its data directory (it holds no data)"
+        "node {node} has accepted the first layout of cluster {cluster} with the nodes {}: {}",
+        named(members),
+        remedy::UNFINISHED
     )]
     OtherMembers {
         /// The node.
         node: NodeId,
         /// The cluster it waits for.
         cluster: ClusterId,
-        /// The nodes that that layout names.
-        members: Vec<NodeId>,
+        /// The nodes that that layout names: id, name and address.
+        members: Vec<(NodeId, String, SocketAddr)>,
     },
     /// Some nodes have accepted one proposal and some another.
     #[error(
         "node {node} has accepted the first layout of cluster {theirs} and others that of cluster {ours}, so \
-         neither can be decided: stop these nodes, remove their data directories (they hold no data), init again"
+         neither can be decided: start these nodes with new data directories (--data) and run \
+         `starling cluster init` again"
     )]
     Split {
         /// The node.
@@ -213,7 +219,12 @@ pub enum InitError {
 impl Proposal {
     /// Proposes `layout`, which [`Layout::first`] made of the nodes that the operator named.
     pub const fn new(layout: Layout) -> Self {
-        Self { layout, accepted: BTreeSet::new() }
+        Self::asking_first(layout, BTreeSet::new())
+    }
+
+    /// As [`Proposal::new`], where `settled` nodes belong to a cluster, as far as is known.
+    pub const fn asking_first(layout: Layout, settled: BTreeSet<NodeId>) -> Self {
+        Self { layout, settled, accepted: BTreeSet::new() }
     }
 
     /// The proposed layout.
@@ -221,10 +232,12 @@ impl Proposal {
         &self.layout
     }
 
-    /// The node to ask next, or again: the first by id that has not accepted. Only the order makes a race of
+    /// The node to ask next, or again: one that belongs to a cluster, or else the first by id that has not accepted. Only the order makes a race of
     /// two proposers end well; its outcome is safe in any order.
     pub fn ask(&self) -> Option<NodeId> {
-        self.layout.members().map(|role| role.node).find(|node| !self.accepted.contains(node))
+        let open =
+            || self.layout.members().map(|role| role.node).filter(|node| !self.accepted.contains(node));
+        open().find(|node| self.settled.contains(node)).or_else(|| open().next())
     }
 
     /// Counts an answer. Repeated, late and foreign answers do no harm.
@@ -260,14 +273,21 @@ impl Proposal {
         let members = |layout: &Layout| layout.members().map(|role| role.node).collect::<Vec<_>>();
         let error = if members(&other) == members(&self.layout) {
             if self.accepted.is_empty() {
-                return Progress::Adopt(Box::new(Self { layout: other, accepted: BTreeSet::from([from]) }));
+                let (settled, accepted) = (self.settled.clone(), BTreeSet::from([from]));
+                return Progress::Adopt(Box::new(Self { layout: other, settled, accepted }));
             }
             InitError::Split { node: from, theirs: cluster, ours: self.layout.cluster() }
         } else if is_decided {
             InitError::OtherCluster { node: from, cluster }
         } else {
-            InitError::OtherMembers { node: from, cluster, members: members(&other) }
+            let members = other.members().map(|role| (role.node, role.name.clone(), role.addr)).collect();
+            InitError::OtherMembers { node: from, cluster, members }
         };
         Progress::Failed(error)
     }
+}
+
+fn named(members: &[(NodeId, String, SocketAddr)]) -> String {
+    let words = members.iter().map(|(node, name, addr)| format!("{name} ({node}, {addr})"));
+    words.collect::<Vec<_>>().join(", ")
 }

@@ -25,6 +25,8 @@ pub use keys::{
     TelemetrySettings, TlsSettings,
 };
 
+pub(crate) use value::size;
+
 use keys::Key;
 
 impl StorageSettings {
@@ -106,6 +108,7 @@ impl Loading {
     fn finish(self) -> Result<Settings, ConfigError> {
         self.check_addresses()?;
         self.check_room_for_a_value()?;
+        self.check_memory()?;
         Ok(self.settings)
     }
 
@@ -132,13 +135,38 @@ impl Loading {
         if limits.max_in_flight_bytes >= limits.max_value {
             return Ok(());
         }
-        let value = value::size(limits.max_in_flight_bytes as u64);
+        let value = size(limits.max_in_flight_bytes as u64);
         let why = format!(
             "it must be at least limits.max_value = {} ({})",
-            value::size(limits.max_value as u64),
+            size(limits.max_value as u64),
             self.origin("limits.max_value")
         );
         Err(self.conflict("limits.max_in_flight_bytes", value, why))
+    }
+
+    /// The parts of the memory are less than the whole.
+    fn check_memory(&self) -> Result<(), ConfigError> {
+        let (storage, limits) = (&self.settings.storage, &self.settings.limits);
+        let limit = storage.memory_limit;
+        let whole =
+            format!("storage.memory_limit = {} ({})", size(limit), self.origin("storage.memory_limit"));
+        let (engine, records) = (storage.engine().cache_bytes, storage.record_cache() as u64);
+        // Write buffers take a quarter.
+        let caches = engine.saturating_add(records);
+        if caches > limit - limit / 4 {
+            let (key, bytes) = match engine > records {
+                true => ("storage.engine_cache_bytes", engine),
+                false => ("storage.record_cache_bytes", records),
+            };
+            let why = format!("the caches together may have three quarters of {whole}");
+            return Err(self.conflict(key, size(bytes), why));
+        }
+        let largest = limits.max_value as u64;
+        if largest > limit / 2 {
+            let why = format!("it must be at most half of {whole}");
+            return Err(self.conflict("limits.max_value", size(largest), why));
+        }
+        Ok(())
     }
 
     fn conflict(&self, key: &'static str, value: impl ToString, why: String) -> ConfigError {

@@ -11,7 +11,9 @@ use rand::rngs::{ChaCha12Rng, SysRng};
 use rand::{Rng, SeedableRng, TryRng};
 use starling_frontend::{Identity, KvService, serve_http, serve_resp};
 use starling_node::{Config, Losses, Node};
-use starling_storage::{Batch, Durability, DurableEngine, Engine, ScanLimit, StorageError, Surroundings};
+use starling_storage::{
+    Batch, Durability, DurableEngine, Engine, Options, ScanLimit, StorageError, Surroundings,
+};
 use starling_transport::{Authority, Credentials, EndpointSecrets, Transport};
 use starling_types::NodeId;
 use starling_types::row::{RowRange, Space};
@@ -22,10 +24,12 @@ use tokio::task::spawn_local;
 
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::descriptors::{self, Shares};
 use crate::disk_space::DiskSpace;
 use crate::error::StartError;
 use crate::home::{Drawn, Home, Inhabitant, StoreState};
 use crate::losses::{self, Past};
+use crate::machine;
 use crate::metrics::{self, StoreMetrics, Telemetry};
 use crate::reactor::{Addresses, End, Parts, Reactor};
 use crate::readers::Readers;
@@ -38,12 +42,12 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 const READ_PATIENCE: Duration = Duration::from_secs(1);
 /// Answers of the disk that are taken in one turn.
 const ANSWERS_AT_ONCE: usize = 64;
+/// QUIC connections beyond those of the clients: every peer may have two for a while, and those that greet.
+const PEER_CONNECTIONS: usize = 2_048;
 /// Histograms are folded this often.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// The volume's free space is looked at this often.
 const DISK_LOOK: Duration = Duration::from_secs(1);
-/// QUIC connections beyond those of the doors: every peer may have two for a while.
-const PEER_CONNECTIONS: usize = 1_024;
 
 /// A running node. Lives on one thread, inside a `LocalSet`.
 pub struct Daemon {
@@ -67,12 +71,15 @@ impl Daemon {
     ) -> Result<Self, StartError> {
         let clock = Clock::start();
         let mut rng = generator()?;
+        let shares = Shares::of(descriptors::raise(), settings.limits.max_connections)
+            .map_err(|e| StartError::Objection(e.to_string()))?;
+        machine::remarks(&settings, shares).iter().for_each(|remark| tracing::warn!("{remark}"));
         let resp = listen("resp", settings.listen.resp).await?;
         let http = listen("http", settings.listen.http).await?;
         let quic = quic_addresses(&settings)?;
         let telemetry = Telemetry::install();
         let space = DiskSpace::new(settings.node.data.clone(), settings.storage.disk_reserve);
-        let (home, engine, past) = open(&settings, &mut rng)?;
+        let (home, engine, past) = open(&settings, shares, &mut rng)?;
         let shared = between(engine.clone());
         let credentials = credentials(&settings, &home)?;
         let boot = losses::boot(&engine, &past)?;
@@ -90,7 +97,8 @@ impl Daemon {
         let readers = Readers::start(clock, &shared, &answers)
             .map_err(|source| StartError::System { what: "starting the threads that read", source })?;
         let secrets = EndpointSecrets::open_or_create(&home.tls())?;
-        let max_connections = settings.limits.max_connections + PEER_CONNECTIONS;
+        let max_clients = settings.limits.max_connections;
+        let max_connections = max_clients + PEER_CONNECTIONS;
         let (reactor, first_effects) = Reactor::new(Parts {
             clock,
             node,
@@ -102,6 +110,7 @@ impl Daemon {
             readers,
             telemetry,
             settings,
+            connections: shares.connections,
             home,
         });
         let transport = Transport::bind(
@@ -111,6 +120,7 @@ impl Daemon {
                 secrets,
                 node: config.node,
                 max_connections,
+                max_clients,
             },
             reactor.clone(),
         )?;
@@ -172,7 +182,7 @@ impl Daemon {
     }
 
     async fn drain(&self) -> Option<End> {
-        tracing::info!("stopping: no new requests are taken");
+        tracing::debug!("stopping: no new requests are taken");
         let _ = self.stop_doors.send(true);
         self.reactor.drain();
         tokio::time::timeout(DRAIN_TIMEOUT, self.reactor.ended()).await.ok()
@@ -251,11 +261,18 @@ fn quic_addresses(settings: &Settings) -> Result<QuicAddresses, StartError> {
     Ok(QuicAddresses { listen, advertise: settings.listen.advertise.unwrap_or(listen) })
 }
 
-fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<DurableEngine>, Past), StartError> {
+fn open(
+    settings: &Settings,
+    shares: Shares,
+    rng: &mut ChaCha12Rng,
+) -> Result<(Home, Arc<DurableEngine>, Past), StartError> {
     let dir: &Path = &settings.node.data;
     // First: the open of a store may change it, and nothing is changed in a directory of another version.
     Inhabitant::of(dir)?;
-    let engine = Arc::new(open_store(dir, settings)?);
+    let engine = Arc::new(open_store(dir, settings, shares)?);
+    if let Err(error) = Home::close(dir) {
+        tracing::warn!(%error, "other users of this machine may read the data directory");
+    }
     metrics::losses(engine.report().has_losses());
     let drawn = Drawn { node: NodeId::from_bits(rng.next_u64() | 1), start: rng.next_u32() | 1 };
     let (store, place) = birth(engine.as_ref())?;
@@ -270,9 +287,10 @@ fn open(settings: &Settings, rng: &mut ChaCha12Rng) -> Result<(Home, Arc<Durable
 
 /// Opens the store. A node's own state cannot come from other owners: if rows of that are unreadable, their tables are
 /// made anew at once, and the store counts as one that has lost something.
-fn open_store(dir: &Path, settings: &Settings) -> Result<DurableEngine, StorageError> {
+fn open_store(dir: &Path, settings: &Settings, shares: Shares) -> Result<DurableEngine, StorageError> {
+    let options = Options { open_files: shares.tables, ..settings.storage.engine() };
     let surroundings = || Surroundings { observer: Arc::new(StoreMetrics::new()), ..Surroundings::default() };
-    let engine = DurableEngine::open_in(dir, settings.storage.engine(), surroundings())?;
+    let engine = DurableEngine::open_in(dir, options, surroundings())?;
     let all = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
     let meta = engine.scan(Space::Meta, &RowRange::all(), all)?;
     if !meta.unread.is_empty() {
@@ -286,7 +304,7 @@ fn open_store(dir: &Path, settings: &Settings) -> Result<DurableEngine, StorageE
     engine.rebuild_at_next_open(Space::Meta)?;
     engine.close()?;
     drop(engine);
-    DurableEngine::open_in(dir, settings.storage.engine(), surroundings())
+    DurableEngine::open_in(dir, options, surroundings())
 }
 
 /// The first row of a store: whose it is, and where it was when it was last written.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use starling_node::boot::BootError;
 use starling_storage::StorageError;
 use starling_transport::{Identity, IdentityError, TransportError};
-use starling_types::NodeId;
+use starling_types::{NodeId, remedy};
 
 use crate::home::HomeError;
 use crate::reactor::End;
@@ -46,7 +46,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The certificate in the data directory is another node's.
-    #[error("the certificate in {} names {certified}, the data directory is node {node}'s: remove the tls directory inside it to have a new one issued", path.display())]
+    #[error("the certificate in {} names {certified}, the data directory is node {node}'s: {}", path.display(), remedy::OTHER_CERTIFICATE)]
     OtherCertificate {
         /// Where.
         path: PathBuf,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
-use starling_types::{ClusterId, Formats, Generation, Lineage, NodeId, OtherFormat};
+use starling_types::{ClusterId, Formats, Generation, Lineage, NodeId, OtherFormat, remedy};
 
 /// The formats of `node.json` and of the directory's layout that this version opens.
 pub const FORMATS: Formats = Formats { oldest: 1, newest: 2 };
@@ -63,7 +63,7 @@ pub enum HomeError {
         source: std::io::Error,
     },
     /// `node.json` is no such file.
-    #[error("{} cannot be read ({why}): restore it from a backup of this very node, or move the directory away and start as a new node", path.display())]
+    #[error("{} cannot be read ({why}): {}", path.display(), remedy::LOST_DISK)]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -89,13 +89,13 @@ pub enum HomeError {
         wanted: ClusterId,
     },
     /// There is a `node.json` but no store.
-    #[error("{} names a node whose store is gone: it would answer for data that it no longer has; put the whole directory back, or move it away and start as another node", path.display())]
+    #[error("{} names a node whose store is gone: it would answer for data that it no longer has; {}", path.display(), remedy::LOST_DISK)]
     StoreGone {
         /// The directory.
         path: PathBuf,
     },
     /// `node.json` and the store beside it are of different nodes.
-    #[error("{} says node {written}, the store beside it is of node {stored}: put the directory back as it was, or move it away and start as another node", path.display())]
+    #[error("{} says node {written}, the store beside it is of node {stored}: {}", path.display(), remedy::LOST_DISK)]
     Strangers {
         /// The directory.
         path: PathBuf,
@@ -105,7 +105,7 @@ pub enum HomeError {
         stored: NodeId,
     },
     /// The directory has data but no `node.json`.
-    #[error("{} holds a store but no node.json, so nobody can say whose it is: restore node.json, or move the directory away and start as a new node", path.display())]
+    #[error("{} holds a store but no node.json, so nobody can say whose it is: {}", path.display(), remedy::LOST_DISK)]
     Nobody {
         /// The directory.
         path: PathBuf,
@@ -195,6 +195,20 @@ impl Home {
     /// A directory whose inhabitant is known, without a start.
     pub fn of(path: &Path, inhabitant: Inhabitant) -> Self {
         Self { path: path.into(), inhabitant }
+    }
+
+    /// Takes the directory's data out of the reach of other users of the machine, whatever the umask was when it was made.
+    ///
+    /// # Errors
+    /// If the system refuses: it is another user's directory.
+    pub fn close(dir: &Path) -> Result<(), HomeError> {
+        use std::os::unix::fs::PermissionsExt;
+        let io = |source| HomeError::Io { path: dir.into(), source };
+        let mode = fs::metadata(dir).map_err(io)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            fs::set_permissions(dir, fs::Permissions::from_mode(mode & !0o077)).map_err(io)?;
+        }
+        Ok(())
     }
 
     /// Replaces `node.json` at once or not at all.
@@ -313,6 +327,15 @@ mod tests {
             assert_eq!((found.node_id, found.cluster_id), (NODE, Some(cluster)));
             assert_eq!(found.generation.count(), 1);
         });
+    }
+
+    #[test]
+    fn other_users_do_not_get_in() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Home::close(dir.path()).unwrap();
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

@@ -17,17 +17,21 @@
 //! (clients), `peers` (the network) and `disk`; [`storage_executor`] the way to the disk, [`readers`] the threads that read it,
 //! [`disk_space`] how full it is;
 //! [`host`] addresses as people write them, [`seeds`] where else members may be;
+//! [`descriptors`] who may have how many files open, [`machine`] settings held against the machine, [`log`] lines for people;
 //! [`clock`] the only place that reads one, [`metrics`] what is shown; [`offline`] what can be done with the data directory of a node that does
 //! not run.
 
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod descriptors;
 pub mod disk_space;
 pub mod error;
 pub mod home;
 pub mod host;
+pub mod log;
 pub mod losses;
+pub mod machine;
 pub mod metrics;
 pub mod offline;
 pub mod reactor;

@@ -100,6 +100,7 @@ declare! {
     READY "starling_ready" Gauge Count [] "1 while the node serves clients: it takes requests, and has a quorum for at least half of all partitions.";
     PARTITIONS "starling_partitions" Gauge Count [] "Partitions of the layout in force.";
     WITHOUT_QUORUM "starling_partitions_without_quorum" Gauge Count ["op"] "Partitions for which too few owners can be reached from this node to read from them (op=read) or write to them (op=write) with the quorums of the default bucket.";
+    NODE "starling_node_info" Gauge Count ["cluster_id", "name", "node_id", "version"] "1: whose metrics these are; cluster_id is none before cluster init.";
     LAYOUT "starling_layout_version" Gauge Count [] "Version of the layout in force; 0 before cluster init.";
     IN_FLIGHT "starling_in_flight" Gauge Count [] "Requests under way, those that only linger included.";
     IN_FLIGHT_BYTES "starling_in_flight_bytes" Gauge Bytes [] "Bytes of requests under way.";
@@ -116,12 +117,15 @@ declare! {
     SUSPECT "starling_suspect_partitions" Gauge Count [] "Partitions of which this node may have lost something: it answers unknown for them until it has pulled them from other owners.";
     TO_ACCEPT "starling_losses_to_accept" Gauge Count [] "Of the suspected partitions, those with too few whole copies left: keys not held answer unknown until `starling repair accept`.";
     CONNECTIONS "starling_connections" Gauge Count ["door"] "Open connections (resp, http, quic).";
-    DOOR_ERRORS "starling_door_errors_total" Counter Count ["door", "kind"] "Connections refused, cut off, or closed for bytes that are no request.";
+    DOOR_ERRORS "starling_door_errors_total" Counter Count ["door", "kind"] "Connections refused, closed to make room for others, cut off for standing still, or closed for bytes that are no request.";
     FRAMES "starling_frames_total" Counter Count ["direction"] "Frames over QUIC (in, out).";
     FRAME_BYTES "starling_frame_bytes_total" Counter Bytes ["direction"] "Bytes of frames over QUIC (in, out).";
     FRAMES_DROPPED "starling_frames_dropped_total" Counter Count [] "Frames not sent because the peer's queue was full.";
     QUIC_REFUSED "starling_quic_refused_total" Counter Count [] "QUIC connections refused: wrong certificate, cluster or protocol, or malformed frames.";
+    LOG_DROPPED "starling_log_lines_dropped_total" Counter Count [] "Lines of the log that were not written: standard error did not take them in time, or failed.";
+    LOG_REPEATED "starling_log_lines_repeated_total" Counter Count [] "Lines of the log that were only counted, because the same, or many from the same place, had been written.";
     RSS "process_resident_memory_bytes" Gauge Bytes [] "Resident memory of the process.";
+    STARTED "process_start_time_seconds" Gauge Seconds [] "When the process started, in seconds since 1970.";
     CPU "process_cpu_seconds_total" Gauge Seconds [] "User and system time of the process.";
 }
 
@@ -206,9 +210,25 @@ impl Telemetry {
             }
         }
         gauge(SHORT_OF_SPACE).set(f64::from(u8::from(storage.is_short_of_space)));
+        let (dropped, repeated) = crate::log::counts();
+        total(LOG_DROPPED, dropped);
+        total(LOG_REPEATED, repeated);
         publish_process();
-        self.prometheus.render()
+        self.prometheus.render() + &node_info(node)
     }
+}
+
+/// Rendered by itself: a recorder would go on showing what was so before the node joined its cluster.
+fn node_info(node: &Report) -> String {
+    let status = &node.status;
+    let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let cluster = status.cluster_id.as_ref().map_or_else(|| "none".into(), ToString::to_string);
+    format!(
+        "# TYPE {NODE} gauge\n{NODE}{{cluster_id=\"{cluster}\",name=\"{}\",node_id=\"{}\",version=\"{}\"}} 1\n",
+        escaped(&status.name),
+        status.node_id,
+        env!("CARGO_PKG_VERSION"),
+    )
 }
 
 /// A recorder of our own; without buckets there would be summaries, which cannot be added up over nodes.
@@ -226,6 +246,12 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
     }
     // An alert cannot watch what appears only when it has happened.
     gauge(POISONED).set(0.0);
+    for door in ["resp", "http"] {
+        for kind in ["refused", "made_room", "accept", "protocol", "stalled"] {
+            metrics::counter!(DOOR_ERRORS, "door" => door, "kind" => kind).absolute(0);
+        }
+    }
+    gauge(STARTED).set(Clock::start().now().wall.millis() as f64 / 1_000.0);
     Ok(handle)
 }
 

@@ -51,6 +51,8 @@ pub struct Reactor {
     transport: OnceCell<Rc<Transport>>,
     telemetry: Telemetry,
     settings: Settings,
+    /// Of clients, at each of the doors that need a descriptor for each.
+    connections: usize,
     home: RefCell<Home>,
     addresses: OnceCell<Addresses>,
     /// When the timer will fire; a turn that needs it earlier wakes it.
@@ -122,6 +124,7 @@ pub(crate) struct Parts {
     pub(crate) readers: Readers,
     pub(crate) telemetry: Telemetry,
     pub(crate) settings: Settings,
+    pub(crate) connections: usize,
     pub(crate) home: Home,
 }
 
@@ -144,6 +147,7 @@ impl Reactor {
             transport: OnceCell::new(),
             telemetry: parts.telemetry,
             settings: parts.settings,
+            connections: parts.connections,
             home: RefCell::new(parts.home),
             addresses: OnceCell::new(),
             timer: Cell::new(None),

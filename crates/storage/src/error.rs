@@ -72,7 +72,7 @@ pub enum StorageError {
     /// Stored bytes are not those that were written. Nothing wrong was returned, other rows still answer.
     #[error(
         "the {namespace} row {} or the block around it is damaged ({detail}): its content must come from \
-         another replica; if it happens again, replace the disk",
+         another replica; if it happens again, look at the disk and the system's log",
         key.escape_ascii()
     )]
     Corrupt {

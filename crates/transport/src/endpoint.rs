@@ -1,7 +1,7 @@
 //! A node's endpoint: it listens, dials, and knows which connection leads to which peer.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::counters::{self, Counters};
+use crate::crowd::{Clients, Greeting, Greetings};
 use crate::greeting::{self, Greeted, GreetingError, lost};
 use crate::identity::{ANY_NODE, Credentials, Identity, node_name};
 use crate::inbox::{ClientId, ClientSink, Inbox, PeerSink};
@@ -39,6 +40,8 @@ pub struct Config {
     /// Connections above this many are refused, peers' included: leave room for every peer. Each costs some
     /// 30 kB.
     pub max_connections: usize,
+    /// Clients above this many drive out the one that has been quiet longest.
+    pub max_clients: usize,
 }
 
 /// A node's endpoint. Everything runs on one thread, inside a `LocalSet`.
@@ -50,27 +53,11 @@ pub struct Transport {
     peers: RefCell<Peers>,
     clients: RefCell<Clients>,
     dialing: RefCell<BTreeSet<SocketAddr>>,
-    greeting: Cell<usize>,
+    greetings: Rc<Greetings>,
     leaving: Cell<bool>,
     link_gone: Notify,
     budget: Rc<Budget>,
     counters: Rc<Counters>,
-}
-
-/// Connected clients, each under a number that is never given again.
-#[derive(Default)]
-struct Clients {
-    links: BTreeMap<ClientId, Rc<Link>>,
-    next: u64,
-}
-
-impl Clients {
-    fn take(&mut self, link: Rc<Link>) -> ClientId {
-        let id = ClientId(self.next);
-        self.next += 1;
-        self.links.insert(id, link);
-        id
-    }
 }
 
 impl Transport {
@@ -87,9 +74,9 @@ impl Transport {
             dialer: quic::client_config(&config.credentials, Protocols::Peer)?,
             max_connections: config.max_connections,
             peers: RefCell::new(Peers::new(config.node)),
-            clients: RefCell::default(),
+            clients: RefCell::new(Clients::new(config.max_clients)),
             dialing: RefCell::default(),
-            greeting: Cell::new(0),
+            greetings: Rc::default(),
             leaving: Cell::new(false),
             link_gone: Notify::new(),
             budget: Rc::new(Budget::new()),
@@ -209,26 +196,31 @@ impl Transport {
             if self.leaving.get() || self.endpoint.open_connections() >= self.max_connections {
                 counters::add(&self.counters.refused, 1);
                 incoming.refuse();
-            } else if self.greeting.get() > CROWD && !incoming.remote_address_validated() {
+            } else if self.greetings.count() > CROWD && !incoming.remote_address_validated() {
                 // Always permitted for an address that is not validated.
                 let _ = incoming.retry();
+            } else if let Some(greeting) = self.greetings.begin(incoming.remote_address()) {
+                spawn_local(self.clone().admit(incoming, greeting));
             } else {
-                spawn_local(self.clone().admit(incoming));
+                counters::add(&self.counters.refused, 1);
+                incoming.refuse();
             }
         }
     }
 
-    async fn admit(self: Rc<Self>, incoming: Incoming) {
+    async fn admit(self: Rc<Self>, incoming: Incoming, greeting: Greeting) {
         let addr = incoming.remote_address();
-        self.greeting.set(self.greeting.get() + 1);
         let answered = timeout(ANSWER_TIME, self.answer(incoming)).await;
-        self.greeting.set(self.greeting.get() - 1);
+        drop(greeting);
         match answered.unwrap_or(Err(GreetingError::Silent(ANSWER_TIME))) {
             Ok((connection, Protocols::Peer, greeted)) => self.serve_peer(connection, greeted, None).await,
             Ok((connection, Protocols::Client, greeted)) => self.serve_client(connection, greeted).await,
             Err(error) => {
                 counters::add(&self.counters.refused, 1);
-                tracing::warn!(%addr, %error, "refused a connection");
+                match error.is_of_note() {
+                    true => tracing::warn!(%addr, %error, "refused a connection"),
+                    false => tracing::debug!(%addr, %error, "a connection did not come to be"),
+                }
             }
         }
     }
@@ -278,14 +270,9 @@ impl Transport {
 
     fn dial_failed(&self, addr: SocketAddr, expect: Option<NodeId>, error: &GreetingError) {
         counters::add(&self.counters.dials_failed, 1);
-        match error {
-            GreetingError::Refused(_)
-            | GreetingError::RefusedByPeer(_)
-            | GreetingError::Versions(_)
-            | GreetingError::Handshake(_) => {
-                tracing::warn!(%addr, %error, "cannot connect");
-            }
-            _ => tracing::debug!(%addr, %error, "cannot connect"),
+        match error.is_of_note() {
+            true => tracing::warn!(%addr, %error, "cannot connect"),
+            false => tracing::debug!(%addr, %error, "cannot connect"),
         }
         self.inbox.dial_failed(addr, expect, error);
         self.inbox.batch_end();

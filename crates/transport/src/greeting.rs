@@ -20,9 +20,17 @@ pub enum GreetingError {
     /// No answer came in time.
     #[error("no answer within {} ms: is a node running there, and does UDP reach it?", .0.as_millis())]
     Silent(Duration),
-    /// The handshake failed: certificates, protocol, or a node that refuses connections.
+    /// TLS refused a certificate, or its want.
     #[error("the handshake failed: {0}: do both ends have credentials of the same authority?")]
     Handshake(String),
+    /// The node at one end is not the one that the other end expected.
+    #[error(
+        "another node is there than was expected ({0}): was its data directory replaced, or is the address another node's now?"
+    )]
+    OtherNode(String),
+    /// The other end takes no connections: it stops, or has too many.
+    #[error("the other end takes no connections at the moment: it is stopping, or has too many")]
+    Closed,
     /// The other end said no.
     #[error("the other end refused: {0}")]
     RefusedByPeer(HelloRefusal),
@@ -41,6 +49,21 @@ pub enum GreetingError {
     /// The connection was lost during the greeting.
     #[error("the connection was lost during the greeting: {0}")]
     Lost(String),
+}
+
+impl GreetingError {
+    /// Whether a person should look at it: it does not pass by itself, as ends that come and go do.
+    pub(crate) const fn is_of_note(&self) -> bool {
+        match self {
+            Self::Handshake(_)
+            | Self::OtherNode(_)
+            | Self::RefusedByPeer(_)
+            | Self::Refused(_)
+            | Self::Versions(_)
+            | Self::Nonsense(_) => true,
+            Self::Silent(_) | Self::Closed | Self::Myself | Self::Lost(_) => false,
+        }
+    }
 }
 
 /// A connection after both Hellos.
@@ -231,13 +254,20 @@ fn nonsense(error: FrameError) -> GreetingError {
     GreetingError::Nonsense(error.to_string())
 }
 
+/// Only errors that TLS raised are the certificates' fault.
 pub(crate) fn lost(error: quinn::ConnectionError) -> GreetingError {
-    match error {
+    use quinn::ConnectionError::{ConnectionClosed, TransportError};
+    let (code, reason) = match &error {
         // A refused certificate shows only once the dialer uses the connection.
-        quinn::ConnectionError::ConnectionClosed(_) | quinn::ConnectionError::TransportError(_) => {
-            GreetingError::Handshake(describe(&error))
-        }
-        _ => GreetingError::Lost(describe(&error)),
+        ConnectionClosed(close) => (close.error_code, describe(&error)),
+        TransportError(local) => (local.code, describe(&error)),
+        _ => return GreetingError::Lost(describe(&error)),
+    };
+    match u64::from(code) {
+        CONNECTION_REFUSED => GreetingError::Closed,
+        CRYPTO..CRYPTO_END if reason.contains(OTHER_NAME) => GreetingError::OtherNode(reason),
+        CRYPTO..CRYPTO_END => GreetingError::Handshake(reason),
+        _ => GreetingError::Lost(reason),
     }
 }
 
@@ -258,4 +288,11 @@ fn read_lost(error: ReadExactError) -> GreetingError {
 const PEER_LANES: [(u8, Class); LANES as usize] =
     [(0, Class::Control), (1, Class::Foreground), (2, Class::Foreground), (3, Class::Background)];
 const CLIENT_LANES: [(u8, Class); 1] = [(1, Class::Foreground)];
+/// The code of QUIC [RFC 9000, 20.1] for a server that takes no connection.
+const CONNECTION_REFUSED: u64 = 0x2;
+/// The codes that carry alerts of TLS.
+const CRYPTO: u64 = 0x100;
+const CRYPTO_END: u64 = 0x200;
+/// How rustls words a certificate in another name than was dialed.
+const OTHER_NAME: &str = "not valid for name";
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -23,6 +23,7 @@
 mod authority;
 mod channel;
 mod counters;
+mod crowd;
 mod cutter;
 mod endpoint;
 mod files;

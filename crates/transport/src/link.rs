@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::counters::{self, Counters};
+use crate::crowd::{self, Used};
 use crate::cutter::Cutter;
 use crate::greeting::Greeted;
 use crate::lane::{Lane, Offer, write_lane};
@@ -53,6 +54,7 @@ pub(crate) enum Farewell {
     Disconnected = 5,
     Drained = 6,
     Rival = 7,
+    Crowded = 8,
 }
 
 impl Farewell {
@@ -73,6 +75,7 @@ pub(crate) struct Link {
     budget: Rc<Budget>,
     counters: Rc<Counters>,
     frames: Cell<u64>,
+    used: Cell<Used>,
     retiring: Cell<bool>,
     leaving: Cell<bool>,
     dialed: Cell<Option<SocketAddr>>,
@@ -98,6 +101,7 @@ impl Link {
             budget,
             counters,
             frames: Cell::new(0),
+            used: Cell::new(crowd::now()),
             retiring: Cell::new(false),
             leaving: Cell::new(false),
             dialed: Cell::new(None),
@@ -112,6 +116,7 @@ impl Link {
             _ => lane.offer(envelope),
         };
         self.frames.set(self.frames.get() + 1);
+        self.used.set(crowd::now());
         match offer {
             Offer::Taken => Sent::Queued,
             Offer::Large(frame) => self.large.push(frame, priority_of(class) - 1),
@@ -175,6 +180,11 @@ impl Link {
         self.frames.get()
     }
 
+    /// When a frame was last sent or received.
+    pub(crate) fn used(&self) -> Used {
+        self.used.get()
+    }
+
     /// Remembers the address under which the other end was dialed.
     pub(crate) fn dialed(&self, addr: SocketAddr) {
         self.dialed.set(Some(addr));
@@ -212,6 +222,7 @@ impl Link {
         counters::add(&self.counters.frames_in, 1);
         counters::add(&self.counters.bytes_in, frame.len());
         self.frames.set(self.frames.get() + 1);
+        self.used.set(crowd::now());
         if matches!(envelope.message, Message::GoAway(_)) {
             self.leaving.set(true);
         }
@@ -277,6 +288,8 @@ async fn read(link: Rc<Link>, mut stream: RecvStream, sink: Rc<dyn Sink>) {
                 if let Err(error) = read {
                     return link.malformed(&error);
                 }
+                // A client that sends without a pause leaves the thread to all others after each batch.
+                tokio::task::yield_now().await;
             }
             Ok(None) => return link.retire(),
             Err(ReadError::ConnectionLost(_)) => return,

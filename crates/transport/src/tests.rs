@@ -177,6 +177,7 @@ fn config(authority: &Authority, id: u64) -> Config {
         secrets: EndpointSecrets::random().unwrap(),
         node,
         max_connections: 100,
+        max_clients: 100,
     }
 }
 

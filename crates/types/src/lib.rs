@@ -26,6 +26,7 @@ pub mod key;
 pub mod limits;
 pub mod outcome;
 pub mod planted;
+pub mod remedy;
 pub mod row;
 pub mod span;
 pub mod time;

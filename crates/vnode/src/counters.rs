@@ -9,6 +9,8 @@ starling_types::counters! {
         merged = "starling_merges_total" { changed: "yes" },
         /// Merges that brought nothing new.
         merged_nothing_new = "starling_merges_total" { changed: "no" },
+        /// Hints that were written over an earlier one of the same key and owner: of the two one is delivered.
+        hints_superseded = "starling_hints_superseded_total",
         /// Reads of a replica answered from memory.
         cache_hits = "starling_cache_hits_total",
         /// Reads of a replica that needed the disk.

@@ -13,7 +13,7 @@ use starling_wire::replica::Origin;
 
 use crate::cell::Cell;
 use crate::context::too_far_ahead;
-use crate::event::{ClientWrite, Done, Effect, OpId, Refused, Replaces, Staged};
+use crate::event::{CellKind, ClientWrite, Done, Effect, OpId, Refused, Replaces, Staged};
 use crate::rows::CellKey;
 use crate::size;
 use crate::vnodes::{Stage, Vnodes};
@@ -184,6 +184,8 @@ impl Vnodes {
             merge.record = record.clone();
         }
         self.counters.conflicts += u64::from(merge.conflict);
+        let supersedes = matches!(key.kind, CellKind::Hint(_)) && !base.is_empty();
+        self.counters.hints_superseded += u64::from(supersedes);
         let record = if lww { merge.record.settle_lww() } else { merge.record };
         let record = self.without_replaced(record, key.key.token());
         if record == *base {

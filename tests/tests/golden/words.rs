@@ -37,7 +37,12 @@ pub fn event(names: &mut Names, event: &Event) -> Option<String> {
         Event::GenerationRaised(generation) => format!("this is life {}", generation.0),
         Event::DiskPressure(on) => format!("disk: {}", if *on { "nearly full" } else { "room again" }),
         Event::Drain => "stop".into(),
-        Event::PeerUp(..) | Event::PeerDown(_) | Event::Local(..) | Event::Tick => return None,
+        Event::PeerUp(..)
+        | Event::PeerDown(_)
+        | Event::Local(..)
+        | Event::Rival(_)
+        | Event::Seeds(_)
+        | Event::Tick => return None,
     })
 }
 

@@ -28,7 +28,7 @@ pub async fn usage(http: &[SocketAddr]) -> Option<Usage> {
 
 async fn scrape(addr: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(addr).await?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").await?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut text = String::new();
     stream.read_to_string(&mut text).await?;
     Ok(text)

@@ -7,6 +7,8 @@ use std::time::Duration;
 use starling_cluster::{NodeProcess, Place, Ready};
 use tokio::process::Command;
 
+use crate::args::DevArgs;
+use crate::connect;
 use crate::exit::{Exit, Failed};
 
 /// A node must be gone this long after its standard input ended.
@@ -37,7 +39,10 @@ impl Child {
         // Why there is none, the log says best.
         let ready = self.process.ready(limit).await;
         ready.map_err(|_| {
-            Failed::new(Exit::Failed, format!("{} did not start: {}", self.place.name, self.last_words()))
+            let (name, why) = (&self.place.name, self.last_words());
+            // The node speaks of its own settings, which are not to be had here.
+            let hint = if why.contains("cannot listen") { "; with `starling dev`: --port-base" } else { "" };
+            Failed::new(Exit::Failed, format!("{name} did not start: {why}{hint}"))
         })
     }
 
@@ -51,8 +56,44 @@ impl Child {
 /// The command that starts this node alone.
 pub fn command_line(place: &Place, all: &[Place]) -> String {
     let words = place.arguments(&seeds(all));
-    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-    format!("starling {}", words.join(" "))
+    let words: Vec<_> = words.iter().map(|word| quoted(&word.to_string_lossy())).collect();
+    format!("{} {}", myself(), words.join(" "))
+}
+
+/// A command to this cluster that works as it is printed: wherever the program lies and the data are.
+pub fn told(args: &DevArgs, first: &Place, words: &str) -> String {
+    let mut command = format!("{} {words} --at {}", myself(), first.quic);
+    let tls = args.data.join("tls");
+    // A variable of the shell goes before what is found.
+    if std::env::var_os("STARLING_TLS").is_some() || !connect::is_found(&tls) {
+        command += &format!(" --tls {}", quoted(&tls.to_string_lossy()));
+    }
+    command
+}
+
+/// This program as one types it: by its name where the shell finds it so, and otherwise by its path.
+fn myself() -> String {
+    let Ok(program) = std::env::current_exe() else { return "starling".into() };
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).map(|dir| dir.join("starling")).find(|file| file.is_file());
+    let is_this = found.and_then(|found| found.canonicalize().ok()).is_some_and(|found| found == program);
+    if is_this {
+        return "starling".into();
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    match program.strip_prefix(&here) {
+        Ok(below) => quoted(&format!("./{}", below.display())),
+        Err(_) => quoted(&program.to_string_lossy()),
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,=+@%[]".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 fn seeds(all: &[Place]) -> Vec<SocketAddr> {

@@ -86,7 +86,7 @@ fn answers(output: &str) -> usize {
 }
 
 fn put_with(node: &Node, key: &str, context: &str) -> String {
-    let head = format!("PUT /v1/kv/default/{key} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
+    let head = format!("PUT /v1/kv/default/{key} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     raw(node, format!("{head}X-Starling-Context: {context}\r\nContent-Length: 1\r\n\r\nx").as_bytes())
 }
 
@@ -174,7 +174,7 @@ fn odd_commands_are_answered_and_the_connection_goes_on() {
 #[test]
 fn connections_that_announce_much_and_send_little_cost_little() {
     let mut victim = Victim::new();
-    let head = "PUT /v1/kv/default/k HTTP/1.1\r\nHost: a\r\n";
+    let head = "PUT /v1/kv/default/k HTTP/1.1\r\nHost: localhost\r\n";
     let half: [(bool, Vec<u8>); 6] = [
         (true, b"*1000000\r\n".to_vec()),
         (true, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$8000000\r\nabc".to_vec()),
@@ -203,7 +203,7 @@ fn connections_that_announce_much_and_send_little_cost_little() {
 fn a_hundred_thousand_requests_and_nobody_who_reads_the_replies() {
     let mut victim = Victim::new();
     let get = encode(&["GET", "friend"]);
-    let page = b"GET /v1/kv/default/friend HTTP/1.1\r\nHost: a\r\n\r\n";
+    let page = b"GET /v1/kv/default/friend HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for (addr, one, count) in [(victim.node.resp, get.as_slice(), 100_000), (victim.node.http, page, 10_000)]
     {
         let mut stream = http::connect(addr).unwrap();
@@ -219,9 +219,9 @@ fn a_hundred_thousand_requests_and_nobody_who_reads_the_replies() {
 #[test]
 fn heads_and_bodies_that_two_parsers_would_read_differently_are_refused_on_the_wire() {
     let mut victim = Victim::new();
-    let put = "PUT /v1/kv/default/k HTTP/1.1\r\nHost: a\r\n";
+    let put = "PUT /v1/kv/default/k HTTP/1.1\r\nHost: localhost\r\n";
     let extension = format!("1;{}\r\nx\r\n", "e".repeat(100_000));
-    let hidden = "DELETE /v1/kv/default/friend HTTP/1.1\r\nHost: a\r\n\r\n";
+    let hidden = "DELETE /v1/kv/default/friend HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let table = [
         ("two lengths", format!("{put}Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx")),
         ("a length past 2^64", format!("{put}Content-Length: 99999999999999999999\r\n\r\n")),

@@ -10,7 +10,9 @@
 //! hostile       input that no well-behaved client sends, over real sockets
 //! backup        backups cut off, damaged, old, put back; directories checked and repaired
 //! pipelines     commands of one connection act in their order
+//! diagnostics   signals, the log, and who may read what is written
 //! output        what is printed arrives whole, or the command fails
+//! sandbox       the system calls that the shipped unit allows
 //! stated        what a client states is honoured or refused
 //! local         what one node holds itself, and where keys live
 //! watching      metrics against dashboards, alerts and the reference page
@@ -23,6 +25,7 @@
 mod backup;
 mod buckets;
 mod clocks;
+mod diagnostics;
 mod disk;
 mod hostile;
 mod kill;
@@ -31,6 +34,7 @@ mod main_job;
 mod output;
 mod pipelines;
 mod refusals;
+mod sandbox;
 mod stated;
 mod support;
 mod three_files;

@@ -272,7 +272,7 @@ fn nonsense_for_resp() -> Vec<Vec<u8>> {
 }
 
 fn nonsense_for_http() -> Vec<Vec<u8>> {
-    let put = "PUT /v1/kv/default/x HTTP/1.1\r\nHost: h\r\n";
+    let put = "PUT /v1/kv/default/x HTTP/1.1\r\nHost: localhost\r\n";
     let texts = [
         "\r\n".to_owned(),
         "GET\r\n\r\n".to_owned(),
@@ -285,10 +285,10 @@ fn nonsense_for_http() -> Vec<Vec<u8>> {
         format!("{put}Transfer-Encoding: chunked\r\n\r\n1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(1 << 20)),
         format!("{put}Content-Length: 1000000\r\n\r\nbroken off"),
         format!("{put}X-Starling-Context: {}\r\nContent-Length: 1\r\n\r\nx", "A".repeat(7_000)),
-        format!("GET / HTTP/1.1\r\nHost: h\r\nLarge: {}\r\n\r\n", "x".repeat(1 << 20)),
-        format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "A: b\r\n".repeat(10_000)),
-        "GET /v1/kv/default/%00%2f%2e%2e%zz HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".repeat(5_000),
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\nLarge: {}\r\n\r\n", "x".repeat(1 << 20)),
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "A: b\r\n".repeat(10_000)),
+        "GET /v1/kv/default/%00%2f%2e%2e%zz HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(5_000),
     ];
     texts.into_iter().map(String::into_bytes).chain([random(2, 64 << 10)]).collect()
 }

@@ -10,7 +10,7 @@ use super::support::node::Node;
 use super::support::{command, http};
 
 /// Labels that Prometheus adds to what it scrapes, and that of a histogram's buckets.
-const FOREIGN: [&str; 3] = ["instance", "job", "le"];
+const FOREIGN: [&str; 4] = ["cluster_id", "instance", "job", "le"];
 
 /// The metrics that one node exports after a few requests through every door, one of them nonsense.
 fn scrape() -> Exported {

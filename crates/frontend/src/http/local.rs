@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 use starling_causality::Sibling;
-use starling_types::{BucketName, Key, limits};
+use starling_types::{BucketName, Key, limits, remedy};
 use starling_wire::client::SiblingView;
 use starling_wire::local::{LocalAsk, LocalRecord};
 
@@ -60,7 +60,7 @@ pub(super) fn explain<S: KvService>(
 ) -> Result<Response<Chunks>, Problem> {
     service.count(Door::Http, FrontEvent::Command("explain"));
     let place = service.explain(bucket, key).ok_or_else(|| {
-        let detail = "this node belongs to no cluster yet: run `starling cluster init --nodes A,B,C`";
+        let detail = format!("this node belongs to no cluster yet: {}", remedy::NO_CLUSTER);
         Problem::refused(StatusCode::SERVICE_UNAVAILABLE, detail)
     })?;
     Ok(json_response(StatusCode::OK, &place))

@@ -33,6 +33,13 @@ impl Problem {
         Self::refused(StatusCode::NOT_FOUND, "there is nothing here: keys are at /v1/kv/{bucket}/{key}")
     }
 
+    /// All places are taken by connections that are in use.
+    pub fn no_place() -> Self {
+        Self::refused(StatusCode::SERVICE_UNAVAILABLE, "too many connections: all places are in use")
+            .with(RETRY_AFTER, HeaderValue::from_static("1"))
+            .closing()
+    }
+
     /// The page exists, but not for this method.
     pub fn wrong_method(allowed: &'static str) -> Self {
         Self::refused(StatusCode::METHOD_NOT_ALLOWED, format!("this path takes {allowed}"))

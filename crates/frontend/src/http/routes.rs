@@ -18,19 +18,22 @@ use super::problem::Problem;
 use super::stated;
 use super::target;
 use crate::context;
+use crate::places::Seat;
 use crate::service::{Door, FrontEvent, FrontLimits, KvService, value_too_large};
 
 /// Answers one request of any kind.
-pub async fn answer<S: KvService>(
+pub(crate) async fn answer<S: KvService>(
     service: &S,
     limits: &FrontLimits,
+    seat: &Seat,
     request: Request<Incoming>,
 ) -> Response<Chunks> {
     let expects = request.headers().contains_key(EXPECT);
     let (parts, incoming) = request.into_parts();
     let mut incoming = Some(incoming);
     let request = Request::from_parts(parts, ());
-    let answered = match head::check(&request).and_then(|()| Route::of(request.uri().path())) {
+    let answered = match head::check(service, &request).and_then(|()| Route::of(request.uri().path())) {
+        Ok(route) if !route.is_for_operators() && !seat.settle().await => Err(Problem::no_place()),
         Ok(route) => dispatch(service, limits, route, &request, &mut incoming).await,
         Err(problem) => Err(problem),
     };
@@ -73,6 +76,11 @@ pub enum NodePage {
 }
 
 impl Route {
+    /// Whether it is answered even where no place is left.
+    const fn is_for_operators(&self) -> bool {
+        matches!(self, Self::Page(_))
+    }
+
     /// The route of a path, as it came.
     pub fn of(path: &str) -> Result<Self, Problem> {
         if let Some(rest) = path.strip_prefix("/v1/kv/") {

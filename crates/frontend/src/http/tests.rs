@@ -6,6 +6,7 @@ use starling_wire::{Failure, FailureKind, QuorumChoice};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
+use crate::places::{Admission, Places};
 use crate::testing::{Fake, running};
 
 const PIPE: usize = 64 << 10;
@@ -36,10 +37,18 @@ impl Seen {
     }
 }
 
+/// A place that is not asked for by others.
+fn seat() -> Seat {
+    match Places::new(1, 0).admit(([10, 0, 0, 1], 1).into()) {
+        Admission::Taken(seat) => seat,
+        other => panic!("{other:?}"),
+    }
+}
+
 async fn converse<T>(service: &Rc<Fake>, client: impl AsyncFnOnce(DuplexStream) -> T) -> T {
     let (near, far) = duplex(PIPE);
     let (_node, shutdown) = running();
-    let server = serve(far, Rc::clone(service), Rc::new(service.limits()), shutdown);
+    let server = serve(far, Rc::clone(service), Rc::new(service.limits()), (seat(), shutdown));
     tokio::join!(client(near), server).0
 }
 
@@ -344,7 +353,7 @@ async fn a_stop_finishes_what_is_in_flight() {
     service.held.set(true);
     let (mut near, far) = duplex(PIPE);
     let (node, shutdown) = running();
-    let server = serve(far, Rc::clone(&service), Rc::new(service.limits()), shutdown);
+    let server = serve(far, Rc::clone(&service), Rc::new(service.limits()), (seat(), shutdown));
     let client = async {
         near.write_all(b"GET /v1/kv/b/k HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         while service.waiting.borrow().is_empty() {

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use super::*;
+use crate::service::FrontLimits;
 use crate::testing::{Fake, running};
 use crate::{serve_http, serve_resp};
 
@@ -82,25 +83,78 @@ async fn a_client_that_sends_too_much_still_learns_the_reason() {
         .await;
 }
 
-#[tokio::test]
-async fn a_full_door_says_so_and_opens_again() {
+const GET: &str = "GET /v1/kv/default/k HTTP/1.1\r\nhost: a\r\n\r\n";
+
+/// One place, and a client in it that waits for its answer.
+async fn busy(service: &Rc<Fake>, at: SocketAddr, words: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(words.as_bytes()).await.unwrap();
+    while service.waiting.borrow().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    stream
+}
+
+fn with_one_place() -> Rc<Fake> {
     let service = Fake::with_limits(FrontLimits { max_connections: 1, ..FrontLimits::default() });
+    service.held.set(true);
+    service
+}
+
+#[tokio::test]
+async fn a_door_full_of_answers_that_are_due_says_so_and_opens_again() {
+    let service = with_one_place();
     LocalSet::new()
         .run_until(async {
             let node = start(&service).await;
-            for (at, words) in [(node.resp, "-ERR max number of clients"), (node.http, "HTTP/1.1 503 ")] {
-                let first = TcpStream::connect(at).await.unwrap();
-                let refused = say(at, "").await;
-                assert!(refused.starts_with(words), "{refused}");
-                drop(first);
-            }
-            while service.events.borrow().iter().filter(|(_, event)| *event == FrontEvent::Closed).count() < 2
-            {
+            let first = busy(&service, node.resp, "GET k\r\n").await;
+            let refused = say(node.resp, "").await;
+            assert!(refused.starts_with("-ERR max number of clients"), "{refused}");
+            drop(first);
+            while !service.events.borrow().iter().any(|(_, event)| *event == FrontEvent::Closed) {
+                service.answer_waiting(|_| {});
                 tokio::task::yield_now().await;
             }
             assert_eq!(say(node.resp, "QUIT\r\n").await, "+OK\r\n");
         })
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn operators_get_in_where_all_places_are_in_use() {
+    let service = with_one_place();
+    LocalSet::new()
+        .run_until(async {
+            let node = start(&service).await;
+            let _first = busy(&service, node.http, GET).await;
+            let seen = say(node.http, "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            assert!(seen.starts_with("HTTP/1.1 200 ") && seen.ends_with("ok\n"), "{seen}");
+            let refused = say(node.http, GET).await;
+            assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1"), "{refused}");
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_client_makes_room_for_the_next() {
+    let service = Fake::with_limits(FrontLimits { max_connections: 1, ..FrontLimits::default() });
+    LocalSet::new()
+        .run_until(async {
+            let node = start(&service).await;
+            for (at, words, reply) in [(node.resp, "QUIT\r\n", "+OK\r\n"), (node.http, GET, "HTTP/1.1 404 ")]
+            {
+                let mut idle = TcpStream::connect(at).await.unwrap();
+                sleep(Duration::from_secs(100)).await;
+                let mut next = TcpStream::connect(at).await.unwrap();
+                next.write_all(words.as_bytes()).await.unwrap();
+                let mut seen = vec![0; reply.len()];
+                next.read_exact(&mut seen).await.unwrap();
+                assert_eq!(seen, reply.as_bytes());
+                assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
+            }
+        })
+        .await;
+    assert_eq!(service.events.borrow().iter().filter(|(_, e)| *e == FrontEvent::MadeRoom).count(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,11 +17,18 @@ use super::pipeline::Pipeline;
 use super::reply::Reply;
 use super::session::{Action, Session};
 use crate::listener::{Shutdown, stopped};
+use crate::places::{Place, Use};
 use crate::service::{Door, FrontEvent, FrontLimits, KvService};
+use crate::slice::Slice;
 
-/// Serves one connection to its end.
-pub async fn serve<IO, S>(io: IO, session: Session, service: Rc<S>, limits: FrontLimits, shutdown: Shutdown)
-where
+/// Serves one connection to its end, at its place.
+pub(crate) async fn serve<IO, S>(
+    io: IO,
+    session: Session,
+    service: Rc<S>,
+    limits: FrontLimits,
+    (place, shutdown): (Rc<Place>, Shutdown),
+) where
     IO: AsyncRead + AsyncWrite + Unpin,
     S: KvService,
 {
@@ -36,7 +43,9 @@ where
         inbox: BytesMut::new(),
         out: Output::default(),
         reading: Reading::Open,
+        place,
         stall: None,
+        slow: None,
     };
     // An error means that the peer is gone, or might as well be: no report would reach it.
     if connection.run(shutdown).await.is_err() {
@@ -55,8 +64,11 @@ struct Connection<IO, S> {
     inbox: BytesMut,
     out: Output,
     reading: Reading,
+    place: Rc<Place>,
     /// Runs while the peer takes none of what is to be written.
     stall: Option<Pin<Box<Sleep>>>,
+    /// Runs while a part of a request is there, and the rest of it would be read.
+    slow: Option<Pin<Box<Sleep>>>,
 }
 
 /// Whether more requests are taken.
@@ -73,10 +85,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: KvService> Connection<IO, S> {
     async fn run(&mut self, shutdown: Shutdown) -> io::Result<()> {
         let mut stop = pin!(stopped(shutdown));
         loop {
-            self.pump();
+            if self.pump() {
+                tokio::task::yield_now().await;
+                continue;
+            }
             if self.is_finished() {
                 return self.part().await;
             }
+            self.place.is(self.doing());
             let stopped = poll_fn(|cx| {
                 if self.reading == Reading::Open && stop.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Ok(true));
@@ -90,18 +106,30 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: KvService> Connection<IO, S> {
     }
 
     /// Submits what has been read, runs the machine and collects what it answered, as long as that makes room for
-    /// more of what has been read.
-    fn pump(&mut self) {
+    /// more of what has been read. True: its slice of time is over before that.
+    fn pump(&mut self) -> bool {
+        let mut slice = Slice::begin();
         loop {
-            let taken = self.take_requests();
+            let taken = self.take_requests(&mut slice);
             let begun = self.begin_requests();
             if taken + begun > 0 {
                 self.service.turn();
             }
             self.pipeline.drain(&mut self.out);
             if (taken == 0 || !self.has_room()) && !self.pipeline.can_begin() {
-                return;
+                return false;
             }
+            if slice.is_over() {
+                return true;
+            }
+        }
+    }
+
+    fn doing(&self) -> Use {
+        match self.pipeline.is_empty() && !self.out.has_remaining() {
+            false => Use::Waiting,
+            true if self.inbox.is_empty() => Use::Idle,
+            true => Use::Asking,
         }
     }
 
@@ -126,7 +154,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: KvService> Connection<IO, S> {
         self.pipeline.hang_up();
         loop {
             self.out = Output::default();
-            self.pump();
+            if self.pump() {
+                tokio::task::yield_now().await;
+                continue;
+            }
             if !self.pipeline.has_waiting() {
                 return;
             }
@@ -134,15 +165,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: KvService> Connection<IO, S> {
         }
     }
 
-    fn take_requests(&mut self) -> usize {
+    fn take_requests(&mut self, slice: &mut Slice) -> usize {
         let mut taken = 0;
-        while self.reading == Reading::Open && self.has_room() {
+        while self.reading == Reading::Open && self.has_room() && !slice.is_over() {
             let action = match self.parser.next(&mut self.inbox) {
                 Ok(None) => break,
                 Ok(Some(request)) => self.session.execute(&request, &*self.service),
                 Err(error) => self.refuse(error),
             };
             taken += 1;
+            slice.count();
+            self.slow = None;
             self.act(action);
         }
         taken
@@ -185,11 +218,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: KvService> Connection<IO, S> {
         {
             return Poll::Ready(written);
         }
-        if self.reading == Reading::Open
-            && self.has_room()
-            && let Poll::Ready(read) = self.poll_read(cx)
-        {
-            return Poll::Ready(read);
+        if self.reading == Reading::Open && self.has_room() {
+            if let Poll::Ready(read) = self.poll_read(cx) {
+                return Poll::Ready(read);
+            }
+            if self.poll_slow(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+        } else {
+            // It is not the peer that is slow.
+            self.slow = None;
         }
         self.pipeline.poll_front(cx).map(Ok)
     }
@@ -216,6 +254,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, S: KvService> Connection<IO, S> {
             self.reading = Reading::Over;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Ready once the rest of a request has been waited for too long: the peer is told so.
+    fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.inbox.is_empty() {
+            self.slow = None;
+            return Poll::Pending;
+        }
+        let limit = self.limits.body_timeout;
+        std::task::ready!(self.slow.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
+        self.service.count(Door::Resp, FrontEvent::Stalled);
+        self.inbox = BytesMut::new();
+        self.reading = Reading::Broken;
+        let words = format_args!("the request did not arrive whole within {} s", limit.as_secs());
+        self.act(Action::Answer(Reply::error(words)));
+        Poll::Ready(())
     }
 
     /// Room for what the request under way still needs, but never more than has arrived already: memory follows

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::timeout;
 
 use super::*;
+use crate::places::Place;
 use crate::service::FrontEvent;
 use crate::testing::{Fake, NOW_MS, running, token};
 
@@ -28,7 +29,7 @@ async fn converse<T>(service: &Rc<Fake>, client: impl AsyncFnOnce(DuplexStream) 
     let (_node, shutdown) = running();
     let limits = service.limits();
     let session = Session::new(5, "1.2.3.4:5".into(), limits.max_value);
-    let server = connection::serve(far, session, Rc::clone(service), limits, shutdown);
+    let server = connection::serve(far, session, Rc::clone(service), limits, (Place::alone(), shutdown));
     timeout(HANG, async { tokio::join!(client(near), server).0 }).await.expect("the conversation hangs")
 }
 

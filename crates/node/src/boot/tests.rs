@@ -29,7 +29,7 @@ fn a_promise_that_cannot_be_read_keeps_the_node_from_starting() {
     for (row, name) in rows {
         for damage in [&b""[..], b"\xc1", b"\x93\x01"] {
             let error = Boot::read(&meta(&[(row, damage)]), &Losses::NONE).unwrap_err().to_string();
-            assert!(error.contains(name) && error.contains("remove the data directory"), "{error}");
+            assert!(error.contains(name) && error.contains("keep this directory"), "{error}");
         }
     }
 }

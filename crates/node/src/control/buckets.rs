@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use starling_types::{BucketChanges, BucketName, Instant, NodeId, PropsStamp};
+use starling_types::{BucketChanges, BucketName, Instant, NodeId, PropsStamp, remedy};
 use starling_wire::client::AdminReply;
 use starling_wire::cluster::BucketRegister;
 
@@ -95,9 +95,9 @@ impl ControlPlane {
         changes: &BucketChanges,
         create: bool,
     ) -> Result<(), String> {
-        let n = self.view.layout().map(|l| l.n()).ok_or(
-            "this node belongs to no cluster yet: run `starling cluster init --nodes A,B,C`; nothing was changed",
-        )?;
+        let n = self.view.layout().map(|l| l.n()).ok_or_else(|| {
+            format!("this node belongs to no cluster yet, and nothing was changed: {}", remedy::NO_CLUSTER)
+        })?;
         if self.buckets.orders.len() >= MOST_ORDERS {
             return Err(
                 "too many changes of buckets are under way on this node: try again in a second".into()

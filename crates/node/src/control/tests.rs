@@ -176,3 +176,53 @@ fn a_decision_without_this_node_s_consent_is_refused() {
     assert!(matches!(verdicts[..], [Verdict::Refused(_)]));
     assert!(commits.is_empty() && node.view().layout().is_none());
 }
+
+/// The gossip that leaves, and the state that is asked for.
+fn talk(node: &mut Node, event: Event) -> (usize, usize) {
+    let mut out = Vec::new();
+    node.handle(Now::default(), event, &mut out);
+    let said = |is: fn(&Message) -> bool| {
+        let is_said =
+            |effect: &&Effect| matches!(effect, Effect::Send(_, _, envelope) if is(&envelope.message));
+        out.iter().filter(is_said).count()
+    };
+    (said(|m| matches!(m, Message::Gossip(_))), said(|m| matches!(m, Message::Shared(s) if s.reply)))
+}
+
+fn greeted(n: u64, layout: LayoutVersion) -> Event {
+    let addr = config(n).quic;
+    Event::PeerUp(NodeHello { layout, ..hello(&config(n), None) }, addr)
+}
+
+#[test]
+fn a_node_without_a_cluster_gossips_with_nobody_and_a_member_with_members_alone() {
+    let ping = |from: u64| {
+        let message = starling_wire::gossip::Message {
+            generation: Generation(1),
+            incarnation: 0,
+            members: 7,
+            shared: 7,
+            body: starling_wire::gossip::Body::Ping { seq: 1, reliable: true },
+            rumours: Vec::new(),
+        };
+        let cluster = ClusterId::from_bits(1);
+        let (epoch, exchange) = (LayoutVersion::FIRST, ExchangeId::from_bits(9));
+        let message = Message::Gossip(message);
+        let envelope = Envelope { cluster, epoch, exchange, deadline_ms: 0, message };
+        Event::PeerMessage(NodeId::from_bits(from), envelope)
+    };
+    let mut fresh = node();
+    fresh.handle(Now::default(), no_hints(), &mut Vec::new());
+    assert_eq!(talk(&mut fresh, greeted(2, LayoutVersion::FIRST)), (0, 0));
+    assert_eq!(talk(&mut fresh, ping(2)), (0, 1), "it asks for the layout that it may have missed");
+    assert_eq!(fresh.control_plane().members().members().count(), 1, "it lists itself alone");
+
+    let boot = Boot { layout: Some(layout(1)), ..Boot::default() };
+    let mut member = Node::new(&config(1), &boot, Now::default(), &mut Vec::new());
+    member.handle(Now::default(), no_hints(), &mut Vec::new());
+    for (other, answers) in [(2, true), (3, false)] {
+        member.handle(Now::default(), greeted(other, LayoutVersion::NONE), &mut Vec::new());
+        assert_eq!(talk(&mut member, ping(other)).0 > 0, answers, "node {other}");
+    }
+    assert_eq!(member.control_plane().members().members().count(), 2, "a stranger is not listed");
+}

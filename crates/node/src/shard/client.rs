@@ -8,7 +8,7 @@ use starling_coordinator::put::Subject;
 use starling_coordinator::{Forward, Get, Plan, Put, Request, Terms};
 use starling_custody::Word;
 use starling_types::planted::{self, Bug};
-use starling_types::{BucketProps, Now, PartitionId, QualifiedKey, limits};
+use starling_types::{BucketProps, Now, PartitionId, QualifiedKey, limits, remedy};
 use starling_vnode::{ClientWrite, Replaces};
 use starling_wire::client::Seen;
 use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest};
@@ -207,7 +207,7 @@ fn behind() -> Failure {
 }
 
 fn no_cluster() -> Failure {
-    let detail =
-        "this node belongs to no cluster yet: run `starling cluster init --nodes A,B,C`; nothing was changed";
+    let remedy = remedy::NO_CLUSTER;
+    let detail = format!("this node belongs to no cluster yet, and nothing was changed: {remedy}");
     Failure::refused(FailureKind::NotReady, detail).retry_after(limits::READ_TIMEOUT)
 }

@@ -113,7 +113,7 @@ fn init_explains_why_it_cannot_go_on() {
     let mut acceptors = vec![Acceptor::default(); 4];
     acceptors[2].propose(node(2), &layout(7, &[2, 3]));
     let others = drive(Proposal::new(layout(1, &[1, 2])), &mut acceptors).unwrap_err();
-    assert!(others.to_string().contains("run init with exactly those nodes"), "{others}");
+    assert!(others.to_string().contains("with exactly those nodes"), "{others}");
 
     let split = drive(Proposal::new(layout(2, &[2, 3])), &mut acceptors).map(|l| l.cluster());
     assert_eq!(split, Ok(ClusterId::from_bits(7)), "the same nodes: finish what node 2 waits for");
@@ -124,6 +124,22 @@ fn init_explains_why_it_cannot_go_on() {
 }
 
 #[test]
+fn a_node_of_a_cluster_is_asked_before_any_other_has_accepted() {
+    let mut acceptors = vec![Acceptor::default(); 4];
+    for member in [2, 3] {
+        acceptors[member].propose(node(member as u64), &layout(7, &[2, 3]));
+        acceptors[member].decide(&layout(7, &[2, 3]));
+    }
+    let before = acceptors.clone();
+    let proposal = Proposal::asking_first(layout(1, &[1, 2, 3]), BTreeSet::from([node(3)]));
+    let member = drive(proposal, &mut acceptors).unwrap_err();
+    assert_eq!(member, InitError::OtherCluster { node: node(3), cluster: ClusterId::from_bits(7) });
+    assert_eq!(acceptors, before, "nothing is changed anywhere");
+    let again = Proposal::asking_first(layout(1, &[2, 3]), BTreeSet::from([node(3)]));
+    assert_eq!(drive(again, &mut acceptors), Ok(layout(7, &[2, 3])), "it is only told what is so");
+}
+
+#[test]
 fn split_acceptance_ends_with_advice_instead_of_a_circle() {
     let mut acceptors = vec![Acceptor::default(); 4];
     acceptors[1].propose(node(1), &layout(1, &[1, 2]));
@@ -131,7 +147,7 @@ fn split_acceptance_ends_with_advice_instead_of_a_circle() {
     for cluster in 1..=3 {
         let error = drive(Proposal::new(layout(cluster, &[1, 2])), &mut acceptors).unwrap_err();
         assert!(matches!(error, InitError::Split { .. }), "{error}");
-        assert!(error.to_string().contains("remove their data directories"), "{error}");
+        assert!(error.to_string().contains("new data directories"), "{error}");
     }
 }
 

@@ -186,6 +186,11 @@ settings! {
             "Where HTTP clients, health checks and Prometheus connect (TCP). There is no password. Port 0 \
              takes a free port.";
             "Loopback, or a private network.";
+        http_hosts: String = String::new(), Rule::Hosts;
+            "Host names by which HTTP clients may call this node, separated by commas, beside its IP addresses, localhost, its \
+             name and the machine's. Requests for any other host are refused: a web page could send them.";
+            "The names that are used in URLs, as those of a load balancer or of Prometheus' targets. Empty where \
+             addresses are.";
         quic: SocketAddr = local(7201), Rule::Listen,
             flag("quic", "ADDR", "Where to listen for peers and native clients");
             "Where other nodes and native clients connect (UDP, mutual TLS). Port 0 takes a free port.";
@@ -199,7 +204,7 @@ settings! {
         cluster_id: Option<ClusterId> = None, Rule::Cluster;
             "The only cluster this node may serve. It refuses to start on another cluster's data. Unset: any.";
             "Unset on a workbench. In production, what `starling cluster status` shows: it keeps a wrong disk out.";
-        seeds: Vec<Host> = Vec::new(), Rule::Hosts,
+        seeds: Vec<Host> = Vec::new(), Rule::Addresses,
             flag("seeds", "ADDR[,ADDR]", "Where other members may be found, should they have moved");
             "Where other members may be found: QUIC addresses, names among them. A node remembers where members were; these \
              are tried beside that. Names are looked up again every ten seconds.";

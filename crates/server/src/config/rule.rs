@@ -21,6 +21,8 @@ pub(super) enum Rule {
     /// Where others connect to.
     Reachable,
     /// Where others may be found.
+    Addresses,
+    /// Host names.
     Hosts,
     /// A cluster's identity.
     Cluster,
@@ -56,10 +58,11 @@ impl Rule {
             Self::Zone => text.len() <= MAX_ZONE,
             Self::Directory => !text.is_empty() && !text.contains('\0'),
             Self::Reachable => text.parse::<Host>().is_ok_and(|host| is_reachable(&host)),
-            Self::Hosts => {
+            Self::Addresses => {
                 <Vec<Host> as Field>::parse(text).is_some_and(|hosts| hosts.iter().all(is_reachable))
             }
             Self::Listen | Self::Cluster | Self::Word(_) | Self::Sync => true,
+            Self::Hosts => text.is_empty() || text.split(',').all(|name| is_host(name.trim())),
             Self::Filter => text.split(',').all(is_directive),
             Self::Count(least, most) => {
                 value::plain_number(text).is_some_and(|n| (least..=most).contains(&n))
@@ -80,7 +83,7 @@ impl Rule {
     pub(super) const fn example(self) -> &'static str {
         match self {
             Self::Reachable => "\"192.0.2.7:7201\"",
-            Self::Hosts => "[\"n1.example:7201\", \"n2.example:7201\"]",
+            Self::Addresses => "[\"n1.example:7201\", \"n2.example:7201\"]",
             Self::Cluster => "\"00112233445566778899aabbccddeeff\"",
             Self::Bytes(..) => "\"64MiB\"",
             _ => "\"\"",
@@ -97,13 +100,14 @@ impl fmt::Display for Rule {
             Self::Listen => f.write_str(
                 "an IP address or a host name that can be looked up, and a port, as in 127.0.0.1:7001, [::1]:7001 or n1.example:7001",
             ),
-            Self::Hosts => f.write_str(
+            Self::Addresses => f.write_str(
                 "addresses that others can reach: IP addresses or host names, each with a port that is not 0",
             ),
             Self::Reachable => f.write_str(
                 "an IP address and a port that others can connect to, as in 192.0.2.7:7201 (not 0.0.0.0, not port 0)",
             ),
             Self::Cluster => f.write_str("32 hexadecimal digits, not all 0, as `starling cluster status` shows them"),
+            Self::Hosts => f.write_str("host names without port, separated by commas, as in starling.example,n1.lan"),
             Self::Word(words) => write!(f, "one of {}", words.join(", ")),
             Self::Filter => write!(
                 f,
@@ -125,6 +129,11 @@ impl fmt::Display for Rule {
 /// Whether others could dial it, as far as that shows before a name is looked up.
 fn is_reachable(host: &Host) -> bool {
     host.port() != 0 && host.literal().is_none_or(|address| !address.ip().is_unspecified())
+}
+
+fn is_host(name: &str) -> bool {
+    let in_label = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    name.split('.').all(|label| (1..=63).contains(&label.len()) && label.chars().all(in_label))
 }
 
 /// `level` or `target=level`.

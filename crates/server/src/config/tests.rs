@@ -88,6 +88,7 @@ fn other_value(path: &str) -> &'static str {
         "storage.sync" => "\"interval 50\"",
         "storage.memory_limit" | "storage.disk_reserve" | "storage.scrub_rate" => "\"64MiB\"",
         "telemetry.log" => "\"warn,starling_node=debug\"",
+        "listen.http_hosts" => "\"starling.example,n1.lan\"",
         "node.name" | "node.data" | "node.zone" | "tls.dir" => "\"other\"",
         bytes => {
             assert!(bytes.contains("bytes") || bytes == "limits.max_value", "{bytes}");
@@ -138,13 +139,30 @@ fn of_flags_taken_in_turn_the_last_counts() {
 fn values_arrive_as_they_were_meant() {
     let settings = from_file(
         "cluster.cluster_id = '000000000000000000000000000000ab'\ngossip.preset = 'calm'\n\
-         [storage]\nengine_cache_bytes = 0x200_0000\nrecord_cache_bytes = '1 GiB'\n",
+         [storage]\nmemory_limit = '2GiB'\nengine_cache_bytes = 0x200_0000\nrecord_cache_bytes = '1 GiB'\n",
     )
     .unwrap();
     assert_eq!(settings.cluster.cluster_id, Some(ClusterId::from_bits(0xab)));
     assert_eq!(settings.gossip.preset, Preset::Calm);
     assert_eq!(settings.storage.engine_cache_bytes, Some(32 << 20));
     assert_eq!(settings.storage.record_cache_bytes, Some(1 << 30));
+}
+
+#[test]
+fn settings_of_memory_that_contradict_each_other_are_refused() {
+    let small = "[storage]\nmemory_limit = '32MiB'\n";
+    for (line, key) in [
+        ("record_cache_bytes = '1TiB'\n", "storage.record_cache_bytes = 1TiB"),
+        ("engine_cache_bytes = '1TiB'\n", "storage.engine_cache_bytes = 1TiB"),
+        ("[limits]\nmax_value = '64MiB'\nmax_in_flight_bytes = '64MiB'\n", "limits.max_value = 64MiB"),
+    ] {
+        let why = refused(&format!("{small}{line}"));
+        assert!(
+            why.contains(key) && why.contains("storage.memory_limit = 32MiB (node.toml, line 2)"),
+            "{why}"
+        );
+    }
+    assert!(from_file(small).is_ok());
 }
 
 #[test]
@@ -223,8 +241,8 @@ fn what_does_not_exist_is_refused_with_the_nearest_name() {
     );
     assert_eq!(
         refused("[listen]\nrepl = 1\n"),
-        "node.toml, line 2: there is no key listen.repl (did you mean resp?): the keys of [listen] are resp, http, quic, \
-         advertise"
+        "node.toml, line 2: there is no key listen.repl (did you mean resp?): the keys of [listen] are resp, http, \
+         http_hosts, quic, advertise"
     );
     assert_eq!(
         refused("node = 'n1'"),

@@ -135,7 +135,7 @@ pub(super) fn plain_number(text: &str) -> Option<u64> {
 }
 
 /// In the largest unit that leaves a whole number; `64MiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let fits = |(_, shift): &&(&str, u32)| bytes >= 1 << shift && bytes.trailing_zeros() >= *shift;
     match UNITS.iter().find(fits) {
         Some((unit, shift)) => format!("{}{unit}", bytes >> shift),

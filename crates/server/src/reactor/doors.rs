@@ -102,6 +102,13 @@ impl KvService for Reactor {
         self.push(Event::Local(handle, ask));
     }
 
+    fn is_called(&self, host: &str) -> bool {
+        let (settings, machine) = (&self.settings, rustix::system::uname());
+        let configured = settings.listen.http_hosts.split(',').map(str::trim);
+        let own = [settings.node.name.as_str(), machine.nodename().to_str().unwrap_or_default()];
+        configured.chain(own).any(|name| name.eq_ignore_ascii_case(host))
+    }
+
     fn identity(&self) -> Identity {
         let node = self.node.borrow();
         let me = node.control_plane().hello();
@@ -148,7 +155,7 @@ impl KvService for Reactor {
         let limits = &self.settings.limits;
         FrontLimits {
             max_value: limits.max_value,
-            max_connections: limits.max_connections,
+            max_connections: self.connections,
             max_pipeline: limits.max_pipeline,
             ..FrontLimits::default()
         }
@@ -159,6 +166,7 @@ impl KvService for Reactor {
             FrontEvent::Opened => metrics::connection(door.as_str(), 1.0),
             FrontEvent::Closed => metrics::connection(door.as_str(), -1.0),
             FrontEvent::Refused => metrics::door_error(door.as_str(), "refused"),
+            FrontEvent::MadeRoom => metrics::door_error(door.as_str(), "made_room"),
             FrontEvent::AcceptFailed => metrics::door_error(door.as_str(), "accept"),
             FrontEvent::ProtocolError => metrics::door_error(door.as_str(), "protocol"),
             FrontEvent::Stalled => metrics::door_error(door.as_str(), "stalled"),

@@ -20,6 +20,8 @@ pub struct Options {
     pub sync: SyncMode,
     /// Bytes a second at which tables are read and verified in the background; 0: they are not.
     pub scrub_rate: u64,
+    /// Tables that are kept open; merging them may open as many again.
+    pub open_files: usize,
 }
 
 impl Default for Options {
@@ -31,6 +33,7 @@ impl Default for Options {
             log_segment_bytes: 32 << 20,
             sync: SyncMode::Always,
             scrub_rate: 0,
+            open_files: 256,
         }
     }
 }

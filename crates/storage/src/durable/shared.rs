@@ -8,9 +8,6 @@ use super::making::Making;
 use super::options::Options;
 use crate::range_tombstones::RangeTombstones;
 
-/// Open table files.
-const OPEN_FILES: usize = 256;
-
 /// Shared by all trees.
 pub(super) struct Shared {
     pub(super) cache: Arc<Cache>,
@@ -25,7 +22,7 @@ impl Shared {
     pub(super) fn new(options: Options) -> Self {
         Self {
             cache: Arc::new(Cache::with_capacity_bytes(options.cache_bytes)),
-            files: Arc::new(DescriptorTable::new(OPEN_FILES)),
+            files: Arc::new(DescriptorTable::new(options.open_files)),
             options,
             making: Arc::default(),
             durable_tombstones: Arc::default(),

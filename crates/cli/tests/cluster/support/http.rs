@@ -28,7 +28,7 @@ pub fn request_with(
 ) -> io::Result<Answer> {
     let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{lines}Content-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}Content-Length: {}\r\n\r\n",
         body.len()
     );
     let mut stream = connect(addr)?;

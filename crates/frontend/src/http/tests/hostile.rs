@@ -102,12 +102,47 @@ async fn a_body_is_invited_only_when_it_will_be_taken() {
 #[tokio::test(start_paused = true)]
 async fn slow_heads_and_bodies_end_in_time() {
     let service = Fake::new();
-    for head in ["", "GET /healthz HTT", "GET /healthz HTTP/1.1\r\nhost: a\r\n"] {
+    for head in ["GET /healthz HTT", "GET /healthz HTTP/1.1\r\nhost: a\r\n"] {
         assert_eq!(raw(&service, head.as_bytes()).await, b"", "{head}");
     }
     let body = "PUT /v1/kv/b/k HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc";
     assert_eq!(take_apart(&raw(&service, body.as_bytes()).await).status, 408);
     assert!(service.log.borrow().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_stays_and_is_no_error() {
+    let service = Fake::new();
+    converse(&service, async |mut stream| {
+        for _ in 0..3 {
+            tokio::time::sleep(std::time::Duration::from_secs(3_600)).await;
+            stream.write_all(b"HEAD /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let mut seen = [0; 12];
+            stream.read_exact(&mut seen).await.unwrap();
+            assert_eq!(&seen, b"HTTP/1.1 200");
+            let mut rest = [0; 1 << 10];
+            while !rest.windows(4).any(|end| end == b"\r\n\r\n") {
+                assert!(stream.read(&mut rest).await.unwrap() > 0);
+            }
+        }
+    })
+    .await;
+    assert!(!service.events.borrow().contains(&(Door::Http, FrontEvent::Stalled)));
+}
+
+#[tokio::test]
+async fn the_host_and_the_framing_are_certain() {
+    let service = Fake::new();
+    let put = "PUT /v1/kv/b/k HTTP/1.1\r\n";
+    for (lines, status) in [
+        ("host: evil.example\r\ncontent-length: 1\r\n\r\nx", 421),
+        ("host: 127.0.0.1:7101\r\ncontent-length: 1\r\nconnection: close\r\n\r\nx", 204),
+        ("host: a\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    ] {
+        let output = raw(&service, format!("{put}{lines}").as_bytes()).await;
+        assert_eq!(take_apart(&output).status, status, "{lines}");
+    }
+    assert_eq!(service.log.borrow().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -117,6 +117,28 @@ async fn a_client_that_does_not_read_is_not_read_from_and_then_cut_off() {
     assert!(service.events.borrow().contains(&(Door::Resp, FrontEvent::Stalled)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_request_that_does_not_arrive_whole_ends_in_time_and_an_idle_client_stays() {
+    let service = Fake::new();
+    for half in ["*2\r\n$3\r\nGET\r\n$10\r\nabc", "PIN", "PING\r\n*1"] {
+        let got = converse(&service, async |mut stream| {
+            stream.write_all(half.as_bytes()).await.unwrap();
+            let mut output = String::new();
+            stream.read_to_string(&mut output).await.unwrap();
+            output
+        });
+        assert!(got.await.ends_with("-ERR the request did not arrive whole within 30 s\r\n"), "{half}");
+    }
+    converse(&service, async |mut stream| {
+        tokio::time::sleep(HANG / 2 + Duration::from_secs(1)).await;
+        stream.write_all(b"PING\r\n").await.unwrap();
+        let mut pong = [0; 7];
+        stream.read_exact(&mut pong).await.unwrap();
+    })
+    .await;
+    assert!(service.events.borrow().contains(&(Door::Resp, FrontEvent::Stalled)));
+}
+
 #[tokio::test]
 async fn requests_in_flight_are_bounded() {
     let limits = FrontLimits { max_pipeline: 10, ..FrontLimits::default() };
@@ -164,7 +186,8 @@ async fn a_stop_finishes_what_is_in_flight_and_takes_no_more() {
     service.held.set(true);
     let (mut near, far) = duplex(PIPE);
     let (node, shutdown) = running();
-    let server = connection::serve(far, session(), Rc::clone(&service), service.limits(), shutdown);
+    let server =
+        connection::serve(far, session(), Rc::clone(&service), service.limits(), (Place::alone(), shutdown));
     let client = async {
         near.write_all(b"SET a 1\r\n").await.unwrap();
         until(|| !service.waiting.borrow().is_empty()).await;

@@ -174,7 +174,8 @@ async fn what_was_taken_has_its_turn_when_nobody_is_left_to_hear() {
     service.held.set(true);
     let (mut near, far) = duplex(PIPE);
     let (_node, shutdown) = running();
-    let server = connection::serve(far, session(), Rc::clone(&service), service.limits(), shutdown);
+    let server =
+        connection::serve(far, session(), Rc::clone(&service), service.limits(), (Place::alone(), shutdown));
     let client = async {
         near.write_all(b"set k 1\nset k 2\nset k 3\n").await.unwrap();
         until_waiting(&service).await;
