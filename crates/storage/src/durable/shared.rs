@@ -12,6 +12,7 @@ use crate::range_tombstones::RangeTombstones;
 const OPEN_FILES: usize = 256;
 
 /// Shared by all trees.
+#[derive(Clone)]
 pub(super) struct Shared {
     pub(super) cache: Arc<Cache>,
     pub(super) files: Arc<DescriptorTable>,
