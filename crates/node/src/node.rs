@@ -111,8 +111,8 @@ impl Node {
             }
             Event::Scanned(ScanId::Export(handle), page) => self.exported(handle, page, out),
             Event::Committed(id, result) => self.committed(now, id, result, out),
-            Event::DiskPressure(on) => self.shard(now, shard::Event::DiskPressure(on), out),
-            Event::Damaged(ranges) => self.shard(now, shard::Event::Damaged(ranges), out),
+            Event::Disk(disk) => self.shard(now, shard::Event::Disk(disk), out),
+            Event::Damaged(ranges, number) => self.shard(now, shard::Event::Damaged(ranges, number), out),
             Event::GenerationRaised(generation) => {
                 self.shard(now, shard::Event::GenerationRaised(generation), out);
                 self.control(now, control::Event::GenerationRaised(generation), out);
@@ -169,6 +169,12 @@ impl Node {
             Phase::Running => None,
             Phase::Draining | Phase::Sealing | Phase::Stopped => Some("the node is stopping".into()),
         }
+    }
+
+    /// Why clients had better go elsewhere: it does not serve, or its disk does not answer.
+    pub fn unfit(&self) -> Option<String> {
+        let stalled = || "the disk of this node does not answer: a sync has been under way for more than 5 s";
+        self.unready().or_else(|| self.data_plane().pressure.disk.is_stalled.then(|| stalled().into()))
     }
 
     fn not_serving(&self) -> Option<Failure> {

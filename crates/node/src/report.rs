@@ -82,7 +82,7 @@ impl Node {
         let shard = self.data_plane();
         Report {
             status: self.status(now),
-            unready: self.unready(),
+            unready: self.unfit(),
             layout: self.view().layout().cloned(),
             counters: self.counters(),
             in_flight: shard.under_way(),

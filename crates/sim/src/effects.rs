@@ -48,6 +48,8 @@ impl World {
                 self.hosts[node].config.generation = generation;
                 events.push_back(Event::GenerationRaised(generation));
             }
+            // The disk in memory damages single rows: nothing has to be mended.
+            Effect::DamageNoted(_) => {}
             Effect::Drained => self.stopped(node),
             Effect::Log(log) => self.log(node, log),
         }
