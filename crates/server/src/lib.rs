@@ -23,6 +23,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod disk_space;
+mod disk_watch;
 pub mod error;
 pub mod home;
 pub mod losses;

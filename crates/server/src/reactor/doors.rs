@@ -38,7 +38,7 @@ impl KvService for Reactor {
     }
 
     fn ready(&self) -> Result<(), String> {
-        self.node.borrow().unready().map_or(Ok(()), Err)
+        self.node.borrow().unfit().map_or(Ok(()), Err)
     }
 
     fn status(&self) -> serde_json::Value {
