@@ -7,6 +7,7 @@
 //! made again on the new one ([`super::trees::Trees::get`]).
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 
 use lsm_tree::{AbstractTree, Error, InternalValue, Table};
@@ -40,8 +41,17 @@ impl Tree {
         let alone = self.alone_with_files();
         let entry = |table: &Table| Entry::new(table.id(), table.checksum().into_u128());
         let places = |old| exchanges.get(&old).map(|fresh| fresh.iter().map(entry).collect());
-        manifest::rewrite(self.path(), places)?;
-        let found = self.config().open()?;
+        let former = manifest::rewrite(self.path(), places)?;
+        // Another table may be damaged so that it cannot be opened: then everything stays as it was.
+        let open = || self.config().open();
+        let found = catch_unwind(AssertUnwindSafe(open)).unwrap_or(Err(Error::Unrecoverable));
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                former.restore(self.path())?;
+                return Err(error);
+            }
+        };
         let before = self.tree.current_version();
         let version = found.get_version_history_lock().latest_version();
         self.tree.get_version_history_lock().replace_latest_version(version);

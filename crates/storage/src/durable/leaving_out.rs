@@ -83,7 +83,7 @@ impl LeaveOut {
         sync_directory(self.dir.parent().unwrap_or(&self.dir))?;
         sync_directory(&self.dir.join("tables"))?;
         let is_out = |number| self.tables.iter().any(|table| table.number == number);
-        manifest::rewrite(&self.dir, |number| is_out(number).then(Vec::new))
+        manifest::rewrite(&self.dir, |number| is_out(number).then(Vec::new)).map(drop)
     }
 }
 

@@ -68,8 +68,9 @@ pub(super) fn levels(dir: &Path) -> io::Result<Levels> {
 
 /// Puts another version in force, durably, in which `exchange` names the tables that take the place of one, if it is to be
 /// replaced. They must have no other keys than it had. Afterwards the manifest on disk is another than the one that the
-/// library has in memory; after an error it may be.
-pub(super) fn rewrite(dir: &Path, exchange: impl Fn(u64) -> Option<Vec<Entry>>) -> io::Result<()> {
+/// library has in memory; after an error it may be. Gives a way back, as long as nobody has opened the tree.
+pub(super) fn rewrite(dir: &Path, exchange: impl Fn(u64) -> Option<Vec<Entry>>) -> io::Result<Former> {
+    let former = Former { current: fs::read(dir.join("current"))? };
     let number = in_force(dir)?;
     let bytes = fs::read(dir.join(format!("v{number}")))?;
     let mut levels = decode(section(&bytes, TABLES)?)?;
@@ -80,16 +81,39 @@ pub(super) fn rewrite(dir: &Path, exchange: impl Fn(u64) -> Option<Vec<Entry>>) 
     levels.iter_mut().for_each(|runs| runs.retain(|run| !run.is_empty()));
     let fresh = archive(&bytes, &encode(&levels))?;
     let next = number + 1;
-    let (version, unfinished) = (dir.join(format!("v{next}")), dir.join("current.new"));
+    let version = dir.join(format!("v{next}"));
     let mut current = Vec::from(next.to_le_bytes());
     current.extend(xxh3_128(&fresh).to_le_bytes());
     current.push(0);
-    let written = write_synced(&version, &fresh).and_then(|()| write_synced(&unfinished, &current));
-    if written.is_err() {
-        let _ = (fs::remove_file(&version), fs::remove_file(&unfinished));
+    let written = write_synced(&version, &fresh).and_then(|()| sync_directory(dir));
+    if let Err(error) = written.and_then(|()| put_in_force(dir, &current)) {
+        // Unless it came as far as to be in force.
+        if in_force(dir).is_ok_and(|in_force| in_force == number) {
+            let _ = fs::remove_file(&version);
+        }
+        return Err(error);
     }
-    written?;
-    sync_directory(dir)?;
+    Ok(former)
+}
+
+/// The version that was in force before.
+pub(super) struct Former {
+    current: Vec<u8>,
+}
+
+impl Former {
+    /// Puts it in force again, in the tree in `dir`.
+    pub(super) fn restore(&self, dir: &Path) -> io::Result<()> {
+        put_in_force(dir, &self.current)
+    }
+}
+
+fn put_in_force(dir: &Path, current: &[u8]) -> io::Result<()> {
+    let unfinished = dir.join("current.new");
+    if let Err(error) = write_synced(&unfinished, current) {
+        let _ = fs::remove_file(&unfinished);
+        return Err(error);
+    }
     fs::rename(&unfinished, dir.join("current"))?;
     sync_directory(dir)
 }

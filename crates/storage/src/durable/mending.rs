@@ -144,7 +144,7 @@ fn mend(store: &Store, tree: &Tree, table: &Table, noted: &[RowRange]) -> Result
 fn write_anew(tree: &Tree, table: &Table) -> Result<(Vec<Table>, Vec<RowRange>), StorageError> {
     let mut reader = Reader::of(table, tree.namespace);
     let made = tree.make_for_exchange(reader.by_ref().map(Ok));
-    let fresh = made.map_err(|error| failure::of_write(&error))?;
+    let fresh = made.map_err(|error| for_later(tree, failure::of_write(&error)))?;
     match reader.finish() {
         Ok(lost) => Ok((fresh, lost)),
         Err(error) => {
@@ -171,11 +171,23 @@ pub(super) fn after_failure(
     fresh: &[Table],
     error: StorageError,
 ) -> StorageError {
-    if tree.is_in_force() {
-        remove(tree, fresh);
-        return error;
+    if !tree.is_in_force() {
+        return store.poison.put(error);
     }
-    store.poison.put(error)
+    remove(tree, fresh);
+    if !error.is_for_later() {
+        // It may be another table that stands in the way.
+        store.casualties.suspect_tree(tree.namespace);
+    }
+    for_later(tree, error)
+}
+
+/// No table in force was touched: another try may do.
+fn for_later(tree: &Tree, error: StorageError) -> StorageError {
+    match error {
+        error if error.is_for_later() => error,
+        error => StorageError::ReadFailed { path: tree.path().into(), cause: error.to_string() },
+    }
 }
 
 /// Removes tables that were made in vain.
