@@ -127,6 +127,7 @@ impl Trio {
             | Effect::RespondLocal(..)
             | Effect::Connect(..)
             | Effect::Disconnect(_)
+            | Effect::DamageNoted(_)
             | Effect::Log(_) => return Ok(()),
         };
         self.events.push_back((index, event));

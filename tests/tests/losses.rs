@@ -385,6 +385,9 @@ fn a_full_disk_takes_deletes_and_no_values_until_there_is_room() {
     let mut world = cluster(QUICK);
     put(&mut world, 0, "k", "before", 3).unwrap();
     world.fill(0, true, false);
+    put(&mut world, 0, "k", "passed on to an owner with room", 2).unwrap();
+    assert_eq!(world.node(0).unwrap().counters().shard.refused_disk_full, 1, "its own copy");
+    (1..3).for_each(|node| world.fill(node, true, false));
     let failure = put(&mut world, 0, "k", "no", 1).unwrap_err();
     assert_eq!((failure.kind, failure.outcome), (FailureKind::DiskFull, Outcome::NotApplied));
     assert!(
@@ -394,6 +397,7 @@ fn a_full_disk_takes_deletes_and_no_values_until_there_is_room() {
     let status = world.node(0).unwrap().status(world.now_at(0));
     assert!(status.storage.disk_full && status.alarms.iter().any(|alarm| alarm.contains("nearly full")));
 
+    (1..3).for_each(|node| world.fill(node, false, false));
     put(&mut world, 1, "k", "two others", 2).unwrap();
     delete(&mut world, 0, "k", 3);
     assert_eq!(get(&mut world, 0, "k", 1).unwrap(), Vec::<Bytes>::new());
@@ -413,6 +417,29 @@ fn a_full_disk_takes_deletes_and_no_values_until_there_is_room() {
     let status = world.node(0).unwrap().status(world.now_at(0));
     assert!(!status.storage.disk_full && status.alarms.is_empty(), "{:?}", status.alarms);
     assert_eq!(world.node(0).unwrap().counters().vnodes.conflicts, 0);
+}
+
+#[test]
+fn a_node_whose_disk_hangs_says_so_and_has_writes_done_by_others() {
+    let mut world = cluster(QUICK);
+    put(&mut world, 0, "k", "before", 3).unwrap();
+    world.stall(0, true);
+    put(&mut world, 0, "k", "by another", 2).unwrap();
+    delete(&mut world, 0, "l", 2);
+    assert_eq!(get(&mut world, 0, "k", 2).unwrap(), ["by another"]);
+    let node = world.node(0).unwrap();
+    assert!(node.unready().is_none() && node.unfit().unwrap().contains("does not answer"));
+    let status = node.status(world.now_at(0));
+    assert!(
+        status.storage.disk_stalled && status.alarms.iter().any(|alarm| alarm.contains("does not answer"))
+    );
+    (1..3).for_each(|node| world.stall(node, true));
+    let failure = put(&mut world, 0, "k", "no", 1).unwrap_err();
+    assert_eq!((failure.kind, failure.outcome), (FailureKind::NotReady, Outcome::NotApplied));
+    (0..3).for_each(|node| world.stall(node, false));
+    put(&mut world, 0, "k", "after", 3).unwrap();
+    let node = world.node(0).unwrap();
+    assert!(node.unfit().is_none() && node.status(world.now_at(0)).alarms.is_empty());
 }
 
 #[test]

@@ -35,7 +35,7 @@ const CRATES: &[Crate] = &[
     pure("causality", "types", &[]),
     pure("ring", "types", &[]),
     // It owns files, and says so when they fail.
-    pure("storage", "types", &["lsm-tree", "rustix", "tracing"]),
+    pure("storage", "types", &["lsm-tree", "rustix", "sfa", "tracing"]),
     pure("wire", "types causality ring", &[]),
     // Carries layouts as blobs with a version: it does not know the ring.
     pure("gossip", "types wire", &[]),

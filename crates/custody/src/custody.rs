@@ -45,6 +45,8 @@ pub(crate) struct Row {
     pub(crate) again: Instant,
     /// The generation to take once all that is lost is written down.
     pub(crate) raise: Option<Generation>,
+    /// To be answered once all that is lost is written down.
+    pub(crate) note: Option<u64>,
 }
 
 /// How it stands with a partition.
@@ -100,6 +102,7 @@ impl Custody {
             }
             Event::LaterLife(generation) => self.lose_everything(generation, out),
             Event::Damaged(ranges) => self.damaged(&ranges, out),
+            Event::Note(number) => self.row.note = Some(number),
             Event::Joined(partition, since) => {
                 let why = "it came with a layout, and is being pulled from its owners before";
                 self.doubt(partition, Unsure { since, ..Unsure::new(why, Held::Part, true) }, out);
@@ -285,6 +288,9 @@ impl Custody {
         // Found before anything is pulled, it is known in time; later, what was pulled before does not count.
         if known.is_none_or(|unsure| !unsure.synced || unsure.has_begun_to_pull()) {
             self.doubt(partition, Unsure::new("stored records are damaged", Held::Part, true), out);
+        } else {
+            // With the rows goes what the present name has minted for them since it was taken.
+            out.push(Effect::Retire(partition));
         }
         if let Some(unsure) = self.partitions.get_mut(&partition) {
             unsure.remember(range.clone());

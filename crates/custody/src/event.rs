@@ -59,8 +59,10 @@ pub enum Event {
     /// Other members know a later generation of this node: its disk is one from before that. The generation is taken
     /// once all that is lost is written down.
     LaterLife(Generation),
-    /// Rows that could not be read, and were not given up as they are.
+    /// Rows that could not be read.
     Damaged(Vec<RowRange>),
+    /// All that was found damaged so far was told: under this number it is said when that is written down.
+    Note(u64),
     /// The partition came with a layout: all that was acked before is pulled from owners that have fenced off all
     /// layouts below that version. Said after that layout, and again after each start, until the partition was trusted:
     /// the row on disk does not tell the version.
@@ -78,7 +80,7 @@ pub enum Event {
         /// The source took no write under a layout below this one any more, when it showed its first page.
         fence: LayoutVersion,
     },
-    /// The answer to [`Effect::Discard`]: whether the row is gone, or turned out to be whole.
+    /// The answer to [`Effect::Discard`]: whether the rows are gone, or turned out to be whole.
     GaveUp(PartitionId, Ticket, bool),
     /// The answer to [`Effect::Store`].
     Stored(Ticket, bool),
@@ -110,6 +112,8 @@ pub enum Effect {
     Discard(PartitionId, Ticket, RowRange),
     /// Write down what may be lost, durably.
     Store(Ticket, Losses),
+    /// The damage told before that [`Event::Note`] is written down, durably, as far as it concerns this node.
+    Noted(u64),
     /// All that is lost is written down: the generation may be taken.
     Raise(Generation),
     /// The partition is whole, durably: nothing of it is pulled any more.

@@ -196,6 +196,7 @@ impl Custody {
             out.push(Effect::Store(ticket, lost.join(&self.unplaced)));
         }
         if self.row.storing.is_none() && (!self.row.is_stale || bits.is_none()) {
+            out.extend(self.row.note.take().map(Effect::Noted));
             out.extend(self.row.raise.take().map(Effect::Raise));
         }
     }

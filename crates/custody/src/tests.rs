@@ -127,6 +127,7 @@ impl Story {
             Effect::Retire(_) => return,
             Effect::Doubt(partition, held) => format!("doubt {partition}: {held:?}"),
             Effect::Pull(partition) => format!("pull {partition}"),
+            Effect::Noted(number) => format!("noted {number}"),
             Effect::Raise(generation) => format!("raise {}", generation.0),
             Effect::Trust(partition) => format!("trust {partition}"),
             Effect::Leave(partition) => format!("leave {partition}"),

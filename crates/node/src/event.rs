@@ -11,6 +11,8 @@ use starling_wire::hello::NodeHello;
 use starling_wire::local::{LocalAsk, LocalPage};
 use starling_wire::{Class, Envelope, Failure, KvReply, KvRequest};
 
+use crate::disk::Disk;
+
 /// The shell's number for a client that waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyHandle(pub u64);
@@ -68,11 +70,11 @@ pub enum Event {
     Scanned(ScanId, Result<Page, String>),
     /// The answer to [`Effect::Commit`].
     Committed(CommitId, Result<(), CommitFailure>),
-    /// The volume has less room than its reserve, or has enough again.
-    DiskPressure(bool),
+    /// The disk is in another state than before.
+    Disk(Disk),
     /// Data rows from one key on, up to another or the end, were found to be unreadable by a read that no request
-    /// needed.
-    Damaged(Vec<RowRange>),
+    /// needed. The store keeps what can be read of them as it is until [`Effect::DamageNoted`] of that number.
+    Damaged(Vec<RowRange>, u64),
     /// The answer to [`Effect::RaiseGeneration`], once it is durable.
     GenerationRaised(Generation),
     /// [`crate::Node::next_deadline`] has come.
@@ -118,6 +120,8 @@ pub enum Effect {
     Connect(SocketAddr, Option<NodeId>),
     /// Close what connects to a node, losing what is under way: it leads to a process that is gone.
     Disconnect(NodeId),
+    /// The damage that was told up to this number is durably noted: its rows may be absent from now on.
+    DamageNoted(u64),
     /// Make this the durable count of this node's starts: other members know it under a higher one than it had.
     RaiseGeneration(Generation),
     /// Everything is finished and on disk: the process may exit.

@@ -27,6 +27,7 @@ pub mod boot;
 pub mod buckets;
 mod change;
 pub mod control;
+pub mod disk;
 pub mod event;
 pub mod explain;
 pub mod founding;
@@ -40,6 +41,7 @@ pub mod view;
 pub mod wall;
 
 pub use boot::{Boot, Config};
+pub use disk::{Disk, Lack, Room};
 pub use event::{CommitId, Effect, Event, Log, ReplyHandle, ScanId};
 pub use node::Node;
 pub use report::Report;

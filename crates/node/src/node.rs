@@ -112,8 +112,8 @@ impl Node {
             }
             Event::Scanned(ScanId::Export(handle), page) => self.exported(handle, page, out),
             Event::Committed(id, result) => self.committed(now, id, result, out),
-            Event::DiskPressure(on) => self.shard(now, shard::Event::DiskPressure(on), out),
-            Event::Damaged(ranges) => self.shard(now, shard::Event::Damaged(ranges), out),
+            Event::Disk(disk) => self.shard(now, shard::Event::Disk(disk), out),
+            Event::Damaged(ranges, number) => self.shard(now, shard::Event::Damaged(ranges, number), out),
             Event::GenerationRaised(generation) => {
                 self.shard(now, shard::Event::GenerationRaised(generation), out);
                 self.control(now, control::Event::GenerationRaised(generation), out);
@@ -174,10 +174,13 @@ impl Node {
         }
     }
 
-    /// Why a client had better ask another node: this one takes no requests, or most of them would fail.
+    /// Why a client had better ask another node: this one takes no requests, its disk does not answer, or most requests
+    /// would fail.
     pub fn unfit(&self) -> Option<String> {
+        let stalled = || "the disk of this node does not answer: a sync has been under way for more than 5 s";
         let lost = || Some(self.quorums()).filter(Quorums::is_lost).and_then(|quorums| quorums.complaint());
-        self.unready().or_else(lost)
+        let of_disk = || self.data_plane().pressure.disk.is_stalled.then(|| stalled().into());
+        self.unready().or_else(of_disk).or_else(lost)
     }
 
     /// Whether keys can be served from here.

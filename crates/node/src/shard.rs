@@ -43,6 +43,7 @@ use self::turn::phrase;
 pub(crate) use self::turn::{Ask, Route, Turn};
 use crate::boot::{Boot, Config};
 use crate::change::Change;
+use crate::disk::Disk;
 use crate::event::{CommitId, Effect, ReplyHandle, ScanId};
 use crate::view::View;
 
@@ -85,9 +86,9 @@ pub(crate) enum Event {
     /// The answer to the commit of what may be lost.
     LossesStored(u64, Result<(), CommitFailure>),
     /// Data rows were found to be unreadable.
-    Damaged(Vec<RowRange>),
-    /// The volume has less room than its reserve, or has enough again.
-    DiskPressure(bool),
+    Damaged(Vec<RowRange>, u64),
+    /// The disk is in another state than before.
+    Disk(Disk),
     /// A later count of this node's starts is durable.
     GenerationRaised(Generation),
     /// The control plane says what changed.
@@ -128,7 +129,7 @@ impl Shard {
             requests: Requests::new(config),
             counters: Counters::default(),
             pressure: Pressure {
-                disk_full: false,
+                disk: Disk::default(),
                 max_value: config.max_value,
                 max_staged: config.max_in_flight_bytes,
             },
@@ -169,8 +170,11 @@ impl Shard {
             Event::LossesStored(serial, result) => {
                 self.custody_event(turn, custody::Event::Stored(Ticket(serial), result.is_ok()));
             }
-            Event::Damaged(ranges) => self.rows_damaged(turn, &ranges),
-            Event::DiskPressure(on) => self.disk_pressure(on, turn.out),
+            Event::Damaged(ranges, number) => {
+                self.rows_damaged(turn, ranges);
+                self.custody_event(turn, custody::Event::Note(number));
+            }
+            Event::Disk(disk) => self.disk_is(disk, turn.out),
             Event::GenerationRaised(generation) => self.requests.renumber(self.me, generation),
             Event::Changed(change) => self.changed(turn, change),
             Event::Drain => self.sweep_event(turn, antientropy::Event::Stop),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use starling_types::Now;
 
+use crate::disk::Room;
 use crate::health::{Quorums, broken_links};
 use crate::node::{ClockStatus, Node, Phase};
 
@@ -71,8 +72,12 @@ pub struct Hints {
 /// How a node's disk is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Storage {
-    /// There is less room on the volume than its reserve: new values are refused.
+    /// New values are refused for want of room.
     pub disk_full: bool,
+    /// They will be soon.
+    pub disk_low: bool,
+    /// A sync does not end: writes are refused here.
+    pub disk_stalled: bool,
     /// Partitions that may have lost records: until other owners' are here they are not vouched for.
     pub suspect_partitions: usize,
     /// Why, each reason once.
@@ -120,7 +125,9 @@ impl Node {
             hints,
             repair: shard.repair(hints.count),
             storage: Storage {
-                disk_full: shard.pressure.disk_full,
+                disk_full: shard.pressure.disk.is_full(),
+                disk_low: shard.pressure.disk.room == Room::Low,
+                disk_stalled: shard.pressure.disk.is_stalled,
                 suspect_partitions: shard.custody.count(),
                 suspect_because: shard.custody.reasons().into_iter().map(str::to_owned).collect(),
                 losses_to_accept: shard.custody.short(),
@@ -173,13 +180,7 @@ impl Node {
 
     fn alarms(&self, now: Now) -> Vec<String> {
         let mut alarms = self.clock_alarms(now);
-        if self.data_plane().pressure.disk_full {
-            alarms.push(
-                "the disk is nearly full: new values are refused; free space on the data volume, or delete what is \
-                 not needed"
-                    .into(),
-            );
-        }
+        alarms.extend(self.data_plane().pressure.disk.alarms());
         alarms.extend(self.quorums().complaint());
         alarms.extend(self.control_plane().rivals(now.instant));
         alarms.extend(broken_links(self.control_plane(), now.instant));

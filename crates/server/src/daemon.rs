@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::descriptors::{self, Shares};
 use crate::disk_space::DiskSpace;
+use crate::disk_watch;
 use crate::error::StartError;
 use crate::home::{Drawn, Home, Inhabitant, StoreState};
 use crate::losses::{self, Past};
@@ -46,8 +47,6 @@ const ANSWERS_AT_ONCE: usize = 64;
 const PEER_CONNECTIONS: usize = 2_048;
 /// Histograms are folded this often.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// The volume's free space is looked at this often.
-const DISK_LOOK: Duration = Duration::from_secs(1);
 
 /// A running node. Lives on one thread, inside a `LocalSet`.
 pub struct Daemon {
@@ -78,7 +77,11 @@ impl Daemon {
         let http = listen("http", settings.listen.http).await?;
         let quic = quic_addresses(&settings)?;
         let telemetry = Telemetry::install();
-        let space = DiskSpace::new(settings.node.data.clone(), settings.storage.disk_reserve);
+        let space = DiskSpace::new(
+            settings.node.data.clone(),
+            settings.storage.disk_reserve,
+            settings.storage.engine(),
+        );
         let (home, engine, past) = open(&settings, shares, &mut rng)?;
         let shared = between(engine.clone());
         let credentials = credentials(&settings, &home)?;
@@ -134,7 +137,7 @@ impl Daemon {
         spawn_local(reactor.clone().run_pulse());
         spawn_local(seeds::keep_looking_up(reactor.clone(), seeds, found));
         spawn_local(upkeep(reactor.clone()));
-        spawn_local(watch_disk(space, reactor.clone(), engine.clone()));
+        spawn_local(disk_watch::keep(space, reactor.clone(), engine.clone()));
         let disk = reactor.clone();
         spawn_local(async move {
             let mut batch = Vec::new();
@@ -192,32 +195,6 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.doors.iter().for_each(tokio::task::JoinHandle::abort);
-    }
-}
-
-/// Looks at the volume and the store, for ever: a node that is only read would not notice that work in the background
-/// failed. A volume that cannot be looked at is left alone: commits find out.
-async fn watch_disk(mut volume: DiskSpace, reactor: Rc<Reactor>, engine: Arc<DurableEngine>) {
-    let mut every = tokio::time::interval(DISK_LOOK);
-    let mut was_full = false;
-    loop {
-        every.tick().await;
-        if let Some(failure) = engine.failure() {
-            reactor.store_failed(&failure);
-        }
-        let damage = engine.take_damage();
-        if !damage.is_empty() {
-            reactor.damaged(damage);
-        }
-        match volume.look() {
-            Ok(space) => {
-                metrics::space(space);
-                if std::mem::replace(&mut was_full, space.is_full) != space.is_full {
-                    reactor.disk_pressure(space.is_full);
-                }
-            }
-            Err(error) => tracing::debug!(%error, "the volume of the data directory cannot be looked at"),
-        }
     }
 }
 

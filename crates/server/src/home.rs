@@ -217,8 +217,15 @@ impl Home {
         let fresh = self.path.join("node.json.new");
         let io = |source| HomeError::Io { path: file.clone(), source };
         let json = serde_json::to_vec_pretty(&self.inhabitant).map_err(|e| io(e.into()))?;
-        let mut out = File::create(&fresh).map_err(io)?;
-        out.write_all(&json).and_then(|()| out.sync_all()).map_err(io)?;
+        let made =
+            File::create(&fresh).and_then(|mut out| out.write_all(&json).and_then(|()| out.sync_all()));
+        match made {
+            Err(error) if error.kind() == ErrorKind::StorageFull && file.exists() => {
+                let _ = fs::remove_file(&fresh);
+                return overwrite(&file, &json).map_err(io);
+            }
+            made => made.map_err(io)?,
+        }
         fs::rename(&fresh, &file).map_err(io)?;
         File::open(&self.path).and_then(|dir| dir.sync_all()).map_err(io)
     }
@@ -231,6 +238,15 @@ pub struct Drawn {
     pub node: NodeId,
     /// Tells this start from one of a copy of the directory.
     pub start: u32,
+}
+
+/// On a volume without a free byte there is no other way. A file this small lies in one sector, which a disk writes whole
+/// or not at all.
+fn overwrite(file: &Path, json: &[u8]) -> std::io::Result<()> {
+    let mut out = File::options().write(true).open(file)?;
+    out.write_all(json)?;
+    out.set_len(json.len() as u64)?;
+    out.sync_all()
 }
 
 /// The store's own evidence, before a node takes the directory.

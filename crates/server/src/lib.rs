@@ -26,6 +26,7 @@ pub mod config;
 pub mod daemon;
 pub mod descriptors;
 pub mod disk_space;
+mod disk_watch;
 pub mod error;
 pub mod home;
 pub mod host;

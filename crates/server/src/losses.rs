@@ -11,7 +11,10 @@ use std::fs;
 
 use bytes::Bytes;
 use starling_node::{Boot, Losses};
-use starling_storage::{Batch, Durability, DurableEngine, Engine, ScanLimit, StorageError, SyncMode};
+use starling_storage::{
+    Batch, Durability, DurableEngine, Engine, OpenReport, ScanLimit, StorageError, SyncMode,
+};
+use starling_types::Token;
 use starling_types::row::{RowRange, Space};
 use starling_vnode::rows::META_CLEAN_STOP;
 
@@ -39,10 +42,27 @@ pub fn boot(engine: &DurableEngine, past: &Past) -> Result<Boot, StartError> {
     let same_system = rows.iter().any(|(key, value)| key == META_SYSTEM && Some(value) == system.as_ref());
     let went_down = past.has_rows && !was_clean && !same_system;
     let unsynced = if went_down { unsynced(&rows, past.sync)? } else { Losses::NONE };
-    let has_lost_more = engine.report().has_losses() || past.is_copy;
-    let losses = if has_lost_more { Losses::everything().join(&unsynced) } else { unsynced };
+    let losses = lost(engine.report(), past.is_copy).join(&unsynced);
     note(engine, &losses, system)?;
     Ok(Boot::read(&meta_rows(engine)?, &losses)?)
+}
+
+/// The losses that the store knows of.
+fn lost(report: &OpenReport, is_copy: bool) -> Losses {
+    if report.may_have_lost_anything() || is_copy {
+        return Losses::everything();
+    }
+    let token = |key: &[u8]| {
+        let mut bytes = [0; 8];
+        let known = key.len().min(8);
+        bytes[..known].copy_from_slice(&key[..known]);
+        u64::from_be_bytes(bytes)
+    };
+    let tokens = report.lost_ranges.iter().map(|range| {
+        let last = range.end().map_or(u64::MAX, |end| token(end));
+        Token::from_bits(token(range.start()))..=Token::from_bits(last)
+    });
+    Losses { tokens: tokens.collect(), ..Losses::NONE }.join(&Losses::NONE)
 }
 
 /// The writes that the end of the machine may have taken: all buckets' newest where the node does not wait for the
@@ -109,6 +129,25 @@ mod tests {
             assert_eq!(engine.get(Space::Meta, META_CLEAN_STOP).unwrap(), None);
         }
         row.is_some()
+    }
+
+    #[test]
+    fn what_went_with_a_table_is_lost_where_its_rows_lay_and_nowhere_else() {
+        let range = RowRange::new(
+            [&7u64.to_be_bytes()[..], b"rest"].concat(),
+            Some(9u64.to_be_bytes().to_vec().into()),
+        );
+        let report = OpenReport { lost_ranges: vec![range], ..OpenReport::default() };
+        let token = Token::from_bits;
+        let some = lost(&report, false);
+        assert!(some.touch(&(token(7)..=token(7))) && some.touch(&(token(9)..=token(10))));
+        assert!(!some.touch(&(token(0)..=token(6))) && !some.touch(&(token(10)..=token(u64::MAX))));
+        assert_eq!(lost(&report, true), Losses::everything());
+        let everything = OpenReport { lost_before: true, ..report };
+        assert_eq!(lost(&everything, false), Losses::everything());
+        assert!(lost(&OpenReport::default(), false).is_empty());
+        let all = OpenReport { lost_ranges: vec![RowRange::all()], ..OpenReport::default() };
+        assert_eq!(lost(&all, false), Losses::everything());
     }
 
     const NOTHING_NEW: Past = Past { has_rows: true, is_copy: false, sync: SyncMode::Always };

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Unit};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use starling_node::Report;
 use starling_node::report::Counters;
+use starling_node::{Disk, Report, Room};
 use starling_storage::{Group, Observer, Sizes};
 use starling_transport as transport;
 use starling_types::Outcome;
 use starling_wire::KvReply;
 
 use crate::clock::Clock;
-use crate::disk_space::Room;
+use crate::disk_space::Space;
 use crate::readers::Counts;
 
 mod reads;
@@ -84,7 +84,7 @@ declare! {
     BLOCK_CACHE "starling_block_cache_bytes" Gauge Bytes [] "Bytes of table blocks kept in memory for reads.";
     YOUNG_RUNS "starling_young_runs" Gauge Count [] "Runs of tables that no compaction has merged yet, of the tree with most; commits are slowed down from 20 on, and refused from 112 on.";
     SHORT_OF_SPACE "starling_tables_short_of_space" Gauge Count [] "1 while tables cannot be made or merged for want of space, when last tried.";
-    DAMAGED_TABLES "starling_damaged_tables" Gauge Count [] "Namespaces whose tables are damaged: they are rebuilt at the next start.";
+    DAMAGED_TABLES "starling_damaged_tables" Gauge Count [] "Tables that are damaged and not mended yet: what can be read of them is served.";
     UNREAD_TABLES "starling_unread_tables" Gauge Count [] "Tables that the disk did not give when they were last read from end to end: nothing in them is lost, and they are tried again.";
     READ_FAILURES "starling_store_read_failures_total" Counter Count [] "Reads of rows and ranges that the disk did not give: they are tried again, and nothing counts as lost.";
     RUINS "starling_ruins" Gauge Count [] "Damaged files and directories that were set aside in the data directory: for a person to look at and remove.";
@@ -94,7 +94,14 @@ declare! {
     POISONED "starling_storage_poisoned" Gauge Count [] "1 after a failed commit: the node is about to stop.";
     DISK "starling_disk_bytes" Gauge Bytes [] "Bytes of the store on disk.";
     DISK_FREE "starling_disk_free_bytes" Gauge Bytes [] "Bytes free on the volume of the data directory.";
-    DISK_FULL "starling_disk_full" Gauge Count [] "1 while less is free than storage.disk_reserve: new values are refused.";
+    DISK_TOTAL "starling_disk_total_bytes" Gauge Bytes [] "Bytes of the volume of the data directory.";
+    DISK_RESERVE "starling_disk_reserve_bytes" Gauge Bytes [] "Free bytes below which new values are refused.";
+    DISK_FREE_FILES "starling_disk_free_files" Gauge Count [] "Files (inodes) that can still be made on the volume; 0 where there is no limit.";
+    DISK_LOW "starling_disk_low" Gauge Count [] "1 while room gets short on the volume, in bytes or files: new values will be refused soon.";
+    DISK_FULL "starling_disk_full" Gauge Count [] "1 while new values are refused for want of room: of bytes, of files, or because the system refused a write.";
+    DISK_STALLED "starling_disk_stalled" Gauge Count [] "1 while a sync has been under way for more than 5 s: writes are refused here.";
+    SYNC_AGE "starling_sync_age_seconds" Gauge Seconds [] "How long the group of commits under way has waited for the disk; 0 if none is.";
+    DISK_FAILS_READS "starling_disk_fails_reads" Gauge Count [] "1 if the disk did not give something in the last two minutes.";
     UNFLUSHED "starling_unflushed_bytes" Gauge Bytes [] "Bytes of rows in memory that no table holds yet.";
     MEMBERS "starling_members" Gauge Count ["state"] "Members of the cluster as this node sees them (alive, suspect, dead, left).";
     READY "starling_ready" Gauge Count [] "1 while the node serves clients: it takes requests, and has a quorum for at least half of all partitions.";
@@ -326,9 +333,21 @@ pub fn door_error(door: &'static str, kind: &'static str) {
 }
 
 /// How full the volume is.
-pub fn space(space: Room) {
+pub fn space(space: Space) {
     gauge(DISK_FREE).set(space.free as f64);
-    gauge(DISK_FULL).set(f64::from(u8::from(space.is_full)));
+    gauge(DISK_TOTAL).set(space.total as f64);
+    gauge(DISK_RESERVE).set(space.reserve as f64);
+    gauge(DISK_FREE_FILES).set(space.free_files.unwrap_or_default() as f64);
+}
+
+/// How the disk is, and for how long the commits under way have waited for it.
+pub fn disk(stalled: Duration, disk: &Disk) {
+    let flag = |name, is_so| gauge(name).set(f64::from(u8::from(is_so)));
+    flag(DISK_LOW, disk.room == Room::Low);
+    flag(DISK_FULL, disk.is_full());
+    flag(DISK_STALLED, disk.is_stalled);
+    flag(DISK_FAILS_READS, disk.fails_reads);
+    gauge(SYNC_AGE).set(stalled.as_secs_f64());
 }
 
 /// The names of seeds were looked up again.

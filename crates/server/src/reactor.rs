@@ -4,6 +4,7 @@ mod disk;
 mod doors;
 mod peers;
 mod pulse;
+mod watch;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -17,7 +18,6 @@ use starling_node::{Effect, Event, Log, Node, ReplyHandle};
 use starling_storage::{Engine, StorageError};
 use starling_transport::{ClientId, Sent, Transport};
 use starling_types::hash::TokenMap;
-use starling_types::row::RowRange;
 use starling_types::{ExchangeId, Instant, Outcome, WallTime};
 use starling_wire::client::AdminReply;
 use starling_wire::local::LocalPage;
@@ -29,6 +29,7 @@ use crate::config::Settings;
 use crate::home::Home;
 use crate::metrics::{self, Telemetry};
 use crate::reactor::pulse::Pulse;
+use crate::reactor::watch::Watch;
 use crate::readers::{Readers, Scan};
 use crate::storage_executor::{Job, StorageExecutor};
 
@@ -58,6 +59,7 @@ pub struct Reactor {
     /// When the timer will fire; a turn that needs it earlier wakes it.
     timer: Cell<Option<Instant>>,
     pulse: Pulse,
+    watch: Watch,
     timer_changed: Notify,
     phase_changed: Notify,
     end: RefCell<Option<End>>,
@@ -152,6 +154,7 @@ impl Reactor {
             addresses: OnceCell::new(),
             timer: Cell::new(None),
             pulse: Pulse::default(),
+            watch: Watch::default(),
             timer_changed: Notify::new(),
             phase_changed: Notify::new(),
             end: RefCell::new(None),
@@ -255,6 +258,7 @@ impl Reactor {
                 Ok(()) => self.push(Event::GenerationRaised(generation)),
                 Err(error) => tracing::error!(%error, "the count of starts could not be raised"),
             },
+            Effect::DamageNoted(number) => self.watch.damage_noted(number),
             Effect::Drained => self.finish(End::Drained),
             Effect::Log(log) => self.log(&log),
         }
@@ -407,18 +411,6 @@ impl Reactor {
     pub(crate) fn store_failed(&self, error: &StorageError) {
         metrics::poisoned();
         self.finish(End::StorageFailed(error.to_string()));
-    }
-
-    /// The volume has less room than must be kept in reserve, or has enough again.
-    pub(crate) fn disk_pressure(&self, is_full: bool) {
-        self.push(Event::DiskPressure(is_full));
-        self.turn();
-    }
-
-    /// Data rows cannot be read, as a read that no request needed found.
-    pub(crate) fn damaged(&self, ranges: Vec<RowRange>) {
-        self.push(Event::Damaged(ranges));
-        self.turn();
     }
 
     /// Refuses new work and finishes what is under way.

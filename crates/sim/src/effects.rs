@@ -50,6 +50,8 @@ impl World {
                 (config.generation, config.lineage) = (generation, Lineage::since(generation));
                 events.push_back(Event::GenerationRaised(generation));
             }
+            // The disk in memory damages single rows: nothing has to be mended.
+            Effect::DamageNoted(_) => {}
             Effect::Drained => self.stopped(node),
             Effect::Log(log) => self.log(node, log),
         }

@@ -10,6 +10,7 @@ use starling_wire::KvRequest;
 use starling_wire::client::AdminRequest;
 
 use crate::disk::Order;
+use crate::losses::disk;
 use crate::sabotage::Sabotage;
 use crate::toll::Harm;
 use crate::troubles::Trouble;
@@ -83,7 +84,7 @@ impl World {
         self.troubles.end(node, Trouble::FailedDisk, self.now);
         let effects = self.hosts[node].start(self.seed, self.now, self.options.sabotage);
         self.recount(node);
-        let full = self.hosts[node].is_full.then_some(Event::DiskPressure(true));
+        let full = self.hosts[node].is_full.then_some(Event::Disk(disk(true)));
         self.turn(node, effects, full.into_iter().collect());
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use starling_node::event::CommitId;
 use starling_node::node::Phase;
-use starling_node::{Config, Event, Losses};
+use starling_node::{Config, Disk, Event, Losses, Room};
 use starling_storage::{CrashMode, Engine, ScanLimit};
 use starling_types::Generation;
 use starling_types::row::{RowRange, Space};
@@ -15,6 +15,11 @@ use crate::sabotage::Sabotage;
 use crate::toll::Harm;
 use crate::troubles::Trouble;
 use crate::world::{Happening, World};
+
+/// A disk with room, or without.
+pub(crate) fn disk(is_full: bool) -> Disk {
+    Disk { room: if is_full { Room::Full } else { Room::Enough }, ..Disk::default() }
+}
 
 impl World {
     /// Kills a node; its disk loses the newest commits, synced ones among them.
@@ -75,7 +80,7 @@ impl World {
         let engine = &self.hosts[node].disk.engine;
         let limit = ScanLimit { rows: usize::MAX, bytes: usize::MAX };
         let page = engine.scan(Space::Data, &RowRange::all(), limit).unwrap_or_default();
-        self.deliver(node, Event::Damaged(page.damaged));
+        self.deliver(node, Event::Damaged(page.damaged, 0));
     }
 
     /// A node's volume has less room than its reserve, or none at all, or enough again.
@@ -88,6 +93,11 @@ impl World {
         if std::mem::replace(&mut host.is_full, is_full) != is_full {
             self.after(Duration::ZERO, Happening::Pressure { node });
         }
+    }
+
+    /// A node is told that its disk does not answer, or does again. (The disk of the simulator goes on.)
+    pub fn stall(&mut self, node: usize, is_stalled: bool) {
+        self.deliver(node, Event::Disk(Disk { is_stalled, ..Disk::default() }));
     }
 
     /// Whether a node's volume has ever been full.

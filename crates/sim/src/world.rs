@@ -330,7 +330,7 @@ impl World {
             }
             Happening::Pressure { node } => {
                 let is_full = self.hosts[node].is_full;
-                self.deliver(node, Event::DiskPressure(is_full));
+                self.deliver(node, Event::Disk(crate::losses::disk(is_full)));
             }
             Happening::Dial { from, to, life } => self.dial(from, to, life),
             Happening::LinkLost { node, peer, connection } => self.link_lost(node, peer, connection),

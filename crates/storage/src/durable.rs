@@ -3,6 +3,7 @@
 //! A commit goes to the log, is made durable there, then becomes visible in a write buffer, then is answered. Write
 //! buffers become tables in the background, and the log in front of them is given back.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,17 +22,23 @@ use crate::marks::Marks;
 use starling_types::row::RowRange;
 
 mod backpressure;
+mod ballast;
 mod buffer;
+mod casualties;
 mod chores;
 mod damage;
 mod excavation;
+mod exchange;
 mod failure;
 mod found;
+mod garbage;
 mod headroom;
 mod health;
 mod inspect;
+mod leaving_out;
 mod making;
 mod manifest;
+mod mending;
 mod numbers;
 mod opening;
 mod options;
@@ -46,8 +53,10 @@ mod report;
 mod salvage;
 mod scrub;
 mod shared;
+mod shortage;
 mod snapshot;
 mod snapshots;
+mod stall;
 mod store;
 mod strangers;
 mod surroundings;
@@ -65,9 +74,12 @@ pub use inspect::inspect_log;
 pub use options::{Options, SyncMode};
 pub use report::OpenReport;
 pub use salvage::Salvage;
+pub use shortage::Supply;
 pub use surroundings::{OpenFiles, Surroundings};
 
 use backpressure::MAX_RUNS;
+use ballast::Ballast;
+use headroom::Volume;
 use numbers::view_after;
 use opening::{is_unread, open_trees};
 use pipeline::Pipeline;
@@ -120,6 +132,8 @@ impl DurableEngine {
             log.map_err(|error| StorageError::from(error).in_directory(dir, "log"))?;
         }
         directory.create()?;
+        let options = options.on_volume_of(Volume::of(dir).map_or(u64::MAX, |volume| volume.total));
+        Ballast::new(dir, &options).make_way();
         let lock = directory.lock()?;
         let number = match store()? {
             Some(number) => number,
@@ -128,6 +142,8 @@ impl DurableEngine {
         let (store, report) = recover(&directory, number, options, &surroundings)?;
         let store = Arc::new(store.observed_by(surroundings.observer));
         store.count_ruins();
+        store.examine_marked()?;
+        store.give_back_at_open();
         let thread_failed = StorageError::during("starting the threads of the store");
         let pipeline = Pipeline::start(&store).map_err(&thread_failed)?;
         let upkeep = Upkeep::start(&store).map_err(&thread_failed)?;
@@ -151,11 +167,12 @@ impl DurableEngine {
     /// If that cannot be written; the next open will tell of them again.
     pub fn acknowledge_losses(&self) -> Result<(), StorageError> {
         self.with_store(|store| {
-            store.marks().set_lost(false).map_err(StorageError::during("noting that losses are known"))
+            store.marks().set_found().map_err(StorageError::during("noting that losses are known"))
         })
     }
 
-    /// Has the tables of a namespace, in which something cannot be read, made anew when the store is next opened.
+    /// Has the tables of a namespace, in which something cannot be read, made anew when the store is next opened; where there
+    /// is no room for that, they are mended one by one while it is open.
     ///
     /// # Errors
     /// If that cannot be noted durably.
@@ -168,10 +185,37 @@ impl DurableEngine {
         })
     }
 
-    /// Ranges of data rows that scrubbing ([`Options::scrub_rate`]) could not read, since the last call: there may be rows in
-    /// them, or none.
+    /// Ranges of data rows in damaged tables that cannot be read, found since the last call: there may be rows in them, or
+    /// none. The tables are mended after [`DurableEngine::damage_noted`].
     pub fn take_damage(&self) -> Vec<RowRange> {
-        self.with_store(|store| Ok(store.scrubbed.take_found())).unwrap_or_default()
+        self.with_store(|store| Ok(store.casualties.tell())).unwrap_or_default()
+    }
+
+    /// The ranges given out by [`DurableEngine::take_damage`] so far are durably noted as lost: from now on the rows in
+    /// them may be absent, and what can be read of their tables takes the tables' places.
+    pub fn damage_noted(&self) {
+        let noted = self.with_store(|store| {
+            store.casualties.noted();
+            Ok(store.chores.want_compaction())
+        });
+        // A store that is closed or has failed mends nothing.
+        drop(noted);
+    }
+
+    /// How much room there is: where it gets short, space is given back that would have waited for more writes. To be told
+    /// now and then.
+    pub fn note_supply(&self, supply: Supply) {
+        // A store that is closed or has failed gives nothing back.
+        let _ = self.with_store(|store| {
+            store.note_supply(supply);
+            Ok(())
+        });
+    }
+
+    /// For how long the oldest group of commits has waited for the disk by now, by the observer's clock; none if none
+    /// waits.
+    pub fn stalled_for(&self) -> Option<std::time::Duration> {
+        self.with_store(|store| Ok(store.stall.age(store.observer.clock()))).ok().flatten()
     }
 
     /// Waits until everything in write buffers is in tables, and the log is as short as can be.
@@ -221,7 +265,13 @@ impl Engine for DurableEngine {
     }
 
     fn get(&self, namespace: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        self.with_store(|store| store.unread.note(store.trees.get(namespace, key)))
+        self.with_store(|store| {
+            let read = store.unread.note(store.trees.get(namespace, key));
+            if let Err(StorageError::Corrupt { .. }) = read {
+                store.suspect(namespace, key);
+            }
+            read
+        })
     }
 
     fn peek(&self, namespace: Space, key: &[u8]) -> Option<Result<Option<Bytes>, StorageError>> {
@@ -229,7 +279,11 @@ impl Engine for DurableEngine {
     }
 
     fn scan(&self, namespace: Space, range: &RowRange, limit: ScanLimit) -> Result<Page, StorageError> {
-        self.with_store(|store| store.unread.note_page(store.trees.now().scan(namespace, range, limit)))
+        self.with_store(|store| {
+            let page = store.unread.note_page(store.trees.scan(namespace, range, limit))?;
+            page.damaged.iter().for_each(|range| store.suspect(namespace, range.start()));
+            Ok(page)
+        })
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
@@ -290,7 +344,11 @@ fn recover(
     let in_meta = |error: LogError| StorageError::from(error).in_directory(directory.path(), "meta");
     let reading = surroundings.reading(&directory.meta());
     let mut marks = Marks::open(&directory.meta(), &reading).map_err(in_meta)?;
-    let mut report = OpenReport { lost_before: marks.facts().lost, ..OpenReport::default() };
+    let mut report = OpenReport {
+        lost_before: marks.facts().lost,
+        lost_ranges: marks.facts().lost_ranges.clone(),
+        ..OpenReport::default()
+    };
     let trees = open_trees(directory, options, surroundings, &mut marks, &mut report)?;
     let log_files = (surroundings.log_files)(&directory.log()).map_err(&failed)?;
     let meta_files = Arc::new(OsFiles::open(&directory.meta()).map_err(&failed)?);
@@ -298,7 +356,9 @@ fn recover(
     let persisted = trees.iter().map(Tree::persisted).max().unwrap_or_default();
     let known = log::Known { flushed: marks.flushed(), persisted, acknowledged };
     // Rows that a rebuild could not read may still be in the log, below those that it could.
-    let rebuilt: Vec<Space> = report.salvaged.iter().map(|(namespace, _)| *namespace).collect();
+    let rebuilt =
+        report.salvaged.iter().map(|(namespace, _)| *namespace).chain(report.left_out.iter().copied());
+    let rebuilt: BTreeSet<Space> = rebuilt.collect();
     let held = Space::ALL.map(|namespace| match rebuilt.contains(&namespace) {
         true => Sequence::default(),
         false => trees.of(namespace).persisted(),
@@ -314,6 +374,8 @@ fn recover(
     report.log = findings;
     if report.has_losses() {
         tracing::error!(%report, "the store has lost something");
+    }
+    if report.may_have_lost_anything() {
         marks.set_lost(true).map_err(&failed)?;
     }
     finish_rebuilds(&rebuilt, &trees, log.last(), &mut marks)?;
@@ -326,7 +388,7 @@ fn recover(
 /// Makes tables of the rows that the log gave back to rebuilt trees. They lie below what the tables hold: no later open
 /// would take them from the log.
 fn finish_rebuilds(
-    rebuilt: &[Space],
+    rebuilt: &BTreeSet<Space>,
     trees: &Trees,
     last: Sequence,
     marks: &mut Marks,
@@ -334,7 +396,11 @@ fn finish_rebuilds(
     for namespace in rebuilt {
         let tree = trees.of(*namespace);
         tree.seal()?;
-        tree.flush(view_after(last)).map_err(|error| failure::of_write(&error))?;
+        match tree.flush(view_after(last)).map_err(|error| failure::of_write(&error)) {
+            // It waits in memory. Should this process end before, they are lost, as the report says.
+            Ok(()) | Err(StorageError::NoSpace { .. }) => {}
+            Err(error) => return Err(error),
+        }
         marks.set_rebuilt(*namespace).map_err(StorageError::during("noting the rebuild of tables"))?;
     }
     Ok(())
@@ -350,7 +416,11 @@ fn replay(
     trees.buffers().apply(sequence, payload, |namespace| held[usize::from(namespace.code())] < sequence);
     for tree in trees.iter().filter(|tree| tree.is_to_be_sealed(false)) {
         tree.seal()?;
-        tree.flush(view_after(sequence)).map_err(|error| failure::of_write(&error))?;
+        match tree.flush(view_after(sequence)).map_err(|error| failure::of_write(&error)) {
+            // It waits in memory, of which it takes no more than the log has.
+            Ok(()) | Err(StorageError::NoSpace { .. }) => {}
+            Err(error) => return Err(error),
+        }
         if tree.published().l0_runs() >= MAX_RUNS {
             // A failure is met again in the background, where it is reported.
             let _ = tree.compact(view_after(sequence));

@@ -17,8 +17,8 @@ use starling_types::row::{CommitFailure, LoadFailure};
 pub enum StorageError {
     /// The volume is full. Nothing was written, and the store goes on: it takes writes again when there is room.
     #[error(
-        "the disk of the data directory is full ({cause}): nothing was written; free space or move the directory to a \
-         larger volume, the node needs no restart"
+        "the disk of the data directory is full ({cause}): nothing was written; make room on the volume or grow it; a node \
+         that runs goes on by itself"
     )]
     NoSpace {
         /// The system's words.

@@ -41,7 +41,8 @@ mod ruins;
 
 pub use batch::{Batch, Op};
 pub use durable::{
-    DurableEngine, Excavation, OpenReport, Options, Salvage, Surroundings, SyncMode, excavate, inspect_log,
+    DurableEngine, Excavation, OpenReport, Options, Salvage, Supply, Surroundings, SyncMode, excavate,
+    inspect_log,
 };
 pub use engine::{Done, Durability, Engine, ScanLimit, Sizes, Snapshot, Ticket};
 pub use error::StorageError;

@@ -5,6 +5,7 @@
 //! flushed 4711            tables hold every batch up to this one: the log may begin behind it
 //! damaged data            compaction met damage in these tables: rebuild them at the next open
 //! lost all                acknowledged rows may be missing, and that is not acknowledged yet
+//! lost 00ab 01            the same of data rows from one key on up to another; `-`: up to the end
 //! sum 0123456789abcdef    xxh3-64 of the lines above
 //! ```
 
@@ -13,14 +14,18 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Space;
 use crate::directory::sync_directory;
 use crate::log::{LogError, Reading, Sequence};
 use crate::ruins;
+use starling_types::row::RowRange;
 
 const FILE: &str = "marks";
+/// Ranges remembered one by one.
+const MOST_RANGES: usize = 1_024;
 const TITLE: &str = "starling marks 1";
 
 /// The marks of an open store.
@@ -36,6 +41,8 @@ pub(crate) struct Facts {
     pub(crate) flushed: Sequence,
     pub(crate) damaged: BTreeSet<Space>,
     pub(crate) lost: bool,
+    /// Where nothing else is: ranges of data rows.
+    pub(crate) lost_ranges: Vec<RowRange>,
 }
 
 impl Marks {
@@ -89,6 +96,22 @@ impl Marks {
         self.change(|facts| facts.lost = lost)
     }
 
+    /// Rows of data in these ranges may be missing.
+    pub(crate) fn add_lost(&mut self, ranges: &[RowRange]) -> io::Result<()> {
+        self.change(|facts| {
+            facts.lost_ranges.extend(ranges.iter().cloned());
+            facts.lost |= facts.lost_ranges.len() > MOST_RANGES;
+        })
+    }
+
+    /// All that is lost is noted elsewhere.
+    pub(crate) fn set_found(&mut self) -> io::Result<()> {
+        self.change(|facts| {
+            facts.lost = false;
+            facts.lost_ranges.clear();
+        })
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut Facts)) -> io::Result<()> {
         let mut facts = self.facts.clone();
         change(&mut facts);
@@ -115,6 +138,10 @@ impl Facts {
         if self.lost {
             text += "lost all\n";
         }
+        for range in &self.lost_ranges {
+            let end = range.end().map_or("-".into(), |end| hex(end));
+            text += &format!("lost {} {end}\n", hex(range.start()));
+        }
         let sum = xxh3_64(text.as_bytes());
         text + &format!("sum {sum:016x}\n")
     }
@@ -134,12 +161,29 @@ impl Facts {
                 ("damaged", name) => {
                     facts.damaged.insert(Space::ALL.into_iter().find(|n| n.name() == name)?);
                 }
-                ("lost", _) => facts.lost = true,
+                ("lost", "all") => facts.lost = true,
+                ("lost", range) => facts.lost_ranges.push(range_of(range)?),
                 _ => return None,
             }
         }
         Some(facts)
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    if digits.is_empty() { "0".into() } else { digits }
+}
+
+fn bytes_of(hex: &str) -> Option<Bytes> {
+    let digit = |at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+    if hex == "0" { Some(Bytes::new()) } else { (0..hex.len()).step_by(2).map(digit).collect() }
+}
+
+fn range_of(text: &str) -> Option<RowRange> {
+    let (start, end) = text.split_once(' ')?;
+    let end = if end == "-" { None } else { Some(bytes_of(end)?) };
+    Some(RowRange::new(bytes_of(start)?, end))
 }
 
 #[cfg(test)]
@@ -156,13 +200,19 @@ mod tests {
         marks.set_damaged(Space::Data).unwrap();
         marks.set_rebuilt(Space::Hints).unwrap();
         marks.set_lost(true).unwrap();
-        let expected = Facts { flushed: Sequence(7), damaged: [Space::Data].into(), lost: true };
+        let ranges = [RowRange::new("", Some("b\0".into())), RowRange::new("k", None)];
+        marks.add_lost(&ranges).unwrap();
+        let lost_ranges = ranges.to_vec();
+        let expected = Facts { flushed: Sequence(7), damaged: [Space::Data].into(), lost: true, lost_ranges };
         assert_eq!(*Marks::open(dir.path(), &Reading::default()).unwrap().facts(), expected);
+        marks.set_found().unwrap();
+        let found = Marks::open(dir.path(), &Reading::default()).unwrap();
+        assert!(!found.facts().lost && found.facts().lost_ranges.is_empty());
     }
 
     #[test]
     fn of_damaged_marks_nothing_is_believed() {
-        let facts = Facts { flushed: Sequence(4711), damaged: [Space::Data].into(), lost: false };
+        let facts = Facts { flushed: Sequence(4711), damaged: [Space::Data].into(), ..Facts::default() };
         let text = facts.encode();
         assert_eq!(Facts::decode(text.as_bytes()), Some(facts));
         for at in 0..text.len() {

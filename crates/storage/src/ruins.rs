@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// How the names of ruins go on, before a number.
-const MARK: &str = ".ruin-";
+pub(crate) const MARK: &str = ".ruin-";
 
 /// Renames a file or directory to `NAME.ruin-1`, or the next such name that is free, and says which.
 pub(crate) fn set_aside(path: &Path) -> io::Result<PathBuf> {

@@ -261,6 +261,9 @@ pub enum Refused {
     /// The row could not be read; nothing was changed.
     #[error("the stored record could not be read: {0}")]
     Load(String),
+    /// Nothing was staged: a write of the same row before it was refused for want of room.
+    #[error("{0}")]
+    Full(String),
     /// The row was not read: too much waits for the disk. Nothing was changed.
     #[error("too much waits for this node's disk; nothing was changed; retry later")]
     Busy,

@@ -20,7 +20,6 @@
 //! writers may claim to have seen, `tries` what a try of a request may do, `recall` the memory of request ids, `cache`
 //! records kept for reads, `outcome` what the disk answers, `counters`.
 
-mod amnesty;
 mod cache;
 mod cell;
 mod context;

@@ -27,17 +27,7 @@ impl Vnodes {
             return;
         }
         let (record, damage) = match decode(row) {
-            Ok(record) => {
-                if !record.is_empty() {
-                    self.note_whole(&key);
-                }
-                (record, None)
-            }
-            Err(LoadFailure::Damaged(_)) if key.kind == CellKind::Data && self.is_given_up(&key.row().1) => {
-                // With the row went what its actor has minted for the key: it must not go on below that.
-                self.mint.retire(self.bits.partition_of(key.key.token()));
-                (Record::default(), None)
-            }
+            Ok(record) => (record, None),
             Err(LoadFailure::Damaged(why)) => (Record::default(), Some(why)),
             Err(LoadFailure::Failed(why)) => {
                 self.counters.load_errors += 1;
@@ -203,7 +193,11 @@ impl Vnodes {
             out.extend(staged.waiters.into_iter().map(refuse));
         }
         let waiting = cell.waiting.into_iter();
-        out.extend(waiting.map(|t| Effect::Done(t.op(), Err(Refused::Load(failure.to_string())))));
+        let why = match failure {
+            CommitFailure::NoSpace(why) => Refused::Full(why.clone()),
+            CommitFailure::Failed(why) => Refused::Load(why.clone()),
+        };
+        out.extend(waiting.map(|t| Effect::Done(t.op(), Err(why.clone()))));
     }
 }
 

@@ -7,10 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use starling_causality::{Dot, Hlc, Record};
 use starling_types::hash::TokenMap;
-use starling_types::row::{RowRange, RowWrite, Space};
+use starling_types::row::{RowWrite, Space};
 use starling_types::{ActorId, Instant, NodeId, Now, PartitionBits, PartitionId, RequestId, Token};
 
-use crate::amnesty::Amnesty;
 use crate::cache::RecordCache;
 use crate::cell::{Cell, InFlight, Task};
 use crate::counters::Counters;
@@ -60,7 +59,6 @@ pub struct Vnodes {
     pub(crate) max_written: usize,
     pub(crate) hints: BTreeMap<NodeId, HintTally>,
     pub(crate) staged_bytes: usize,
-    pub(crate) given_up: Amnesty,
     pub(crate) tickets: TokenMap<Ticket, Pending>,
     pub(crate) scans: BTreeMap<OpId, Space>,
     /// The seed that the cluster's keys are hashed with.
@@ -94,7 +92,6 @@ impl Vnodes {
             max_written: starling_types::limits::max_written(boot.max_value),
             hints: BTreeMap::new(),
             staged_bytes: 0,
-            given_up: Amnesty::default(),
             tickets: TokenMap::default(),
             scans: BTreeMap::new(),
             seed: 0,
@@ -140,28 +137,6 @@ impl Vnodes {
     /// Acked writes of the vnode may be forgotten: it mints under another name from now on.
     pub fn retire_actor(&mut self, partition: PartitionId) {
         self.mint.retire(partition);
-    }
-
-    /// Nothing in this range of row keys that is damaged is missed any more: it counts as absent, until it is written, or
-    /// turns out to be whole.
-    pub fn give_up(&mut self, range: RowRange) {
-        self.given_up.grant(range);
-    }
-
-    /// Whether a row that is damaged was given up as it was found.
-    pub fn is_given_up(&self, row: &[u8]) -> bool {
-        self.given_up.holds_for(row)
-    }
-
-    /// Whether all of a damaged range lies in one that was given up. Rows in it may have been whole since
-    /// ([`Vnodes::whole_since`]).
-    pub fn are_given_up(&self, range: &RowRange) -> bool {
-        self.given_up.covers(range)
-    }
-
-    /// Rows of a range that was given up which were whole since.
-    pub fn whole_since<'a>(&'a self, range: &'a RowRange) -> impl Iterator<Item = &'a Bytes> {
-        self.given_up.whole_in(range)
     }
 
     /// Which dot a client request made, if it is still remembered.
@@ -324,7 +299,6 @@ impl Vnodes {
         let bytes = stage.row.as_ref().map_or(0, Bytes::len);
         self.staged_bytes += bytes;
         self.count_hint(key, cell, &stage.record);
-        self.note_whole(key);
         let changed = Changed::new(key.clone(), cell.base().cloned(), Arc::clone(&stage.record));
         let ticket = self.ticket(Pending::Cell { key: key.clone(), durable: stage.durable, bytes, ceiling });
         cell.staged.push_back(InFlight {
@@ -343,13 +317,6 @@ impl Vnodes {
         rows.extend(ceiling.map(ceiling_row));
         self.counters.leases += u64::from(ceiling.is_some());
         out.push(Effect::Commit { ticket, rows, changed: Some(changed), durable: stage.durable });
-    }
-
-    /// A row is whole, or about to be: if it is damaged later, that is a loss.
-    pub(crate) fn note_whole(&mut self, key: &CellKey) {
-        if key.kind == CellKind::Data && !self.given_up.is_empty() {
-            self.given_up.note_whole(&key.row().1);
-        }
     }
 
     pub(crate) fn count_hint(&mut self, key: &CellKey, cell: &Cell, after: &Record) {

@@ -33,9 +33,9 @@ pub fn event(names: &mut Names, event: &Event) -> Option<String> {
         Event::Scanned(id, Err(why)) => format!("disk: {}: {why}", scan(*id)),
         Event::Committed(id, Ok(())) => format!("disk: {} is done", commit(*id)),
         Event::Committed(id, Err(why)) => format!("disk: {} failed: {why}", commit(*id)),
-        Event::Damaged(ranges) => format!("disk: {} range of rows is unreadable", ranges.len()),
+        Event::Damaged(ranges, _) => format!("disk: {} range of rows is unreadable", ranges.len()),
         Event::GenerationRaised(generation) => format!("this is life {}", generation.0),
-        Event::DiskPressure(on) => format!("disk: {}", if *on { "nearly full" } else { "room again" }),
+        Event::Disk(disk) => format!("disk: {}", if disk.is_full() { "nearly full" } else { "room again" }),
         Event::Drain => "stop".into(),
         Event::PeerUp(..)
         | Event::PeerDown(_)
@@ -65,6 +65,7 @@ pub fn effect(names: &mut Names, effect: &Effect) -> Option<String> {
             let sync = if *durable { ", fsync" } else { "" };
             format!("disk: {}{sync}: {}", commit(*id), rows.join("; "))
         }
+        Effect::DamageNoted(_) => return None,
         Effect::RaiseGeneration(generation) => format!("disk: make this life {}", generation.0),
         Effect::Drained => "stopped".into(),
         Effect::Log(log) => format!("log: {}", self::log(names, log)),

@@ -31,8 +31,11 @@ pub fn prepare(args: &DevArgs) -> Result<(), Failed> {
     }
     holds_no_other_number(args, &mark)?;
     std::fs::create_dir_all(data).map_err(|e| failed(data, &e))?;
-    let text = serde_json::json!({ "made_by": "starling dev", "nodes": args.nodes });
-    std::fs::write(&mark, format!("{text}\n")).map_err(|e| failed(&mark, &e))?;
+    let text = format!("{}\n", serde_json::json!({ "made_by": "starling dev", "nodes": args.nodes }));
+    // Not written again: on a volume without a byte left it would be lost.
+    if std::fs::read(&mark).ok().as_deref() != Some(text.as_bytes()) {
+        std::fs::write(&mark, text).map_err(|e| failed(&mark, &e))?;
+    }
     Authority::open_or_create(&data.join("tls")).map_err(|e| failed(data, &e))?;
     Ok(())
 }

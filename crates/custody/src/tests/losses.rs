@@ -93,9 +93,18 @@ fn rows_that_cannot_be_read_are_given_up_when_every_source_that_counts_was_pulle
     let alarm =
         "alarm: stored records are damaged: their partitions are pulled from other owners; check the disk";
     assert_eq!(story.told(), ["doubt p0: Part", alarm, "scan p0", "store 1 and 0 ranges"]);
+    story.event(Event::Note(7));
+    assert!(story.told().is_empty(), "it is not written down yet");
+    story.store(false);
+    assert!(story.told().is_empty());
+    story.tick();
+    assert_eq!(story.told(), ["store 1 and 0 ranges"]);
     story.store(true);
+    assert_eq!(story.told(), ["noted 7"]);
     story.event(Event::Damaged(vec![row(0, 1), row(0, 2)]));
     assert!(story.told().is_empty(), "found before anything is pulled");
+    story.event(Event::Note(8));
+    assert_eq!(story.told(), ["noted 8"], "that something is lost there is written down");
     story.survey(&[row(0, 2), row(0, 3), row(1, 9)]);
     story.told();
     story.pulled(2, Held::All);

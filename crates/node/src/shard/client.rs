@@ -62,6 +62,7 @@ impl Shard {
         // Nor does one that is still pulling what it lost: others have it.
         let may_mint = turn.view.may_coordinate() && self.word(&key) != Word::None;
         let may_drive = may_mint || !request.op.is_write();
+        let may_drive = may_drive && !self.passes_on(turn, partition, &request);
         let drives = turn.view.owns(partition) && may_drive;
         if drives {
             self.check_room(turn, &request.op)?;

@@ -19,7 +19,7 @@ impl Shard {
                 if !self.custody.is_unsure(cell.key.token()) {
                     turn.out.push(Effect::Log(Log::Alarm(format!("a stored record is damaged: {why}"))));
                 }
-                self.rows_damaged(turn, &[RowRange::row(&cell.row().1)]);
+                self.rows_damaged(turn, vec![RowRange::row(&cell.row().1)]);
             }
         }
     }

@@ -7,6 +7,7 @@ use starling_antientropy::{self as antientropy, Errand, ScanTicket};
 use starling_coordinator::{Answer, Event};
 use starling_custody::{self as custody, Ticket};
 use starling_handoff as handoff;
+use starling_types::row::RowRange;
 use starling_types::{BucketName, ExchangeId, NodeId, PartitionId, QualifiedKey, RequestId, limits};
 use starling_vnode::{CellKey, Done, RecordPage, Refused};
 
@@ -43,6 +44,8 @@ pub(super) enum Context {
     SweepPage(ScanTicket),
     /// A page of a partition that may have lost records.
     Survey(PartitionId, Ticket),
+    /// A look whether damage in a range is mended.
+    LookAgain(PartitionId, Ticket, RowRange),
     /// A look at this node's own record.
     Local(ReplyHandle, QualifiedKey),
     /// A look at a page of them: those of a bucket, at most so many.
@@ -150,6 +153,9 @@ impl Shard {
             (Context::SweepPage(ticket), result) => self.sweep_scanned(turn, ticket, result.map(page)),
             (Context::Survey(partition, ticket), result) => {
                 self.surveyed(turn, partition, ticket, result.map(page));
+            }
+            (Context::LookAgain(partition, ticket, range), result) => {
+                self.looked_again(turn, (partition, ticket, range), result.map(page));
             }
             (Context::Local(handle, key), result) => local::show(turn, handle, key, result),
             (Context::LocalPage(handle, bucket, limit), result) => {

@@ -250,7 +250,7 @@ impl Shard {
                 }
                 Message::Merged(Merged::Done { durable })
             }
-            (Remote::Merge { .. }, Err(Refused::NoSpace(_))) => {
+            (Remote::Merge { .. }, Err(Refused::NoSpace(_) | Refused::Full(_))) => {
                 Message::Merged(Merged::Refused(Refusal::DiskFull))
             }
             (Remote::Merge { .. }, Err(e)) => {

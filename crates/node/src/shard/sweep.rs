@@ -89,8 +89,8 @@ impl Shard {
         page: Result<RecordPage, Refused>,
     ) {
         let rows = page.ok().map(|page| {
-            self.rows_damaged(turn, &page.damaged);
-            let damaged = page.damaged.iter().filter(|range| !self.vnodes.are_given_up(range));
+            self.rows_damaged(turn, page.damaged.clone());
+            let damaged = page.damaged.iter();
             Rows {
                 unreadable: damaged.chain(&page.unread).filter_map(tokens_of).collect(),
                 next: page.next.as_deref().map(token_of),

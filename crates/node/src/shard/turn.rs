@@ -119,7 +119,7 @@ pub(super) fn failure(refused: &Refused) -> Failure {
         | Refused::Superseded => FailureKind::Deadline,
         Refused::TooLarge { .. } => FailureKind::TooLarge,
         Refused::Load(_) | Refused::Damaged(_) | Refused::Commit(_) => FailureKind::Storage,
-        Refused::NoSpace(_) => FailureKind::DiskFull,
+        Refused::NoSpace(_) | Refused::Full(_) => FailureKind::DiskFull,
     };
     match refused {
         // Nothing that is asked again at once would change that.

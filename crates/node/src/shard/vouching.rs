@@ -55,6 +55,7 @@ impl Shard {
                 let (id, rows) = (CommitId::Losses(serial), vec![losses.row()]);
                 turn.out.push(Effect::Commit { id, rows, durable: true });
             }
+            Wanted::Noted(number) => turn.out.push(Effect::DamageNoted(number)),
             Wanted::Raise(generation) => turn.out.push(Effect::RaiseGeneration(generation)),
             Wanted::Accepted(OrderId(reply), result) => {
                 let answer = match result {
@@ -68,17 +69,51 @@ impl Shard {
         }
     }
 
-    /// One row is given up as it is found then; a range as a whole, at once.
+    /// One row is given up as it is found then. Where it is not known which rows a damaged range had, the store mends the
+    /// table, which leaves them out, as soon as their loss is noted: that it has is looked up.
     fn give_up(&mut self, turn: &mut Turn<'_>, partition: PartitionId, ticket: Ticket, range: RowRange) {
         match range.single().and_then(|row| self.vnodes.cell_of(Space::Data, row)) {
             Some(cell) => {
                 let op = self.calls.begin(Context::GiveUp(partition, ticket));
                 self.vnode(turn, vnode::Event::Discard(op, cell));
             }
-            None => {
-                self.vnodes.give_up(range);
-                self.custody_event(turn, Event::GaveUp(partition, ticket, true));
-            }
+            None => self.look_whether_mended(turn, partition, ticket, range),
+        }
+    }
+
+    fn look_whether_mended(
+        &mut self,
+        turn: &Turn<'_>,
+        partition: PartitionId,
+        ticket: Ticket,
+        range: RowRange,
+    ) {
+        let from = range.start().clone();
+        let op = self.calls.begin(Context::LookAgain(partition, ticket, range));
+        self.vnode(turn, vnode::Event::Scan(op, ScanRange::Data, Some(from)));
+    }
+
+    /// A page of a range in which there was damage.
+    pub(super) fn looked_again(
+        &mut self,
+        turn: &mut Turn<'_>,
+        (partition, ticket, range): (PartitionId, Ticket, RowRange),
+        page: Result<RecordPage, Refused>,
+    ) {
+        let touches = |found: &RowRange| {
+            found.end().is_none_or(|end| range.start() < end)
+                && range.end().is_none_or(|end| found.start() < end)
+        };
+        let RecordPage { damaged, unread, next, .. } = match page {
+            Ok(page) => page,
+            Err(_) => return self.custody_event(turn, Event::GaveUp(partition, ticket, false)),
+        };
+        if damaged.iter().chain(&unread).any(touches) {
+            return self.custody_event(turn, Event::GaveUp(partition, ticket, false));
+        }
+        match next.filter(|next| range.end().is_none_or(|end| next < end)) {
+            Some(next) => self.look_whether_mended(turn, partition, ticket, range.resume(next)),
+            None => self.custody_event(turn, Event::GaveUp(partition, ticket, true)),
         }
     }
 
@@ -98,22 +133,9 @@ impl Shard {
     }
 
     /// Rows that could not be read: what is in memory is written anew, and the rest may be lost.
-    pub(super) fn rows_damaged(&mut self, turn: &mut Turn<'_>, ranges: &[RowRange]) {
-        let (known, found): (Vec<_>, Vec<_>) =
-            ranges.iter().cloned().partition(|range| self.vnodes.are_given_up(range));
-        known.iter().for_each(|range| self.look_at_the_whole(turn, range));
-        found.iter().for_each(|range| self.mend_from_memory(turn, range));
-        self.custody_event(turn, Event::Damaged(found));
-    }
-
-    /// In a range that was given up some rows were whole since: should one of them be damaged by now, its own read
-    /// tells.
-    fn look_at_the_whole(&mut self, turn: &Turn<'_>, range: &RowRange) {
-        let cells = self.vnodes.whole_since(range).filter_map(|row| self.vnodes.cell_of(Space::Data, row));
-        for cell in cells.collect::<Vec<_>>() {
-            let op = self.calls.begin(Context::Mend);
-            self.vnode(turn, vnode::Event::Read(op, cell));
-        }
+    pub(super) fn rows_damaged(&mut self, turn: &mut Turn<'_>, ranges: Vec<RowRange>) {
+        ranges.iter().for_each(|range| self.mend_from_memory(turn, range));
+        self.custody_event(turn, Event::Damaged(ranges));
     }
 
     /// A record that is still in memory is not lost.

@@ -231,8 +231,9 @@ settings! {
              own writes.";
         disk_reserve: Option<u64> = None, Rule::Bytes(0, MOST_CACHE);
             "Free space of the volume below which this node refuses to take new values; deletes, repair and hand-off go on. \
-             Unset: a twentieth of the volume, at most 1GiB.";
-            "Unset, or room for what must go on until somebody has made more: compaction needs some of its own.";
+             Unset: a twentieth of the volume, at most 1GiB. Never less than deletes need: two segments of the log and \
+             six write buffers.";
+            "Unset, or room for what must go on until somebody has made more.";
         scrub_rate: u64 = 4 << 20, Rule::Bytes(0, MOST_CACHE);
             "Bytes of tables a second that are read and held against their checksums, whether anybody asks for them or not: so \
              rot is found while other owners still have the rows. 0B: none.";

@@ -62,6 +62,7 @@ pub fn repair(dir: &Path, name: &str) -> Result<Repair, OfflineError> {
     let mut mark = Batch::from_iter([suspect_everything()]);
     mark.delete(Space::Meta, META_CLEAN_STOP);
     engine.commit(&[mark], Durability::Synced)?;
+    mend(&engine)?;
     let cluster = cluster_of(&engine, Inhabitant::of(dir).ok().flatten().as_ref());
     [Space::Data, Space::Hints].into_iter().try_for_each(|space| mended.prune(&engine, space, cluster))?;
     engine.commit(&[], Durability::Synced)?;
@@ -69,8 +70,17 @@ pub fn repair(dir: &Path, name: &str) -> Result<Repair, OfflineError> {
     Ok(Repair { found, mended: Some(mended) })
 }
 
+/// Puts what can be read of damaged tables in their places: what is missing then is noted by now.
+fn mend(engine: &DurableEngine) -> Result<(), OfflineError> {
+    // They are found in the first round, and mended in the second.
+    engine.compact()?;
+    drop(engine.take_damage());
+    engine.damage_noted();
+    Ok(engine.compact()?)
+}
+
 impl Mended {
-    /// Finds the ranges that cannot be read; whether there are tables that the next open must make anew.
+    /// Finds the ranges that cannot be read; whether there are tables that the next open must look through.
     fn condemn(&mut self, engine: &DurableEngine) -> Result<bool, OfflineError> {
         for namespace in Space::ALL {
             let before = self.gone.len();

@@ -53,7 +53,12 @@ impl Reactor {
     fn committed(&self, ids: Vec<CommitId>, result: Result<(), StorageError>) {
         let result = result.map_err(|error| match error {
             // An engine that lacks room or descriptors refuses, and is otherwise whole.
-            error if error.is_for_later() => CommitFailure::NoSpace(error.to_string()),
+            error if error.is_for_later() => {
+                if matches!(error, StorageError::NoSpace { .. }) {
+                    self.watch.note_refusal();
+                }
+                CommitFailure::NoSpace(error.to_string())
+            }
             error => {
                 self.store_failed(&error);
                 CommitFailure::Failed(error.to_string())

@@ -48,7 +48,7 @@ pub(super) struct Headroom {
 impl Headroom {
     /// On the volume of `dir` a segment of the log and two write buffers must find room beside the work.
     pub(super) fn new(dir: &Path, options: &Options) -> Self {
-        let kept = options.log_segment_bytes + 2 * options.write_buffer_bytes;
+        let kept = options.working_room() / 2;
         // The first look is at the beginning.
         Self { dir: dir.into(), kept, since: PIECE }
     }

@@ -1,49 +1,24 @@
-//! How sound the tables of a namespace are known to be.
+//! Whether the tables of a namespace can be merged.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Zero as long as all tables are what was written, as far as is known. It only gets worse while a store is open: the
-/// next open makes damaged tables anew.
+/// Sound as long as compaction met nothing that it cannot read, or that was mended since.
 #[derive(Debug, Default)]
-pub(super) struct Health(AtomicU8);
-
-/// A table is not what was written. Compaction goes on: it may be that all rows can be read.
-const DAMAGED: u8 = 1;
-/// Compaction met what it cannot read: the tables stay as they are.
-const UNMERGEABLE: u8 = 2;
+pub(super) struct Health(AtomicBool);
 
 impl Health {
-    pub(super) fn note_damaged(&self) {
-        self.0.fetch_max(DAMAGED, Ordering::Relaxed);
-    }
-
+    /// Compaction met what it cannot read: it leaves the tables as they are.
     pub(super) fn note_unmergeable(&self) {
-        self.0.fetch_max(UNMERGEABLE, Ordering::Relaxed);
+        self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the next open makes the tables anew.
-    pub(super) fn is_damaged(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= DAMAGED
+    /// All that was found damaged is mended.
+    pub(super) fn note_mended(&self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 
     /// Whether compaction leaves the tables alone.
     pub(super) fn is_unmergeable(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == UNMERGEABLE
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn health_never_gets_better() {
-        let health = Health::default();
-        assert!(!health.is_damaged() && !health.is_unmergeable());
-        health.note_damaged();
-        assert!(health.is_damaged() && !health.is_unmergeable());
-        health.note_unmergeable();
-        health.note_damaged();
-        assert!(health.is_damaged() && health.is_unmergeable());
+        self.0.load(Ordering::Relaxed)
     }
 }

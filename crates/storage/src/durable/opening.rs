@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use starling_types::{Formats, OtherFormat};
 
 use super::failure::Reason;
+use super::headroom::Volume;
+use super::leaving_out::LeaveOut;
 use super::options::Options;
 use super::report::OpenReport;
 use super::shared::Shared;
@@ -32,8 +34,18 @@ pub(super) fn open_trees(
     let mut open = |namespace: Space| {
         let dir = directory.tables().join(namespace.name());
         let opening = Opening { dir: &dir, namespace, shared: &shared, surroundings };
-        if !marks.facts().damaged.contains(&namespace)
-            && !salvage::is_interrupted(&dir)
+        // As somebody asked before, for the sake of rows that the log still has. Without room for that, what is damaged is
+        // mended while the store is open.
+        let is_marked = marks.facts().damaged.contains(&namespace);
+        let is_to_be_made_anew = is_marked && (namespace == Space::Meta || opening.check_room().is_ok());
+        if is_to_be_made_anew || salvage::is_interrupted(&dir) {
+            return opening.rebuild(marks, report);
+        }
+        if let Some(tree) = opening.open()? {
+            return Ok(tree);
+        }
+        if namespace != Space::Meta
+            && opening.leave_out(marks, report)?
             && let Some(tree) = opening.open()?
         {
             return Ok(tree);
@@ -95,10 +107,30 @@ impl Opening<'_> {
         }
     }
 
+    /// Sets tables aside that cannot be opened, if these are all that is wrong. Says whether there were any.
+    fn leave_out(&self, marks: &mut Marks, report: &mut OpenReport) -> Result<bool, StorageError> {
+        if self.unread_given_up().is_some() || !manifest::is_sound(self.dir).unwrap_or(false) {
+            return Ok(false);
+        }
+        let out = LeaveOut::of(self.dir, &self.surroundings.patience)?;
+        if out.is_empty() {
+            return Ok(false);
+        }
+        let lost = if self.namespace == Space::Data { out.lost_ranges() } else { Vec::new() };
+        tracing::error!(namespace = %self.namespace, tables = out.count(), "tables cannot be opened: they are set aside");
+        // First: tables that lack something must not look like whole ones.
+        marks.add_lost(&lost).map_err(StorageError::during("noting that tables are damaged"))?;
+        out.carry_out().map_err(StorageError::during("setting damaged tables aside"))?;
+        report.left_out.extend(std::iter::repeat_n(self.namespace, out.count()));
+        report.lost_ranges.extend(lost);
+        Ok(true)
+    }
+
     /// Makes the tree anew from what can be read of it.
     fn rebuild(&self, marks: &mut Marks, report: &mut OpenReport) -> Result<Tree, StorageError> {
         let Self { dir, namespace, shared, surroundings } = *self;
         tracing::error!(%namespace, "tables are damaged: rebuilding them from what can be read");
+        self.check_room()?;
         let (patience, given_up) = (surroundings.patience.clone(), surroundings.given_up.clone());
         let reading = salvage::Reading { patience, given_up };
         let rebuilt = salvage::Rebuilt::make(dir, namespace, shared, &reading)?;
@@ -109,6 +141,22 @@ impl Opening<'_> {
         rebuilt.install()?;
         let tree = Tree::open(dir, namespace, shared);
         tree.map_err(|error| failure::of_write(&error))
+    }
+
+    /// The new tables are as large as the old ones at most, and those stay.
+    fn check_room(&self) -> Result<(), StorageError> {
+        let files = std::fs::read_dir(self.dir.join("tables")).into_iter().flatten().flatten();
+        let needed: u64 = files.filter_map(|file| Some(file.metadata().ok()?.len())).sum();
+        let free = Volume::free_in(self.dir.parent().unwrap_or(self.dir));
+        if free >= needed {
+            return Ok(());
+        }
+        let cause = format!(
+            "the tables of {} are damaged in such a way that they must be made anew, which takes {needed} bytes; {free} are \
+             free; make room, then start the node again; nothing was changed",
+            self.namespace
+        );
+        Err(StorageError::NoSpace { cause })
     }
 
     fn read_failed(&self, cause: &str) -> StorageError {

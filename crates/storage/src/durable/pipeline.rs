@@ -102,10 +102,18 @@ impl LogWriter {
     /// Says also how long the fsync took.
     fn write(&self, submissions: Vec<Submission>) -> (Logged, Duration) {
         let is_synced = submissions.iter().any(|s| s.durability == Durability::Synced);
+        self.store.stall.begin(self.store.observer.clock());
         // A node acts upon what it knows of itself: that is never left to luck.
         let sync = is_synced && (self.store.options.sync == SyncMode::Always || has_meta(&submissions));
         let mut frames = Vec::with_capacity(submissions.len());
-        let written = self.store.poison.check().and_then(|()| self.append(&submissions, &mut frames, sync));
+        let mut written =
+            self.store.poison.check().and_then(|()| self.append(&submissions, &mut frames, sync));
+        // Refused before anything was written: there may be room that was kept for this.
+        if matches!(written, Err(StorageError::NoSpace { .. })) && self.store.ballast.throw_out() {
+            frames.clear();
+            written = self.append(&submissions, &mut frames, sync);
+        }
+        self.store.stall.end();
         let answers = submissions.into_iter().map(|submission| submission.answer).collect();
         match written {
             Ok((bytes, synced_in)) => (Logged { frames, bytes, answers, result: Ok(()) }, synced_in),

@@ -82,6 +82,11 @@ impl Published {
         &self.buffers[0]
     }
 
+    /// All buffers.
+    pub(super) fn buffers(&self) -> &[Arc<Buffer>] {
+        &self.buffers
+    }
+
     /// The first of the buffers that wait to become tables.
     pub(super) fn oldest_sealed(&self) -> Option<&Arc<Buffer>> {
         self.buffers[1..].last()

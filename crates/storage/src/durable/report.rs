@@ -5,6 +5,7 @@ use std::fmt;
 use super::salvage::Salvage;
 use crate::Space;
 use crate::log::{Findings, Sequence};
+use starling_types::row::RowRange;
 
 /// The findings of the open of a store. A store that lost something is open all the same, with what is left: its caller must
 /// not take a missing row for one that never was, until it has been compared with other replicas.
@@ -14,6 +15,11 @@ pub struct OpenReport {
     pub log: Findings,
     /// Tables that had to be made anew.
     pub salvaged: Vec<(Space, Salvage)>,
+    /// Of each table that could not be opened and was left out, whose it was.
+    pub left_out: Vec<Space>,
+    /// Ranges of data rows that may be missing with such tables: of this open and of earlier ones whose losses are not
+    /// acknowledged.
+    pub lost_ranges: Vec<RowRange>,
     /// The log ended at the first of these batches, tables hold the second: it is an older one than they.
     pub log_behind: Option<(Sequence, Sequence)>,
     /// An earlier open found a loss that was not acknowledged yet ([`super::DurableEngine::acknowledge_losses`]).
@@ -23,6 +29,11 @@ pub struct OpenReport {
 impl OpenReport {
     /// Whether acknowledged rows may be missing, or be there in an older version.
     pub fn has_losses(&self) -> bool {
+        self.may_have_lost_anything() || !self.lost_ranges.is_empty()
+    }
+
+    /// Whether rows anywhere may be; otherwise only in [`OpenReport::lost_ranges`].
+    pub fn may_have_lost_anything(&self) -> bool {
         !self.log.lost.is_empty()
             || !self.salvaged.is_empty()
             || self.log_behind.is_some()
@@ -40,6 +51,16 @@ impl fmt::Display for OpenReport {
                 "; the tables of {namespace} were rebuilt with {rows} rows from {whole_tables} whole files, "
             )?;
             write!(f, "{damaged_tables} were damaged")?;
+        }
+        if !self.left_out.is_empty() {
+            write!(f, "; {} damaged tables were set aside", self.left_out.len())?;
+        }
+        if !self.lost_ranges.is_empty() {
+            write!(
+                f,
+                "; rows in {} ranges of keys may be missing with damaged tables",
+                self.lost_ranges.len()
+            )?;
         }
         if let Some((log, tables)) = self.log_behind {
             write!(

@@ -20,13 +20,13 @@ use lsm_tree::{AbstractTree, Cache, Checksum, InternalValue, Slice, Table, Value
 use super::failure::Reason;
 use super::shared::Shared;
 use super::tree::Tree;
-use super::{damage, failure};
+use super::{damage, failure, mending};
 use crate::Space;
 use crate::directory::{remove_tree, sync_directory};
 use crate::error::StorageError;
 use crate::files::Patience;
 use crate::{row, ruins};
-use starling_types::row::successor;
+use starling_types::row::{RowRange, successor};
 
 /// The findings of a rebuild. Whether there were other files cannot be told: a rebuild always counts as a loss.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -148,12 +148,7 @@ fn open_tables(dir: &Path, reading: &Reading, salvage: &mut Salvage) -> Result<V
     };
     for (number, entry) in files.enumerate() {
         let path = entry.map_err(unread)?.path();
-        // The library asserts some properties of its files; a damaged one must not look like a bug of ours.
-        let open = || {
-            let open = || open_table(path.clone(), number as u64, cache.clone());
-            catch_unwind(AssertUnwindSafe(open)).unwrap_or(Err(lsm_tree::Error::Unrecoverable))
-        };
-        match reading.patience.try_while(|error| !matches!(Reason::of(error), Reason::Damage(_)), open) {
+        match try_open(&path, number as u64, &cache, reading) {
             Ok(table) => sources.push(Source::new(table, path, reading.clone())),
             Err(error) => match Reason::of(&error) {
                 Reason::Unread(cause) if !reading.given_up.contains(&path) => {
@@ -169,6 +164,21 @@ fn open_tables(dir: &Path, reading: &Reading, salvage: &mut Salvage) -> Result<V
 
 fn read_failed(path: &Path, cause: &str) -> StorageError {
     StorageError::ReadFailed { path: path.into(), cause: cause.into() }
+}
+
+/// A table by itself, tried again as long as the disk does not give it.
+pub(super) fn try_open(
+    path: &Path,
+    number: u64,
+    cache: &Arc<Cache>,
+    reading: &Reading,
+) -> lsm_tree::Result<Table> {
+    // The library asserts some properties of its files; a damaged one must not look like a bug of ours.
+    let open = || {
+        let open = || open_table(path.into(), number, cache.clone());
+        catch_unwind(AssertUnwindSafe(open)).unwrap_or(Err(lsm_tree::Error::Unrecoverable))
+    };
+    reading.patience.try_while(|error| !matches!(Reason::of(error), Reason::Damage(_)), open)
 }
 
 /// A table by itself. Its checksum of the whole is not needed: every block has one.
@@ -194,13 +204,15 @@ fn copy(sources: Vec<Source>, fresh: &Tree, salvage: &mut Salvage) -> Result<(),
 type Entries = Box<dyn Iterator<Item = lsm_tree::Result<InternalValue>>>;
 
 /// A table whose readable entries are taken one after another.
-struct Source {
+pub(super) struct Source {
     table: Table,
     path: PathBuf,
     reading: Reading,
     entries: Entries,
     reached: Bytes,
     is_damaged: bool,
+    /// Ranges of keys that were stepped over.
+    gaps: Vec<RowRange>,
     /// The disk did not give something: there are no more entries, and what was taken is of no use.
     failure: Option<StorageError>,
 }
@@ -208,10 +220,30 @@ struct Source {
 impl Source {
     fn new(table: Table, path: PathBuf, reading: Reading) -> Self {
         let entries = Box::new(table.iter());
-        Self { table, path, reading, entries, reached: Bytes::new(), is_damaged: false, failure: None }
+        let (reached, gaps) = (Bytes::new(), Vec::new());
+        Self { table, path, reading, entries, reached, is_damaged: false, gaps, failure: None }
     }
 
-    fn next(&mut self) -> Option<InternalValue> {
+    /// The table in one file.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] if nothing of it can be read.
+    pub(super) fn open(path: &Path, reading: Reading) -> Result<Self, StorageError> {
+        let opened = try_open(path, 0, &Arc::new(Cache::with_capacity_bytes(1 << 20)), &reading);
+        opened
+            .map(|table| Self::new(table, path.into(), reading))
+            .map_err(|error| mending::of_open(path, &error))
+    }
+
+    /// The ranges of keys that were stepped over.
+    ///
+    /// # Errors
+    /// If the disk did not give something: there may be more.
+    pub(super) fn into_gaps(self) -> Result<Vec<RowRange>, StorageError> {
+        self.failure.map_or(Ok(self.gaps), Err)
+    }
+
+    pub(super) fn next(&mut self) -> Option<InternalValue> {
         while self.failure.is_none() {
             match self.entries.next()? {
                 Ok(entry) => {
@@ -268,7 +300,9 @@ impl Source {
                 _ => !self.reading.given_up.contains(&self.path),
             },
         };
-        self.entries = match damage::next_readable(&self.reached, |_| true, readable) {
+        let next = damage::next_readable(&self.reached, |_| true, readable);
+        self.gaps.push(RowRange::new(self.reached.clone(), next.clone()));
+        self.entries = match next {
             Some(next) => {
                 let entries = self.from(&next);
                 self.reached = next;

@@ -7,23 +7,19 @@ use std::io::{self, Read};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use lsm_tree::{AbstractTree, Table};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::failure::Reason;
+use super::mending;
 use super::store::Store;
 use super::tree::Tree;
 use crate::Space;
-use crate::engine::ScanLimit;
-use starling_types::row::{RowRange, successor};
 
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
 /// The rest between two passes.
 const REST: Duration = Duration::from_secs(600);
-/// Rows and bytes of a page in the search for what is damaged.
-const PAGE: ScanLimit = ScanLimit { rows: 1_024, bytes: 1 << 20 };
 
 /// Reads all tables again and again, `rate` bytes a second.
 pub(super) fn scrub(store: &Store, rate: u64) {
@@ -76,10 +72,7 @@ impl Scrubber<'_> {
             }
         };
         self.known.insert((tree.namespace, table.id()));
-        self.store.found_damage(tree.namespace, &format!("table {}: {found}", table.id()));
-        if tree.namespace == Space::Data {
-            self.name_damage(table);
-        }
+        mending::found(self.store, tree, table, &found);
     }
 
     /// None: the store is closed.
@@ -96,20 +89,6 @@ impl Scrubber<'_> {
             self.store.chores.pause(Duration::from_secs_f64(read as f64 / self.rate as f64));
             if self.store.chores.is_stopped() {
                 return Ok(None);
-            }
-        }
-    }
-
-    /// Finds which rows cannot be read, among those that the table may hold.
-    fn name_damage(&self, table: &Table) {
-        let keys = &table.metadata.key_range;
-        let end = successor(&Bytes::copy_from_slice(keys.max()));
-        let mut rest = RowRange::new(Bytes::copy_from_slice(keys.min()), Some(end));
-        while let Ok(page) = self.store.trees.now().scan(Space::Data, &rest, PAGE) {
-            self.store.scrubbed.note(page.damaged);
-            match page.next {
-                Some(next) => rest = rest.resume(next),
-                None => return,
             }
         }
     }

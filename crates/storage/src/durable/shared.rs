@@ -9,6 +9,7 @@ use super::options::Options;
 use crate::range_tombstones::RangeTombstones;
 
 /// Shared by all trees.
+#[derive(Clone)]
 pub(super) struct Shared {
     pub(super) cache: Arc<Cache>,
     pub(super) files: Arc<DescriptorTable>,

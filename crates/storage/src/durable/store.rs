@@ -6,6 +6,8 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::backpressure::{Backpressure, Crowd};
+use super::ballast::Ballast;
+use super::casualties::Casualties;
 use super::chores::{Chores, Work};
 use super::headroom::Volume;
 use super::numbers::view_after;
@@ -13,7 +15,9 @@ use super::options::Options;
 use super::poison::Poison;
 use super::progress::Progress;
 use super::queue::{Queue, Submission};
+use super::shortage::Shortage;
 use super::snapshots::Snapshots;
+use super::stall::Stall;
 use super::tree::Tree;
 use super::trees::Trees;
 use super::unread::Unread;
@@ -47,6 +51,11 @@ pub(super) struct Store {
     pub(super) scrubbed: Progress,
     /// Failed reads.
     pub(super) unread: Unread,
+    /// Damage that is not mended.
+    pub(super) casualties: Casualties,
+    pub(super) ballast: Ballast,
+    pub(super) shortage: Shortage,
+    pub(super) stall: Stall,
     /// Ruins in the data directory, when last counted.
     ruins: AtomicUsize,
 }
@@ -80,6 +89,10 @@ impl Store {
             observer: Arc::new(()),
             scrubbed: Progress::default(),
             unread: Unread::default(),
+            casualties: Casualties::default(),
+            ballast: Ballast::new(dir, &options),
+            shortage: Shortage::default(),
+            stall: Stall::default(),
             ruins: AtomicUsize::default(),
         }
     }
@@ -105,18 +118,29 @@ impl Store {
         }
     }
 
-    /// Compaction met what it cannot read: these tables stay as they are until they are made anew at the next open.
+    /// Compaction met what it cannot read: these tables stay as they are until that is found and mended.
     pub(super) fn cannot_merge(&self, namespace: Space, detail: &str) {
+        tracing::error!(%namespace, detail, "compaction met damage: all tables are looked through for it");
         self.trees.of(namespace).health.note_unmergeable();
-        self.found_damage(namespace, detail);
+        self.casualties.suspect_tree(namespace);
     }
 
-    /// A table is not what was written. The others can still be compacted, and this one too if all its rows can be read.
-    pub(super) fn found_damage(&self, namespace: Space, detail: &str) {
-        tracing::error!(%namespace, detail, "tables are damaged: they are rebuilt when the node is started again");
-        self.trees.of(namespace).health.note_damaged();
-        if let Err(error) = self.marks().set_damaged(namespace) {
-            tracing::error!(%error, "the damage could not be noted");
+    /// Trees that an earlier run marked as damaged are looked through.
+    pub(super) fn examine_marked(&self) -> Result<(), StorageError> {
+        let marked: Vec<Space> = self.marks().facts().damaged.iter().copied().collect();
+        for namespace in marked {
+            self.casualties.suspect_tree(namespace);
+            let unmarked = self.marks().set_rebuilt(namespace);
+            unmarked.map_err(StorageError::during("noting that tables are looked through"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of rows that could not be read because their bytes are wrong: the thread that merges tables looks which
+    /// table it is.
+    pub(super) fn suspect(&self, namespace: Space, key: &[u8]) {
+        if self.casualties.suspect_row(namespace, key) {
+            let _ = self.chores.want_compaction();
         }
     }
 
@@ -216,7 +240,7 @@ impl Store {
     }
 
     /// Sees to it that what was applied so far is durable.
-    fn sync_applied(&self) -> Result<(), StorageError> {
+    pub(super) fn sync_applied(&self) -> Result<(), StorageError> {
         if self.synced.load(Ordering::Acquire) < self.last_applied().0 { self.sync_log() } else { Ok(()) }
     }
 
@@ -302,7 +326,7 @@ impl Store {
             cache_bytes: self.trees.shared.cache_bytes(),
             scrubbed_bytes: self.scrubbed.bytes.load(Ordering::Relaxed),
             scrub_passes: self.scrubbed.passes.load(Ordering::Relaxed),
-            damaged_tables: self.trees.iter().filter(|tree| tree.health.is_damaged()).count(),
+            damaged_tables: self.casualties.count(),
             unread_tables: self.unread.tables(),
             read_failures: self.unread.failures(),
             ruins: self.ruins.load(Ordering::Relaxed),

@@ -13,6 +13,8 @@ use starling_types::row::RowRange;
 
 mod damage;
 mod faults;
+mod garbage;
+mod mending;
 mod unread;
 mod views;
 mod waiting;

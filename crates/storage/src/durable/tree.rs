@@ -4,9 +4,9 @@
 //! *compact* merges tables. A buffer is sealed between two groups: the thread that applies is handed a new one when readers
 //! look at both.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::{fs, io};
 
 use bytes::Bytes;
@@ -20,7 +20,6 @@ use lsm_tree::{
 use super::buffer::{Buffer, Row};
 use super::headroom::Headroom;
 use super::health::Health;
-use super::making::Making;
 use super::numbers::{NOW, STEP};
 use super::pace::Pace;
 use super::published::Published;
@@ -60,26 +59,16 @@ pub(super) struct Tree {
     orphans: Mutex<Orphans>,
     pub(super) pace: Arc<Pace>,
     pub(super) health: Health,
-    /// Told that tables are being made.
-    making: Arc<Making>,
+    pub(super) shared: Shared,
+    /// Numbers of the library's trees that opened files of this one: its own, and those of exchanges.
+    pub(super) openers: Mutex<VecDeque<u64>>,
 }
 
 impl Tree {
     /// Opens the tree in `dir`, made if it is not there.
     pub(super) fn open(dir: &Path, namespace: Space, shared: &Shared) -> Result<Self, lsm_tree::Error> {
         let pace = Arc::<Pace>::default();
-        let headroom = Headroom::new(dir, &shared.options);
-        let filter =
-            reclaim::Factory::new(namespace, shared.durable_tombstones.clone(), headroom, pace.clone());
-        let config = Config::new(dir, SequenceNumberCounter::default(), SequenceNumberCounter::default())
-            .use_cache(shared.cache.clone())
-            .use_descriptor_table(Some(shared.files.clone()))
-            .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
-            // Large indexes and filters are read block by block, through the bounded cache.
-            .index_block_partitioning_policy(PartitioningPolicy::all(true))
-            .filter_block_partitioning_policy(PartitioningPolicy::all(true))
-            .with_compaction_filter_factory(Some(Arc::new(filter)));
-        let tree = config.open()?;
+        let tree = config(dir, namespace, shared, &pace).open()?;
         let buffer_bytes = match namespace {
             Space::Data | Space::Hints => shared.options.write_buffer_bytes,
             Space::Meta => shared.options.write_buffer_bytes.min(4 << 20),
@@ -96,9 +85,31 @@ impl Tree {
             orphans: Mutex::default(),
             pace,
             health: Health::default(),
-            making: shared.making.clone(),
+            shared: shared.clone(),
+            openers: Mutex::new(VecDeque::from([tree.id()])),
             tree,
         })
+    }
+
+    /// The settings of the library's tree.
+    pub(super) fn config(&self) -> Config {
+        config(self.path(), self.namespace, &self.shared, &self.pace)
+    }
+
+    /// As long as the answer is held, no table is made or added.
+    pub(super) fn alone_with_files(&self) -> RwLockWriteGuard<'_, ()> {
+        self.alone.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows readers the tables there are now.
+    pub(super) fn publish_tables(&self) {
+        let _alone = self.publishing();
+        self.publish(self.published().over_tables_of(&self.tree));
+    }
+
+    /// These tables are whole, though no version may name them yet.
+    pub(super) fn note_whole(&self, tables: &[Table]) {
+        self.orphans().note_whole(tables.iter().map(Table::id));
     }
 
     /// The last batch whose rows its tables are known to hold, and with it all before.
@@ -165,7 +176,7 @@ impl Tree {
         };
         self.tree.register_tables(&tables, None, None, &[], below)?;
         // At once: compaction may replace them before they are next looked at.
-        self.orphans().note_whole(tables.iter().map(Table::id));
+        self.note_whole(&tables);
         Ok(())
     }
 
@@ -190,7 +201,7 @@ impl Tree {
     ) -> Result<T, lsm_tree::Error> {
         let alone = self.alone.read().unwrap_or_else(PoisonError::into_inner);
         let first = self.next_table();
-        let maker = self.making.begin();
+        let maker = self.shared.making.begin();
         let done = work();
         drop(maker);
         drop(alone);
@@ -266,8 +277,7 @@ impl Tree {
         self.clearing_up(|| self.tree.compact(Arc::new(strategy), below))?;
         let has_changed = self.tree.current_version().id() != before;
         if has_changed {
-            let _alone = self.publishing();
-            self.publish(self.published().over_tables_of(&self.tree));
+            self.publish_tables();
         }
         Ok(has_changed)
     }
@@ -282,6 +292,19 @@ impl Tree {
         let published = self.published();
         published.active().is_empty() && published.oldest_sealed().is_none()
     }
+}
+
+fn config(dir: &Path, namespace: Space, shared: &Shared, pace: &Arc<Pace>) -> Config {
+    let headroom = Headroom::new(dir, &shared.options);
+    let filter = reclaim::Factory::new(namespace, shared.durable_tombstones.clone(), headroom, pace.clone());
+    Config::new(dir, SequenceNumberCounter::default(), SequenceNumberCounter::default())
+        .use_cache(shared.cache.clone())
+        .use_descriptor_table(Some(shared.files.clone()))
+        .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+        // Large indexes and filters are read block by block, through the bounded cache.
+        .index_block_partitioning_policy(PartitioningPolicy::all(true))
+        .filter_block_partitioning_policy(PartitioningPolicy::all(true))
+        .with_compaction_filter_factory(Some(Arc::new(filter)))
 }
 
 /// Orphan tables: files of tables that were begun, and that no version of the tree names.

@@ -11,7 +11,7 @@ use super::options::SyncMode;
 use super::pipeline::guarded;
 use super::store::Store;
 use super::tree::Tree;
-use super::{scrub, sweeper, writeback};
+use super::{mending, scrub, sweeper, writeback};
 use crate::error::StorageError;
 use crate::observer::Stopwatch;
 
@@ -110,7 +110,10 @@ fn compact(store: &Store) {
     while store.chores.next(|state| state.compaction_done < state.compaction_asked) {
         let asked = store.chores.lock().compaction_asked;
         // All of them: what does not fit in one may be given back by another.
-        match worst(store.trees.iter().map(|tree| compact_tree(store, tree))) {
+        let mended = std::iter::once_with(|| mending::work_off(store));
+        let given_back = std::iter::once_with(|| store.give_back());
+        let merged = store.trees.iter().map(|tree| compact_tree(store, tree));
+        match worst(mended.chain(given_back).chain(merged)) {
             Ok(()) if store.chores.is_stopped() => return,
             Ok(()) => {
                 store.chores.set_lack(Work::Compaction, None);
@@ -141,7 +144,7 @@ const fn may_pass(failure: &StorageError) -> bool {
 }
 
 fn compact_tree(store: &Store, tree: &Tree) -> Result<(), StorageError> {
-    while !store.chores.is_stopped() && !tree.health.is_unmergeable() {
+    while !store.chores.is_stopped() && !tree.health.is_unmergeable() && store.may_merge() {
         let watch = Stopwatch::start(&*store.observer);
         store.apply_tombstones()?;
         match tree.compact(view_after(store.last_applied())) {
@@ -174,9 +177,17 @@ fn wait_for_better(store: &Store, work: Work, retry: Duration, error: StorageErr
     if !may_pass(&error) {
         return drop(store.poison.put(error));
     }
-    tracing::warn!(%error, ?work, "tables cannot be made at present: it is tried again");
+    // Room for deletes was kept for this.
+    let has_room = matches!(error, StorageError::NoSpace { .. }) && store.ballast.throw_out();
+    // Once: it may be tried for hours.
+    match store.chores.lack_for(work) {
+        None => tracing::warn!(%error, ?work, "tables cannot be made at present: it is tried again"),
+        Some(_) => tracing::debug!(%error, ?work, "tables still cannot be made"),
+    }
     store.chores.set_lack(work, Some(Lack { error, free: store.free_bytes() }));
-    store.chores.pause_until_tried_again(work, retry);
+    if !has_room {
+        store.chores.pause_until_tried_again(work, retry);
+    }
 }
 
 /// Makes the next segment of the log ahead of need.
@@ -188,8 +199,17 @@ fn prepare(store: &Store) {
                 tracing::warn!(%error, "no segment can be made ahead of need")
             }
             Err(error) => drop(store.poison.put(error)),
-            Ok(()) => {}
+            Ok(()) => keep_ballast(store),
         }
+    }
+}
+
+/// Room for later, once an owner has said that there is enough.
+fn keep_ballast(store: &Store) {
+    if store.shortage.has_room()
+        && let Err(error) = store.ballast.take_in()
+    {
+        tracing::warn!(%error, "no ballast can be taken in: on a volume filled to the last byte deletes may be refused");
     }
 }
 

@@ -162,6 +162,11 @@ impl Log {
         closed + self.active.as_ref().map_or(0, |active| active.bytes)
     }
 
+    /// Whether the next commits need another segment.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.room() < NEARLY_FULL
+    }
+
     /// How many segments there are.
     pub(crate) fn segments(&self) -> usize {
         self.closed.len() + usize::from(self.active.is_some())
@@ -258,6 +263,9 @@ impl Log {
         (first.last <= persisted).then_some(first)
     }
 }
+
+/// Room for the commits of a start.
+const NEARLY_FULL: usize = 256 << 10;
 
 /// Notes that a file was written.
 fn note(unsynced: &mut Vec<Arc<dyn LogFile>>, file: &Arc<dyn LogFile>) {

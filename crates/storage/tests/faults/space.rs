@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use starling_storage::{Batch, Durability, DurableEngine, Engine, StorageError};
+use starling_storage::{Batch, Durability, DurableEngine, Engine, StorageError, Supply};
 use starling_sys::MemoryVolume;
 use starling_types::row::Space;
 
@@ -53,6 +53,69 @@ fn a_disk_filled_by_others_stops_writes_until_they_make_room() {
     story.engine.flush().unwrap();
     story.engine.compact().unwrap();
     assert!(!story.engine.sizes().is_short_of_space);
+    story.reopen_and_check();
+}
+
+/// Deletes on a full disk make room there, without another byte for the store.
+#[test]
+fn deletes_on_a_full_disk_give_its_space_back() {
+    let Some(volume) = or_skip(MemoryVolume::create(VOLUME)) else {
+        return;
+    };
+    let mut story = Story::begin(data_dir(volume.root()));
+    story.engine.note_supply(Supply::Ample);
+    // As a node does, which refuses values when its reserve is reached.
+    let free = || rustix::fs::statvfs(volume.root()).map(|volume| volume.f_bavail * volume.f_frsize).unwrap();
+    while free() > VOLUME / 8 {
+        story.put().unwrap();
+    }
+    let there: Vec<_> = story.rows.iter().filter(|(_, there)| **there).map(|(&row, _)| row).collect();
+    for row in &there {
+        let mut batch = Batch::new();
+        batch.put(Space::Data, key(*row), "deleted");
+        story.engine.commit(&[batch], Durability::Synced).expect("deletes go on");
+    }
+    story.engine.note_supply(Supply::Short);
+    // There may be no room to merge tables, and need not be.
+    let _ = story.engine.compact();
+    story.rows.clear();
+    assert!(story.engine.sizes().disk_bytes < VOLUME / 3, "{:?}", story.engine.sizes());
+    story.engine.note_supply(Supply::Ample);
+    story.go_on();
+    for row in there {
+        assert_eq!(story.engine.get(Space::Data, &key(row)).unwrap(), Some("deleted".into()));
+    }
+    story.reopen_and_check();
+}
+
+/// Filled by others to the last byte: the store opens, is read, and takes deletes.
+#[test]
+fn a_store_opens_and_takes_deletes_on_a_volume_without_a_free_byte() {
+    let Some(volume) = or_skip(MemoryVolume::create(VOLUME)) else {
+        return;
+    };
+    let mut story = Story::begin(data_dir(volume.root()));
+    (0..600).for_each(|_| story.put().unwrap());
+    story.engine.note_supply(Supply::Ample);
+    // The ballast is taken in by a thread that was asked to.
+    while !story.dir.join("ballast").exists() {
+        std::thread::yield_now();
+    }
+    story.engine.close().unwrap();
+    fill(&volume.root().join("litter"));
+    story.engine = open(&story.dir).unwrap();
+    story.check();
+    assert!(!story.dir.join("ballast").exists());
+    let there: Vec<_> = story.rows.keys().copied().take(300).collect();
+    for row in there {
+        let mut batch = Batch::new();
+        batch.delete(Space::Data, key(row));
+        story.engine.commit(&[batch], Durability::Synced).expect("deletes go on");
+        story.rows.insert(row, false);
+    }
+    story.check();
+    fs::remove_file(volume.root().join("litter")).unwrap();
+    story.go_on();
     story.reopen_and_check();
 }
 

@@ -23,7 +23,7 @@ impl Files {
     }
 
     /// Makes the directory hold just these files again.
-    fn restore(&self, dir: &Path) {
+    pub(super) fn restore(&self, dir: &Path) {
         fs::remove_dir_all(dir).unwrap();
         for (path, bytes) in &self.0 {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -154,37 +154,6 @@ fn no_missing_file_hides_a_row() {
 }
 
 #[test]
-fn damaged_tables_are_made_anew_at_the_next_open_and_the_loss_is_told_until_it_is_noted() {
-    let (mut home, files) = filled(true);
-    let table = files.within(&home, "tables/data/tables")[0].clone();
-    flip(&table, files.0[&table].len() / 3);
-    let engine = home.open();
-    assert!(!engine.report().has_losses(), "nobody has looked yet");
-    engine.commit(&[put(key(1), value(1)), put(key(ROWS - 1), value(ROWS - 1))], Durability::Synced).unwrap();
-    engine
-        .with_store(|store| {
-            store.cannot_merge(Space::Data, "compaction met it");
-            Ok(())
-        })
-        .unwrap();
-    drop(engine);
-
-    for _ in 0..2 {
-        let engine = home.open();
-        assert!(engine.report().has_losses(), "{}", engine.report());
-        check_honest(&engine, "rebuilt");
-        let page = engine.scan(Space::Data, &RowRange::all(), LIMIT).unwrap();
-        assert_eq!(page.damaged, [], "what was made anew can be read");
-        assert_eq!(page.rows.len(), ROWS as usize, "what the tables lost is still in the log");
-        assert_eq!(engine.sizes().damaged_tables, 0);
-    }
-    let engine = home.open();
-    engine.acknowledge_losses().unwrap();
-    drop(engine);
-    assert!(!home.open().report().has_losses());
-}
-
-#[test]
 fn a_look_at_the_log_changes_nothing_and_says_what_an_open_would() {
     let (mut home, files) = filled(false);
     let untouched = inspect_log(&home.path()).unwrap();
@@ -231,9 +200,6 @@ fn scrubbing_finds_rot_that_nobody_reads_and_nothing_else() {
         assert_eq!(damaged.is_empty(), at.is_none());
         assert!(sizes.scrubbed_bytes > fs::metadata(table).unwrap().len() / 2);
         assert_eq!(engine.take_damage(), [], "once");
-        let is_compacted =
-            engine.with_store(|store| Ok(!store.trees.of(Space::Data).health.is_unmergeable())).unwrap();
-        assert!(is_compacted, "other tables are still merged");
     }
 }
 

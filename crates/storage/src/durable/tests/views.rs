@@ -22,7 +22,7 @@ fn rows(value: u8) -> Batch {
 /// The store, and enough runs of tables that there is something to compact; nothing does it by itself.
 fn ready_to_compact(engine: &DurableEngine) -> Arc<Store> {
     let store = engine.with_store(|store| Ok(store.clone())).unwrap();
-    store.cannot_merge(Space::Data, "not so, but it keeps compaction away");
+    store.trees.of(Space::Data).health.note_unmergeable();
     for round in 0..6 {
         engine.commit(&[rows(round)], Durability::Synced).unwrap();
         engine.flush().unwrap();
