@@ -116,7 +116,7 @@ fn actors_that_outlive_an_unclean_stop_are_noticed() {
     options.faults = Faults { crashes: true, failing_disks: true, ..Faults::NONE };
     options.world.laggard = Some((Duration::from_millis(40), Duration::from_millis(250)));
     options.workload.keys = 20;
-    let red = red(&options, 0..80);
+    let red = red(&options, 0..240);
     println!("actors_that_outlive_an_unclean_stop_are_noticed: {red} red seeds");
     assert!(red > 0);
 }

@@ -198,11 +198,13 @@ proptest! {
         let mut grown = roles.clone();
         grown.push(role(100, 1, 0));
         prop_assume!(zones_suffice(&grown, 3));
-        let joined = plan(&old, &grown, ZoneRedundancy::Strict).unwrap();
-        prop_assert!(joined.is_complete());
-        let left: usize = all_plans(&joined.layout, &roles).iter().map(|plan| plan.moved).sum();
-        let share = loads(&joined.layout)[&node(100)].0 as usize;
-        prop_assert!(joined.moved + left <= 2 * (2 * share).max(2));
+        // Seldom it takes more than one version: where a zone is scarce, a partition may have to wait for another.
+        let joins = all_plans(&old, &grown);
+        let joined = &joins.last().unwrap().layout;
+        let leaves = all_plans(joined, &roles);
+        let moved: usize = joins.iter().chain(&leaves).map(|plan| plan.moved).sum();
+        let share = loads(joined)[&node(100)].0 as usize;
+        prop_assert!(moved <= 2 * (2 * share).max(2));
     }
 
     /// R8: twice the partitions, and nothing moves.

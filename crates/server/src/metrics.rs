@@ -70,7 +70,7 @@ declare! {
     SECONDS "starling_request_seconds" Histogram Seconds ["op"] "Time from a request's arrival to its answer.";
     BEHIND "starling_behind_partitions" Gauge Count [] "Owned partitions that changed since other owners were last found equal, or were never compared since the start.";
     SEED_LOOKUPS "starling_seed_lookups_total" Counter Count [] "Times that the names of seeds were looked up again.";
-    SEED_ADDRESSES "starling_seed_addresses" Gauge Count [] "Addresses that the names of seeds led to when they were last looked up again; absent if the seeds are no names.";
+    SEED_ADDRESSES "starling_seed_addresses" Gauge Count [] "Addresses that the seeds led to when they were last looked up.";
     HINTS "starling_hints" Gauge Count [] "Records kept for absent owners.";
     HINT_BYTES "starling_hint_bytes" Gauge Bytes [] "Bytes of records kept for absent owners, about.";
     FSYNC "starling_fsync_seconds" Histogram Seconds [] "Time that a fsynced group commit took, its write included.";
@@ -351,9 +351,14 @@ pub fn disk(stalled: Duration, disk: &Disk) {
 }
 
 /// The names of seeds were looked up again.
-pub fn seeds_looked_up(found: usize) {
+pub fn seeds_looked_up() {
     metrics::counter!(SEED_LOOKUPS).increment(1);
-    gauge(SEED_ADDRESSES).set(found as f64);
+}
+
+/// Seeds lead to so many addresses.
+pub fn seeds_lead_to(addresses: usize) {
+    metrics::counter!(SEED_LOOKUPS).increment(0);
+    gauge(SEED_ADDRESSES).set(addresses as f64);
 }
 
 /// Whether the start found losses.

@@ -30,13 +30,15 @@ pub async fn look_up(seeds: Vec<Host>) -> Vec<SocketAddr> {
 
 /// Looks the names up again, and tells the node where they lead, for as long as it runs. `known` is where they led.
 pub async fn keep_looking_up(reactor: Rc<Reactor>, seeds: Vec<Host>, mut known: Vec<SocketAddr>) {
+    metrics::seeds_lead_to(known.len());
     if seeds.iter().all(|seed| seed.literal().is_some()) {
         return;
     }
     loop {
         tokio::time::sleep(AGAIN).await;
         let found = look_up(seeds.clone()).await;
-        metrics::seeds_looked_up(found.len());
+        metrics::seeds_looked_up();
+        metrics::seeds_lead_to(found.len());
         // A resolver that fails takes nothing back.
         if !found.is_empty() && found != known {
             reactor.push(Event::Seeds(found.clone()));

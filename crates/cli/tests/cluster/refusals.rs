@@ -108,7 +108,7 @@ fn a_data_directory_that_is_not_this_nodes_is_refused() {
     assert!(a.stop().success() && b.stop().success());
     let (home, tables) = (a.data.join("node.json"), a.data.join("tables"));
     let good = std::fs::read_to_string(&home).unwrap();
-    another_format(&a, &home, ("\"format_version\": 1", "\"format_version\": 2"));
+    another_format(&a, &home, ("\"format_version\": 2", "\"format_version\": 3"));
     another_format(&a, &tables.join("FORMAT"), ("starling store 2 ", "starling store 3 "));
     another_format(&a, &tables.join("FORMAT"), ("starling store 2 ", "starling store 1 "));
     std::fs::write(&home, "nonsense").unwrap();

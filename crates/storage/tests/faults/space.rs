@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rand::rngs::SmallRng;
@@ -16,6 +17,8 @@ use crate::common::{data_dir, open, or_skip};
 
 /// Room for an empty store with its log, and some write buffers.
 const VOLUME: u64 = 128 << 20;
+/// So often a test looks for what another thread is to do, with a pause between.
+const LOOKS: u32 = 400;
 const VALUE: usize = 32 << 10;
 /// More commits than fit on the volume.
 const TOO_MANY: u32 = (VOLUME / VALUE as u64) as u32;
@@ -75,11 +78,19 @@ fn deletes_on_a_full_disk_give_its_space_back() {
         batch.put(Space::Data, key(*row), "deleted");
         story.engine.commit(&[batch], Durability::Synced).expect("deletes go on");
     }
-    story.engine.note_supply(Supply::Short);
-    // There may be no room to merge tables, and need not be.
-    let _ = story.engine.compact();
+    // The store's own thread gives the space back, once it is told; a node tells it again and again.
+    let is_given_back = || story.engine.sizes().disk_bytes < VOLUME / 3;
+    for _ in 0..LOOKS {
+        story.engine.note_supply(Supply::Short);
+        // There may be no room to merge tables, and need not be.
+        let _ = story.engine.compact();
+        if is_given_back() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(is_given_back(), "{:?}", story.engine.sizes());
     story.rows.clear();
-    assert!(story.engine.sizes().disk_bytes < VOLUME / 3, "{:?}", story.engine.sizes());
     story.engine.note_supply(Supply::Ample);
     story.go_on();
     for row in there {
