@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use common::*;
 use proptest::prelude::*;
-use starling_ring::{Assignment, Layout, PlanError, Role, ZoneRedundancy, assign, next, plan};
+use starling_ring::{Assignment, Layout, PlanError, Role, ZoneRedundancy, assign, next};
 use starling_types::{LayoutVersion, NodeId, PartitionId, Token};
 
 /// Members with weights 1, 2 or 4 in up to five zones; their number and the copies are drawn elsewhere.

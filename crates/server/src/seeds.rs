@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use starling_node::Event;
+use tokio::net::lookup_host;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::host::Host;
@@ -14,18 +16,22 @@ use crate::reactor::Reactor;
 /// A name may lead somewhere else after this long.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// The addresses that the seeds lead to, as far as they lead anywhere. On a thread of its own: looking up blocks.
+/// The system's resolver may take longer; a start does not.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The addresses that the seeds lead to, as far as they lead anywhere.
 pub async fn look_up(seeds: Vec<Host>) -> Vec<SocketAddr> {
-    let looked_up = tokio::task::spawn_blocking(move || {
-        let found =
-            |seed: &Host| seed.resolve().map_err(|why| warn!(%seed, %why, "a seed cannot be looked up"));
-        let mut addresses: Vec<_> = seeds.iter().filter_map(|seed| found(seed).ok()).flatten().collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses
-    });
-    // It panics only if the system's resolver does; then nothing was found.
-    looked_up.await.unwrap_or_default()
+    let mut addresses = Vec::new();
+    for seed in seeds {
+        match timeout(PATIENCE, lookup_host(seed.to_string())).await {
+            Ok(Ok(found)) => addresses.extend(found),
+            Ok(Err(why)) => warn!(%seed, %why, "a seed cannot be looked up"),
+            Err(_) => warn!(%seed, "a seed was not looked up in time"),
+        }
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
 }
 
 /// Looks the names up again, and tells the node where they lead, for as long as it runs. `known` is where they led.
