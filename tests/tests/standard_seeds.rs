@@ -72,8 +72,9 @@ fn the_standard_seeds_are_clean() {
 }
 
 /// Seeds beyond the standard ones that were red once.
-const PINNED: [(u64, &str); 5] = [
+const PINNED: [(u64, &str); 6] = [
     (313, "a hint that had been given back was about to grow, could not, and was never looked at again"),
+    (930, "a frame arrived twice: its write was refused, said to be so, and made with the second copy"),
     (1016, "a disk that was put back counted again a start that another member remembered"),
     (1040, "a disk whose next write was to fail had none until all was healed, and failed then"),
     (1878, "a coordinator stood still with a hint to keep, and its disk failed when it went on"),

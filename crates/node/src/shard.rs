@@ -17,6 +17,7 @@ mod sweep;
 mod timing;
 mod tried;
 mod turn;
+mod turned_away;
 mod vouching;
 
 use std::collections::VecDeque;
@@ -392,7 +393,11 @@ impl Shard {
         let routes = std::mem::take(&mut request.routes);
         let reply = phrase(turn, &request.key, answer);
         self.counters.count(request.machine(), &reply);
+        let (this, is_write) = (request.this_try(), request.write.is_some());
         for route in routes {
+            if is_write {
+                self.turn_away(route, this, &reply);
+            }
             turn.answer(route, reply.clone());
         }
     }

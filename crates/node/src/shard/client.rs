@@ -16,6 +16,7 @@ use starling_wire::{Failure, FailureKind, KvOp, KvReply, KvRequest};
 use super::requests::InFlight;
 use super::timing::Timing;
 use super::turn::BUCKET_INCARNATION;
+use super::turned_away::{Try, is_refusal, try_of};
 use super::{Route, Shard, Turn};
 
 /// A request that was taken in.
@@ -30,12 +31,27 @@ impl Shard {
     /// Takes a request in, from a client or passed on by a node that is no owner.
     pub(super) fn request(&mut self, turn: &mut Turn<'_>, route: Route, request: KvRequest) {
         self.counters.requests += 1;
+        let (is_write, this) = (request.op.is_write(), try_of(&request));
         if let Err(failure) = self.begin(turn, route, request) {
-            turn.answer(route, KvReply::Failed(failure));
+            let reply = KvReply::Failed(failure);
+            if is_write {
+                self.turn_away(route, this, &reply);
+            }
+            turn.answer(route, reply);
+        }
+    }
+
+    /// Remembers what was refused of another node: nothing of that try may be carried out any more.
+    pub(super) fn turn_away(&mut self, route: Route, this: Try, reply: &KvReply) {
+        if matches!(route, Route::Node(..)) && is_refusal(reply) {
+            self.requests.turned_away.note(this);
         }
     }
 
     fn begin(&mut self, turn: &mut Turn<'_>, route: Route, request: KvRequest) -> Result<(), Failure> {
+        if request.op.is_write() && matches!(route, Route::Node(..)) {
+            self.requests.turned_away.check(try_of(&request))?;
+        }
         if self.requests.joins_its_first_try(route, &request) {
             return Ok(());
         }

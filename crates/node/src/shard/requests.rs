@@ -9,6 +9,7 @@ use starling_types::{ExchangeId, Generation, Instant, NodeId, QualifiedKey, Requ
 use starling_vnode::ClientWrite;
 use starling_wire::{KvRequest, QuorumChoice};
 
+use super::turned_away::{Try, TurnedAway};
 use super::{Route, Work};
 use crate::admission::Admission;
 use crate::boot::Config;
@@ -16,6 +17,7 @@ use crate::event::ReplyHandle;
 
 pub(super) struct Requests {
     pub(super) admission: Admission,
+    pub(super) turned_away: TurnedAway,
     /// Replicas that reads have repaired.
     pub(super) repairs: u64,
     under_way: TokenMap<ExchangeId, InFlight>,
@@ -35,6 +37,7 @@ pub(super) struct InFlight {
     pub(super) write: Option<ClientWrite>,
     pub(super) routes: Vec<Route>,
     client: RequestId,
+    attempt: u8,
     /// Its question: a retry must ask the same to get the same answer.
     subject: Subject,
     weight: usize,
@@ -55,6 +58,7 @@ impl Requests {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             admission: Admission::new(config.max_in_flight, config.max_in_flight_bytes),
+            turned_away: TurnedAway::default(),
             repairs: 0,
             under_way: TokenMap::default(),
             by_client: TokenMap::default(),
@@ -198,6 +202,11 @@ impl Requests {
 }
 
 impl InFlight {
+    /// The try of it that is made here.
+    pub(super) const fn this_try(&self) -> Try {
+        (self.client, self.attempt)
+    }
+
     /// A request that `machine` drives.
     pub(super) fn new(
         machine: Request,
@@ -212,6 +221,7 @@ impl InFlight {
             write: None,
             routes: vec![route],
             client: request.id,
+            attempt: request.attempt,
             subject: Subject::of(request),
             weight: request.weight(),
             deadline,
