@@ -2,7 +2,7 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// What is typed, and what to type.
+/// A command as it is typed, and the one to type instead.
 const GUESSES: &[(&[&str], &str)] = &[
     (
         &["start", "run", "serve", "server", "daemon"],
@@ -31,7 +31,7 @@ const GUESSES: &[(&[&str], &str)] = &[
     (&["config", "reload"], "`starling node --config FILE`; SIGHUP puts telemetry.log of the file in force"),
 ];
 
-/// What to say to somebody who typed a command that does not exist, if there is anything to say.
+/// The hint for a command that does not exist, if there is one.
 pub fn hint(error: &clap::Error) -> Option<&'static str> {
     let typed = match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(typed)) if error.kind() == ErrorKind::InvalidSubcommand => typed,

@@ -38,7 +38,7 @@ fn files(dir: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What people read: pages, alerts, configuration, and the sources with their messages.
+/// All texts for people: pages, alerts, configuration, and the sources with their messages.
 fn texts() -> Vec<(PathBuf, String)> {
     let mut found = vec![root().join("README.md")];
     for dir in ["docs", "dashboards", "config"] {

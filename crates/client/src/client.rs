@@ -242,7 +242,7 @@ impl Client {
     }
 }
 
-/// What a node said before tells more than that another could not be asked.
+/// An earlier answer of a node tells more than that another could not be asked.
 fn give_up(course: &Course, ending: Ending, heard: Option<Failure>, at: SocketAddr) -> ClientError {
     let tries = course.tries();
     let ending = match (ending, heard) {

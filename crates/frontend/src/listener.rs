@@ -72,7 +72,7 @@ pub(crate) async fn serve<S: KvService, G: Greeter>(
                         Some(seat) => begin(stream, seat, &service, &greeter, &shutdown, &mut conversations),
                         None => turn_away::<S, G>(&stream, &service),
                     }
-                    // Whoever gave up a place gives up its descriptor before the next one is taken.
+                    // The connection that gave up its place gives up its descriptor before the next one is taken.
                     tokio::task::yield_now().await;
                 }
                 Err(error) => pause = back_off::<S, G>(&service, &error, pause).await,

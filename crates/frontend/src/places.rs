@@ -34,7 +34,7 @@ pub(crate) enum Admission {
     Full,
 }
 
-/// What a connection does.
+/// The activity of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Use {
     /// Nothing is asked.
@@ -77,7 +77,7 @@ impl Place {
         }
     }
 
-    /// What the connection does.
+    /// The activity of the connection.
     pub(crate) fn what(&self) -> Use {
         self.state.get().0
     }

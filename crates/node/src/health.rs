@@ -59,7 +59,7 @@ impl Quorums {
     }
 }
 
-/// What can be reached.
+/// The owners in reach.
 struct Near<'a> {
     view: &'a View,
     layout: &'a Layout,

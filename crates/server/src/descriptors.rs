@@ -47,7 +47,7 @@ impl Shares {
     }
 }
 
-/// What a node has open besides tables and clients: its log, sockets, directories, and what a moment needs.
+/// Descriptors besides those of tables and clients: the log, sockets, directories, and those of a moment.
 const BASE: usize = 24;
 /// With less it could not serve more than a client or two.
 const LEAST: u64 = 40;

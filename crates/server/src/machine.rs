@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::config::{LimitSettings, Settings, size};
 use crate::descriptors::Shares;
 
-/// What an operator should know of `settings` on this machine, in words.
+/// Remarks for the operator on `settings` on this machine, in words.
 pub fn remarks(settings: &Settings, shares: Shares) -> Vec<String> {
     let disk = volume(&settings.node.data);
     let found = [

@@ -1,4 +1,4 @@
-//! Who may come in: greetings under way are bounded for each address, and clients in number, so that neither takes the
+//! Admission of connections: greetings under way are bounded for each address, and clients in number, so that neither takes the
 //! room that peers need.
 
 use std::cell::RefCell;

@@ -1,4 +1,4 @@
-//! What a person is told to do, in one place. Each remedy is true for a running cluster with data: it names only what
+//! Remedies, in one place. Each is true for a running cluster with data: it names only what
 //! exists, and none orders the removal of a directory that may hold the only copy of something. A test of the command
 //! line holds every command that is named here, in messages, alerts and docs against what can be typed.
 

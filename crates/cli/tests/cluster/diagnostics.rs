@@ -1,4 +1,4 @@
-//! What a node makes of signals that are no orders, what it says of a run, and who may read what it writes.
+//! Signals that are no orders, the lines about a run, and the modes of the files that a node writes.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

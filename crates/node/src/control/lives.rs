@@ -157,7 +157,7 @@ impl ControlPlane {
             ));
         }
         self.lives.raised += 1;
-        // What it has accepted of a layout since then is among what it lost.
+        // A layout that it has accepted since then is among its losses.
         self.first.may_have_forgotten = true;
         turn.changes.push_back(Change::Raise(above));
         Log::Alarm(format!(

@@ -1,4 +1,4 @@
-//! What the log has said lately: the same again is counted, and so is what one place in the program says too often.
+//! The recent lines of the log: the same again is counted, and so are lines that one place in the program writes too often.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -51,7 +51,7 @@ impl Repeats {
         true
     }
 
-    /// What was only counted in the intervals that are over: how often, and what.
+    /// The lines that were only counted in the intervals that are over: how often, and which.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(u64, String)> {
         let mut due = Vec::new();
         let is_over = |since: Instant| now.saturating_duration_since(since) >= INTERVAL;
